@@ -1,0 +1,151 @@
+/* mm/pagetable.h: page tables in a hardware's own format. Theory: top of pagetable.c.
+ *
+ * One engine for EPT (Intel SDM vol. 3C, ch. 29), NPT (AMD APM vol. 2, 15.25)
+ * and x86-64 stage 1 (SDM vol. 3A, 4.5): 4 levels, leaves of 4K, 2M and 1G.
+ * It maps input addresses (gpa; gva in stage 1) to output addresses (hpa; gpa
+ * in stage 1). Every range is half open and in bytes, all of it multiples of
+ * FRAME_BYTES.
+ *
+ * Memory:  table pages lie in one arena that the caller lends; which page is
+ *          next comes from the caller's get(); a page goes back by put(), only
+ *          after the caller said by pagetable_flushed() that no walker can
+ *          still hold it.
+ * Threads: one caller at a time per struct pagetable.
+ * Errors:  MM_OK or the codes listed; on error the table is as it was: the
+ *          pages that a change needs are got before its first entry is written.
+ * Cost:    proportional to the entries touched, not to the bytes spanned. */
+#ifndef SLAT_MM_PAGETABLE_H
+#define SLAT_MM_PAGETABLE_H
+
+#include "mm/types.h"
+
+#define PAGETABLE_LEVELS     4u
+#define PAGETABLE_INPUT_BITS 48u
+
+enum pagetable_format {
+	PAGETABLE_EPT,
+	PAGETABLE_NPT,
+	PAGETABLE_STAGE1, /* input addresses are the low or the high canonical half */
+};
+
+/* Leaf sizes by level: 0 is 4K, 1 is 2M, 2 is 1G. */
+enum pagetable_size { PAGETABLE_4K, PAGETABLE_2M, PAGETABLE_1G };
+#define PAGETABLE_SIZES 3u
+static inline uint64_t pagetable_size_bytes(enum pagetable_size s)
+{
+	return FRAME_BYTES << (9u * (unsigned)s);
+}
+
+/* Access rights. READ is implied by being mapped, but in EPT, where a leaf may
+ * be execute-only. USER: NPT and stage 1 (NPT wants it for every guest access). */
+enum {
+	PAGETABLE_READ = 1u << 0,
+	PAGETABLE_WRITE = 1u << 1,
+	PAGETABLE_EXEC = 1u << 2,
+	PAGETABLE_USER = 1u << 3,
+};
+
+enum pagetable_memory { PAGETABLE_WRITE_BACK, PAGETABLE_UNCACHED };
+
+struct pagetable_attr {
+	unsigned rights; /* PAGETABLE_READ | ... */
+	enum pagetable_memory memory;
+};
+
+struct pagetable_pages {
+	void *self;
+	enum mm_err (*get)(void *self, struct pfn *out); /* one page of the arena; need not be zero */
+	void (*put)(void *self, struct pfn page);
+};
+
+struct pagetable_config {
+	enum pagetable_format format;
+	unsigned phys_bits;	      /* width of an output address: 32 to 52 */
+	enum pagetable_size leaf_max; /* the largest leaf that the walker takes */
+	bool execute_only;	      /* EPT: the capability word allows X without R */
+	void *arena;		      /* page p lies at arena + (p.n - arena_first.n) * 4096 */
+	struct pfn arena_first;
+	uint64_t arena_frames;
+	struct pagetable_pages pages;
+};
+
+struct pagetable { /* private; lent by the caller */
+	struct pagetable_config config;
+	struct pfn root;
+	uint64_t leaves[PAGETABLE_SIZES];
+	uint64_t tables;       /* live table pages, the root included */
+	uint64_t retired_head; /* pages waiting for pagetable_flushed(); UINT64_MAX: none */
+	uint64_t retired;
+};
+
+struct pagetable_leaf {
+	uint64_t in, out; /* where the leaf starts, both sides */
+	enum pagetable_size size;
+	struct pagetable_attr attr;
+	bool accessed, dirty;
+};
+
+struct pagetable_run { /* leaves that continue one another on both sides with equal attributes */
+	uint64_t in, out, bytes;
+	struct pagetable_attr attr;
+	uint64_t leaves[PAGETABLE_SIZES];
+};
+
+/* What a hardware walker may still remember after a change: flush [first, end)
+ * before the frames are used otherwise. Empty iff nothing present was changed. */
+struct pagetable_flush {
+	uint64_t first, end;
+	bool narrowed; /* some right or some translation was taken away */
+};
+
+struct pagetable_stats {
+	uint64_t leaves[PAGETABLE_SIZES];
+	uint64_t tables;
+	uint64_t retired; /* pages unlinked and not yet put back */
+};
+
+/* MM_EINVAL: a field of config outside its range. MM_ENOMEM: no page for the root. */
+MM_MUST_CHECK enum mm_err pagetable_init(struct pagetable *pt, const struct pagetable_config *config);
+
+/* Puts every page back, the root too; the caller has made sure that nobody walks it. */
+void pagetable_fini(struct pagetable *pt);
+
+/* Maps [in, in + bytes) to [out, out + bytes) by the largest leaves that both
+ * addresses, the length and leaf_max allow. MM_EEXIST: part of it is mapped.
+ * MM_EINVAL: empty, misaligned, outside either width, rights the format cannot
+ * say (or would call misconfigured: EPT write without read). MM_ENOMEM. */
+MM_MUST_CHECK enum mm_err pagetable_map(struct pagetable *pt, uint64_t in, uint64_t out, uint64_t bytes,
+					struct pagetable_attr attr);
+
+/* Unmaps what is mapped in [in, in + bytes), splitting leaves that reach out of
+ * it; holes in it are fine. Tables left empty are retired. flush may be NULL.
+ * MM_EINVAL as above. MM_ENOMEM: a split needs a page. */
+MM_MUST_CHECK enum mm_err pagetable_unmap(struct pagetable *pt, uint64_t in, uint64_t bytes,
+					  struct pagetable_flush *flush);
+
+/* Gives what is mapped in the range these attributes; splits where needed, and
+ * collapses 512 leaves that agree again into one. Errors as pagetable_unmap(). */
+MM_MUST_CHECK enum mm_err pagetable_protect(struct pagetable *pt, uint64_t in, uint64_t bytes,
+					    struct pagetable_attr attr, struct pagetable_flush *flush);
+
+/* The flush is done: retired pages go back to put(). */
+void pagetable_flushed(struct pagetable *pt);
+
+/* The leaf that translates `in`, or false iff there is none. O(levels). */
+bool pagetable_walk(const struct pagetable *pt, uint64_t in, struct pagetable_leaf *out);
+
+/* The first run that ends above `in`, whole on its right side but never
+ * starting below `in` rounded down to its leaf; false iff none. Iterate with
+ * run.in + run.bytes. */
+bool pagetable_next_run(const struct pagetable *pt, uint64_t in, struct pagetable_run *out);
+
+/* The value for EPTP (without the capability bits), nCR3 or CR3: the root's address. */
+uint64_t pagetable_root_address(const struct pagetable *pt);
+
+struct pagetable_stats pagetable_stats_read(const struct pagetable *pt); /* O(1) */
+
+/* All invariants of pagetable.c: counts, no empty table, no reserved bit, no
+ * collapsible table, every page inside the arena and linked once. O(table). */
+bool pagetable_check(const struct pagetable *pt);
+
+#endif

@@ -1,0 +1,16 @@
+/* mm/port.h: the only way out of mm/. Whoever links mm/ supplies these.
+ * (The compiler itself may also call memcpy, memmove, memset, memcmp.) */
+#ifndef SLAT_MM_PORT_H
+#define SLAT_MM_PORT_H
+
+#include <stdint.h>
+
+/* Ends the program: a bug in mm/ or in its caller was seen. Never returns.
+ * `what` is the failed expression, a and b the values that tell most. */
+_Noreturn void mm_panic(const char *file, int line, const char *what, uint64_t a, uint64_t b);
+
+/* On in every build: each is O(1) beside the operation it guards. */
+#define MM_ASSERT(expression, a, b)                                                                                    \
+	((expression) ? (void)0 : mm_panic(__FILE__, __LINE__, #expression, (uint64_t)(a), (uint64_t)(b)))
+
+#endif

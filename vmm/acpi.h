@@ -1,0 +1,18 @@
+/* vmm/acpi.h: the ACPI tables of a guest, built in a buffer that is then written to LAYOUT_ACPI.
+ * ACPI 6.4: RSDP, XSDT, FADT, MADT, DSDT (S5, COM1, RTC, the power button is fixed hardware).
+ * Threads: one. */
+#ifndef SLAT_VMM_ACPI_H
+#define SLAT_VMM_ACPI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct acpi_config {
+	uint64_t gpa;  /* where the buffer will lie: the RSDP is its first byte */
+	unsigned cpus; /* APIC ids 0 .. cpus - 1 */
+};
+
+/* Builds into buffer; returns the bytes used, or 0 iff they do not fit into `size`. */
+size_t acpi_build(const struct acpi_config *config, uint8_t *buffer, size_t size);
+
+#endif

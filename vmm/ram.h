@@ -1,0 +1,32 @@
+/* vmm/ram.h: the one gate from a guest-physical address to host bytes.
+ * Always with a length, through the second-level table; there is no second,
+ * length-less way.
+ * Threads: any; the table changes only while no other thread uses the gate. */
+#ifndef SLAT_VMM_RAM_H
+#define SLAT_VMM_RAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mm/pagetable.h"
+
+struct ram {
+	const struct pagetable *table;
+	uint8_t *host;	    /* hva of the pool's first frame */
+	uint64_t host_base; /* hpa of the pool's first frame */
+	uint64_t host_bytes;
+};
+
+/* The host bytes of [gpa, gpa + *bytes) as far as they are contiguous on the
+ * host and allow `rights`; *bytes is lowered to that length. NULL iff not even the first byte is. */
+void *ram_span(const struct ram *r, uint64_t gpa, uint64_t *bytes, unsigned rights);
+
+/* Copies the whole range, or returns false and has copied nothing: part of it is absent or not writable. */
+bool ram_read(const struct ram *r, uint64_t gpa, void *to, uint64_t bytes);
+bool ram_write(const struct ram *r, uint64_t gpa, const void *from, uint64_t bytes);
+
+/* Is the whole range RAM that allows `rights`? */
+bool ram_covers(const struct ram *r, uint64_t gpa, uint64_t bytes, unsigned rights);
+
+#endif
