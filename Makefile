@@ -1,5 +1,5 @@
 # slat. `make help` lists the targets; build/ holds everything that is made.
-CC ?= gcc
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 BUILD ?= build
 PREFIX ?= /usr/local
 KVM ?= /dev/kvm
@@ -11,6 +11,7 @@ WARN = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -
 BASE = -std=gnu11 -O2 -g $(WARN) -I. -MMD -MP
 FREESTANDING = -ffreestanding -mno-red-zone -fPIC -mgeneral-regs-only -fno-stack-protector -fno-asynchronous-unwind-tables
 HOSTED = -D_GNU_SOURCE -pthread $(SAN)
+FLAGS := $(CC) $(BASE) $(HOSTED) $(FREESTANDING) $(MM_SAN)
 LIBS = -Wl,-Bstatic -ljansson -Wl,-Bdynamic -pthread
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$1)
@@ -21,17 +22,69 @@ UNIT = $(wildcard tests/unit/test_*.c)
 FUZZ = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 PARTS = $(BUILD)/libslat.a $(BUILD)/libdevices.a $(BUILD)/libmm.a
 
+TESTS = $(BUILD)/tests/unit $(FUZZ:%=$(BUILD)/tests/replay_%)
+# A make of our own uses all cores, unless its caller already shares some out.
+SUB = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+ASAN = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+export BUILD KVM CC FREESTANDING
+export HEADER_FLAGS = $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE
+
 .DEFAULT_GOAL := all
-.PHONY: all run check soak deps rig guests arrows lint asan fuzz bench bench-start install clean help
+.PHONY: all tests run check soak deps rig guests arrows lint asan clang fuzz bench bench-start install clean help FORCE
 .DELETE_ON_ERROR:
+.SECONDARY: $(call obj,$(wildcard tests/fuzz/*.c))
 
-all: $(BUILD)/slat guests
+all: $(BUILD)/slat guests ## slat and its guests
+tests: $(TESTS)
 
-run: deps all ## build all, boot the first guest
+run: deps ## build all, boot the first guest
+	$(Q)+$(SUB) all
 	$(Q)$(BUILD)/slat run $(BUILD)/guests/hello.elf
 
 check: deps ## everything that proves; T=unit|guests|rig|oracle|cli|docs for a part
-	$(Q)BUILD='$(BUILD)' KVM='$(KVM)' MAKE='$(MAKE)' tests/check.sh $(T)
+	$(Q)+$(SUB) all tests
+	$(Q)tests/check.sh $(T)
+
+rig: deps ## the tests on a KVM host with 2 NUMA nodes, in QEMU; CMD='...' runs that there instead
+	$(Q)+$(SUB) all
+	$(Q)$(if $(CMD),tests/rig/rig.sh '$(subst ','\'',$(value CMD))',tests/check.sh rig)
+
+soak: deps ## what needs long: gigabytes, hours
+	$(Q)+$(SUB) all
+	$(Q)tests/soak.sh
+
+deps: ## install the Debian packages that are missing
+	$(Q)tests/deps.sh
+
+arrows: $(BUILD)/libmm.a ## does each room include only what it may
+	$(Q)tests/arrows.sh
+
+lint: $(BUILD)/tests/suites.h ## format and static analysis
+	$(Q)tests/lint.sh
+
+asan: deps clang ## all tests that fit, with the address and undefined-behaviour sanitizers
+	$(Q)+$(SUB) all
+	$(Q)+$(SUB) BUILD=$(BUILD)/asan SAN='$(ASAN)' MM_SAN='$(ASAN)' $(BUILD)/asan/slat tests
+	$(Q)ln -sfn ../guests $(BUILD)/asan/guests
+	$(Q)BUILD=$(BUILD)/asan tests/check.sh unit guests cli
+
+clang: deps ## everything builds with clang, too
+	$(Q)+$(SUB) CC=clang BUILD=$(BUILD)/clang all tests
+
+fuzz: deps ## each target for FUZZ_SECONDS (30)
+	$(Q)+$(SUB) CC=clang BUILD=$(BUILD)/fuzz SAN='$(ASAN) -fsanitize=fuzzer-no-link' \
+		MM_SAN='$(ASAN) -fsanitize=fuzzer-no-link' $(FUZZ:%=$(BUILD)/fuzz/fuzz_%)
+	$(Q)tests/fuzz.sh $(FUZZ)
+
+bench: bench-start ## all tables of figures
+bench-start: ## start-up beside a floor and QEMU
+	$(Q)+$(SUB) all
+	$(Q)tests/bench/start.sh
+
+install: $(BUILD)/slat ## to PREFIX (/usr/local), under DESTDIR
+	install -D -m 755 $(BUILD)/slat $(DESTDIR)$(PREFIX)/bin/slat
+	install -D -m 644 vmm/slat.1 $(DESTDIR)$(PREFIX)/share/man/man1/slat.1
+	install -D -m 644 vmm/slat.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/slat
 
 $(BUILD)/slat: $(call obj,vmm/main.c) $(PARTS)
 	$(call say,LD,$@)
@@ -44,11 +97,15 @@ $(BUILD)/%.a:
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(BUILD)/obj/mm/%.o: mm/%.c
+# Another compiler or other flags make everything anew.
+$(BUILD)/flags: FORCE
+	$(Q)mkdir -p $(@D) && echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' > $@
+
+$(BUILD)/obj/mm/%.o: mm/%.c $(BUILD)/flags
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE) $(FREESTANDING) $(MM_SAN) -c -o $@ $<
 
-$(BUILD)/obj/%.o: %.c
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE) $(HOSTED) -c -o $@ $<
 
@@ -66,9 +123,13 @@ $(BUILD)/tests/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(call obj,tests/fuzz/
 	$(call say,LD,$@)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LIBS)
 
+$(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(PARTS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(SAN) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
 include guests/guests.mk
 
-clean:
+clean: ## remove build/
 	rm -rf $(BUILD)
 
 help: ## this list

@@ -27,8 +27,10 @@ struct msi {
 struct msi_sink {
 	void *self;
 	void (*send)(void *self, struct msi message);
-	/* Line `line` would send `message` from now on (masked: valid is false):
-	 * who routes interrupts by table keeps it. `level`: an end of interrupt is wanted back. */
+	/* Line `line` would send `message` from now on: who routes interrupts by
+	 * table keeps it. `level`: an end of interrupt is wanted back. Masked:
+	 * valid is false, and the table should keep what it has, since one that
+	 * was sent before may still be ended. Called for changes only. */
 	void (*route)(void *self, unsigned line, bool valid, bool level, struct msi message);
 };
 

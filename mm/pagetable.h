@@ -62,7 +62,8 @@ struct pagetable_config {
 	enum pagetable_format format;
 	unsigned phys_bits;	      /* width of an output address: 32 to 52 */
 	enum pagetable_size leaf_max; /* the largest leaf that the walker takes */
-	bool execute_only;	      /* EPT: the capability word allows X without R */
+	bool execute_only;	      /* EPT: the capability word allows X without R; elsewhere ignored */
+	bool ignore_pat;	      /* EPT: every leaf overrides the guest's PAT; elsewhere ignored */
 	void *arena;		      /* page p lies at arena + (p.n - arena_first.n) * 4096 */
 	struct pfn arena_first;
 	uint64_t arena_frames;
@@ -73,7 +74,9 @@ struct pagetable { /* private; lent by the caller */
 	struct pagetable_config config;
 	struct pfn root;
 	uint64_t leaves[PAGETABLE_SIZES];
-	uint64_t tables;       /* live table pages, the root included */
+	uint64_t tables; /* live table pages, the root included */
+	uint64_t tables_max;
+	uint64_t tables_sum;   /* pagetable.c I5 */
 	uint64_t retired_head; /* pages waiting for pagetable_flushed(); UINT64_MAX: none */
 	uint64_t retired;
 };
@@ -92,16 +95,19 @@ struct pagetable_run { /* leaves that continue one another on both sides with eq
 };
 
 /* What a hardware walker may still remember after a change: flush [first, end)
- * before the frames are used otherwise. Empty iff nothing present was changed. */
+ * before the frames are used otherwise; whatever a walker remembers that
+ * overlaps it must go, whole. Empty (first == end) iff nothing present was
+ * changed. At the top of stage 1's high half end is 0, meaning 2^64. */
 struct pagetable_flush {
 	uint64_t first, end;
-	bool narrowed; /* some right or some translation was taken away */
+	bool narrowed; /* a translation or a right was taken away, or a memory type replaced */
 };
 
 struct pagetable_stats {
 	uint64_t leaves[PAGETABLE_SIZES];
-	uint64_t tables;
-	uint64_t retired; /* pages unlinked and not yet put back */
+	uint64_t tables;     /* live table pages, the root included */
+	uint64_t tables_max; /* high-water mark since init */
+	uint64_t retired;    /* pages unlinked and not yet put back */
 };
 
 /* MM_EINVAL: a field of config outside its range. MM_ENOMEM: no page for the root. */
@@ -113,22 +119,28 @@ void pagetable_fini(struct pagetable *pt);
 /* Maps [in, in + bytes) to [out, out + bytes) by the largest leaves that both
  * addresses, the length and leaf_max allow. MM_EEXIST: part of it is mapped.
  * MM_EINVAL: empty, misaligned, outside either width, rights the format cannot
- * say (or would call misconfigured: EPT write without read). MM_ENOMEM. */
+ * say (or would call misconfigured: EPT write without read). MM_ENOMEM: a page.
+ * Nothing that was mapped translates otherwise than before; but where the new
+ * leaves complete a larger one they become it, and the table that held them is
+ * retired: stats.retired tells, the flush is then of the range widened to 1G. */
 MM_MUST_CHECK enum mm_err pagetable_map(struct pagetable *pt, uint64_t in, uint64_t out, uint64_t bytes,
 					struct pagetable_attr attr);
 
 /* Unmaps what is mapped in [in, in + bytes), splitting leaves that reach out of
- * it; holes in it are fine. Tables left empty are retired. flush may be NULL.
+ * it; holes in it are fine. Tables left empty are retired. flush may be NULL;
+ * it is written iff the answer is MM_OK.
  * MM_EINVAL as above. MM_ENOMEM: a split needs a page. */
 MM_MUST_CHECK enum mm_err pagetable_unmap(struct pagetable *pt, uint64_t in, uint64_t bytes,
 					  struct pagetable_flush *flush);
 
 /* Gives what is mapped in the range these attributes; splits where needed, and
- * collapses 512 leaves that agree again into one. Errors as pagetable_unmap(). */
+ * collapses 512 leaves that agree again into one. A split hands A and D to all
+ * 512, a collapse or-s them. Errors as pagetable_unmap(), and MM_EINVAL for
+ * rights as in pagetable_map(). */
 MM_MUST_CHECK enum mm_err pagetable_protect(struct pagetable *pt, uint64_t in, uint64_t bytes,
 					    struct pagetable_attr attr, struct pagetable_flush *flush);
 
-/* The flush is done: retired pages go back to put(). */
+/* All flushes that changes so far asked for are done: retired pages go back to put(). */
 void pagetable_flushed(struct pagetable *pt);
 
 /* The leaf that translates `in`, or false iff there is none. O(levels). */
@@ -136,7 +148,8 @@ bool pagetable_walk(const struct pagetable *pt, uint64_t in, struct pagetable_le
 
 /* The first run that ends above `in`, whole on its right side but never
  * starting below `in` rounded down to its leaf; false iff none. Iterate with
- * run.in + run.bytes. */
+ * run.in + run.bytes (and stop where that wraps to 0, at the top of stage 1's
+ * high half). A run does not cross from one canonical half into the other. */
 bool pagetable_next_run(const struct pagetable *pt, uint64_t in, struct pagetable_run *out);
 
 /* The value for EPTP (without the capability bits), nCR3 or CR3: the root's address. */

@@ -1,5 +1,6 @@
 /* vmm/acpi.h: the ACPI tables of a guest, built in a buffer that is then written to LAYOUT_ACPI.
- * ACPI 6.4: RSDP, XSDT, FADT, MADT, DSDT (S5, COM1, RTC, the power button is fixed hardware).
+ * ACPI 6.4: RSDP, XSDT, FACS, DSDT (S5, COM1, RTC, i8042, pvpanic), FADT (the power
+ * button is fixed hardware), MADT. Theory: top of acpi.c.
  * Threads: one. */
 #ifndef SLAT_VMM_ACPI_H
 #define SLAT_VMM_ACPI_H
@@ -12,7 +13,8 @@ struct acpi_config {
 	unsigned cpus; /* APIC ids 0 .. cpus - 1 */
 };
 
-/* Builds into buffer; returns the bytes used, or 0 iff they do not fit into `size`. */
+/* Builds into buffer; returns the bytes used, or 0 iff they do not fit into
+ * `size` (a page is enough for 300 CPUs). gpa: a multiple of 64, below 4 GiB. */
 size_t acpi_build(const struct acpi_config *config, uint8_t *buffer, size_t size);
 
 #endif

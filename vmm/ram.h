@@ -19,14 +19,16 @@ struct ram {
 };
 
 /* The host bytes of [gpa, gpa + *bytes) as far as they are contiguous on the
- * host and allow `rights`; *bytes is lowered to that length. NULL iff not even the first byte is. */
+ * host and allow `rights`; *bytes is lowered to that length. NULL iff not even
+ * the first byte is, or *bytes is 0. O(leaves spanned). */
 void *ram_span(const struct ram *r, uint64_t gpa, uint64_t *bytes, unsigned rights);
 
-/* Copies the whole range, or returns false and has copied nothing: part of it is absent or not writable. */
+/* Copies the whole range (also an empty one), or returns false and has copied
+ * nothing: part of it is absent or does not allow it. */
 bool ram_read(const struct ram *r, uint64_t gpa, void *to, uint64_t bytes);
 bool ram_write(const struct ram *r, uint64_t gpa, const void *from, uint64_t bytes);
 
-/* Is the whole range RAM that allows `rights`? */
+/* Is the whole range RAM that allows `rights`? An empty range is. */
 bool ram_covers(const struct ram *r, uint64_t gpa, uint64_t bytes, unsigned rights);
 
 #endif

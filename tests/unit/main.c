@@ -1,6 +1,7 @@
 /* tests/unit/main.c: runs every suite, or those whose name is an argument.
  * The Makefile lists them in suites.h from the names of the files: test_x.c holds x_suite(). */
 #include <check.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

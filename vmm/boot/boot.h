@@ -24,7 +24,7 @@ const char *boot_format_name(enum boot_format f);
 
 #define BOOT_SEGMENTS_MAX 64u
 
-struct boot_segment { /* [gpa, gpa + bytes): the file's bytes, then zeros */
+struct boot_segment { /* [gpa, gpa + bytes): the file's bytes, then zeros (Linux: then room, as it was) */
 	uint64_t gpa, bytes;
 	struct bytes file; /* file.length <= bytes */
 };
@@ -33,7 +33,7 @@ struct boot_image {
 	enum boot_format format;
 	unsigned segments;
 	struct boot_segment segment[BOOT_SEGMENTS_MAX]; /* disjoint; Linux: one, the protected-mode part */
-	uint64_t entry;					/* gpa */
+	uint64_t entry;					/* gpa, inside a segment */
 	struct boot_linux {
 		uint8_t header[512]; /* the setup header, from file offset 0x1f1; header_bytes of it */
 		uint32_t header_bytes;
@@ -48,7 +48,8 @@ struct boot_image {
 
 /* Looks at the bytes, tells the format, plans. EXIT_IMAGE with one sentence
  * that names `name` iff it cannot be booted: unknown (says what it looks
- * like), truncated, overlapping, lying. Order: Linux, Multiboot, PVH. */
+ * like), truncated, overlapping, lying. Order: Linux, Multiboot, PVH. *out
+ * borrows the image's bytes. Segments lie below 4 GiB. */
 int boot_parse(struct bytes image, const char *name, struct boot_image *out, struct failure *f);
 
 struct boot_module {
@@ -80,8 +81,9 @@ struct boot_entry {
 	unsigned gdt_bytes;
 };
 
-/* Writes image, modules, memory map and command line into RAM.
- * EXIT_IMAGE with one sentence, and RAM untouched, iff something does not fit. */
+/* Writes image, modules, memory map and command line into RAM: everything of
+ * ours into [LAYOUT_BOOT_DATA, LAYOUT_LOW_END), the rest elsewhere in the map's RAM.
+ * EXIT_IMAGE with one sentence, and RAM and *out untouched, iff something does not fit. */
 int boot_load(const struct boot_image *image, const struct boot_request *request, const struct ram *ram,
 	      struct boot_entry *out, struct failure *f);
 

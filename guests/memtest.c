@@ -1,0 +1,206 @@
+/* memtest: every byte of the guest's RAM holds what was written there.
+ *
+ * A march over all free RAM, in words of 8 bytes, each sweep going over all
+ * ranges before the next begins:
+ *
+ *   sweep 0: write the word's own address
+ *   sweep 1: check that, write the inverted address
+ *   sweep 2: check that, write 0x55.. and 0xaa.. in turn
+ *   sweep 3: check that
+ *
+ * Two addresses that lead to one byte show in sweep 1: the later write of sweep
+ * 0 left the other's address there. Every bit was both 0 and 1 by sweep 2, with
+ * a neighbour of the other value by sweep 3. Checking and writing in one sweep
+ * reads each cache line once for both.
+ *
+ * "passes=N" of the command line (1 to 3) ends after N patterns; "limit=BYTES"
+ * tests only the first BYTES of each range, for hosts that are slow. What the
+ * guest itself occupies (its image and its page tables) is not tested; tested
+ * plus occupied bytes must be all RAM of the memory map.
+ *
+ * The sweeps run in ring 3: see ring3.h. */
+#include "guests/runtime/boot_info.h"
+#include "guests/runtime/console.h"
+#include "guests/runtime/guest.h"
+#include "guests/runtime/memory.h"
+#include "guests/runtime/ring3.h"
+#include "guests/runtime/string.h"
+
+#define PASSES	     3u
+#define WORDS_A_STEP 8u /* of 64 bytes: a frame is a multiple of it */
+#define ALTERNATING  UINT64_C(0x5555555555555555)
+
+struct sweep {
+	uint64_t *first, *end;
+	unsigned pass;		/* of the pattern to write; the one before is checked */
+	unsigned passes;	/* pass == passes: check only */
+	uint64_t at, was, want; /* the first wrong word */
+};
+
+static struct sweep sweep;
+
+/* The pattern of a pass, for the word at `address`. */
+static inline uint64_t pattern(unsigned pass, uint64_t address)
+{
+	switch (pass) {
+	case 0:
+		return address;
+	case 1:
+		return ~address;
+	default:
+		return address & 8 ? ~ALTERNATING : ALTERNATING;
+	}
+}
+
+static void write_words(uint64_t *first, uint64_t *end, unsigned pass)
+{
+	for (volatile uint64_t *p = first; p < end; p += WORDS_A_STEP)
+		for (unsigned i = 0; i < WORDS_A_STEP; i++)
+			p[i] = pattern(pass, (uint64_t)(uintptr_t)(p + i));
+}
+
+/* Bits that differ in the step of words at p, all in one; 0 iff all is well. */
+static inline uint64_t difference(const volatile uint64_t *p, unsigned pass)
+{
+	uint64_t wrong = 0;
+
+	for (unsigned i = 0; i < WORDS_A_STEP; i++)
+		wrong |= p[i] ^ pattern(pass, (uint64_t)(uintptr_t)(p + i));
+	return wrong;
+}
+
+/* The first wrong step of words, or NULL. */
+static uint64_t *check_words(uint64_t *first, uint64_t *end, unsigned pass)
+{
+	for (uint64_t *p = first; p < end; p += WORDS_A_STEP)
+		if (difference(p, pass) != 0)
+			return p;
+	return NULL;
+}
+
+static uint64_t *check_and_write_words(uint64_t *first, uint64_t *end, unsigned pass)
+{
+	for (uint64_t *p = first; p < end; p += WORDS_A_STEP) {
+		if (difference(p, pass - 1) != 0)
+			return p;
+		write_words(p, p + WORDS_A_STEP, pass);
+	}
+	return NULL;
+}
+
+/* Compiled once for each pass: the pattern is then a constant of the loop. */
+static inline __attribute__((always_inline)) uint64_t *sweep_pass(const struct sweep *s, unsigned pass)
+{
+	if (s->pass == s->passes)
+		return check_words(s->first, s->end, pass - 1);
+	if (pass > 0)
+		return check_and_write_words(s->first, s->end, pass);
+	write_words(s->first, s->end, pass);
+	return NULL;
+}
+
+static void remember_wrong(struct sweep *s, uint64_t *step)
+{
+	for (volatile uint64_t *p = step; p < step + WORDS_A_STEP; p++) {
+		s->at = (uint64_t)(uintptr_t)p;
+		s->was = *p;
+		s->want = pattern(s->pass - 1, s->at);
+		if (s->was != s->want)
+			return;
+	}
+}
+
+/* Ring 3. 1 iff no word is wrong. */
+static uint64_t sweep_range(void *arg)
+{
+	struct sweep *s = arg;
+	uint64_t *wrong;
+
+	switch (s->pass) {
+	case 0:
+		wrong = sweep_pass(s, 0);
+		break;
+	case 1:
+		wrong = sweep_pass(s, 1);
+		break;
+	case 2:
+		wrong = sweep_pass(s, 2);
+		break;
+	default:
+		wrong = sweep_pass(s, 3);
+		break;
+	}
+	if (wrong)
+		remember_wrong(s, wrong);
+	return wrong == NULL;
+}
+
+static uint64_t range_bytes(const struct extent *free, uint64_t limit)
+{
+	uint64_t bytes = free->units << FRAME_SHIFT;
+
+	return bytes < limit ? bytes : limit;
+}
+
+static bool sweep_all(unsigned pass, unsigned passes, uint64_t limit)
+{
+	struct extent free;
+
+	for (uint64_t from = 0; memory_next_free(from, &free); from = free.first + free.units) {
+		uint64_t start = free.first << FRAME_SHIFT;
+
+		sweep = (struct sweep){.first = (uint64_t *)(uintptr_t)start,
+				       .end = (uint64_t *)(uintptr_t)(start + range_bytes(&free, limit)),
+				       .pass = pass,
+				       .passes = passes};
+		if (ring3_call(sweep_range, &sweep))
+			continue;
+		console_print("memtest: at 0x%lx there is 0x%016lx, and 0x%016lx was written (pass %u)\n", sweep.at,
+			      sweep.was, sweep.want, pass - 1);
+		return false;
+	}
+	return true;
+}
+
+struct total {
+	uint64_t bytes, free_bytes;
+	unsigned ranges;
+};
+
+static struct total show_ranges(uint64_t limit)
+{
+	struct total t = {0};
+	struct extent free;
+
+	for (uint64_t from = 0; memory_next_free(from, &free); from = free.first + free.units) {
+		uint64_t bytes = range_bytes(&free, limit), start = free.first << FRAME_SHIFT;
+
+		console_print("memtest: range 0x%010lx .. 0x%010lx: %lu bytes\n", start, start + bytes, bytes);
+		t.bytes += bytes;
+		t.free_bytes += free.units << FRAME_SHIFT;
+		t.ranges++;
+	}
+	return t;
+}
+
+int guest_main(const struct boot_info *boot)
+{
+	uint64_t limit = text_option(boot->cmdline, "limit", UINT64_MAX) & ~(FRAME_BYTES - 1);
+	uint64_t passes = text_option(boot->cmdline, "passes", PASSES);
+	struct total t;
+
+	if (passes < 1 || passes > PASSES || limit == 0) {
+		console_print("memtest: passes are 1 to %u, and a limit is at least 4K\n", PASSES);
+		return GUEST_FAILED;
+	}
+	t = show_ranges(limit);
+	console_print("memtest: %lu of %lu bytes of RAM are the guest's own\n", memory_ram_bytes() - t.free_bytes,
+		      memory_ram_bytes());
+	if (t.bytes < t.free_bytes)
+		console_print("memtest: the limit leaves %lu bytes untested\n", t.free_bytes - t.bytes);
+	for (unsigned pass = 0; pass <= passes; pass++)
+		if (!sweep_all(pass, (unsigned)passes, limit))
+			return GUEST_FAILED;
+	console_print("memtest: ok %lu bytes in %u ranges\n", t.bytes, t.ranges);
+	return GUEST_OK;
+}

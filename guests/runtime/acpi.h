@@ -1,0 +1,21 @@
+/* guests/runtime/acpi.h: the CPUs, as the ACPI tables list them (ACPI 6.4, 5.2). */
+#ifndef SLAT_GUESTS_RUNTIME_ACPI_H
+#define SLAT_GUESTS_RUNTIME_ACPI_H
+
+#include <stdint.h>
+
+#define ACPI_CPUS_MAX 256u
+
+struct acpi_cpus {
+	unsigned count;	   /* enabled ones; 0: no MADT */
+	unsigned unlisted; /* more than fit here */
+	uint32_t apic[ACPI_CPUS_MAX];
+};
+
+/* Reads RSDP, XSDT (or RSDT) and MADT; rsdp 0: searches the BIOS area. Tables
+ * must be mapped; one with a wrong checksum is not believed. Ring 3 will do. */
+void acpi_read(uint64_t rsdp);
+
+const struct acpi_cpus *acpi_cpus(void);
+
+#endif

@@ -1,0 +1,11 @@
+/* guests/runtime/console.h: text to the first serial port. Ring 0, one CPU. */
+#ifndef SLAT_GUESTS_RUNTIME_CONSOLE_H
+#define SLAT_GUESTS_RUNTIME_CONSOLE_H
+
+void console_init(void);
+
+/* Knows %s %c %u %x %lu %lx %%, and a width with leading zeros (%016lx). Polls,
+ * so that a line is out when the call returns. */
+void console_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

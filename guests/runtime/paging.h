@@ -1,0 +1,25 @@
+/* guests/runtime/paging.h: the guest's own page tables, built by mm/pagetable.
+ * An identity map: all RAM (ring 3 may write it, nobody executes it), the parts
+ * of the image with the rights they need, what the memory map reserves below
+ * 4 GiB (read only), and the hole from 3 to 4 GiB (uncached, ring 0).
+ * Threads: one. */
+#ifndef SLAT_GUESTS_RUNTIME_PAGING_H
+#define SLAT_GUESTS_RUNTIME_PAGING_H
+
+#include "mm/pagetable.h"
+
+struct boot_info;
+
+/* After memory_init(); needs the first GiB writable. Ring 3 will do. */
+void paging_build(const struct boot_info *boot);
+
+/* Switches this CPU to the tables. Ring 0. */
+void paging_load(void);
+
+/* Maps a device range where nothing is mapped yet, uncached, for ring 0;
+ * panics iff that cannot be. Whole frames. */
+void paging_map_device(uint64_t start, uint64_t bytes);
+
+const struct pagetable *paging_table(void);
+
+#endif

@@ -1,0 +1,252 @@
+#!/bin/bash
+# tests/cli.sh: part `cli`: the command as a user types it. Every refusal is read:
+# its sentence and its exit code, and that nothing is left behind.
+# Not seen: an Intel host without unrestricted guest; a KVM without a split
+# interrupt controller; a host whose memory runs out under a guest.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+export BUILD=${BUILD:-build} LC_ALL=C SLAT_KVM=${KVM:-/dev/kvm}
+slat=$PWD/$BUILD/slat
+guests=$BUILD/guests
+work=$(mktemp -d)
+chmod 755 "$work"
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+pass() { echo "PASS cli/$1"; }
+fail() {
+	echo "FAIL cli/$1: $2"
+	failures=1
+}
+
+kvm_works() { [ -r "$SLAT_KVM" ] && [ -w "$SLAT_KVM" ]; }
+needs_kvm() {
+	kvm_works && return 0
+	echo "SKIP cli/$1: no usable $SLAT_KVM"
+	return 1
+}
+
+# name, code, sentence (extended regex, all of stderr's slat: lines), command...
+expect() {
+	local name=$1 code=$2 sentence=$3 got
+	shift 3
+	timeout -k 5 60 "$@" >"$work/out" 2>"$work/err" </dev/null
+	got=$?
+	if [ "$got" != "$code" ]; then
+		fail "$name" "exit code $got, not $code: $(tail -n 1 "$work/err")"
+	elif ! grep -qE -- "$sentence" "$work/err" "$work/out"; then
+		fail "$name" "no line like '$sentence': $(tail -n 1 "$work/err")"
+	elif grep -qE 'ERROR: |runtime error' "$work/err"; then
+		fail "$name" "$(grep -m 1 -E 'ERROR: |runtime error' "$work/err")"
+	else
+		pass "$name"
+	fi
+}
+expect_kvm() { ! needs_kvm "$1" || expect "$@"; }
+
+# A Multiboot image without ELF around it, loaded to 1 MiB: name, code bytes in hex, end of its zeroed memory.
+flat() {
+	local code=$2 end=${3:-0} bytes=''
+	word() { printf '%02x%02x%02x%02x' $(($1 & 255)) $(($1 >> 8 & 255)) $(($1 >> 16 & 255)) $(($1 >> 24 & 255)); }
+	bytes=$(word 0x1badb002)$(word 0x10000)$(word $((-(0x1badb002 + 0x10000) & 0xffffffff)))
+	bytes+=$(word 0x100000)$(word 0x100000)$(word 0)$(word "$end")$(word 0x100020)$code
+	# shellcheck disable=SC2001 # every two characters
+	printf '%b' "$(sed 's/../\\x&/g' <<<"$bytes")" >"$work/$1"
+}
+
+# --- options
+expect help 0 '^slat run \[options\] IMAGE' "$slat" run --help
+expect probe_help 0 '^slat probe' "$slat" probe --help
+expect help_top 0 'slat COMMAND' "$slat" --help
+expect no_command 2 'slat COMMAND' "$slat"
+expect version 0 '^slat [0-9]+\.[0-9]+\.[0-9]+$' "$slat" --version
+expect unknown_command 2 '^slat: unknown command frobnicate; the commands are: run, probe' "$slat" frobnicate
+expect unknown_option 2 '^slat: unknown option --frob;' "$slat" run --frob x
+expect unknown_key 2 "^slat: --memory: unknown key 'sise'; the keys are: size, hugepages," "$slat" run --memory sise=1 x
+expect size_zero 2 '^slat: --memory size=0: a guest needs 2 MiB at least' "$slat" run --memory size=0 x
+expect size_odd 2 '^slat: --memory size=3000001: not a multiple of 4K' "$slat" run --memory size=3000001 x
+expect no_image_named 2 '^slat: no image to boot' "$slat" run
+expect probe_option 2 '^slat: unknown option --x;' "$slat" probe --x
+
+# --- images (judged before KVM is opened)
+printf 'hello\n' >"$work/text"
+: >"$work/empty"
+head -c 300 "$guests/hello.elf" >"$work/truncated"
+head -c 100000 /bin/bash >"$work/dynamic"
+printf '\037\213\010\0\0\0\0\0\0\0\0\0' >"$work/gzip"
+expect no_such_image 4 '^slat: cannot open the image /nonexistent: No such file' "$slat" run /nonexistent
+expect directory 4 '^slat: the image /tmp is not a regular file' "$slat" run /tmp
+expect empty_image 4 '^slat: the image .*/empty has 0 bytes' "$slat" run "$work/empty"
+expect text_image 4 "^slat: $work/text: .*text" "$slat" run "$work/text"
+expect gzip_image 4 "^slat: $work/gzip: .*gzip" "$slat" run "$work/gzip"
+expect truncated_image 4 "^slat: $work/truncated: " "$slat" run "$work/truncated"
+expect program_image 4 "^slat: $work/dynamic: " "$slat" run "$work/dynamic"
+expect no_initramfs 4 '^slat: cannot open the initramfs /nonexistent: ' "$slat" run --initramfs /nonexistent "$guests/hello.elf"
+
+# One byte of a good ELF32 changed: name, offset, octal bytes, sentence.
+lie() {
+	cp "$guests/hello.elf" "$work/$1"
+	printf '%b' "$3" | dd of="$work/$1" bs=1 seek="$2" conv=notrunc status=none
+	expect "$1" 4 "^slat: $work/$1: $4" "$slat" run "$work/$1"
+}
+lie lying_phoff 28 '\0377\0377\0377\0177' '.*0x7fffffff'
+lie lying_phnum 44 '\0377\0377' ''
+phoff=$(od -An -tu4 -j28 -N4 "$guests/hello.elf" | tr -d ' ')
+lie lying_filesz $((phoff + 16)) '\0377\0377\0377\0177' ''
+second_paddr=$((phoff + 32 + 12))
+first_paddr=$(od -An -to1 -j$((phoff + 12)) -N4 -v "$guests/hello.elf" | tr -d '\n' | sed 's/ /\\0/g')
+lie overlapping_segments $second_paddr "$first_paddr" '.*overlap'
+
+# --- the host refuses
+expect no_kvm 8 '^slat: there is no /nonexistent/kvm: load KVM' env SLAT_KVM=/nonexistent/kvm "$slat" run "$guests/exit.elf"
+expect not_kvm 8 '^slat: /dev/null is not KVM' env SLAT_KVM=/dev/null "$slat" run "$guests/exit.elf"
+cp "$slat" "$guests/exit.elf" "$work" && touch "$work/node" && chmod 0600 "$work/node"
+if [ "$(id -u)" = 0 ]; then
+	as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+else
+	as_nobody=()
+	chmod 0 "$work/node"
+fi
+expect no_permission 8 "^slat: no permission to open $work/node: it belongs to [a-z]+:[a-z]+ with mode 0[06]00, so only" \
+	"${as_nobody[@]}" env SLAT_KVM="$work/node" "$work/slat" run "$work/exit.elf"
+[ "$(id -u)" != 0 ] || chgrp daemon "$work/node"
+if [ "$(id -u)" = 0 ]; then
+	chmod 0660 "$work/node"
+	expect no_permission_group 8 'mode 0660; join the group daemon \(as root: usermod -aG daemon NAME' \
+		"${as_nobody[@]}" env SLAT_KVM="$work/node" "$work/slat" run "$work/exit.elf"
+fi
+expect_kvm too_much_memory 6 '^slat: --memory size=1000 GiB is more than the host has: [0-9]+ MiB of RAM' \
+	"$slat" run --memory size=1000G "$guests/exit.elf"
+huge=$(($(cat /sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages 2>/dev/null || echo 0) + 1))
+ram_mib=$(($(sed -n 's/MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024))
+if [ $((huge * 2)) -lt "$ram_mib" ]; then
+	expect_kvm no_huge_pages 6 "asks for $huge huge pages of 2 MiB and $((huge - 1)) are available; .*vm.nr_hugepages=" \
+		"$slat" run --memory "size=$((huge * 2))M,hugepages=on" "$guests/exit.elf"
+else
+	echo "SKIP cli/no_huge_pages: nearly all of this host's memory is huge pages"
+fi
+expect_kvm too_many_cpus 2 '^slat: --cpus boot=4096 is more than the [0-9]+ that KVM takes here' \
+	"$slat" run --cpus boot=4096 "$guests/exit.elf"
+flat big ebfe 0x4000000
+expect_kvm image_bigger_than_ram 4 "^slat: $work/big: .*--memory" "$slat" run --memory size=32M "$work/big"
+expect_kvm report_unwritable 6 '^slat: --report /nonexistent/r: cannot be written: No such file' \
+	"$slat" run --report /nonexistent/r "$guests/exit.elf"
+expect refused_leaves_no_report 8 'there is no /nonexistent' \
+	env SLAT_KVM=/nonexistent "$slat" run --report "$work/r.json" "$guests/exit.elf"
+if [ -e "$work/r.json" ]; then fail no_report_left 'the report file was left'; else pass no_report_left; fi
+
+# --- how a run ends
+flat s5 '66ba040666b8003466ef'
+flat cf9 '66baf90cb006eefb'
+flat kbd 'b0fee664'
+flat panic '66ba0505b001ee'
+flat jump 'b8000000d0ffe0'
+flat spin 'ebfe'
+flat echo '66bafd03eca80174fb66baf803ece6f4'
+expect_kvm power_off 0 'the guest powered off' "$slat" run --timeout 20 "$work/s5"
+expect_kvm reset_cf9 12 'asked for a reset' "$slat" run --timeout 20 "$work/cf9"
+expect_kvm reset_keyboard 12 'asked for a reset' "$slat" run --timeout 20 "$work/kbd"
+expect_kvm panic 14 "kernel panicked" "$slat" run --timeout 20 "$work/panic"
+expect_kvm timeout 16 'longer than --timeout' "$slat" run --timeout 0.2 "$work/spin"
+expect_kvm internal_error 10 '^slat: .*cpu 0 at rip 0x' "$slat" run --timeout 20 "$work/jump"
+expect_kvm internal_error_registers 10 '^  rip 00000000d0000000 .* 32-bit protected mode, ring 0' "$slat" run --timeout 20 "$work/jump"
+expect_kvm exit_7 7 'left with value 3' "$slat" run "$guests/exit.elf" --cmdline 3
+expect_kvm exit_zero 0 'left with value 3' "$slat" run --exit-zero 3 --cmdline 3 "$guests/exit.elf"
+expect_kvm trace 1 '^slat: cpu 0: port write 0xf4, [124] bytes: 0x0' "$slat" run --trace exits "$guests/exit.elf"
+
+if needs_kvm signal; then
+	timeout -k 5 60 "$slat" run "$work/spin" >"$work/out" 2>"$work/err" &
+	pid=$!
+	until grep -q memslot "$work/err" || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
+	sleep 0.3
+	pkill -INT -P $pid
+	wait $pid
+	code=$?
+	if [ $code = 18 ] && grep -q 'ended by signal 2' "$work/err"; then
+		pass signal
+	else
+		fail signal "exit code $code, not 18: $(tail -n 1 "$work/err")"
+	fi
+fi
+
+if needs_kvm serial_input; then
+	printf A | timeout -k 5 60 "$slat" run "$work/echo" >/dev/null 2>&1
+	code=$?
+	if [ $code = 131 ]; then pass serial_input; else fail serial_input "exit code $code, not 131"; fi
+fi
+
+# On a terminal: raw while the guest runs, Ctrl-A x ends it, and then as before.
+if needs_kvm terminal; then
+	{
+		sleep 2
+		printf '\001x'
+		sleep 2
+	} | timeout -k 5 60 script -qec "stty -a >$work/before; $slat run $work/spin; echo code=\$?; stty -a >$work/after" \
+		/dev/null >"$work/out" 2>&1
+	if ! grep -q 'code=18' "$work/out"; then
+		fail terminal "Ctrl-A x did not end it: $(tail -n 1 "$work/out")"
+	elif ! cmp -s "$work/before" "$work/after"; then
+		fail terminal 'the terminal is not as it was'
+	else
+		pass terminal
+	fi
+fi
+
+# --- the report
+report() { # name, jq expression that must be true, options...
+	local name=$1 expression=$2
+	shift 2
+	needs_kvm "$name" || return
+	rm -f "$work/r.json"
+	timeout -k 5 60 "$slat" run --report "$work/r.json" "$@" >"$work/out" 2>"$work/err" </dev/null
+	if jq -e "$expression" "$work/r.json" >"$work/jq" 2>&1; then
+		pass "$name"
+	else
+		fail "$name" "not so: $expression: $(tr -d '\n' <"$work/jq") $(tail -n 1 "$work/err")"
+	fi
+}
+report report_one_block '.blocks | length == 1' --memory size=64M "$guests/exit.elf"
+report report_two_ranges \
+	'(.ranges | length == 2) and .ranges[0].bytes == 3221225472 and .ranges[1].gpa == 4294967296
+		and .ranges[1].first_frame == .ranges[0].first_frame + 786432 and (.memslots | length == 2)
+		and ([.blocks[].bytes] == [5368709120])' --memory size=5G "$guests/exit.elf"
+report report_end '.end == {"how": "debug-exit", "value": 3, "code": 7} and .exits.io >= 1' --cmdline 3 "$guests/exit.elf"
+report report_small_leaves '.table.leaves == {"4k": 16384, "2m": 0, "1g": 0} and .memory.page_bytes == 4096' \
+	--memory size=64M,thp=off "$guests/exit.elf"
+report report_prefault '.memory.resident_bytes == 67108864' --memory size=64M,prefault=on "$guests/exit.elf"
+report report_times '.times_ms.to_first_instruction > 0 and .times_ms.to_end >= .times_ms.to_first_instruction' \
+	"$guests/exit.elf"
+report report_name '.name == "one" and .image.format == "Multiboot" and .cpus == 2' --name one --cpus boot=2 "$guests/exit.elf"
+if needs_kvm json_on_stdout; then
+	timeout 60 "$slat" run --json "$guests/hello.elf" 2>"$work/err" </dev/null >"$work/out"
+	if jq -e '.end.how == "debug-exit"' "$work/out" >/dev/null && grep -q hello "$work/err"; then
+		pass json_on_stdout
+	else
+		fail json_on_stdout 'stdout is not the report alone, or the console is not on stderr'
+	fi
+fi
+if needs_kvm closed_stdout; then
+	timeout 60 "$slat" run "$guests/hello.elf" --exit-zero 0 2>"$work/err" </dev/null | true
+	code=${PIPESTATUS[0]}
+	if [ "$code" = 0 ]; then pass closed_stdout; else fail closed_stdout "exit code $code"; fi
+fi
+
+# --- probe
+if kvm_works; then code=0; else code=8; fi
+expect probe $code '^KVM ' "$slat" probe
+"$slat" probe --json >"$work/out" 2>/dev/null
+if jq -e '.kvm.module and .memory.nodes and (.table.format == "ept" or .table.format == "npt")' "$work/out" >/dev/null; then
+	pass probe_json
+else
+	fail probe_json 'not the JSON that it should be'
+fi
+expect probe_no_kvm 8 'there is no /nonexistent' env SLAT_KVM=/nonexistent "$slat" probe
+
+# --- what `slat run` loads: libc and nothing else; each library more is start-up time
+libraries=$(readelf -d "$slat" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^lib(asan|ubsan)\.' | tr '\n' ' ')
+case $libraries in
+'libc.so.6 ' | 'libm.so.6 libc.so.6 ' | 'libm.so.6 libdl.so.2 libpthread.so.0 libc.so.6 ') pass libraries ;;
+*) fail libraries "it links $libraries" ;;
+esac
+
+exit $failures

@@ -1,0 +1,53 @@
+#!/bin/sh
+# tests/deps.sh: installs the Debian packages that building and testing need.
+# Says which; does nothing, offline and at once, when all are there.
+# shellcheck disable=SC2086 # below, one word of a list is one package
+set -eu
+
+packages='gcc make libc6-dev clang clang-format clang-tidy libclang-rt-14-dev libjansson-dev libnuma-dev
+	check libsubunit-dev qemu-system-x86 seabios busybox-static cpio xz-utils zstd kmod jq strace
+	shellcheck groff-base git'
+
+if ! command -v dpkg-query >/dev/null; then
+	echo "deps: this is no Debian system; slat needs what Debian calls: $packages"
+	exit 0
+fi
+here=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' $packages 2>/dev/null | sed -n 's/ installed$//p')
+missing=
+for package in $packages; do
+	case "
+$here
+" in
+	*"
+$package
+"*) ;;
+	*) missing="$missing $package" ;;
+	esac
+done
+[ -n "$missing" ] || exit 0
+
+echo "deps: installing$missing"
+if [ "$(id -u)" = 0 ]; then
+	sudo=
+elif command -v sudo >/dev/null; then
+	sudo=sudo
+else
+	echo "deps: not root, and there is no sudo; as root: apt-get install --no-install-recommends$missing" >&2
+	exit 1
+fi
+
+apt() {
+	$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 "$@"
+}
+install() {
+	apt install -y --no-install-recommends $missing >/dev/null
+}
+
+# A fresh machine has no package lists, an old one has lists of files that are gone: both need one update.
+if ! install 2>/dev/null; then
+	apt update || echo 'deps: apt-get update failed in part; trying to install all the same' >&2
+	if ! install; then
+		echo "deps: apt-get could not install$missing" >&2
+		exit 1
+	fi
+fi

@@ -1,0 +1,299 @@
+/* vmm/acpi.c by a reader of its own: the invariants I1 to I3 of acpi.c, and what each table says. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/acpi.h"
+#include "vmm/layout.h"
+
+#define GPA  LAYOUT_ACPI
+#define ROOM (LAYOUT_HIGH_START - LAYOUT_ACPI)
+
+static uint8_t buffer[ROOM];
+static size_t used;
+
+static uint64_t number(const uint8_t *at, size_t bytes)
+{
+	uint64_t value = 0;
+
+	memcpy(&value, at, bytes);
+	return value;
+}
+
+static uint8_t sum(const uint8_t *at, size_t bytes)
+{
+	uint8_t total = 0;
+
+	while (bytes--)
+		total = (uint8_t)(total + *at++);
+	return total;
+}
+
+/* I2 and, but for the FACS, I1. */
+static const uint8_t *table_at(uint64_t gpa, const char *signature, size_t *length)
+{
+	const uint8_t *t = buffer + (gpa - GPA);
+
+	ck_assert(gpa >= GPA && gpa - GPA + 36 <= used);
+	ck_assert_mem_eq(t, signature, 4);
+	*length = number(t + 4, 4);
+	ck_assert(*length >= 36 && *length <= used - (gpa - GPA));
+	if (memcmp(signature, "FACS", 4) != 0)
+		ck_assert_uint_eq(sum(t, *length), 0);
+	return t;
+}
+
+static const uint8_t *xsdt_entry(unsigned i, const char *signature, size_t *length)
+{
+	const uint8_t *xsdt = table_at(number(buffer + 24, 8), "XSDT", length);
+
+	ck_assert_uint_eq(*length, 36 + 2 * 8);
+	return table_at(number(xsdt + 36 + i * 8, 8), signature, length);
+}
+
+static void build(unsigned cpus)
+{
+	struct acpi_config config = {GPA, cpus};
+
+	memset(buffer, 0xcc, sizeof(buffer));
+	used = acpi_build(&config, buffer, sizeof(buffer));
+	ck_assert_uint_gt(used, 36);
+	ck_assert_uint_eq(buffer[used], 0xcc);
+}
+
+START_TEST(pointers_and_checksums)
+{
+	static const unsigned cpus[] = {1, 2, 8, 254, 255, 256, 257, 1024, 4096};
+	size_t length;
+
+	for (size_t i = 0; i < sizeof(cpus) / sizeof(cpus[0]); i++) {
+		const uint8_t *fadt;
+
+		build(cpus[i]);
+		ck_assert_mem_eq(buffer, "RSD PTR ", 8);
+		ck_assert_uint_eq(sum(buffer, 20), 0);
+		ck_assert_uint_eq(sum(buffer, 36), 0);
+		ck_assert_uint_eq(buffer[15], 2);
+		ck_assert_uint_eq(number(buffer + 20, 4), 36);
+		fadt = xsdt_entry(0, "FACP", &length);
+		ck_assert_uint_eq(length, 276);
+		xsdt_entry(1, "APIC", &length);
+		table_at(number(fadt + 40, 4), "DSDT", &length);
+		ck_assert_uint_eq(number(fadt + 140, 8), number(fadt + 40, 4));
+		ck_assert_uint_eq(number(fadt + 36, 4) % 64, 0);
+		table_at(number(fadt + 36, 4), "FACS", &length);
+		ck_assert_uint_eq(length, 64);
+	}
+}
+END_TEST
+
+START_TEST(fixed_hardware)
+{
+	size_t length;
+	const uint8_t *f;
+
+	build(2);
+	f = xsdt_entry(0, "FACP", &length);
+	ck_assert_uint_eq(number(f + 46, 2), IRQ_ACPI);
+	ck_assert_uint_eq(number(f + 48, 4), 0); /* no SMI: always in ACPI mode */
+	ck_assert_uint_eq(number(f + 56, 4), PORT_ACPI_PM);
+	ck_assert_uint_eq(number(f + 64, 4), PORT_ACPI_PM + 4);
+	ck_assert_uint_eq(number(f + 76, 4), PORT_ACPI_PM + 8);
+	ck_assert_uint_eq(f[88], 4);
+	ck_assert_uint_eq(f[89], 2);
+	ck_assert_uint_eq(f[91], 4);
+	ck_assert_uint_eq(number(f + 109, 2) & 0xe, 2 | 4); /* 8042, no VGA, MSI allowed */
+	/* WBINVD; a fixed power button; no sleep button; 32-bit timer; a reset register; hardware not reduced */
+	ck_assert_uint_eq(number(f + 112, 4) & (1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 10 | 1 << 20),
+			  1 | 1 << 5 | 1 << 8 | 1 << 10);
+	ck_assert_uint_eq(number(f + 116, 4), 0x01000801); /* one byte of I/O space */
+	ck_assert_uint_eq(number(f + 120, 8), PORT_RESET);
+	ck_assert_uint_eq(f[128], 6);
+	ck_assert_uint_eq(number(f + 152, 8), PORT_ACPI_PM);
+	ck_assert_uint_eq(number(f + 176, 8), PORT_ACPI_PM + 4);
+	ck_assert_uint_eq(number(f + 212, 8), PORT_ACPI_PM + 8);
+}
+END_TEST
+
+/* Entries by type; each must have the length that the type has. */
+static void check_madt(unsigned cpus)
+{
+	static const uint8_t lengths[] = {[0] = 8, [1] = 12, [2] = 10, [4] = 6, [9] = 16, [10] = 12};
+	unsigned seen[11] = {0};
+	size_t length;
+	const uint8_t *m = xsdt_entry(1, "APIC", &length), *end = m + length;
+
+	ck_assert_uint_eq(number(m + 36, 4), LAYOUT_LAPIC);
+	ck_assert_uint_eq(number(m + 40, 4), 0);
+	for (m += 44; m < end; m += m[1]) {
+		ck_assert(m[0] < sizeof(lengths) && lengths[m[0]] && m[1] == lengths[m[0]]);
+		if (m[0] == 0) {
+			ck_assert_uint_eq(m[3], seen[0]);
+			ck_assert_uint_eq(number(m + 4, 4), 1);
+		} else if (m[0] == 9) {
+			ck_assert_uint_eq(number(m + 4, 4), 255 + seen[9]);
+			ck_assert_uint_eq(number(m + 12, 4), 255 + seen[9]);
+		} else if (m[0] == 1) {
+			ck_assert_uint_eq(number(m + 4, 4), LAYOUT_IOAPIC);
+		} else if (m[0] == 2) {
+			ck_assert_uint_eq(m[3], seen[2] ? 9 : 0);
+			ck_assert_uint_eq(number(m + 4, 4), seen[2] ? 9 : 2);
+			ck_assert_uint_eq(number(m + 8, 2), seen[2] ? 0xd : 0x5);
+		}
+		seen[m[0]]++;
+	}
+	ck_assert_ptr_eq(m, end);
+	ck_assert_uint_eq(seen[0], cpus < 255 ? cpus : 255);
+	ck_assert_uint_eq(seen[9], cpus < 255 ? 0 : cpus - 255);
+	ck_assert(seen[1] == 1 && seen[2] == 2 && seen[4] == 1 && seen[10] == (cpus > 255));
+}
+
+START_TEST(processors)
+{
+	static const unsigned cpus[] = {1, 2, 254, 255, 256, 300, 4096};
+
+	for (size_t i = 0; i < sizeof(cpus) / sizeof(cpus[0]); i++) {
+		build(cpus[i]);
+		check_madt(cpus[i]);
+	}
+}
+END_TEST
+
+/* I3: reads the few AML objects that the builder writes, each of which must end where its holder allows. */
+
+static unsigned devices;
+static const uint8_t *aml_list(const uint8_t *at, const uint8_t *end);
+
+static const uint8_t *aml_package(const uint8_t *at, const uint8_t *end, const uint8_t **inner_end)
+{
+	size_t more = at[0] >> 6, length = more ? at[0] & 0xf : at[0] & 0x3f;
+
+	for (size_t i = 0; i < more; i++)
+		length |= (size_t)at[1 + i] << (4 + 8 * i);
+	ck_assert(length > more && length <= (size_t)(end - at));
+	*inner_end = at + length;
+	return at + 1 + more;
+}
+
+static const uint8_t *aml_resources(const uint8_t *at, const uint8_t *end)
+{
+	while (at < end && *at != 0x79) {
+		if (*at == 0x47)
+			ck_assert_uint_eq(number(at + 2, 2), number(at + 4, 2));
+		else
+			ck_assert_uint_eq(*at, 0x22);
+		at += 1 + (*at & 7);
+	}
+	ck_assert_ptr_eq(at + 2, end);
+	return end;
+}
+
+static const uint8_t *aml_value(const uint8_t *at, const uint8_t *end)
+{
+	const uint8_t *inner, *inner_end;
+
+	switch (*at++) {
+	case 0x0a:
+		return at + 1;
+	case 0x0c:
+		return at + 4;
+	case 0x0d:
+		return at + strlen((const char *)at) + 1;
+	case 0x11: /* a buffer: its size must be what the object holds */
+		inner = aml_package(at, end, &inner_end);
+		ck_assert_uint_eq(inner[0], 0x0a);
+		ck_assert_ptr_eq(inner + 2 + inner[1], inner_end);
+		return aml_resources(inner + 2, inner_end);
+	case 0x12: {
+		unsigned count;
+
+		inner = aml_package(at, end, &inner_end);
+		for (count = *inner++; count; count--)
+			inner = aml_value(inner, inner_end);
+		ck_assert_ptr_eq(inner, inner_end);
+		return inner_end;
+	}
+	default:
+		ck_abort_msg("unexpected AML value");
+	}
+}
+
+static const uint8_t *aml_object(const uint8_t *at, const uint8_t *end)
+{
+	const uint8_t *inner, *inner_end;
+
+	if (*at == 0x08)
+		return aml_value(at + 5, end);
+	if (*at == 0x10) {
+		inner = aml_package(at + 1, end, &inner_end);
+		ck_assert_mem_eq(inner, "\\_SB_", 5);
+		return aml_list(inner + 5, inner_end);
+	}
+	ck_assert(at[0] == 0x5b && at[1] == 0x82);
+	devices++;
+	inner = aml_package(at + 2, end, &inner_end);
+	return aml_list(inner + 4, inner_end);
+}
+
+static const uint8_t *aml_list(const uint8_t *at, const uint8_t *end)
+{
+	while (at < end)
+		at = aml_object(at, end);
+	ck_assert_ptr_eq(at, end);
+	return end;
+}
+
+START_TEST(byte_code)
+{
+	static const uint8_t off[] = "\x08_S5_\x12\x4b\x00\x04\x0a\x05\x0a\x05\x0a\x00\x0a\x00"; /* {5, 5, 0, 0} */
+	static const uint8_t com1[] = "\x0c\x41\xd0\x05\x01"; /* PNP0501, as every table has it */
+	size_t length;
+	const uint8_t *f, *dsdt;
+
+	build(1);
+	f = xsdt_entry(0, "FACP", &length);
+	dsdt = table_at(number(f + 40, 4), "DSDT", &length);
+	devices = 0;
+	aml_list(dsdt + 36, dsdt + length);
+	ck_assert_uint_eq(devices, 4);
+	ck_assert_mem_eq(dsdt + 36, off, sizeof(off) - 1);
+	ck_assert_ptr_nonnull(memmem(dsdt, length, com1, sizeof(com1) - 1));
+	ck_assert_ptr_nonnull(memmem(dsdt, length, "\rQEMU0001", 10));
+}
+END_TEST
+
+/* Too small a buffer is refused, and never written past; exact is enough. */
+START_TEST(room)
+{
+	struct acpi_config config = {GPA, 3};
+	size_t full;
+
+	build(3);
+	full = used;
+	for (size_t size = 0; size <= full; size++) {
+		uint8_t *small = malloc(size + 1);
+
+		small[size] = 0x77;
+		ck_assert_uint_eq(acpi_build(&config, small, size), size == full ? full : 0);
+		ck_assert_uint_eq(small[size], 0x77);
+		free(small);
+	}
+	config.cpus = 100000;
+	ck_assert_uint_eq(acpi_build(&config, buffer, sizeof(buffer)), 0);
+}
+END_TEST
+
+Suite *acpi_suite(void);
+Suite *acpi_suite(void)
+{
+	Suite *suite = suite_create("acpi");
+	TCase *tcase = tcase_create("tables");
+
+	tcase_add_test(tcase, pointers_and_checksums);
+	tcase_add_test(tcase, fixed_hardware);
+	tcase_add_test(tcase, processors);
+	tcase_add_test(tcase, byte_code);
+	tcase_add_test(tcase, room);
+	suite_add_tcase(suite, tcase);
+	return suite;
+}

@@ -1,0 +1,132 @@
+/* Pools and blocks: one contiguous block, its place, its return; backings that can be had anywhere. */
+#include <check.h>
+#undef fail
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm/host.h"
+
+Suite *host_suite(void);
+
+#define MIB (UINT64_C(1) << 20)
+
+static void open_pool(struct host *h, uint64_t bytes, bool shared, struct pool **pool)
+{
+	const struct backing_config config = {.bytes = bytes, .thp = true, .shared = shared};
+	struct failure f = {0};
+
+	ck_assert_int_eq(host_open(h, &f), 0);
+	ck_assert_int_eq(host_add_pool(h, h->numa.node[0], &config, pool, &f), 0);
+}
+
+START_TEST(block_is_contiguous_and_aligned)
+{
+	struct host h;
+	struct pool *pool;
+	struct block a, b;
+	struct failure f = {0};
+
+	open_pool(&h, 64 * MIB, _i, &pool);
+	ck_assert_int_eq(pool_alloc(pool, 16 * MIB, EXTENT_BEST_FIT, &a, &f), 0);
+	ck_assert_int_eq(pool_alloc(pool, 33 * MIB, EXTENT_BEST_FIT, &b, &f), 0);
+	ck_assert_uint_ge(a.first.n, pool->base.n);
+	ck_assert_uint_eq((uintptr_t)a.host % (2 * MIB), 0);
+	ck_assert_ptr_eq(b.host, pool->backing.host + (b.first.n - pool->base.n) * FRAME_BYTES);
+	memset(b.host, 0x5a, b.bytes); /* all of it is there */
+	pool_free(&a);
+	pool_free(&b);
+	ck_assert(extent_check(pool->space));
+	ck_assert_uint_eq(extent_stats_read(pool->space).largest_hole, 64 * MIB / FRAME_BYTES);
+	host_close(&h);
+}
+END_TEST
+
+START_TEST(refusal_names_the_largest_hole)
+{
+	struct host h;
+	struct pool *pool;
+	struct block a, b, c;
+	struct failure f = {0};
+
+	open_pool(&h, 64 * MIB, false, &pool);
+	ck_assert_int_eq(pool_alloc(pool, 16 * MIB, EXTENT_FIRST_FIT, &a, &f), 0);
+	ck_assert_int_eq(pool_alloc(pool, 16 * MIB, EXTENT_FIRST_FIT, &b, &f), 0);
+	pool_free(&a);
+	ck_assert_int_eq(pool_alloc(pool, 40 * MIB, EXTENT_FIRST_FIT, &c, &f), EXIT_HOST);
+	ck_assert_pstr_eq(
+		strstr(f.text, "no contiguous"),
+		"no contiguous block of 40 MiB in the pool of node 0: its largest hole is 32 MiB of 48 MiB free "
+		"in 2 holes");
+	host_close(&h);
+}
+END_TEST
+
+START_TEST(more_than_the_host_has_is_refused)
+{
+	const struct backing_config config = {.bytes = UINT64_C(1) << 40};
+	struct backing b;
+	struct failure f = {0};
+
+	ck_assert_int_eq(backing_open(&b, &config, &f), EXIT_HOST);
+	ck_assert_ptr_nonnull(strstr(f.text, "--memory size=1 TiB is more than the host has"));
+}
+END_TEST
+
+START_TEST(huge_pages_that_are_not_there_are_counted)
+{
+	const struct backing_config config = {.bytes = UINT64_C(8) << 30, .hugepages = true, .shared = _i};
+	struct backing b;
+	struct failure f = {0};
+
+	if (backing_open(&b, &config, &f) == 0) { /* a host that has 4096 free */
+		backing_close(&b);
+		return;
+	}
+	ck_assert_ptr_nonnull(strstr(f.text, "hugepages=on"));
+	ck_assert_int_eq(f.code, EXIT_HOST);
+}
+END_TEST
+
+START_TEST(prefault_touches_everything)
+{
+	const struct backing_config config = {.bytes = 8 * MIB, .thp = _i & 1, .shared = _i & 2};
+	struct backing b;
+	struct failure f = {0};
+
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	ck_assert_uint_eq(backing_use_read(&b).resident, 0);
+	ck_assert_int_eq(backing_prefault(&b, &f), 0);
+	ck_assert_uint_eq(backing_use_read(&b).resident, 8 * MIB);
+	backing_close(&b);
+}
+END_TEST
+
+START_TEST(two_pools_never_share_a_frame_number)
+{
+	const struct backing_config config = {.bytes = 4 * MIB};
+	struct host h;
+	struct pool *node, *tables;
+	struct failure f = {0};
+
+	open_pool(&h, 4 * MIB, false, &node);
+	ck_assert_int_eq(host_add_pool(&h, HOST_TABLES, &config, &tables, &f), 0);
+	ck_assert_uint_ge(node->base.n, (tables->base.n * FRAME_BYTES + HOST_POOL_BYTES_MAX) / FRAME_BYTES);
+	host_close(&h);
+}
+END_TEST
+
+Suite *host_suite(void)
+{
+	Suite *s = suite_create("host");
+	TCase *t = tcase_create("host");
+
+	tcase_set_timeout(t, 30);
+	tcase_add_loop_test(t, block_is_contiguous_and_aligned, 0, 2);
+	tcase_add_test(t, refusal_names_the_largest_hole);
+	tcase_add_test(t, more_than_the_host_has_is_refused);
+	tcase_add_loop_test(t, huge_pages_that_are_not_there_are_counted, 0, 2);
+	tcase_add_loop_test(t, prefault_touches_everything, 0, 4);
+	tcase_add_test(t, two_pools_never_share_a_frame_number);
+	suite_add_tcase(s, t);
+	return s;
+}

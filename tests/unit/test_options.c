@@ -1,0 +1,210 @@
+/* Sizes, lists and the command line of `slat run`: what is taken, and each sentence that refuses. */
+#include <check.h>
+#undef fail
+#include <string.h>
+
+#include "vmm/options.h"
+#include "vmm/size.h"
+#include "vmm/sys.h"
+
+Suite *options_suite(void);
+
+#define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
+#define WORDS_MAX 16
+
+static const struct {
+	const char *text;
+	bool good;
+	uint64_t bytes;
+} sizes[] = {
+	{"0", true, 0},
+	{"4096", true, 4096},
+	{"0x1000", true, 4096},
+	{"64K", true, 65536},
+	{"512m", true, UINT64_C(512) << 20},
+	{"5G", true, UINT64_C(5) << 30},
+	{"16777215T", true, UINT64_C(16777215) << 40},
+	{"16777216T", false, 0}, /* 2^64 */
+	{"18446744073709551615", true, UINT64_MAX},
+	{"18446744073709551616", false, 0},
+	{"", false, 0},
+	{"K", false, 0},
+	{"-1", false, 0},
+	{"+1", false, 0},
+	{" 1", false, 0},
+	{"1 ", false, 0},
+	{"1KB", false, 0},
+	{"1.5G", false, 0},
+	{"1P", false, 0},
+	{"0x", false, 0},
+};
+
+START_TEST(size_is_parsed_exactly)
+{
+	uint64_t bytes = 77;
+
+	ck_assert_int_eq(size_parse(sizes[_i].text, &bytes), sizes[_i].good);
+	ck_assert_uint_eq(bytes, sizes[_i].good ? sizes[_i].bytes : 77);
+}
+END_TEST
+
+START_TEST(size_is_written_exactly)
+{
+	ck_assert_str_eq(size_format(0).s, "0 bytes");
+	ck_assert_str_eq(size_format(17).s, "17 bytes");
+	ck_assert_str_eq(size_format(33564 << 10).s, "33564 KiB");
+	ck_assert_str_eq(size_format(UINT64_C(5) << 30).s, "5 GiB");
+	ck_assert_str_eq(size_format(UINT64_C(1) << 50).s, "1024 TiB");
+	ck_assert_str_eq(size_format(UINT64_MAX).s, "18446744073709551615 bytes");
+}
+END_TEST
+
+static void collect(void *self, unsigned number)
+{
+	strcat(self, (char[]){(char)('0' + number), 0});
+}
+
+START_TEST(list_of_numbers)
+{
+	char seen[64] = "";
+
+	ck_assert(sys_list("0-2,5,7-7", collect, seen));
+	ck_assert_str_eq(seen, "01257");
+	ck_assert(!sys_list("1-", collect, seen));
+	ck_assert(!sys_list("x", collect, seen));
+	ck_assert(!sys_list("3-1", collect, seen));
+	ck_assert(!sys_list("0-4000000000", collect, seen));
+	ck_assert(!sys_list("1;2", collect, seen));
+}
+END_TEST
+
+/* Splits at blanks; an argument cannot hold one here. */
+static int parse(const char *line, struct run_options *o, struct failure *f)
+{
+	static char copy[512];
+	char *argv[WORDS_MAX];
+	int argc = 0;
+
+	*f = (struct failure){0};
+	strcpy(copy, line);
+	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
+		argv[argc++] = word;
+	return options_parse(argc, argv, o, f);
+}
+
+START_TEST(defaults)
+{
+	struct run_options o;
+	struct failure f;
+
+	ck_assert_int_eq(parse("k.elf", &o, &f), 0);
+	ck_assert_str_eq(o.image, "k.elf");
+	ck_assert_uint_eq(o.cpus, 1);
+	ck_assert_uint_eq(o.memory.bytes, UINT64_C(512) << 20);
+	ck_assert(o.memory.thp && !o.memory.hugepages && !o.memory.shared && !o.memory.prefault);
+	ck_assert(!o.has_exit_zero && !o.timeout_ns && !o.json && !o.trace_exits);
+	ck_assert_ptr_null(o.cmdline);
+}
+END_TEST
+
+START_TEST(everything_at_once)
+{
+	struct run_options o;
+	struct failure f;
+
+	ck_assert_int_eq(parse("--kernel=vm --initramfs i.gz --cmdline=console=ttyS0 --cpus boot=4 --memory "
+			       "size=6G,hugepages=on,hugepage_size=2M,thp=off,prefault=on,shared=on --name a-b.c_1 "
+			       "--timeout 1.5 --exit-zero 0x10 --report r --json --trace exits",
+			       &o, &f),
+			 0);
+	ck_assert_str_eq(o.image, "vm");
+	ck_assert_str_eq(o.initramfs, "i.gz");
+	ck_assert_str_eq(o.cmdline, "console=ttyS0");
+	ck_assert_uint_eq(o.cpus, 4);
+	ck_assert_uint_eq(o.memory.bytes, UINT64_C(6) << 30);
+	ck_assert(!o.memory.thp && o.memory.hugepages && o.memory.shared && o.memory.prefault);
+	ck_assert_str_eq(o.name, "a-b.c_1");
+	ck_assert_uint_eq(o.timeout_ns, 1500000000);
+	ck_assert(o.has_exit_zero && o.exit_zero == 16);
+	ck_assert(o.json && o.trace_exits);
+}
+END_TEST
+
+START_TEST(options_may_follow_the_image_and_dashes_end_them)
+{
+	struct run_options o;
+	struct failure f;
+
+	ck_assert_int_eq(parse("k --report r", &o, &f), 0);
+	ck_assert_str_eq(o.report, "r");
+	ck_assert_int_eq(parse("--json -- --odd-name", &o, &f), 0);
+	ck_assert_str_eq(o.image, "--odd-name");
+	ck_assert_int_eq(parse("--nonsense --help", &o, &f), EXIT_USAGE);
+	ck_assert_int_eq(parse("--help --nonsense", &o, &f), 0);
+	ck_assert(o.help);
+}
+END_TEST
+
+/* Each sentence names the option, the value and the limit. */
+static const struct {
+	const char *line, *sentence;
+} refusals[] = {
+	{"", "no image to boot: slat run [options] IMAGE"},
+	{"a b", "two images: a and b; a guest boots one"},
+	{"--bogus k", "unknown option --bogus; slat run --help lists them"},
+	{"k --report", "--report needs a value"},
+	{"k --json=on", "--json takes no value"},
+	{"k --memory size=0", "--memory size=0: a guest needs 2 MiB at least"},
+	{"k --memory size=4097K", "--memory size=4097K: not a multiple of 4K, the size of a page"},
+	{"k --memory size=4097K1",
+	 "--memory size=4097K1: not a size; write bytes, or a number with K, M, G or T, such as 512M"},
+	{"k --memory size=3M,size=2097153", "--memory size=2097153: not a multiple of 4K, the size of a page"},
+	{"k --memory sise=1G",
+	 "--memory: unknown key 'sise'; the keys are: size, hugepages, hugepage_size, thp, prefault, shared"},
+	{"k --memory size", "--memory size: a value is missing, as in size=VALUE"},
+	{"k --memory size=", "--memory size: a value is missing, as in size=VALUE"},
+	{"k --memory size=1G,",
+	 "--memory: unknown key ''; the keys are: size, hugepages, hugepage_size, thp, prefault, shared"},
+	{"k --memory thp=yes", "--memory thp=yes: the value is on or off"},
+	{"k --memory hugepage_size=1G", "--memory hugepage_size=1G: huge pages are 2M here"},
+	{"k --memory size=33M,hugepages=on", "--memory size=33 MiB: with hugepages=on, a multiple of 2M"},
+	{"k --cpus boot=0", "--cpus boot=0: not a number of CPUs; 1 or more"},
+	{"k --cpus boot=-2", "--cpus boot=-2: not a number of CPUs; 1 or more"},
+	{"k --cpus boot=5000", "--cpus boot=5000: not a number of CPUs; 1 or more"},
+	{"k --cpus 4", "--cpus: unknown key '4'; the keys are: boot"},
+	{"k --timeout 0", "--timeout 0: not a number of seconds from 0.001 to 1000000"},
+	{"k --timeout nan", "--timeout nan: not a number of seconds from 0.001 to 1000000"},
+	{"k --timeout 1s", "--timeout 1s: not a number of seconds from 0.001 to 1000000"},
+	{"k --exit-zero -1", "--exit-zero -1: not a number that a guest can write to port 0xf4 (0 to 0xffffffff)"},
+	{"k --exit-zero 4294967296",
+	 "--exit-zero 4294967296: not a number that a guest can write to port 0xf4 (0 to 0xffffffff)"},
+	{"k --trace everything", "--trace everything: unknown; what can be traced: exits"},
+	{"k --name a/b", "--name a/b: a name has letters, digits, and - _ . only"},
+	{"k --name=", "--name '': a name has 1 to 63 characters"},
+};
+
+START_TEST(refusal)
+{
+	struct run_options o;
+	struct failure f;
+
+	ck_assert_int_eq(parse(refusals[_i].line, &o, &f), EXIT_USAGE);
+	ck_assert_str_eq(f.text, refusals[_i].sentence);
+}
+END_TEST
+
+Suite *options_suite(void)
+{
+	Suite *s = suite_create("options");
+	TCase *t = tcase_create("options");
+
+	tcase_add_loop_test(t, size_is_parsed_exactly, 0, COUNT(sizes));
+	tcase_add_test(t, size_is_written_exactly);
+	tcase_add_test(t, list_of_numbers);
+	tcase_add_test(t, defaults);
+	tcase_add_test(t, everything_at_once);
+	tcase_add_test(t, options_may_follow_the_image_and_dashes_end_them);
+	tcase_add_loop_test(t, refusal, 0, COUNT(refusals));
+	suite_add_tcase(s, t);
+	return s;
+}

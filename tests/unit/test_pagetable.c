@@ -1,0 +1,1025 @@
+/* tests/unit/test_pagetable.c: mm/pagetable against a model that remembers every
+ * 4K page of a few windows. Since no table is collapsible and none is empty, the
+ * model knows the exact shape of the table, not only what it translates to.
+ * What it does not see: a hardware walker (that is the oracles' work), and a
+ * change racing with a walk. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mm/pagetable.h"
+
+#define KIB UINT64_C(1024)
+#define MIB (KIB * KIB)
+#define GIB (KIB * MIB)
+#define RWX (PAGETABLE_READ | PAGETABLE_WRITE | PAGETABLE_EXEC)
+
+static uint64_t rng_state;
+
+static void seed(uint64_t fixed)
+{
+	const char *asked = getenv("SLAT_SEED");
+
+	rng_state = asked ? strtoull(asked, NULL, 0) : fixed;
+}
+
+static uint64_t below(uint64_t n)
+{
+	uint64_t x = rng_state += UINT64_C(0x9e3779b97f4a7c15);
+
+	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return (x ^ (x >> 31)) % n;
+}
+
+/* ---- an arena whose pages come in no order, dirty, and may run out ---- */
+
+#define ARENA_FIRST 0x300u
+#define ARENA_MAX   2048u
+
+struct arena {
+	unsigned char *memory, *before;
+	bool taken[ARENA_MAX], taken_before[ARENA_MAX];
+	uint64_t frames, used, gets;
+	uint64_t fail_after; /* the n-th get from now is refused; 0: none */
+	bool fired;
+};
+
+static enum mm_err arena_get(void *self, struct pfn *out)
+{
+	struct arena *a = self;
+	uint64_t n;
+
+	a->gets++;
+	if (a->fail_after > 0 && --a->fail_after == 0) {
+		a->fired = true;
+		return MM_ENOMEM;
+	}
+	if (a->used == a->frames)
+		return MM_ENOMEM;
+	for (n = a->gets * 7 % a->frames; a->taken[n]; n = (n + 1) % a->frames)
+		;
+	a->taken[n] = true;
+	a->used++;
+	memset(a->memory + n * FRAME_BYTES, 0xcc, FRAME_BYTES);
+	out->n = ARENA_FIRST + n;
+	return MM_OK;
+}
+
+static void arena_put(void *self, struct pfn page)
+{
+	struct arena *a = self;
+	uint64_t n = page.n - ARENA_FIRST;
+
+	if (n >= a->frames || !a->taken[n])
+		ck_abort_msg("a page put back that was not got");
+	a->taken[n] = false;
+	a->used--;
+	memset(a->memory + n * FRAME_BYTES, 0xdd, FRAME_BYTES);
+}
+
+static void arena_make(struct arena *a, uint64_t frames)
+{
+	*a = (struct arena){.frames = frames};
+	a->memory = aligned_alloc(FRAME_BYTES, frames * FRAME_BYTES);
+	a->before = malloc(frames * FRAME_BYTES);
+}
+
+static void arena_free(struct arena *a)
+{
+	free(a->memory);
+	free(a->before);
+}
+
+static void arena_save(struct arena *a)
+{
+	memcpy(a->taken_before, a->taken, sizeof(a->taken));
+	for (uint64_t n = 0; n < a->frames; n++)
+		if (a->taken[n])
+			memcpy(a->before + n * FRAME_BYTES, a->memory + n * FRAME_BYTES, FRAME_BYTES);
+}
+
+/* The same pages are in use, and not a byte of them differs. */
+static bool arena_same(const struct arena *a)
+{
+	if (memcmp(a->taken, a->taken_before, sizeof(a->taken)) != 0)
+		return false;
+	for (uint64_t n = 0; n < a->frames; n++)
+		if (a->taken[n] && memcmp(a->before + n * FRAME_BYTES, a->memory + n * FRAME_BYTES, FRAME_BYTES) != 0)
+			return false;
+	return true;
+}
+
+static struct pagetable_config config_for(struct arena *a, enum pagetable_format format)
+{
+	return (struct pagetable_config){
+		.format = format,
+		.phys_bits = 40,
+		.leaf_max = PAGETABLE_1G,
+		.execute_only = true,
+		.arena = a->memory,
+		.arena_first = {ARENA_FIRST},
+		.arena_frames = a->frames,
+		.pages = {a, arena_get, arena_put},
+	};
+}
+
+static uint64_t *page_at(const struct arena *a, uint64_t entry)
+{
+	uint64_t frame = (entry & UINT64_C(0xffffffffff000)) >> 12;
+
+	return (uint64_t *)(void *)(a->memory + (frame - ARENA_FIRST) * FRAME_BYTES);
+}
+
+/* The entry of this level (3 is the root) for an address, found by hand. */
+static uint64_t *entry_at(const struct arena *a, const struct pagetable *pt, uint64_t in, unsigned level)
+{
+	uint64_t *table = page_at(a, pagetable_root_address(pt));
+
+	for (unsigned l = 3; l > level; l--)
+		table = page_at(a, table[in >> (12 + 9 * l) & 511]);
+	return &table[in >> (12 + 9 * level) & 511];
+}
+
+/* ---- the model ---- */
+
+struct page {
+	uint64_t out;
+	struct pagetable_attr attr;
+	bool mapped, accessed, dirty;
+};
+
+#define WINDOWS_MAX 6u
+
+struct window {
+	uint64_t in;  /* a multiple of leaf_max's size, so that no leaf reaches out of it */
+	uint64_t out; /* where its first page goes, mostly */
+	uint64_t pages;
+	struct page *page, *before;
+};
+
+struct world {
+	struct arena arena;
+	struct pagetable pt;
+	enum pagetable_format format;
+	enum pagetable_size leaf_max;
+	struct window window[WINDOWS_MAX]; /* in address order */
+	unsigned windows;
+	struct pagetable_attr attrs[3];
+};
+
+static bool attr_same(struct pagetable_attr a, struct pagetable_attr b)
+{
+	return a.rights == b.rights && a.memory == b.memory;
+}
+
+/* Whether the pages [p, p + n) are one leaf's worth. */
+static bool one_leaf(const struct window *w, uint64_t p, uint64_t n)
+{
+	const struct page *first = &w->page[p];
+
+	if (p % n != 0 || p + n > w->pages || !first->mapped || first->out % (n * FRAME_BYTES) != 0)
+		return false;
+	for (uint64_t i = n - 1; i > 0; i--) /* from the far end: it differs soonest */
+		if (!first[i].mapped || first[i].out != first->out + i * FRAME_BYTES ||
+		    !attr_same(first[i].attr, first->attr))
+			return false;
+	return true;
+}
+
+static enum pagetable_size leaf_size(const struct world *w, const struct window *win, uint64_t p)
+{
+	for (enum pagetable_size s = w->leaf_max; s > PAGETABLE_4K; s--)
+		if (one_leaf(win, p, pagetable_size_bytes(s) / FRAME_BYTES))
+			return s;
+	return PAGETABLE_4K;
+}
+
+/* The pages of one leaf share A and D. */
+static void model_settle(struct world *w)
+{
+	for (unsigned i = 0; i < w->windows; i++) {
+		struct window *win = &w->window[i];
+
+		for (uint64_t p = 0, n; p < win->pages; p += n) {
+			bool accessed = false, dirty = false;
+
+			n = win->page[p].mapped ? pagetable_size_bytes(leaf_size(w, win, p)) / FRAME_BYTES : 1;
+			for (uint64_t k = p; k < p + n; k++) {
+				accessed |= win->page[k].accessed;
+				dirty |= win->page[k].dirty;
+			}
+			for (uint64_t k = p; k < p + n; k++) {
+				win->page[k].accessed = accessed;
+				win->page[k].dirty = dirty;
+			}
+		}
+	}
+}
+
+static bool same_leaf(const struct world *w, const struct window *win, uint64_t p, enum pagetable_size size)
+{
+	uint64_t bytes = pagetable_size_bytes(size), in = win->in + p * FRAME_BYTES;
+	const struct page *page = &win->page[p];
+	struct pagetable_leaf leaf;
+
+	if (!pagetable_walk(&w->pt, in + below(bytes), &leaf))
+		return false;
+	return leaf.in == in && leaf.out == page->out && leaf.size == size && attr_same(leaf.attr, page->attr) &&
+	       leaf.accessed == page->accessed && leaf.dirty == page->dirty;
+}
+
+/* Every leaf, and the counts of leaves and tables that follow from them. */
+static bool same_table(const struct world *w)
+{
+	struct pagetable_stats want = {.tables = 1}, got = pagetable_stats_read(&w->pt);
+	uint64_t last[3] = {UINT64_MAX, UINT64_MAX, UINT64_MAX};
+	struct pagetable_leaf leaf;
+
+	for (unsigned i = 0; i < w->windows; i++) {
+		const struct window *win = &w->window[i];
+
+		for (uint64_t p = 0; p < win->pages;) {
+			uint64_t in = win->in + p * FRAME_BYTES;
+			enum pagetable_size size;
+
+			if (!win->page[p].mapped) {
+				if (pagetable_walk(&w->pt, in + below(FRAME_BYTES), &leaf))
+					return false;
+				p++;
+				continue;
+			}
+			size = leaf_size(w, win, p);
+			if (!same_leaf(w, win, p, size))
+				return false;
+			want.leaves[size]++;
+			for (unsigned level = size; level < 3; level++)
+				if (in >> (21 + 9 * level) != last[level]) {
+					last[level] = in >> (21 + 9 * level);
+					want.tables++;
+				}
+			p += pagetable_size_bytes(size) / FRAME_BYTES;
+		}
+	}
+	return memcmp(want.leaves, got.leaves, sizeof(want.leaves)) == 0 && want.tables == got.tables &&
+	       got.tables + got.retired == w->arena.used && got.tables_max >= got.tables;
+}
+
+/* The run that starts at page p of a window; it may go on in a window that adjoins. */
+static struct pagetable_run model_run(const struct world *w, unsigned i, uint64_t p)
+{
+	const struct window *win = &w->window[i];
+	struct pagetable_run run = {
+		.in = win->in + p * FRAME_BYTES, .out = win->page[p].out, .attr = win->page[p].attr};
+
+	while (p < win->pages) {
+		const struct page *page = &win->page[p];
+		enum pagetable_size size;
+
+		if (!page->mapped || page->out != run.out + run.bytes || !attr_same(page->attr, run.attr))
+			break;
+		size = leaf_size(w, win, p);
+		run.bytes += pagetable_size_bytes(size);
+		run.leaves[size]++;
+		p += pagetable_size_bytes(size) / FRAME_BYTES;
+	}
+	return run;
+}
+
+static bool same_run(const struct pagetable_run *a, const struct pagetable_run *b)
+{
+	return a->in == b->in && a->out == b->out && a->bytes == b->bytes && attr_same(a->attr, b->attr) &&
+	       memcmp(a->leaves, b->leaves, sizeof(a->leaves)) == 0;
+}
+
+/* All runs in order, then none. */
+static bool same_runs(const struct world *w)
+{
+	struct pagetable_run got, want;
+	uint64_t in = 0;
+	bool end = false;
+
+	for (unsigned i = 0; i < w->windows; i++)
+		for (uint64_t p = 0; p < w->window[i].pages;) {
+			if (!w->window[i].page[p].mapped) {
+				p++;
+				continue;
+			}
+			want = model_run(w, i, p);
+			if (end || !pagetable_next_run(&w->pt, in, &got) || !same_run(&got, &want))
+				return false;
+			p += want.bytes / FRAME_BYTES;
+			in = want.in + want.bytes;
+			end = in == 0;
+		}
+	return end || !pagetable_next_run(&w->pt, in, &got);
+}
+
+/* From inside a mapped page: the run starts at that page's leaf. */
+static bool same_run_inside(const struct world *w)
+{
+	unsigned i = (unsigned)below(w->windows);
+	const struct window *win = &w->window[i];
+	uint64_t p = below(win->pages), start;
+	struct pagetable_run got, want;
+
+	if (!win->page[p].mapped)
+		return true;
+	start = p & ~(pagetable_size_bytes(w->leaf_max) / FRAME_BYTES - 1);
+	while (start + pagetable_size_bytes(leaf_size(w, win, start)) / FRAME_BYTES <= p || !win->page[start].mapped)
+		start += win->page[start].mapped ? pagetable_size_bytes(leaf_size(w, win, start)) / FRAME_BYTES : 1;
+	want = model_run(w, i, start);
+	return pagetable_next_run(&w->pt, win->in + p * FRAME_BYTES + below(FRAME_BYTES), &got) &&
+	       same_run(&got, &want);
+}
+
+static void world_compare(const struct world *w)
+{
+	ck_assert(pagetable_check(&w->pt));
+	ck_assert(same_table(w));
+	ck_assert(same_runs(w));
+	ck_assert(same_run_inside(w));
+}
+
+/* ---- deeds ---- */
+
+enum verb { MAP, UNMAP, PROTECT };
+struct deed {
+	enum verb verb;
+	struct window *window;
+	uint64_t p, n, out; /* pages [p, p + n) */
+	struct pagetable_attr attr;
+};
+
+static enum mm_err deed_do(struct world *w, const struct deed *d, struct pagetable_flush *flush)
+{
+	uint64_t in = d->window->in + d->p * FRAME_BYTES, bytes = d->n * FRAME_BYTES;
+
+	if (d->verb == MAP)
+		return pagetable_map(&w->pt, in, d->out, bytes, d->attr);
+	if (d->verb == UNMAP)
+		return pagetable_unmap(&w->pt, in, bytes, flush);
+	return pagetable_protect(&w->pt, in, bytes, d->attr, flush);
+}
+
+static enum mm_err deed_model(struct world *w, const struct deed *d)
+{
+	struct window *win = d->window;
+
+	if (d->verb == MAP)
+		for (uint64_t k = d->p; k < d->p + d->n; k++)
+			if (win->page[k].mapped)
+				return MM_EEXIST;
+	for (uint64_t k = d->p; k < d->p + d->n; k++) {
+		struct page *page = &win->page[k];
+
+		if (d->verb == MAP)
+			*page = (struct page){
+				.out = d->out + (k - d->p) * FRAME_BYTES, .attr = d->attr, .mapped = true};
+		else if (d->verb == UNMAP)
+			*page = (struct page){.mapped = false};
+		else if (page->mapped)
+			page->attr = d->attr;
+	}
+	model_settle(w);
+	return MM_OK;
+}
+
+/* The flush covers each page that translates otherwise now, and says whether something was taken away. */
+static bool flush_right(const struct deed *d, const struct pagetable_flush *flush)
+{
+	uint64_t first = UINT64_MAX, end = 0; /* pages changed: [first, end) */
+	bool narrowed = false;
+
+	for (uint64_t k = d->p; k < d->p + d->n; k++) {
+		const struct page *was = &d->window->before[k], *is = &d->window->page[k];
+
+		if (!was->mapped || (is->mapped && attr_same(was->attr, is->attr)))
+			continue;
+		first = first < k ? first : k;
+		end = k + 1;
+		narrowed |= !is->mapped || (was->attr.rights & ~is->attr.rights) || was->attr.memory != is->attr.memory;
+	}
+	if (first == UINT64_MAX)
+		return flush->first == flush->end && !flush->narrowed;
+	if (d->verb == UNMAP &&
+	    (flush->first != d->window->in + first * FRAME_BYTES || flush->end != d->window->in + end * FRAME_BYTES))
+		return false;
+	/* the end may be 2^64: compare the last bytes */
+	return flush->narrowed == narrowed && flush->first <= d->window->in + first * FRAME_BYTES &&
+	       flush->end - 1 >= d->window->in + end * FRAME_BYTES - 1;
+}
+
+/* Does it with a page refused in turn, then for good; a refusal leaves every byte as it was. */
+static enum mm_err world_do(struct world *w, const struct deed *d)
+{
+	const struct pagetable_flush untouched = {.first = 1, .end = 2, .narrowed = true};
+	struct pagetable before = w->pt;
+	struct pagetable_flush flush;
+	enum mm_err err;
+
+	arena_save(&w->arena);
+	memcpy(d->window->before, d->window->page, d->window->pages * sizeof(struct page));
+	for (uint64_t n = 1;; n += 1 + n / 4) {
+		flush = untouched;
+		w->arena.fired = false;
+		w->arena.fail_after = n;
+		err = deed_do(w, d, &flush);
+		if (!w->arena.fired)
+			break;
+		ck_assert(err == MM_ENOMEM && arena_same(&w->arena) && memcmp(&before, &w->pt, sizeof(before)) == 0 &&
+			  memcmp(&flush, &untouched, sizeof(flush)) == 0);
+	}
+	w->arena.fail_after = 0;
+	ck_assert_int_eq(err, deed_model(w, d));
+	if (err != MM_OK)
+		ck_assert(arena_same(&w->arena) && memcmp(&before, &w->pt, sizeof(before)) == 0);
+	else if (d->verb != MAP)
+		ck_assert(flush_right(d, &flush));
+	return err;
+}
+
+/* What a walker does: marks leaves here and there. */
+static void world_mark(struct world *w)
+{
+	uint64_t accessed = w->format == PAGETABLE_EPT ? 0x100 : 0x20,
+		 dirty = w->format == PAGETABLE_EPT ? 0x200 : 0x40;
+	struct window *win = &w->window[below(w->windows)];
+	struct pagetable_leaf leaf;
+
+	for (unsigned i = 0; i < 4; i++) {
+		uint64_t p = below(win->pages), in = win->in + p * FRAME_BYTES;
+		bool write = below(2);
+
+		if (!pagetable_walk(&w->pt, in, &leaf))
+			continue;
+		*entry_at(&w->arena, &w->pt, in, leaf.size) |= accessed | (write ? dirty : 0);
+		for (unsigned level = leaf.size + 1u; level < 4; level++)
+			*entry_at(&w->arena, &w->pt, in, level) |= accessed;
+		win->page[p].accessed = true;
+		win->page[p].dirty |= write;
+	}
+	model_settle(w);
+}
+
+static void world_make(struct world *w, enum pagetable_format format, enum pagetable_size leaf_max, uint64_t frames)
+{
+	struct pagetable_config config;
+
+	*w = (struct world){.format = format, .leaf_max = leaf_max};
+	arena_make(&w->arena, frames);
+	config = config_for(&w->arena, format);
+	config.leaf_max = leaf_max;
+	ck_assert_int_eq(pagetable_init(&w->pt, &config), MM_OK);
+	w->attrs[0] = (struct pagetable_attr){.rights = RWX};
+	w->attrs[1] = (struct pagetable_attr){.rights = PAGETABLE_READ};
+	w->attrs[2] = (struct pagetable_attr){.rights = PAGETABLE_READ | PAGETABLE_WRITE, .memory = PAGETABLE_UNCACHED};
+	if (format != PAGETABLE_EPT)
+		w->attrs[0].rights |= PAGETABLE_USER;
+}
+
+static void world_window(struct world *w, uint64_t in, uint64_t out, uint64_t bytes)
+{
+	struct window *win = &w->window[w->windows++];
+
+	*win = (struct window){.in = in, .out = out, .pages = bytes / FRAME_BYTES};
+	win->page = calloc(win->pages, sizeof(struct page));
+	win->before = calloc(win->pages, sizeof(struct page));
+}
+
+/* Unmaps all; every page must come back. */
+static void world_free(struct world *w)
+{
+	for (unsigned i = 0; i < w->windows; i++) {
+		struct window *win = &w->window[i];
+
+		ck_assert_int_eq(pagetable_unmap(&w->pt, win->in, win->pages * FRAME_BYTES, NULL), MM_OK);
+		free(win->page);
+		free(win->before);
+	}
+	ck_assert(pagetable_check(&w->pt));
+	ck_assert_uint_eq(pagetable_stats_read(&w->pt).tables, 1);
+	pagetable_flushed(&w->pt);
+	ck_assert_uint_eq(w->arena.used, 1);
+	pagetable_fini(&w->pt);
+	ck_assert_uint_eq(w->arena.used, 0);
+	arena_free(&w->arena);
+}
+
+/* A page number, often the edge of a large leaf. */
+static uint64_t any_edge(const struct world *w, const struct window *win)
+{
+	uint64_t p = below(win->pages + 1), grain = below(5);
+
+	if (grain < 2)
+		p &= ~UINT64_C(511);
+	else if (grain == 2 && w->leaf_max == PAGETABLE_1G)
+		p &= ~UINT64_C(0x3ffff);
+	return p;
+}
+
+static struct deed any_deed(struct world *w)
+{
+	struct deed d = {.verb = (enum verb)below(3), .window = &w->window[below(w->windows)]};
+	uint64_t a = any_edge(w, d.window), b = any_edge(w, d.window), limit = UINT64_C(1) << 40;
+
+	if (a == b)
+		a = b > 0 ? b - 1 : b++;
+	d.p = a < b ? a : b;
+	d.n = (a < b ? b : a) - d.p;
+	if (d.verb == MAP) { /* shrink to what is free from p on, so that most maps are taken */
+		uint64_t n = 0;
+
+		while (n < d.n && !d.window->page[d.p + n].mapped)
+			n++;
+		if (n > 0 && below(8))
+			d.n = n;
+	}
+	d.attr = w->attrs[below(6) < 4 ? 0 : below(3)];
+	d.out = d.window->out + d.p * FRAME_BYTES;
+	if (below(5) == 0)
+		d.out = below((limit - d.n * FRAME_BYTES) / FRAME_BYTES + 1) * FRAME_BYTES;
+	return d;
+}
+
+static void random_deeds(struct world *w, unsigned deeds)
+{
+	for (unsigned i = 0; i < deeds; i++) {
+		struct deed d = any_deed(w);
+
+		(void)world_do(w, &d);
+		if (below(3) == 0)
+			world_mark(w);
+		world_compare(w);
+		if (below(6) == 0)
+			pagetable_flushed(&w->pt);
+	}
+}
+
+START_TEST(random_small_windows)
+{
+	struct world w;
+	enum pagetable_format format = (enum pagetable_format)(_i / 2);
+	uint64_t top = UINT64_C(1) << 40;
+
+	seed(100 + (uint64_t)_i);
+	world_make(&w, format, _i % 2 ? PAGETABLE_4K : PAGETABLE_1G, 256);
+	if (_i % 2 == 0)
+		w.leaf_max = PAGETABLE_2M; /* all that fits in such windows */
+	world_window(&w, 0, 0, 4 * MIB);
+	world_window(&w, GIB - 4 * MIB, 5 * GIB - 4 * MIB, 8 * MIB);
+	world_window(&w, 4 * GIB - 4 * MIB, top - 8 * MIB, 8 * MIB);
+	if (format == PAGETABLE_STAGE1) {
+		world_window(&w, (UINT64_C(1) << 47) - 4 * MIB, 7 * GIB - 4 * MIB, 4 * MIB);
+		world_window(&w, -(UINT64_C(1) << 47), 7 * GIB, 4 * MIB); /* goes on where the low half ends */
+		world_window(&w, -4 * MIB, 9 * GIB, 4 * MIB);
+	} else {
+		world_window(&w, (UINT64_C(1) << 48) - 4 * MIB, 9 * GIB, 4 * MIB);
+	}
+	random_deeds(&w, 700);
+	world_free(&w);
+}
+END_TEST
+
+START_TEST(random_large_window)
+{
+	struct world w;
+
+	seed(200 + (uint64_t)_i);
+	world_make(&w, (enum pagetable_format)_i, PAGETABLE_1G, ARENA_MAX);
+	world_window(&w, 511 * GIB, 3 * GIB, 2 * GIB); /* across two entries of the root */
+	random_deeds(&w, 60);
+	world_free(&w);
+}
+END_TEST
+
+/* ---- exact bits ---- */
+
+struct golden {
+	enum pagetable_format format;
+	bool ignore_pat;
+	unsigned rights;
+	enum pagetable_memory memory;
+	uint64_t small, large, link; /* entries for a 4K leaf at 0x12345000, a 2M and a 1G leaf at 0x40000000 */
+};
+
+static const struct golden goldens[] = {
+	{PAGETABLE_EPT, false, RWX, PAGETABLE_WRITE_BACK, 0x12345037, 0x400000b7, 7},
+	{PAGETABLE_EPT, true, RWX, PAGETABLE_WRITE_BACK, 0x12345077, 0x400000f7, 7},
+	{PAGETABLE_EPT, false, PAGETABLE_READ, PAGETABLE_WRITE_BACK, 0x12345031, 0x400000b1, 7},
+	{PAGETABLE_EPT, false, PAGETABLE_READ | PAGETABLE_WRITE, PAGETABLE_UNCACHED, 0x12345003, 0x40000083, 7},
+	{PAGETABLE_EPT, true, PAGETABLE_READ | PAGETABLE_EXEC, PAGETABLE_UNCACHED, 0x12345045, 0x400000c5, 7},
+	{PAGETABLE_EPT, false, PAGETABLE_EXEC, PAGETABLE_WRITE_BACK, 0x12345034, 0x400000b4, 7},
+	{PAGETABLE_NPT, false, RWX | PAGETABLE_USER, PAGETABLE_WRITE_BACK, 0x12345007, 0x40000087, 7},
+	{PAGETABLE_NPT, true, RWX, PAGETABLE_WRITE_BACK, 0x12345003, 0x40000083, 7},
+	{PAGETABLE_NPT, false, PAGETABLE_READ | PAGETABLE_USER, PAGETABLE_WRITE_BACK, 0x8000000012345005,
+	 0x8000000040000085, 7},
+	{PAGETABLE_NPT, false, RWX | PAGETABLE_USER, PAGETABLE_UNCACHED, 0x1234501f, 0x4000009f, 7},
+	{PAGETABLE_STAGE1, false, RWX, PAGETABLE_WRITE_BACK, 0x12345003, 0x40000083, 7},
+	{PAGETABLE_STAGE1, false, PAGETABLE_READ, PAGETABLE_UNCACHED, 0x8000000012345019, 0x8000000040000099, 7},
+	{PAGETABLE_STAGE1, false, RWX | PAGETABLE_USER, PAGETABLE_WRITE_BACK, 0x12345007, 0x40000087, 7},
+};
+
+START_TEST(exact_bits)
+{
+	const struct golden *g = &goldens[_i];
+	struct pagetable_attr attr = {g->rights, g->memory};
+	struct pagetable_config config;
+	struct pagetable_leaf leaf;
+	struct pagetable pt;
+	struct arena a;
+
+	arena_make(&a, 16);
+	config = config_for(&a, g->format);
+	config.ignore_pat = g->ignore_pat;
+	ck_assert_int_eq(pagetable_init(&pt, &config), MM_OK);
+	ck_assert_int_eq(pagetable_map(&pt, 0x1000, 0x12345000, 0x1000, attr), MM_OK);
+	ck_assert_int_eq(pagetable_map(&pt, 2 * MIB, 0x40000000, 2 * MIB, attr), MM_OK);
+	ck_assert_int_eq(pagetable_map(&pt, GIB, 0x40000000, GIB, attr), MM_OK);
+	ck_assert_uint_eq(*entry_at(&a, &pt, 0x1000, 0), g->small);
+	ck_assert_uint_eq(*entry_at(&a, &pt, 2 * MIB, 1), g->large);
+	ck_assert_uint_eq(*entry_at(&a, &pt, GIB, 2), g->large);
+	for (unsigned level = 1; level < 4; level++)
+		ck_assert_uint_eq(*entry_at(&a, &pt, 0x1000, level) & UINT64_C(0xfff0000000000fff), g->link);
+	ck_assert_uint_eq(pagetable_root_address(&pt), pt.root.n * 4096);
+
+	ck_assert(pagetable_walk(&pt, 0x1fff, &leaf) && attr_same(leaf.attr, attr));
+	ck_assert(!leaf.accessed && !leaf.dirty);
+	*entry_at(&a, &pt, 0x1000, 0) |= g->format == PAGETABLE_EPT ? 0x100 : 0x20;
+	ck_assert(pagetable_walk(&pt, 0x1000, &leaf) && leaf.accessed && !leaf.dirty);
+	*entry_at(&a, &pt, 0x1000, 0) |= g->format == PAGETABLE_EPT ? 0x200 : 0x40;
+	ck_assert(pagetable_walk(&pt, 0x1000, &leaf) && leaf.accessed && leaf.dirty);
+	ck_assert(pagetable_check(&pt));
+	pagetable_fini(&pt);
+	ck_assert_uint_eq(a.used, 0);
+	arena_free(&a);
+}
+END_TEST
+
+/* ---- split, collapse, retire ---- */
+
+struct fixture {
+	struct arena a;
+	struct pagetable pt;
+};
+
+static struct fixture f;
+static const struct pagetable_attr rwx = {.rights = RWX}, readable = {.rights = PAGETABLE_READ};
+
+static void fixture_make(enum pagetable_format format, uint64_t frames)
+{
+	struct pagetable_config config;
+
+	arena_make(&f.a, frames);
+	config = config_for(&f.a, format);
+	ck_assert_int_eq(pagetable_init(&f.pt, &config), MM_OK);
+}
+
+static void fixture_free(void)
+{
+	ck_assert(pagetable_check(&f.pt));
+	pagetable_fini(&f.pt);
+	ck_assert_uint_eq(f.a.used, 0);
+	arena_free(&f.a);
+}
+
+START_TEST(split_and_collapse_carry_marks)
+{
+	struct pagetable_leaf leaf;
+	struct pagetable_flush flush;
+
+	fixture_make(PAGETABLE_EPT, 16);
+	ck_assert_int_eq(pagetable_map(&f.pt, 0, GIB, GIB, rwx), MM_OK);
+	*entry_at(&f.a, &f.pt, 0, 2) |= 0x300;
+	ck_assert_int_eq(pagetable_protect(&f.pt, 0x5000, 0x1000, readable, &flush), MM_OK);
+	ck_assert(flush.first == 0x5000 && flush.end == 0x6000 && flush.narrowed);
+	ck_assert_uint_eq(pagetable_stats_read(&f.pt).leaves[PAGETABLE_4K], 512);
+	ck_assert_uint_eq(pagetable_stats_read(&f.pt).leaves[PAGETABLE_2M], 511);
+	ck_assert_uint_eq(pagetable_stats_read(&f.pt).leaves[PAGETABLE_1G], 0);
+	ck_assert_uint_eq(*entry_at(&f.a, &f.pt, 0x5000, 0), GIB + 0x5331);
+	ck_assert_uint_eq(*entry_at(&f.a, &f.pt, 0x6000, 0), GIB + 0x6337);
+	ck_assert_uint_eq(*entry_at(&f.a, &f.pt, 2 * MIB, 1), GIB + 2 * MIB + 0x3b7);
+
+	/* one mark is left: the collapse must find it */
+	for (uint64_t in = 0; in < 2 * MIB; in += 0x1000)
+		*entry_at(&f.a, &f.pt, in, 0) &= ~UINT64_C(0x300);
+	for (uint64_t in = 2 * MIB; in < GIB; in += 2 * MIB)
+		*entry_at(&f.a, &f.pt, in, 1) &= ~UINT64_C(0x300);
+	*entry_at(&f.a, &f.pt, 0x77000, 0) |= 0x200;
+	*entry_at(&f.a, &f.pt, 0x78000, 0) |= 0x100;
+	ck_assert_int_eq(pagetable_protect(&f.pt, 0x5000, 0x1000, rwx, &flush), MM_OK);
+	ck_assert(flush.first == 0 && flush.end == GIB && !flush.narrowed);
+	ck_assert_uint_eq(*entry_at(&f.a, &f.pt, 0, 2), GIB + 0x3b7);
+	ck_assert(pagetable_walk(&f.pt, 0, &leaf) && leaf.accessed && leaf.dirty && leaf.size == PAGETABLE_1G);
+	ck_assert_uint_eq(pagetable_stats_read(&f.pt).retired, 2);
+	ck_assert_uint_eq(f.a.used, 4);
+	pagetable_flushed(&f.pt);
+	ck_assert_uint_eq(f.a.used, 2);
+	fixture_free();
+}
+END_TEST
+
+START_TEST(map_completes_a_larger_leaf)
+{
+	struct pagetable_run run;
+
+	fixture_make(PAGETABLE_NPT, 16);
+	ck_assert_int_eq(pagetable_map(&f.pt, 0, 0, 0x1ff000, rwx), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, 2 * MIB, 2 * MIB, GIB - 2 * MIB, rwx), MM_OK);
+	ck_assert(pagetable_next_run(&f.pt, 0, &run) && run.bytes == 0x1ff000 && run.leaves[PAGETABLE_4K] == 511);
+	ck_assert_int_eq(pagetable_map(&f.pt, 0x1ff000, 0x1ff000, 0x1000, rwx), MM_OK);
+	ck_assert_uint_eq(pagetable_stats_read(&f.pt).leaves[PAGETABLE_1G], 1);
+	ck_assert_uint_eq(pagetable_stats_read(&f.pt).tables, 2);
+	ck_assert_uint_eq(pagetable_stats_read(&f.pt).retired, 2);
+	fixture_free();
+}
+END_TEST
+
+/* A walker that still holds a retired table finds there what it would have found before. */
+START_TEST(retired_tables_keep_their_entries)
+{
+	uint64_t was[512], *table;
+
+	fixture_make(PAGETABLE_STAGE1, 64);
+	for (unsigned i = 0; i < 20; i++) /* so that the chain has links to hold */
+		ck_assert_int_eq(pagetable_map(&f.pt, i * 2 * MIB + 0x3000, 0x7000, 0x1000, rwx), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, GIB, 0x1000, 2 * MIB, rwx), MM_OK);
+	ck_assert_int_eq(pagetable_unmap(&f.pt, 0, GIB, NULL), MM_OK);
+	ck_assert_uint_eq(pagetable_stats_read(&f.pt).retired, 21);
+	table = page_at(&f.a, *entry_at(&f.a, &f.pt, GIB, 1));
+	memcpy(was, table, sizeof(was));
+	ck_assert_int_eq(pagetable_unmap(&f.pt, GIB, 2 * MIB, NULL), MM_OK);
+	for (unsigned i = 0; i < 512; i++)
+		ck_assert_uint_eq(table[i] & ~(UINT64_C(31) << 52), was[i]);
+	ck_assert_uint_eq(f.a.used, 1 + 21 + 3);
+	ck_assert(pagetable_check(&f.pt));
+	pagetable_flushed(&f.pt);
+	ck_assert_uint_eq(f.a.used, 1);
+	ck_assert_uint_eq(pagetable_stats_read(&f.pt).tables_max, 1 + 1 + 2 + 21);
+	fixture_free();
+}
+END_TEST
+
+/* Were the cost one step a page, each of these would take hours. */
+START_TEST(empty_space_costs_nothing)
+{
+	const uint64_t half = UINT64_C(1) << 47;
+	struct pagetable_flush flush;
+	struct pagetable_run run;
+	unsigned bad = 0;
+
+	fixture_make(PAGETABLE_EPT, 16);
+	for (unsigned i = 0; i < 20000; i++) {
+		bad += pagetable_unmap(&f.pt, 0, half, &flush) != MM_OK || flush.first != flush.end;
+		bad += pagetable_protect(&f.pt, 0, half, rwx, &flush) != MM_OK || flush.first != flush.end;
+		bad += pagetable_next_run(&f.pt, 0, &run);
+	}
+	ck_assert_uint_eq(f.a.gets, 1);
+	ck_assert_int_eq(pagetable_map(&f.pt, 0x1000, 0, 0x1000, rwx), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, 2 * half - 0x1000, 0, 0x1000, rwx), MM_OK);
+	for (unsigned i = 0; i < 20000; i++)
+		bad += !pagetable_next_run(&f.pt, 0x2000, &run) || run.in != 2 * half - 0x1000;
+	ck_assert_uint_eq(f.a.gets, 7);
+	ck_assert_int_eq(pagetable_unmap(&f.pt, 0, 2 * half, &flush), MM_OK);
+	ck_assert(flush.first == 0x1000 && flush.end == 2 * half);
+	ck_assert_uint_eq(f.a.gets, 7);
+	ck_assert_uint_eq(bad, 0);
+	fixture_free();
+}
+END_TEST
+
+/* A full table of 4K leaves over far too much: refused, not half done. */
+START_TEST(more_than_the_arena)
+{
+	fixture_make(PAGETABLE_NPT, 16);
+	ck_assert_int_eq(pagetable_map(&f.pt, 0x1000, 0, UINT64_C(1) << 39, rwx), MM_ENOMEM);
+	ck_assert_int_eq(pagetable_map(&f.pt, 0x1000, 0, 40 * MIB, rwx), MM_ENOMEM);
+	ck_assert_uint_eq(f.a.used, 1);
+	ck_assert_int_eq(pagetable_map(&f.pt, 0x1000, 0, 24 * MIB, rwx), MM_OK); /* 2 + 13 tables: all there are */
+	ck_assert_uint_eq(f.a.used, 16);
+	fixture_free();
+}
+END_TEST
+
+/* ---- arguments ---- */
+
+START_TEST(arguments_refused)
+{
+	const uint64_t end = UINT64_C(1) << 48, out_end = UINT64_C(1) << 40;
+	const struct pagetable_attr bad[] = {
+		{.rights = 0},
+		{.rights = PAGETABLE_WRITE},
+		{.rights = PAGETABLE_WRITE | PAGETABLE_EXEC},
+		{.rights = RWX | PAGETABLE_USER},
+		{.rights = RWX | 0x10},
+		{.rights = RWX, .memory = (enum pagetable_memory)2},
+	};
+	struct pagetable_flush flush = {1, 2, true};
+	struct pagetable_leaf leaf;
+
+	fixture_make(PAGETABLE_EPT, 16);
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		ck_assert_int_eq(pagetable_map(&f.pt, 0, 0, 0x1000, bad[i]), MM_EINVAL);
+		ck_assert_int_eq(pagetable_protect(&f.pt, 0, 0x1000, bad[i], &flush), MM_EINVAL);
+	}
+	ck_assert_int_eq(pagetable_map(&f.pt, 0, 0, 0, rwx), MM_EINVAL);
+	ck_assert_int_eq(pagetable_map(&f.pt, 1, 0, 0x1000, rwx), MM_EINVAL);
+	ck_assert_int_eq(pagetable_map(&f.pt, 0, 0x10, 0x1000, rwx), MM_EINVAL);
+	ck_assert_int_eq(pagetable_map(&f.pt, 0, 0, 0x1001, rwx), MM_EINVAL);
+	ck_assert_int_eq(pagetable_map(&f.pt, end, 0, 0x1000, rwx), MM_EINVAL);
+	ck_assert_int_eq(pagetable_map(&f.pt, end - 0x1000, 0, 0x2000, rwx), MM_EINVAL);
+	ck_assert_int_eq(pagetable_map(&f.pt, 0, out_end, 0x1000, rwx), MM_EINVAL);
+	ck_assert_int_eq(pagetable_map(&f.pt, 0, out_end - 0x1000, 0x2000, rwx), MM_EINVAL);
+	ck_assert_int_eq(pagetable_map(&f.pt, 0x1000, -UINT64_C(0x1000), 0x2000, rwx), MM_EINVAL);
+	ck_assert_int_eq(pagetable_unmap(&f.pt, 0x1000, -UINT64_C(0x1000), &flush), MM_EINVAL);
+	ck_assert_int_eq(pagetable_unmap(&f.pt, end - 0x1000, 0x2000, &flush), MM_EINVAL);
+	ck_assert(flush.first == 1 && flush.end == 2);
+	ck_assert(!pagetable_walk(&f.pt, end, &leaf));
+	ck_assert_int_eq(pagetable_map(&f.pt, end - 0x1000, out_end - 0x1000, 0x1000, rwx), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, end - 0x2000, 0, 0x2000, rwx), MM_EEXIST);
+	fixture_free();
+
+	fixture_make(PAGETABLE_NPT, 16);
+	ck_assert_int_eq(pagetable_map(&f.pt, 0, 0, 0x1000, (struct pagetable_attr){.rights = PAGETABLE_EXEC}),
+			 MM_EINVAL);
+	fixture_free();
+}
+END_TEST
+
+START_TEST(canonical_halves)
+{
+	const uint64_t low_end = UINT64_C(1) << 47, high = -low_end;
+	struct pagetable_flush flush;
+	struct pagetable_leaf leaf;
+	struct pagetable_run run;
+
+	fixture_make(PAGETABLE_STAGE1, 32);
+	ck_assert_int_eq(pagetable_map(&f.pt, low_end, 0, 0x1000, rwx), MM_EINVAL);
+	ck_assert_int_eq(pagetable_map(&f.pt, low_end - 0x1000, 0, 0x2000, rwx), MM_EINVAL);
+	ck_assert_int_eq(pagetable_map(&f.pt, high - 0x1000, 0, 0x1000, rwx), MM_EINVAL);
+	ck_assert_int_eq(pagetable_map(&f.pt, -UINT64_C(0x1000), 0, 0x2000, rwx), MM_EINVAL);
+	ck_assert_int_eq(pagetable_map(&f.pt, low_end - 0x1000, 0x4000, 0x1000, rwx), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, high, 0x5000, 0x1000, rwx), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, -UINT64_C(0x1000), 0x6000, 0x1000, rwx), MM_OK);
+	ck_assert(pagetable_walk(&f.pt, high + 0xfff, &leaf) && leaf.in == high && leaf.out == 0x5000);
+	ck_assert(!pagetable_walk(&f.pt, low_end, &leaf));
+	ck_assert(pagetable_next_run(&f.pt, 0, &run) && run.in == low_end - 0x1000 && run.bytes == 0x1000);
+	ck_assert(pagetable_next_run(&f.pt, low_end, &run) && run.in == high && run.bytes == 0x1000);
+	ck_assert(pagetable_next_run(&f.pt, high + 0x1000, &run) && run.in + run.bytes == 0);
+	ck_assert_int_eq(pagetable_unmap(&f.pt, high, low_end, &flush), MM_OK);
+	ck_assert(flush.first == high && flush.end == 0 && flush.narrowed);
+	fixture_free();
+}
+END_TEST
+
+START_TEST(config_refused)
+{
+	struct pagetable_config good, c;
+	struct pagetable pt;
+	struct arena a;
+
+	arena_make(&a, 16);
+	c = good = config_for(&a, PAGETABLE_EPT);
+#define REFUSED(change)                                                                                                \
+	do {                                                                                                           \
+		c = good;                                                                                              \
+		change;                                                                                                \
+		ck_assert_int_eq(pagetable_init(&pt, &c), MM_EINVAL);                                                  \
+	} while (0)
+	REFUSED(c.format = (enum pagetable_format)3);
+	REFUSED(c.phys_bits = 31);
+	REFUSED(c.phys_bits = 53);
+	REFUSED(c.leaf_max = (enum pagetable_size)3);
+	REFUSED(c.arena = NULL);
+	REFUSED(c.arena = a.memory + 8);
+	REFUSED(c.arena_frames = 0);
+	REFUSED(c.arena_frames = UINT64_MAX);
+	REFUSED(c.arena_first.n = (UINT64_C(1) << 28) - 15);
+	REFUSED(c.arena_first.n = UINT64_MAX - 3);
+	REFUSED(c.pages.get = NULL);
+	REFUSED(c.pages.put = NULL);
+#undef REFUSED
+	a.fail_after = 1;
+	ck_assert_int_eq(pagetable_init(&pt, &good), MM_ENOMEM);
+	good.execute_only = false;
+	ck_assert_int_eq(pagetable_init(&pt, &good), MM_OK);
+	ck_assert_int_eq(pagetable_map(&pt, 0, 0, 4096, (struct pagetable_attr){.rights = PAGETABLE_EXEC}), MM_EINVAL);
+	pagetable_fini(&pt);
+	arena_free(&a);
+}
+END_TEST
+
+/* ---- the check objects ---- */
+
+/* Flips each bit that the mask has; the check must object to each. */
+static void must_matter(uint64_t *word, uint64_t mask, const char *name)
+{
+	for (unsigned bit = 0; bit < 64; bit++) {
+		if (!(mask >> bit & 1))
+			continue;
+		*word ^= UINT64_C(1) << bit;
+		if (pagetable_check(&f.pt))
+			ck_abort_msg("bit %u of %s does not matter", bit, name);
+		*word ^= UINT64_C(1) << bit;
+	}
+	ck_assert(pagetable_check(&f.pt));
+}
+
+/* _i is a format. */
+START_TEST(check_objects)
+{
+	const uint64_t address = ((UINT64_C(1) << 40) - 1) & ~UINT64_C(0xfff), all = ~UINT64_C(0);
+	uint64_t accessed = _i == PAGETABLE_EPT ? 0x100 : 0x20, dirty = _i == PAGETABLE_EPT ? 0x200 : 0x40;
+	uint64_t rights = _i == PAGETABLE_EPT ? 6 : UINT64_C(0x8000000000000006);
+	uint64_t free_leaf = accessed | dirty | rights; /* these and the address say something else that is legal */
+
+	fixture_make((enum pagetable_format)_i, 32);
+	ck_assert_int_eq(pagetable_map(&f.pt, 0x3000, 0x9000, 0x2000, rwx), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, 2 * MIB, 4 * MIB, 2 * MIB, rwx), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, GIB, 3 * GIB, GIB, rwx), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, 600 * GIB, 0x1000, 0x1000, rwx), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, 700 * GIB, 0x1000, 0x1000, rwx), MM_OK);
+	ck_assert_int_eq(pagetable_unmap(&f.pt, 700 * GIB, 0x1000, NULL), MM_OK);
+
+	must_matter(entry_at(&f.a, &f.pt, 0x3000, 0), ~(free_leaf | address), "a 4K leaf");
+	must_matter(entry_at(&f.a, &f.pt, 2 * MIB, 1), ~(free_leaf | (address & ~(2 * MIB - 1))), "a 2M leaf");
+	must_matter(entry_at(&f.a, &f.pt, GIB, 2), ~(free_leaf | (address & ~(GIB - 1))), "a 1G leaf");
+	for (unsigned level = 0; level < 4; level++) {
+		if (level > 0)
+			must_matter(entry_at(&f.a, &f.pt, 0x3000, level), ~accessed, "a link");
+		must_matter(entry_at(&f.a, &f.pt, 0x3000, level) + 100, all, "an absent entry");
+	}
+	must_matter(&f.pt.root.n, all, "root");
+	must_matter(&f.pt.tables, all, "tables");
+	must_matter(&f.pt.tables_sum, all, "tables_sum");
+	must_matter(&f.pt.retired, all & ~UINT64_C(3), "retired");
+	must_matter(&f.pt.retired_head, all & ~UINT64_C(31), "retired_head");
+	for (unsigned i = 0; i < PAGETABLE_SIZES; i++)
+		must_matter(&f.pt.leaves[i], all, "leaves");
+	fixture_free();
+}
+END_TEST
+
+START_TEST(check_objects_to_shape)
+{
+	uint64_t *one, *other, was;
+
+	fixture_make(PAGETABLE_EPT, 32);
+	/* a table linked twice, another lost, and every count right */
+	ck_assert_int_eq(pagetable_map(&f.pt, 0, 0x1000, 0x1000, rwx), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, 2 * MIB, 0x1000, 0x1000, rwx), MM_OK);
+	one = entry_at(&f.a, &f.pt, 0, 1);
+	other = entry_at(&f.a, &f.pt, 2 * MIB, 1);
+	was = *other;
+	*other = *one;
+	ck_assert(!pagetable_check(&f.pt));
+	*other = was;
+	ck_assert(pagetable_check(&f.pt));
+
+	/* an empty table */
+	one = entry_at(&f.a, &f.pt, 0, 0);
+	was = *one;
+	*one = 0;
+	f.pt.leaves[PAGETABLE_4K]--;
+	ck_assert(!pagetable_check(&f.pt));
+	*one = was;
+	f.pt.leaves[PAGETABLE_4K]++;
+	ck_assert(pagetable_check(&f.pt));
+
+	/* 512 leaves that are one */
+	ck_assert_int_eq(pagetable_map(&f.pt, 4 * MIB, 8 * MIB, 511 * 0x1000, rwx), MM_OK);
+	one = entry_at(&f.a, &f.pt, 4 * MIB + 511 * 0x1000, 0);
+	*one = one[-1] + 0x1000;
+	f.pt.leaves[PAGETABLE_4K]++;
+	ck_assert(!pagetable_check(&f.pt));
+	*one ^= 2;
+	ck_assert(pagetable_check(&f.pt));
+	fixture_free();
+}
+END_TEST
+
+Suite *pagetable_suite(void);
+
+Suite *pagetable_suite(void)
+{
+	Suite *suite = suite_create("pagetable");
+	TCase *plain = tcase_create("plain"), *random = tcase_create("random");
+
+	tcase_add_loop_test(plain, exact_bits, 0, (int)(sizeof(goldens) / sizeof(*goldens)));
+	tcase_add_test(plain, split_and_collapse_carry_marks);
+	tcase_add_test(plain, map_completes_a_larger_leaf);
+	tcase_add_test(plain, retired_tables_keep_their_entries);
+	tcase_add_test(plain, empty_space_costs_nothing);
+	tcase_add_test(plain, more_than_the_arena);
+	tcase_add_test(plain, arguments_refused);
+	tcase_add_test(plain, canonical_halves);
+	tcase_add_test(plain, config_refused);
+	tcase_add_loop_test(plain, check_objects, 0, 3);
+	tcase_add_test(plain, check_objects_to_shape);
+	suite_add_tcase(suite, plain);
+	tcase_set_timeout(random, 60);
+	tcase_add_loop_test(random, random_small_windows, 0, 6);
+	tcase_add_loop_test(random, random_large_window, 0, 3);
+	suite_add_tcase(suite, random);
+	return suite;
+}

@@ -1,0 +1,236 @@
+/* Memslots derived from a table: after random changes of the table, the slots
+ * equal those rebuilt from nothing, no slot was touched that did not have to
+ * be, and ids stay distinct, below the limit, and are used again. */
+#include <check.h>
+#undef fail
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/slots.h"
+#include "vmm/table_pages.h"
+
+Suite *slots_suite(void);
+
+#define FRAMES 64u
+#define ROUNDS 3000
+#define TABLES 64u
+
+struct machine {
+	struct table_pages pages;
+	struct pagetable table;
+	struct ram ram;
+	uint8_t *arena;
+};
+
+static void machine_open(struct machine *m)
+{
+	struct block block = {.first = {0}, .bytes = TABLES * FRAME_BYTES};
+	struct pagetable_config config = {
+		.format = PAGETABLE_NPT,
+		.phys_bits = 46,
+		.leaf_max = PAGETABLE_4K,
+		.arena_first = {0},
+		.arena_frames = TABLES,
+	};
+
+	m->arena = aligned_alloc(FRAME_BYTES, block.bytes);
+	block.host = m->arena;
+	table_pages_init(&m->pages, &block);
+	config.arena = m->arena;
+	config.pages = table_pages_source(&m->pages);
+	ck_assert_int_eq(pagetable_init(&m->table, &config), MM_OK);
+	m->ram = (struct ram){&m->table, (uint8_t *)UINT64_C(0x7f0000000000), UINT64_C(1) << 40, FRAMES * FRAME_BYTES};
+}
+
+static void machine_close(struct machine *m)
+{
+	pagetable_fini(&m->table);
+	free(m->arena);
+}
+
+/* Plays the change as KVM would take it: removals, then additions. */
+static void play(struct slots *s, const struct slots_change *c)
+{
+	for (uint32_t i = 0; i < c->removals; i++) {
+		uint32_t at = 0;
+
+		while (at < s->count && s->slot[at].id != c->remove[i].id)
+			at++;
+		ck_assert_uint_lt(at, s->count);
+		memmove(&s->slot[at], &s->slot[at + 1], (s->count - at - 1) * sizeof(*s->slot));
+		s->count--;
+	}
+	s->slot = realloc(s->slot, (s->count + c->additions + 1) * sizeof(*s->slot));
+	for (uint32_t i = 0; i < c->additions; i++) {
+		uint32_t at = s->count++;
+
+		for (uint32_t k = 0; k < at; k++) {
+			ck_assert_uint_ne(s->slot[k].id, c->add[i].id);
+			ck_assert(s->slot[k].gpa + s->slot[k].bytes <= c->add[i].gpa ||
+				  c->add[i].gpa + c->add[i].bytes <= s->slot[k].gpa);
+		}
+		ck_assert_uint_lt(c->add[i].id, s->limit);
+		for (; at > 0 && s->slot[at - 1].gpa > c->add[i].gpa; at--)
+			s->slot[at] = s->slot[at - 1];
+		s->slot[at] = c->add[i];
+	}
+}
+
+/* What the slots should be, frame by frame, from walks alone. */
+static uint32_t naive(const struct machine *m, struct slot *out)
+{
+	uint32_t count = 0;
+
+	for (uint64_t gpa = 0; gpa < FRAMES * FRAME_BYTES; gpa += FRAME_BYTES) {
+		struct pagetable_leaf leaf;
+		struct slot *last = count ? &out[count - 1] : NULL;
+		uint64_t host;
+		bool readonly;
+
+		if (!pagetable_walk(&m->table, gpa, &leaf))
+			continue;
+		host = (uintptr_t)m->ram.host + (leaf.out - m->ram.host_base);
+		readonly = !(leaf.attr.rights & PAGETABLE_WRITE);
+		if (last && last->gpa + last->bytes == gpa && last->host + last->bytes == host &&
+		    last->readonly == readonly)
+			last->bytes += FRAME_BYTES;
+		else
+			out[count++] = (struct slot){0, gpa, FRAME_BYTES, host, readonly};
+	}
+	return count;
+}
+
+static void change_at_random(struct machine *m)
+{
+	uint64_t first = (uint64_t)(rand() % FRAMES), count = 1 + (uint64_t)rand() % (FRAMES - first);
+	struct pagetable_attr attr = {.rights = PAGETABLE_READ | PAGETABLE_USER};
+	uint64_t out = m->ram.host_base + (rand() % 4 ? first : (uint64_t)rand() % FRAMES) * FRAME_BYTES;
+
+	if (rand() % 2)
+		attr.rights |= PAGETABLE_WRITE;
+	if (rand() % 2)
+		attr.rights |= PAGETABLE_EXEC; /* not a slot's business */
+	switch (rand() % 3) {
+	case 0:
+		(void)!pagetable_map(&m->table, first * FRAME_BYTES, out, count * FRAME_BYTES, attr);
+		break;
+	case 1:
+		ck_assert_int_eq(pagetable_unmap(&m->table, first * FRAME_BYTES, count * FRAME_BYTES, NULL), MM_OK);
+		break;
+	default:
+		ck_assert_int_eq(pagetable_protect(&m->table, first * FRAME_BYTES, count * FRAME_BYTES, attr, NULL),
+				 MM_OK);
+	}
+	pagetable_flushed(&m->table);
+}
+
+START_TEST(slots_follow_the_table)
+{
+	struct machine m;
+	struct slots s;
+	struct slot want[FRAMES];
+
+	srand(7);
+	machine_open(&m);
+	slots_init(&s, FRAMES);
+	for (int round = 0; round < ROUNDS; round++) {
+		struct slots_change c;
+		struct failure f = {0};
+		uint32_t count;
+
+		change_at_random(&m);
+		ck_assert_int_eq(slots_derive(&s, &m.ram, &c, &f), 0);
+		for (uint32_t i = 0; i < c.removals; i++)
+			for (uint32_t k = 0; k < c.additions; k++) /* nothing goes only to come back */
+				ck_assert(c.remove[i].gpa != c.add[k].gpa || c.remove[i].bytes != c.add[k].bytes ||
+					  c.remove[i].host != c.add[k].host ||
+					  c.remove[i].readonly != c.add[k].readonly);
+		play(&s, &c);
+		slots_change_free(&c);
+		count = naive(&m, want);
+		ck_assert_uint_eq(s.count, count);
+		for (uint32_t i = 0; i < count; i++) {
+			ck_assert_uint_eq(s.slot[i].gpa, want[i].gpa);
+			ck_assert_uint_eq(s.slot[i].bytes, want[i].bytes);
+			ck_assert_uint_eq(s.slot[i].host, want[i].host);
+			ck_assert_int_eq(s.slot[i].readonly, want[i].readonly);
+		}
+		ck_assert_int_eq(slots_derive(&s, &m.ram, &c, &f), 0); /* and then there is nothing to do */
+		ck_assert_uint_eq(c.removals + c.additions, 0);
+		slots_change_free(&c);
+	}
+	slots_fini(&s);
+	machine_close(&m);
+}
+END_TEST
+
+START_TEST(too_many_slots_are_refused_and_named)
+{
+	const struct pagetable_attr attr = {.rights = PAGETABLE_READ | PAGETABLE_WRITE | PAGETABLE_USER};
+	struct machine m;
+	struct slots s;
+	struct slots_change c;
+	struct failure f = {0};
+
+	machine_open(&m);
+	slots_init(&s, 3);
+	for (uint64_t i = 0; i < 4; i++)
+		ck_assert_int_eq(pagetable_map(&m.table, 2 * i * FRAME_BYTES, m.ram.host_base + 2 * i * FRAME_BYTES,
+					       FRAME_BYTES, attr),
+				 MM_OK);
+	ck_assert_int_eq(slots_derive(&s, &m.ram, &c, &f), EXIT_HOST);
+	ck_assert_str_eq(f.text, "the guest's memory falls into 4 slots and KVM has 3 here");
+	ck_assert_uint_eq(c.additions, 0);
+	slots_fini(&s);
+	machine_close(&m);
+}
+END_TEST
+
+START_TEST(pages_needed_are_enough)
+{
+	static const uint64_t sizes[] = {2, 3, 33, 128, 512, 1023, 1024, 3071, 3072, 3073, 5120, 70000};
+	uint64_t bytes = (sizes[_i / 2] << 20) + (_i % 2 ? FRAME_BYTES : 0);
+
+	for (unsigned leaf = 0; leaf <= PAGETABLE_2M; leaf++) {
+		const struct pagetable_attr attr = {.rights = PAGETABLE_READ | PAGETABLE_WRITE | PAGETABLE_USER};
+		uint64_t need = table_pages_needed(bytes, (enum pagetable_size)leaf);
+		uint64_t low = bytes < UINT64_C(3) << 30 ? bytes : UINT64_C(3) << 30;
+		struct block block = {.bytes = need * FRAME_BYTES,
+				      .host = aligned_alloc(FRAME_BYTES, need * FRAME_BYTES)};
+		struct table_pages pages;
+		struct pagetable table;
+		struct pagetable_config config = {
+			.format = PAGETABLE_NPT,
+			.phys_bits = 46,
+			.leaf_max = (enum pagetable_size)leaf,
+			.arena = block.host,
+			.arena_frames = need,
+		};
+
+		table_pages_init(&pages, &block);
+		config.pages = table_pages_source(&pages);
+		ck_assert_int_eq(pagetable_init(&table, &config), MM_OK);
+		ck_assert_int_eq(pagetable_map(&table, 0, UINT64_C(1) << 40, low, attr), MM_OK);
+		if (bytes > low)
+			ck_assert_int_eq(
+				pagetable_map(&table, UINT64_C(4) << 30, (UINT64_C(1) << 40) + low, bytes - low, attr),
+				MM_OK);
+		ck_assert(pagetable_check(&table));
+		pagetable_fini(&table);
+		free(block.host);
+	}
+}
+END_TEST
+
+Suite *slots_suite(void)
+{
+	Suite *s = suite_create("slots");
+	TCase *t = tcase_create("slots");
+
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, slots_follow_the_table);
+	tcase_add_test(t, too_many_slots_are_refused_and_named);
+	tcase_add_loop_test(t, pages_needed_are_enough, 0, 24);
+	suite_add_tcase(s, t);
+	return s;
+}

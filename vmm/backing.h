@@ -1,0 +1,47 @@
+/* vmm/backing.h: host memory for a pool, of the kind that was asked for.
+ * Threads: one per struct backing. */
+#ifndef SLAT_VMM_BACKING_H
+#define SLAT_VMM_BACKING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mm/pagetable.h"
+#include "vmm/failure.h"
+
+enum backing_kind {
+	BACKING_ANONYMOUS, /* private, 4K or transparent huge pages */
+	BACKING_MEMFD,	   /* shared=on: another process may map it */
+	BACKING_HUGETLB,   /* hugepages=on: 2M pages counted out before the guest starts; shared or not */
+};
+
+struct backing_config {
+	uint64_t bytes; /* a multiple of 4K; of 2M with hugepages */
+	bool hugepages, thp, shared, prefault;
+};
+
+struct backing {
+	enum backing_kind kind;
+	uint8_t *host; /* [host, host + bytes), 2M-aligned */
+	uint64_t bytes;
+	int fd;			  /* memfd, or -1 */
+	enum pagetable_size leaf; /* the largest page that the host can give here */
+};
+
+const char *backing_kind_name(enum backing_kind k);
+
+/* Maps the memory; nothing of it is touched before backing_prefault().
+ * EXIT_HOST with one sentence, nothing left behind, iff the host has not got
+ * so much, or not so many huge pages free. */
+int backing_open(struct backing *b, const struct backing_config *config, struct failure *f);
+void backing_close(struct backing *b);
+
+/* Touches every page now, so that none can be missing later. EXIT_HOST iff memory ran out. */
+int backing_prefault(const struct backing *b, struct failure *f);
+
+struct backing_use { /* of the mapping, as the kernel counts it */
+	uint64_t resident, huge;
+};
+struct backing_use backing_use_read(const struct backing *b);
+
+#endif

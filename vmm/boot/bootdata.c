@@ -1,0 +1,59 @@
+#include "vmm/boot/bootdata.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+void bootdata_init(struct bootdata *b)
+{
+	memset(b, 0, sizeof(*b));
+}
+
+uint32_t bootdata_add(struct bootdata *b, const void *from, uint64_t bytes, uint64_t align)
+{
+	uint64_t at = (b->used + align - 1) & ~(align - 1);
+
+	b->used = at + bytes;
+	if (b->used > BOOTDATA_BYTES)
+		return (uint32_t)LAYOUT_BOOT_DATA;
+	if (from)
+		memcpy(b->room + at, from, bytes);
+	return (uint32_t)(LAYOUT_BOOT_DATA + at);
+}
+
+uint32_t bootdata_string(struct bootdata *b, const char *s)
+{
+	return bootdata_add(b, s ? s : "", s ? strlen(s) + 1 : 1, 1);
+}
+
+void *bootdata_at(struct bootdata *b, uint32_t gpa, uint64_t bytes)
+{
+	assert(gpa >= LAYOUT_BOOT_DATA && gpa <= LAYOUT_LOW_END);
+	if (b->used > BOOTDATA_BYTES)
+		return NULL;
+	assert(bytes <= LAYOUT_LOW_END - gpa);
+	return b->room + (gpa - LAYOUT_BOOT_DATA);
+}
+
+int bootdata_check(const struct bootdata *b, const struct ram *ram, const char *name, struct failure *f)
+{
+	if (b->used > BOOTDATA_BYTES)
+		return fail(f, EXIT_IMAGE,
+			    "%s: command line, memory map and module list need 0x%" PRIx64
+			    " bytes; the boot structures have room for 0x%" PRIx64,
+			    name, b->used, BOOTDATA_BYTES);
+	if (!ram_covers(ram, LAYOUT_BOOT_DATA, b->used, PAGETABLE_READ | PAGETABLE_WRITE))
+		return fail(f, EXIT_IMAGE,
+			    "%s: the boot structures need RAM at 0x%" PRIx64 "..0x%" PRIx64
+			    ": give more with --memory size=",
+			    name, LAYOUT_BOOT_DATA, LAYOUT_LOW_END);
+	return 0;
+}
+
+void bootdata_write(const struct bootdata *b, const struct ram *ram)
+{
+	bool written = ram_write(ram, LAYOUT_BOOT_DATA, b->room, b->used);
+
+	assert(written);
+	(void)written;
+}

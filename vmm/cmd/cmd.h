@@ -1,0 +1,19 @@
+/* vmm/cmd/cmd.h: the commands of slat. Each gets what follows its name and
+ * returns the exit code; it has printed its own sentence by cmd_refuse(). */
+#ifndef SLAT_VMM_CMD_CMD_H
+#define SLAT_VMM_CMD_CMD_H
+
+#include <stdint.h>
+
+#include "vmm/failure.h"
+
+#define SLAT_VERSION "0.1.0"
+
+/* start_ns: when the process started, of loop_now(). */
+int cmd_run(int argc, char **argv, uint64_t start_ns);
+int cmd_probe(int argc, char **argv);
+
+/* Prints the sentence; returns the code. */
+int cmd_refuse(const struct failure *f);
+
+#endif

@@ -1,0 +1,365 @@
+/* vmm/cmd/run.c: `slat run`: one guest, in this process, on a pool of its own. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmm/acpi.h"
+#include "vmm/cmd/cmd.h"
+#include "vmm/options.h"
+#include "vmm/report.h"
+#include "vmm/size.h"
+#include "vmm/vm.h"
+
+#define ACPI_BYTES (LAYOUT_HIGH_START - LAYOUT_ACPI)
+
+static const char help[] =
+	"slat run [options] IMAGE     run one guest\n"
+	"\n"
+	"IMAGE is a Multiboot ELF, a PVH ELF (vmlinux) or a Linux bzImage; the format is detected.\n"
+	"\n"
+	"  --kernel FILE              the same as IMAGE\n"
+	"  --initramfs FILE           Linux: its initramfs; Multiboot and PVH: the first module\n"
+	"  --cmdline TEXT             the kernel's command line\n"
+	"  --cpus boot=N              virtual CPUs (1)\n"
+	"  --memory KEY=VALUE,...     size=512M           RAM: one contiguous block; K, M, G, T\n"
+	"                             hugepages=on|off    reserved huge pages (off)\n"
+	"                             hugepage_size=2M    of this size\n"
+	"                             thp=on|off          transparent huge pages (on)\n"
+	"                             prefault=on|off     touch all of it before the guest starts (off)\n"
+	"                             shared=on|off       a memfd instead of private memory (off)\n"
+	"  --name NAME                for the report and the process list\n"
+	"  --timeout SECONDS          end the run after that long (exit code 16)\n"
+	"  --exit-zero V              a guest that writes V to port 0xf4 ends slat with 0\n"
+	"  --report FILE              write what the run did as JSON\n"
+	"  --json                     the same on stdout; the guest's console then goes to stderr\n"
+	"  --trace exits              a line on stderr for each exit to slat\n"
+	"  --help                     this text\n"
+	"\n"
+	"The guest's serial console is the terminal: Ctrl-A x ends the run, Ctrl-A a sends Ctrl-A.\n"
+	"A guest that writes v to port 0xf4 ends the run with exit code (v << 1) | 1, in 8 bits.\n"
+	"slat's own codes: 0 powered off, 2 usage, 4 image, 6 host, 8 KVM, 10 KVM gave up,\n"
+	"12 reset, 14 panic, 16 timeout, 18 ended from outside.\n"
+	"\n"
+	"Example:  slat run --kernel vmlinuz --initramfs initrd.gz --cmdline console=ttyS0 \\\n"
+	"                   --cpus boot=2 --memory size=1G\n";
+
+struct file {
+	struct bytes bytes;
+	const char *path;
+};
+
+struct report_file {
+	FILE *stream;
+	bool created; /* by us: a run that is refused leaves no empty file behind */
+};
+
+struct run { /* everything of one run; run_close() takes it down in reverse */
+	struct run_options options;
+	struct file image, initramfs;
+	struct boot_image *boot;
+	struct host host;
+	struct block block, tables;
+	struct vm vm;
+	bool vm_open;
+	struct report_file report;
+};
+
+static int file_open(struct file *file, const char *path, const char *what, struct failure *f)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat stat;
+	void *data;
+
+	if (fd < 0)
+		return fail(f, EXIT_IMAGE, "cannot open the %s %s: %s", what, path, strerror(errno));
+	if (fstat(fd, &stat) != 0 || !S_ISREG(stat.st_mode)) {
+		close(fd);
+		return fail(f, EXIT_IMAGE, "the %s %s is not a regular file", what, path);
+	}
+	if (stat.st_size == 0 || stat.st_size > (off_t)UINT32_MAX) {
+		close(fd);
+		return fail(f, EXIT_IMAGE, "the %s %s has %jd bytes; 1 to 4294967295 can be booted", what, path,
+			    (intmax_t)stat.st_size);
+	}
+	data = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	close(fd);
+	if (data == MAP_FAILED)
+		return fail(f, EXIT_HOST, "cannot map the %s %s: %s", what, path, strerror(errno));
+	*file = (struct file){{data, (size_t)stat.st_size}, path};
+	return 0;
+}
+
+static void file_close(struct file *file)
+{
+	if (file->bytes.data)
+		munmap((void *)(uintptr_t)file->bytes.data, file->bytes.length);
+	file->bytes.data = NULL;
+}
+
+static int open_images(struct run *r, struct failure *f)
+{
+	if (file_open(&r->image, r->options.image, "image", f))
+		return f->code;
+	if (r->options.initramfs && file_open(&r->initramfs, r->options.initramfs, "initramfs", f))
+		return f->code;
+	r->boot = malloc(sizeof(*r->boot));
+	if (!r->boot)
+		return fail(f, EXIT_HOST, "no memory to read %s", r->options.image);
+	return boot_parse(r->image.bytes, r->options.image, r->boot, f);
+}
+
+/* Before the guest runs, so that a path that cannot be written is known at once. */
+static int open_report(struct run *r, struct failure *f)
+{
+	const char *path = r->options.report;
+	int fd;
+
+	if (!path)
+		return 0;
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	r->report.created = fd >= 0;
+	if (fd < 0 && errno == EEXIST)
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return fail(f, EXIT_HOST, "--report %s: cannot be written: %s", path, strerror(errno));
+	r->report.stream = fdopen(fd, "w");
+	if (!r->report.stream) {
+		close(fd);
+		return fail(f, EXIT_HOST, "--report %s: %s", path, strerror(errno));
+	}
+	return 0;
+}
+
+static int give_memory(struct run *r, struct failure *f)
+{
+	const struct run_options *o = &r->options;
+	const struct backing_config guest = {
+		.bytes = o->memory.bytes,
+		.hugepages = o->memory.hugepages,
+		.thp = o->memory.thp,
+		.shared = o->memory.shared,
+		.prefault = o->memory.prefault,
+	};
+	struct backing_config tables = {0};
+	struct pool *pool, *table_pool;
+
+	if (host_open(&r->host, f) || host_add_pool(&r->host, numa_roomiest(&r->host.numa), &guest, &pool, f))
+		return f->code;
+	tables.bytes = table_pages_needed(guest.bytes, pool->backing.leaf) * FRAME_BYTES;
+	if (host_add_pool(&r->host, HOST_TABLES, &tables, &table_pool, f) ||
+	    pool_alloc(pool, guest.bytes, EXTENT_BEST_FIT, &r->block, f) ||
+	    pool_alloc(table_pool, tables.bytes, EXTENT_FIRST_FIT, &r->tables, f))
+		return f->code;
+	return vm_add_memory(&r->vm, &r->block, &r->tables, f);
+}
+
+static int write_acpi(struct run *r, struct failure *f)
+{
+	const struct acpi_config config = {.gpa = LAYOUT_ACPI, .cpus = r->options.cpus};
+	uint8_t *tables = malloc(ACPI_BYTES);
+	size_t bytes = tables ? acpi_build(&config, tables, ACPI_BYTES) : 0;
+	bool written = bytes && ram_write(&r->vm.ram, LAYOUT_ACPI, tables, bytes);
+
+	free(tables);
+	return written ? 0 : fail(f, EXIT_HOST, "no room for the ACPI tables of %u CPUs", config.cpus);
+}
+
+static int load(struct run *r, struct boot_entry *entry, struct failure *f)
+{
+	const struct boot_module initramfs = {r->initramfs.bytes, "", r->initramfs.path};
+	struct boot_range map[VM_MAP_MAX];
+	const struct boot_request request = {
+		.name = r->options.image,
+		.cmdline = r->options.cmdline,
+		.modules = &initramfs,
+		.modules_count = r->options.initramfs ? 1 : 0,
+		.map = map,
+		.map_count = vm_memory_map(&r->vm, map),
+		.rsdp = LAYOUT_ACPI,
+	};
+
+	if (boot_load(r->boot, &request, &r->vm.ram, entry, f))
+		return f->code;
+	return write_acpi(r, f);
+}
+
+/* Where the guest's memory lies: what this program is about. */
+static void show_memory(const struct run *r)
+{
+	const struct vm *vm = &r->vm;
+	struct pagetable_stats s = pagetable_stats_read(&vm->table);
+
+	fprintf(stderr, "slat: %s (%s), %u CPU%s, %s of %s memory on node %u\n", r->options.image,
+		boot_format_name(r->boot->format), vm->cpus, vm->cpus == 1 ? "" : "s", size_format(vm->block.bytes).s,
+		backing_kind_name(vm->block.pool->backing.kind), vm->block.pool->node);
+	fprintf(stderr, "slat: one block: host frames [0x%" PRIx64 ", 0x%" PRIx64 ")\n", vm->block.first.n,
+		vm->block.first.n + vm->block.bytes / FRAME_BYTES);
+	for (unsigned i = 0; i < vm->ranges; i++)
+		fprintf(stderr, "slat:   guest [0x%" PRIx64 ", 0x%" PRIx64 ") at host frame 0x%" PRIx64 "\n",
+			vm->range[i].gpa, vm->range[i].gpa + vm->range[i].bytes, vm->range[i].first.n);
+	fprintf(stderr,
+		"slat: %s: %" PRIu64 " leaves of 1G, %" PRIu64 " of 2M, %" PRIu64 " of 4K in %" PRIu64
+		" table pages; %" PRIu32 " memslot%s\n",
+		vm->table.config.format == PAGETABLE_EPT ? "EPT" : "NPT", s.leaves[PAGETABLE_1G],
+		s.leaves[PAGETABLE_2M], s.leaves[PAGETABLE_4K], s.tables, vm->slots.count,
+		vm->slots.count == 1 ? "" : "s");
+}
+
+static int exit_code(const struct run *r)
+{
+	const struct run_options *o = &r->options;
+	uint32_t value = r->vm.end_value;
+
+	switch ((enum vm_how)atomic_load(&r->vm.how)) {
+	case VM_POWER_OFF:
+		return EXIT_OK;
+	case VM_DEBUG_EXIT:
+		return o->has_exit_zero && value == o->exit_zero ? EXIT_OK : (int)((value << 1 | 1) & 0xff);
+	case VM_RESET:
+	case VM_TRIPLE_FAULT:
+		return EXIT_RESET;
+	case VM_PANIC:
+		return EXIT_PANIC;
+	case VM_TIMEOUT:
+		return EXIT_TIMEOUT;
+	case VM_SIGNAL:
+	case VM_QUIT:
+		return EXIT_SIGNAL;
+	case VM_RUNNING:
+	case VM_INTERNAL:
+		break;
+	}
+	return EXIT_INTERNAL;
+}
+
+static void show_end(const struct run *r)
+{
+	const struct vm *vm = &r->vm;
+	enum vm_how how = (enum vm_how)atomic_load(&vm->how);
+	double seconds = (double)(vm->end_ns - atomic_load(&vm->first_instruction_ns)) / 1e9;
+
+	switch (how) {
+	case VM_DEBUG_EXIT:
+		fprintf(stderr, "slat: the guest left with value %" PRIu32 " after %.3f s\n", vm->end_value, seconds);
+		break;
+	case VM_INTERNAL:
+		fprintf(stderr, "slat: %s\n%s", vm->end_failure.text, vm->end_dump);
+		break;
+	case VM_TIMEOUT:
+		fprintf(stderr, "slat: the guest ran longer than --timeout allows; ended after %.3f s\n", seconds);
+		break;
+	case VM_SIGNAL:
+		fprintf(stderr, "slat: ended by signal %" PRIu32 " after %.3f s\n", vm->end_value, seconds);
+		break;
+	case VM_RUNNING:
+	case VM_POWER_OFF:
+	case VM_RESET:
+	case VM_TRIPLE_FAULT:
+	case VM_PANIC:
+	case VM_QUIT: {
+		static const char *const words[] = {
+			[VM_POWER_OFF] = "the guest powered off",
+			[VM_RESET] = "the guest asked for a reset",
+			[VM_TRIPLE_FAULT] = "the guest triple-faulted",
+			[VM_PANIC] = "the guest's kernel panicked",
+			[VM_QUIT] = "ended by Ctrl-A x",
+		};
+
+		fprintf(stderr, "slat: %s after %.3f s\n", words[how], seconds);
+	}
+	}
+}
+
+static int write_reports(struct run *r, const struct report_facts *facts, struct failure *f)
+{
+	if (r->options.json)
+		report_write(facts, stdout, f);
+	if (!f->code && r->report.stream) {
+		if (ftruncate(fileno(r->report.stream), 0) != 0 && errno != EINVAL) /* EINVAL: a pipe or a terminal */
+			return fail(f, EXIT_HOST, "--report %s: %s", r->options.report, strerror(errno));
+		report_write(facts, r->report.stream, f);
+	}
+	return f->code;
+}
+
+static void run_close(struct run *r, bool refused)
+{
+	if (r->vm_open)
+		vm_close(&r->vm);
+	pool_free(&r->tables);
+	pool_free(&r->block);
+	host_close(&r->host);
+	free(r->boot);
+	file_close(&r->initramfs);
+	file_close(&r->image);
+	if (r->report.stream)
+		fclose(r->report.stream);
+	if (refused && r->report.created)
+		unlink(r->options.report);
+}
+
+static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
+{
+	struct board_config board = {.cmdline = r->options.cmdline};
+
+	if (open_images(r, f) || open_report(r, f))
+		return f->code;
+	board.initrd = r->initramfs.bytes;
+	r->vm_open = true;
+	if (vm_open(&r->vm, f) || give_memory(r, f) || vm_add_cpus(&r->vm, r->options.cpus, &board, f))
+		return f->code;
+	r->vm.trace_exits = r->options.trace_exits;
+	return load(r, entry, f);
+}
+
+static int run(struct run *r, uint64_t start_ns, struct failure *f)
+{
+	struct report_facts facts = {.vm = &r->vm, .options = &r->options, .start_ns = start_ns};
+	struct boot_entry entry;
+
+	if (prepare(r, &entry, f))
+		return f->code;
+	if (r->options.name)
+		prctl(PR_SET_NAME, r->options.name);
+	show_memory(r);
+	console_open(&r->vm.console, &r->vm.loop, r->options.json ? STDERR_FILENO : STDOUT_FILENO);
+	if (vm_start(&r->vm, &entry, r->options.timeout_ns, f))
+		return f->code;
+	vm_wait(&r->vm);
+	console_close(&r->vm.console);
+	show_end(r);
+	facts.format = r->boot->format;
+	facts.code = exit_code(r);
+	return write_reports(r, &facts, f) ? f->code : facts.code;
+}
+
+int cmd_run(int argc, char **argv, uint64_t start_ns)
+{
+	struct run *r = calloc(1, sizeof(*r));
+	struct failure f = {0};
+	int code;
+
+	if (!r)
+		fail(&f, EXIT_HOST, "no memory to start");
+	else if (!options_parse(argc, argv, &r->options, &f) && r->options.help) {
+		fputs(help, stdout);
+		free(r);
+		return EXIT_OK;
+	}
+	if (f.code) {
+		free(r);
+		return cmd_refuse(&f);
+	}
+	r->vm = (struct vm){.fd = -1, .kvm.fd = -1, .signal_fd = -1, .loop.wake_fd = -1};
+	code = run(r, start_ns, &f);
+	run_close(r, f.code != 0);
+	free(r);
+	return f.code ? cmd_refuse(&f) : code;
+}

@@ -1,0 +1,94 @@
+#include "vmm/host.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mm/port.h"
+#include "vmm/size.h"
+
+/* Live blocks and the holes between them: a pool serves one guest's block, its tables, or a machine's guests. */
+#define POOL_SEGMENTS 512u
+
+int host_open(struct host *h, struct failure *f)
+{
+	*h = (struct host){0};
+	return numa_open(&h->numa, f);
+}
+
+static void pool_close(struct pool *p)
+{
+	backing_close(&p->backing);
+	free(p->space_meta);
+	*p = (struct pool){.backing.fd = -1};
+}
+
+void host_close(struct host *h)
+{
+	while (h->pools)
+		pool_close(&h->pool[--h->pools]);
+	numa_close_library(&h->numa);
+}
+
+int host_add_pool(struct host *h, unsigned node, const struct backing_config *config, struct pool **out,
+		  struct failure *f)
+{
+	struct pool *p = &h->pool[h->pools];
+	size_t meta_bytes = extent_meta_bytes(POOL_SEGMENTS);
+
+	if (config->bytes > HOST_POOL_BYTES_MAX)
+		return fail(f, EXIT_HOST, "--memory size=%s: a pool holds %s at most", size_format(config->bytes).s,
+			    size_format(HOST_POOL_BYTES_MAX).s);
+	*p = (struct pool){.node = node};
+	if (node != HOST_TABLES)
+		p->base.n = ((uint64_t)node + 1) << (HOST_POOL_SHIFT - FRAME_SHIFT);
+	if (backing_open(&p->backing, config, f))
+		return f->code;
+	if (node != HOST_TABLES)
+		numa_place(&h->numa, p->backing.host, p->backing.bytes, node);
+	p->space_meta = aligned_alloc(64, (meta_bytes + 63) & ~(size_t)63);
+	if (!p->space_meta || extent_init(p->space_meta, meta_bytes, POOL_SEGMENTS, p->base.n,
+					  config->bytes / FRAME_BYTES, &p->space) != MM_OK) {
+		pool_close(p);
+		return fail(f, EXIT_HOST, "no memory for the pool's book-keeping (%zu bytes)", meta_bytes);
+	}
+	h->pools++;
+	*out = p;
+	return config->prefault ? backing_prefault(&p->backing, f) : 0;
+}
+
+int pool_alloc(struct pool *p, uint64_t bytes, enum extent_policy policy, struct block *out, struct failure *f)
+{
+	struct extent_request ask = {
+		.units = bytes / FRAME_BYTES,
+		.align = pagetable_size_bytes(p->backing.leaf) / FRAME_BYTES,
+		.policy = policy,
+	};
+	struct extent run;
+
+	if (extent_alloc(p->space, &ask, &run) != MM_OK) {
+		struct extent_stats s = extent_stats_read(p->space);
+
+		return fail(f, EXIT_HOST,
+			    "no contiguous block of %s in the pool of node %u: its largest hole is %s of %s free in "
+			    "%" PRIu64 " holes",
+			    size_format(bytes).s, p->node, size_format(s.largest_hole * FRAME_BYTES).s,
+			    size_format(s.units_free * FRAME_BYTES).s, s.holes);
+	}
+	*out = (struct block){
+		.pool = p,
+		.first = {run.first},
+		.bytes = bytes,
+		.host = p->backing.host + (run.first - p->base.n) * FRAME_BYTES,
+	};
+	return 0;
+}
+
+void pool_free(struct block *b)
+{
+	struct extent run = {b->first.n, b->bytes / FRAME_BYTES};
+
+	if (b->pool)
+		MM_ASSERT(extent_free(b->pool->space, run) == MM_OK, run.first, run.units);
+	*b = (struct block){0};
+}

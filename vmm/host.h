@@ -1,0 +1,59 @@
+/* vmm/host.h: the host's pools, one per memory node, and the blocks cut from them.
+ * A pool is one run of frames over one mapping. Each has a base of its own in
+ * one number space of the whole host, so that a frame number names its pool.
+ * Threads: one. */
+#ifndef SLAT_VMM_HOST_H
+#define SLAT_VMM_HOST_H
+
+#include "mm/extent.h"
+#include "mm/pagetable.h"
+#include "vmm/backing.h"
+#include "vmm/numa.h"
+
+/* Pool bases are 1 TiB apart: node n starts at (n + 1) TiB, so 46 bits of
+ * physical address hold 63 nodes of up to 1 TiB each. */
+#define HOST_POOL_SHIFT	    40u
+#define HOST_PHYS_BITS	    46u
+#define HOST_POOL_BYTES_MAX (UINT64_C(1) << HOST_POOL_SHIFT)
+
+/* Instead of a node: the pool of table pages, in the TiB below the first node's. */
+#define HOST_TABLES UINT32_MAX
+
+_Static_assert((UINT64_C(63) + 1) << HOST_POOL_SHIFT <= UINT64_C(1) << HOST_PHYS_BITS, "63 nodes fit");
+
+struct pool {
+	unsigned node;
+	struct pfn base;
+	struct backing backing;
+	struct extent_space *space; /* in frames, from base.n */
+	void *space_meta;
+};
+
+struct block { /* owned by one guest */
+	struct pool *pool;
+	struct pfn first;
+	uint64_t bytes;
+	uint8_t *host;
+};
+
+struct host {
+	struct numa numa;
+	unsigned pools;
+	struct pool pool[NUMA_NODES_MAX + 1];
+};
+
+/* Finds the nodes; no pool yet. EXIT_HOST iff the nodes cannot be used. */
+int host_open(struct host *h, struct failure *f);
+void host_close(struct host *h); /* fine on a half-built one */
+
+/* Opens a pool on `node` (one of h->numa.node, or HOST_TABLES: wherever the kernel puts it). EXIT_HOST with one
+ * sentence iff the host refuses. */
+int host_add_pool(struct host *h, unsigned node, const struct backing_config *config, struct pool **out,
+		  struct failure *f);
+
+/* One contiguous block, aligned to the pool's largest page. EXIT_HOST iff no hole is long enough: the sentence has the
+ * largest. */
+int pool_alloc(struct pool *p, uint64_t bytes, enum extent_policy policy, struct block *out, struct failure *f);
+void pool_free(struct block *b);
+
+#endif

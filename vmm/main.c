@@ -1,0 +1,42 @@
+/* vmm/main.c: argv to a command; the only exit. */
+#include <stdio.h>
+#include <string.h>
+
+#include "vmm/cmd/cmd.h"
+#include "vmm/loop.h"
+
+static const char help[] = "slat COMMAND [options]      a hypervisor-level guest memory manager\n"
+			   "\n"
+			   "  slat run IMAGE            run one guest on one contiguous block of host memory\n"
+			   "  slat probe                what this host can do, and what slat would use\n"
+			   "  slat --version\n"
+			   "\n"
+			   "Each command has --help. Example:  slat run build/guests/hello.elf\n";
+
+int cmd_refuse(const struct failure *f)
+{
+	fprintf(stderr, "slat: %s\n", f->text);
+	return f->code;
+}
+
+int main(int argc, char **argv)
+{
+	const uint64_t start_ns = loop_now();
+	const char *command = argc > 1 ? argv[1] : "--help";
+	struct failure f = {0};
+
+	if (strcmp(command, "run") == 0)
+		return cmd_run(argc - 2, argv + 2, start_ns);
+	if (strcmp(command, "probe") == 0)
+		return cmd_probe(argc - 2, argv + 2);
+	if (strcmp(command, "--version") == 0) {
+		puts("slat " SLAT_VERSION);
+		return EXIT_OK;
+	}
+	if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0) {
+		fputs(help, argc > 1 ? stdout : stderr);
+		return argc > 1 ? EXIT_OK : EXIT_USAGE;
+	}
+	fail(&f, EXIT_USAGE, "unknown command %.64s; the commands are: run, probe (slat --help)", command);
+	return cmd_refuse(&f);
+}

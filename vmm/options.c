@@ -1,0 +1,324 @@
+#include "vmm/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mm/types.h"
+#include "vmm/size.h"
+
+#define COUNT(a)      (sizeof(a) / sizeof((a)[0]))
+#define HUGE_BYTES    (UINT64_C(2) << 20)
+#define CPUS_MAX      4096u	/* whatever KVM takes is less, and is asked later */
+#define TIMEOUT_MAX_S 1000000.0 /* eleven days */
+#define KEY_MAX	      32u
+#define VALUE_MAX     64u
+
+/* One key=value list: what keys there are and who takes a value. */
+struct key {
+	const char *name;
+	int (*take)(struct run_options *o, const char *where, const char *value, struct failure *f);
+};
+
+static int take_switch(const char *where, const char *value, bool *out, struct failure *f)
+{
+	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+		return fail(f, EXIT_USAGE, "%s=%s: the value is on or off", where, value);
+	*out = value[1] == 'n';
+	return 0;
+}
+
+static int take_bytes(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	uint64_t bytes;
+
+	if (!size_parse(value, &bytes))
+		return fail(f, EXIT_USAGE,
+			    "%s=%s: not a size; write bytes, or a number with K, M, G or T, such as 512M", where,
+			    value);
+	if (bytes < OPTIONS_MEMORY_MIN)
+		return fail(f, EXIT_USAGE, "%s=%s: a guest needs %s at least", where, value,
+			    size_format(OPTIONS_MEMORY_MIN).s);
+	if (bytes % FRAME_BYTES)
+		return fail(f, EXIT_USAGE, "%s=%s: not a multiple of 4K, the size of a page", where, value);
+	o->memory.bytes = bytes;
+	return 0;
+}
+
+static int take_hugepages(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	return take_switch(where, value, &o->memory.hugepages, f);
+}
+
+static int take_hugepage_size(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	uint64_t bytes;
+
+	(void)o;
+	if (!size_parse(value, &bytes) || bytes != HUGE_BYTES)
+		return fail(f, EXIT_USAGE, "%s=%s: huge pages are 2M here", where, value);
+	return 0;
+}
+
+static int take_thp(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	return take_switch(where, value, &o->memory.thp, f);
+}
+
+static int take_prefault(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	return take_switch(where, value, &o->memory.prefault, f);
+}
+
+static int take_shared(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	return take_switch(where, value, &o->memory.shared, f);
+}
+
+static bool whole_number(const char *text, uint64_t most, uint64_t *out)
+{
+	char *end;
+
+	if (!isdigit((unsigned char)text[0]))
+		return false;
+	errno = 0;
+	*out = strtoull(text, &end, 0);
+	return !errno && !*end && *out <= most;
+}
+
+static int take_boot(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	uint64_t cpus;
+
+	if (!whole_number(value, CPUS_MAX, &cpus) || cpus == 0)
+		return fail(f, EXIT_USAGE, "%s=%s: not a number of CPUs; 1 or more", where, value);
+	o->cpus = (unsigned)cpus;
+	return 0;
+}
+
+static const struct key memory_keys[] = {
+	{"size", take_bytes}, {"hugepages", take_hugepages}, {"hugepage_size", take_hugepage_size},
+	{"thp", take_thp},    {"prefault", take_prefault},   {"shared", take_shared},
+};
+static const struct key cpus_keys[] = {{"boot", take_boot}};
+
+static void list_keys(const struct key *keys, size_t count, char *text, size_t size)
+{
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < count && used < size; i++)
+		used += (size_t)snprintf(text + used, size - used, "%s%s", i ? ", " : "", keys[i].name);
+}
+
+static int take_pair(struct run_options *o, const char *option, const struct key *keys, size_t count, const char *pair,
+		     size_t length, struct failure *f)
+{
+	const char *equals = memchr(pair, '=', length);
+	char known[128], where[KEY_MAX * 2], value[VALUE_MAX];
+	size_t key_length = equals ? (size_t)(equals - pair) : length;
+
+	list_keys(keys, count, known, sizeof(known));
+	for (size_t i = 0; i < count; i++) {
+		if (strlen(keys[i].name) != key_length || strncmp(keys[i].name, pair, key_length) != 0)
+			continue;
+		if (!equals || length - key_length - 1 == 0)
+			return fail(f, EXIT_USAGE, "%s %s: a value is missing, as in %s=VALUE", option, keys[i].name,
+				    keys[i].name);
+		if (length - key_length - 1 >= VALUE_MAX)
+			return fail(f, EXIT_USAGE, "%s %s: the value is longer than %u characters", option,
+				    keys[i].name, VALUE_MAX - 1);
+		snprintf(where, sizeof(where), "%s %s", option, keys[i].name);
+		snprintf(value, sizeof(value), "%.*s", (int)(length - key_length - 1), equals + 1);
+		return keys[i].take(o, where, value, f);
+	}
+	return fail(f, EXIT_USAGE, "%s: unknown key '%.*s'; the keys are: %s", option,
+		    (int)(key_length < 64 ? key_length : 64), pair, known);
+}
+
+static int take_list(struct run_options *o, const char *option, const struct key *keys, size_t count, const char *list,
+		     struct failure *f)
+{
+	while (!f->code) {
+		size_t length = strcspn(list, ",");
+
+		take_pair(o, option, keys, count, list, length, f);
+		if (!list[length])
+			break;
+		list += length + 1;
+	}
+	return f->code;
+}
+
+static int set_memory(struct run_options *o, const char *value, struct failure *f)
+{
+	return take_list(o, "--memory", memory_keys, COUNT(memory_keys), value, f);
+}
+
+static int set_cpus(struct run_options *o, const char *value, struct failure *f)
+{
+	return take_list(o, "--cpus", cpus_keys, COUNT(cpus_keys), value, f);
+}
+
+static int set_image(struct run_options *o, const char *value, struct failure *f)
+{
+	if (o->image)
+		return fail(f, EXIT_USAGE, "two images: %s and %s; a guest boots one", o->image, value);
+	o->image = value;
+	return 0;
+}
+
+static int set_initramfs(struct run_options *o, const char *value, struct failure *f)
+{
+	(void)f;
+	o->initramfs = value;
+	return 0;
+}
+
+static int set_cmdline(struct run_options *o, const char *value, struct failure *f)
+{
+	(void)f;
+	o->cmdline = value;
+	return 0;
+}
+
+static int set_name(struct run_options *o, const char *value, struct failure *f)
+{
+	if (!*value || strlen(value) > 63)
+		return fail(f, EXIT_USAGE, "--name '%.70s': a name has 1 to 63 characters", value);
+	for (const char *c = value; *c; c++)
+		if (!isalnum((unsigned char)*c) && !strchr("-_.", *c))
+			return fail(f, EXIT_USAGE, "--name %s: a name has letters, digits, and - _ . only", value);
+	o->name = value;
+	return 0;
+}
+
+static int set_report(struct run_options *o, const char *value, struct failure *f)
+{
+	(void)f;
+	o->report = value;
+	return 0;
+}
+
+static int set_timeout(struct run_options *o, const char *value, struct failure *f)
+{
+	char *end;
+	double seconds = strtod(value, &end);
+
+	if (end == value || *end || !isfinite(seconds) || seconds < 0.001 || seconds > TIMEOUT_MAX_S)
+		return fail(f, EXIT_USAGE, "--timeout %s: not a number of seconds from 0.001 to %.0f", value,
+			    TIMEOUT_MAX_S);
+	o->timeout_ns = (uint64_t)(seconds * 1e9);
+	return 0;
+}
+
+static int set_exit_zero(struct run_options *o, const char *value, struct failure *f)
+{
+	uint64_t v;
+
+	if (!whole_number(value, UINT32_MAX, &v))
+		return fail(f, EXIT_USAGE,
+			    "--exit-zero %s: not a number that a guest can write to port 0xf4 (0 to 0xffffffff)",
+			    value);
+	o->has_exit_zero = true;
+	o->exit_zero = (uint32_t)v;
+	return 0;
+}
+
+static int set_trace(struct run_options *o, const char *value, struct failure *f)
+{
+	if (strcmp(value, "exits") != 0)
+		return fail(f, EXIT_USAGE, "--trace %s: unknown; what can be traced: exits", value);
+	o->trace_exits = true;
+	return 0;
+}
+
+static int set_json(struct run_options *o, const char *value, struct failure *f)
+{
+	(void)value;
+	(void)f;
+	o->json = true;
+	return 0;
+}
+
+static int set_help(struct run_options *o, const char *value, struct failure *f)
+{
+	(void)value;
+	(void)f;
+	o->help = true;
+	return 0;
+}
+
+struct option {
+	const char *name;
+	bool value;
+	int (*set)(struct run_options *o, const char *value, struct failure *f);
+};
+
+static const struct option options[] = {
+	{"--kernel", true, set_image},	  {"--initramfs", true, set_initramfs}, {"--cmdline", true, set_cmdline},
+	{"--cpus", true, set_cpus},	  {"--memory", true, set_memory},	{"--name", true, set_name},
+	{"--timeout", true, set_timeout}, {"--exit-zero", true, set_exit_zero}, {"--report", true, set_report},
+	{"--trace", true, set_trace},	  {"--json", false, set_json},		{"--help", false, set_help},
+	{"-h", false, set_help},
+};
+
+static const struct option *find_option(const char *word, size_t length)
+{
+	for (size_t i = 0; i < COUNT(options); i++)
+		if (strlen(options[i].name) == length && strncmp(options[i].name, word, length) == 0)
+			return &options[i];
+	return NULL;
+}
+
+/* One option with its value: `--x v` or `--x=v`. *i is left on its last word. */
+static int take_option(int argc, char **argv, int *i, struct run_options *o, struct failure *f)
+{
+	const char *word = argv[*i];
+	size_t length = strcspn(word, "=");
+	const struct option *option = find_option(word, length);
+	const char *value = word[length] == '=' ? word + length + 1 : NULL;
+
+	if (!option)
+		return fail(f, EXIT_USAGE, "unknown option %.*s; slat run --help lists them",
+			    (int)(length < 64 ? length : 64), word);
+	if (!option->value && value)
+		return fail(f, EXIT_USAGE, "%s takes no value", option->name);
+	if (option->value && !value) {
+		if (*i + 1 == argc)
+			return fail(f, EXIT_USAGE, "%s needs a value", option->name);
+		value = argv[++*i];
+	}
+	return option->set(o, value, f);
+}
+
+static int judge(const struct run_options *o, struct failure *f)
+{
+	if (!o->image)
+		return fail(f, EXIT_USAGE, "no image to boot: slat run [options] IMAGE");
+	if (o->memory.hugepages && o->memory.bytes % HUGE_BYTES)
+		return fail(f, EXIT_USAGE, "--memory size=%s: with hugepages=on, a multiple of 2M",
+			    size_format(o->memory.bytes).s);
+	return 0;
+}
+
+int options_parse(int argc, char **argv, struct run_options *out, struct failure *f)
+{
+	bool only_words = false;
+
+	*out = (struct run_options){.cpus = 1, .memory = {.bytes = OPTIONS_MEMORY_DEFAULT, .thp = true}};
+	for (int i = 0; !f->code && !out->help && i < argc; i++) {
+		if (!only_words && strcmp(argv[i], "--") == 0)
+			only_words = true;
+		else if (only_words || argv[i][0] != '-')
+			set_image(out, argv[i], f);
+		else
+			take_option(argc, argv, &i, out, f);
+	}
+	if (f->code || out->help)
+		return f->code;
+	return judge(out, f);
+}

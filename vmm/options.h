@@ -1,0 +1,32 @@
+/* vmm/options.h: the command line of `slat run`, as checked values. Pure: it
+ * looks at nothing but its arguments. Strings are borrowed from argv.
+ * Threads: one. */
+#ifndef SLAT_VMM_OPTIONS_H
+#define SLAT_VMM_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/failure.h"
+
+#define OPTIONS_MEMORY_MIN     (UINT64_C(2) << 20)
+#define OPTIONS_MEMORY_DEFAULT (UINT64_C(512) << 20)
+
+struct run_options {
+	const char *image, *initramfs, *cmdline, *name, *report;
+	unsigned cpus;
+	struct {
+		uint64_t bytes;
+		bool hugepages, thp, prefault, shared;
+	} memory;
+	uint64_t timeout_ns; /* 0: none */
+	bool has_exit_zero;
+	uint32_t exit_zero;
+	bool trace_exits, json, help;
+};
+
+/* argv: what follows `run`. EXIT_USAGE with one sentence that names the option,
+ * the value and the limit. With --help the rest is not judged. */
+int options_parse(int argc, char **argv, struct run_options *out, struct failure *f);
+
+#endif

@@ -1,0 +1,118 @@
+#include "vmm/report.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+
+static json_int_t number(uint64_t n)
+{
+	return (json_int_t)n;
+}
+
+static json_t *report_memory(const struct vm *vm)
+{
+	const struct backing *backing = &vm->block.pool->backing;
+	struct backing_use use = backing_use_read(backing);
+
+	return json_pack("{s:I, s:s, s:I, s:I, s:I}", "bytes", number(vm->block.bytes), "backing",
+			 backing_kind_name(backing->kind), "page_bytes", number(pagetable_size_bytes(backing->leaf)),
+			 "resident_bytes", number(use.resident), "huge_bytes", number(use.huge));
+}
+
+static json_t *report_blocks(const struct vm *vm)
+{
+	return json_pack("[{s:i, s:I, s:I}]", "node", (int)vm->block.pool->node, "first_frame",
+			 number(vm->block.first.n), "bytes", number(vm->block.bytes));
+}
+
+static json_t *report_ranges(const struct vm *vm)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < vm->ranges; i++)
+		json_array_append_new(list, json_pack("{s:I, s:I, s:I}", "gpa", number(vm->range[i].gpa), "bytes",
+						      number(vm->range[i].bytes), "first_frame",
+						      number(vm->range[i].first.n)));
+	return list;
+}
+
+static json_t *report_table(const struct vm *vm)
+{
+	struct pagetable_stats s = pagetable_stats_read(&vm->table);
+
+	return json_pack("{s:s, s:{s:I, s:I, s:I}, s:I}", "format",
+			 vm->table.config.format == PAGETABLE_EPT ? "ept" : "npt", "leaves", "4k",
+			 number(s.leaves[PAGETABLE_4K]), "2m", number(s.leaves[PAGETABLE_2M]), "1g",
+			 number(s.leaves[PAGETABLE_1G]), "bytes", number(s.tables * FRAME_BYTES));
+}
+
+static json_t *report_slots(const struct vm *vm)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < vm->slots.count; i++) {
+		const struct slot *s = &vm->slots.slot[i];
+
+		json_array_append_new(list,
+				      json_pack("{s:I, s:I, s:I, s:b}", "id", number(s->id), "gpa", number(s->gpa),
+						"bytes", number(s->bytes), "readonly", s->readonly));
+	}
+	return list;
+}
+
+static json_t *report_exits(const struct vm *vm)
+{
+	json_t *exits = json_object();
+
+	for (unsigned reason = 0; reason < VCPU_EXITS; reason++) {
+		const char *name = vcpu_exit_name(reason);
+		uint64_t count = 0;
+
+		for (unsigned i = 0; i < vm->cpus; i++)
+			count += vm->cpu[i].exits[reason];
+		if (count) /* several reasons may share the name "other" */
+			json_object_set_new(
+				exits, name,
+				json_integer(json_integer_value(json_object_get(exits, name)) + number(count)));
+	}
+	return exits;
+}
+
+static json_t *report_times(const struct report_facts *facts)
+{
+	uint64_t first = atomic_load(&facts->vm->first_instruction_ns);
+
+	return json_pack("{s:f, s:f}", "to_first_instruction", (double)(first - facts->start_ns) / 1e6, "to_end",
+			 (double)(facts->vm->end_ns - facts->start_ns) / 1e6);
+}
+
+static json_t *report_end(const struct report_facts *facts)
+{
+	const struct vm *vm = facts->vm;
+	enum vm_how how = (enum vm_how)atomic_load(&vm->how);
+	json_t *end = json_pack("{s:s, s:i}", "how", vm_how_name(how), "code", facts->code);
+
+	if (how == VM_DEBUG_EXIT || how == VM_SIGNAL || how == VM_PANIC)
+		json_object_set_new(end, "value", json_integer(number(vm->end_value)));
+	if (how == VM_INTERNAL)
+		json_object_set_new(end, "why", json_string(vm->end_failure.text));
+	return end;
+}
+
+int report_write(const struct report_facts *facts, FILE *to, struct failure *f)
+{
+	const struct vm *vm = facts->vm;
+	json_t *image =
+		json_pack("{s:s, s:s}", "path", facts->options->image, "format", boot_format_name(facts->format));
+	json_t *report = json_pack("{s:s*, s:o*, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o}", "name",
+				   facts->options->name, "image", image, "kvm", kvm_module_name(vm->kvm.module), "cpus",
+				   (int)vm->cpus, "memory", report_memory(vm), "blocks", report_blocks(vm), "ranges",
+				   report_ranges(vm), "table", report_table(vm), "memslots", report_slots(vm), "exits",
+				   report_exits(vm), "strays", number(atomic_load(&vm->strays)), "times_ms",
+				   report_times(facts), "end", report_end(facts));
+	int bad = !report || json_dumpf(report, to, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) != 0 ||
+		  fputc('\n', to) == EOF || fflush(to) != 0;
+
+	json_decref(report);
+	return bad ? fail(f, EXIT_HOST, "cannot write the report: %s", errno ? strerror(errno) : "no memory") : 0;
+}

@@ -1,0 +1,23 @@
+# bash completion for slat: commands and options are what --help shows, so that there is no second list.
+_slat() {
+	local word=${COMP_WORDS[COMP_CWORD]} last=${COMP_WORDS[COMP_CWORD - 1]} offer
+
+	if [ "$COMP_CWORD" = 1 ]; then
+		offer="$("${COMP_WORDS[0]}" --help 2>/dev/null | sed -nE 's/^  ([a-z]+) .*/\1/p') --help --version"
+	elif [[ $word == -* ]]; then
+		offer=$("${COMP_WORDS[0]}" "${COMP_WORDS[1]}" --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]*' | sort -u)
+	else
+		case $last in
+		--memory) offer='size= hugepages= hugepage_size= thp= prefault= shared=' ;;
+		--cpus) offer='boot=' ;;
+		*)
+			compopt -o filenames 2>/dev/null
+			mapfile -t COMPREPLY < <(compgen -f -- "$word")
+			return
+			;;
+		esac
+		compopt -o nospace 2>/dev/null # a value follows
+	fi
+	mapfile -t COMPREPLY < <(compgen -W "$offer" -- "$word")
+}
+complete -o bashdefault -F _slat slat

@@ -1,0 +1,206 @@
+/* vmm/slots.c
+ *
+ * S1  slots are sorted by gpa, disjoint, and their ids are distinct and below limit.
+ * S2  after a sync, slot for slot, they equal the table's runs: same gpa, host
+ *     address, length and right to write.
+ * A slot that is as the table wants it is never touched: changing one is delete
+ * and create, which costs KVM a grace period and every shadow page below it.
+ * Cost: one pass over the runs and one over the slots. */
+#include "vmm/slots.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/size.h"
+
+void slots_init(struct slots *s, uint32_t limit)
+{
+	*s = (struct slots){.limit = limit};
+}
+
+void slots_fini(struct slots *s)
+{
+	free(s->slot);
+	*s = (struct slots){0};
+}
+
+void slots_change_free(struct slots_change *c)
+{
+	free(c->remove);
+	free(c->add);
+	*c = (struct slots_change){0};
+}
+
+static bool slot_same(const struct slot *a, const struct slot *b)
+{
+	return a->gpa == b->gpa && a->bytes == b->bytes && a->host == b->host && a->readonly == b->readonly;
+}
+
+static bool append(struct slot **list, uint32_t *count, uint32_t *room, const struct slot *one)
+{
+	if (*count == *room) {
+		uint32_t more = *room ? *room * 2 : 8;
+		struct slot *grown = realloc(*list, more * sizeof(*grown));
+
+		if (!grown)
+			return false;
+		*list = grown;
+		*room = more;
+	}
+	(*list)[(*count)++] = *one;
+	return true;
+}
+
+/* Neighbouring runs that differ only in what a slot cannot say (the right to execute) are one slot. */
+static bool next_wanted(const struct ram *ram, uint64_t *at, struct slot *out)
+{
+	struct pagetable_run run;
+	bool any = false;
+
+	while (pagetable_next_run(ram->table, *at, &run)) {
+		struct slot piece = {
+			.gpa = run.in,
+			.bytes = run.bytes,
+			.host = (uintptr_t)ram->host + (run.out - ram->host_base),
+			.readonly = !(run.attr.rights & PAGETABLE_WRITE),
+		};
+
+		if (any && (piece.gpa != out->gpa + out->bytes || piece.host != out->host + out->bytes ||
+			    piece.readonly != out->readonly))
+			break;
+		if (any)
+			out->bytes += piece.bytes;
+		else
+			*out = piece;
+		any = true;
+		*at = run.in + run.bytes;
+	}
+	return any;
+}
+
+/* Ids that stay are marked; the new slots take the lowest others, those of removed slots among them. */
+static bool give_ids(const struct slots *s, const bool *stays, struct slots_change *c)
+{
+	uint8_t *used = calloc(s->limit ? s->limit : 1, 1);
+	uint32_t id = 0;
+
+	if (!used)
+		return false;
+	for (uint32_t i = 0; i < s->count; i++)
+		if (stays[i])
+			used[s->slot[i].id] = 1;
+	for (uint32_t i = 0; i < c->additions; i++) {
+		while (used[id])
+			id++;
+		c->add[i].id = id++;
+	}
+	free(used);
+	return true;
+}
+
+static int no_memory(struct failure *f)
+{
+	return fail(f, EXIT_HOST, "no memory for the list of memslots");
+}
+
+int slots_derive(const struct slots *s, const struct ram *ram, struct slots_change *out, struct failure *f)
+{
+	bool *stays = calloc(s->count + 1, sizeof(*stays));
+	uint32_t i = 0, wanted = 0, add_room = 0, remove_room = 0;
+	struct slot one = {0};
+	uint64_t at = 0;
+
+	*out = (struct slots_change){0};
+	if (!stays)
+		return no_memory(f);
+	for (; next_wanted(ram, &at, &one); wanted++) {
+		while (i < s->count && s->slot[i].gpa < one.gpa)
+			i++;
+		if (i < s->count && slot_same(&s->slot[i], &one))
+			stays[i] = true;
+		else if (!append(&out->add, &out->additions, &add_room, &one))
+			goto refused;
+	}
+	for (i = 0; i < s->count; i++)
+		if (!stays[i] && !append(&out->remove, &out->removals, &remove_room, &s->slot[i]))
+			goto refused;
+	if (wanted > s->limit) {
+		fail(f, EXIT_HOST, "the guest's memory falls into %" PRIu32 " slots and KVM has %" PRIu32 " here",
+		     wanted, s->limit);
+		goto refused;
+	}
+	if (!give_ids(s, stays, out))
+		goto refused;
+	free(stays);
+	return 0;
+refused:
+	free(stays);
+	slots_change_free(out);
+	return no_memory(f); /* keeps an earlier sentence */
+}
+
+static int tell(int vm, const struct slot *one, uint64_t bytes, struct failure *f)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = one->id,
+		.flags = one->readonly && bytes ? KVM_MEM_READONLY : 0,
+		.guest_phys_addr = one->gpa,
+		.memory_size = bytes,
+		.userspace_addr = one->host,
+	};
+	int error = kvm_vm_set_slot(vm, &region);
+
+	if (!error)
+		return 0;
+	return fail(f, EXIT_KVM, "KVM refused memslot %" PRIu32 " (%s at guest address 0x%" PRIx64 "): %s", one->id,
+		    size_format(bytes).s, one->gpa, strerror(-error));
+}
+
+static void forget(struct slots *s, uint32_t id)
+{
+	for (uint32_t i = 0; i < s->count; i++)
+		if (s->slot[i].id == id) {
+			memmove(&s->slot[i], &s->slot[i + 1], (s->count - i - 1) * sizeof(*s->slot));
+			s->count--;
+			return;
+		}
+}
+
+static void note(struct slots *s, const struct slot *one)
+{
+	uint32_t i = s->count++;
+
+	for (; i > 0 && s->slot[i - 1].gpa > one->gpa; i--)
+		s->slot[i] = s->slot[i - 1];
+	s->slot[i] = *one;
+}
+
+int slots_sync(struct slots *s, int vm, const struct ram *ram, struct failure *f)
+{
+	struct slots_change change;
+	uint32_t need;
+
+	if (slots_derive(s, ram, &change, f))
+		return f->code;
+	need = s->count - change.removals + change.additions;
+	if (need > s->room) {
+		struct slot *grown = realloc(s->slot, need * sizeof(*grown));
+
+		if (!grown) {
+			slots_change_free(&change);
+			return no_memory(f);
+		}
+		s->slot = grown;
+		s->room = need;
+	}
+	for (uint32_t i = 0; !f->code && i < change.removals; i++)
+		if (!tell(vm, &change.remove[i], 0, f))
+			forget(s, change.remove[i].id);
+	for (uint32_t i = 0; !f->code && i < change.additions; i++)
+		if (!tell(vm, &change.add[i], change.add[i].bytes, f))
+			note(s, &change.add[i]);
+	slots_change_free(&change);
+	return f->code;
+}

@@ -1,0 +1,45 @@
+/* vmm/slots.h: KVM's memslots, derived from the second-level table's runs and
+ * never edited by hand. A range that the table does not map has no slot; a run
+ * without WRITE becomes a read-only slot. Ids of slots that went are used again.
+ * Threads: one, and no vCPU is inside the guest while slots change. */
+#ifndef SLAT_VMM_SLOTS_H
+#define SLAT_VMM_SLOTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/failure.h"
+#include "vmm/kvm.h"
+#include "vmm/ram.h"
+
+struct slot {
+	uint32_t id;
+	uint64_t gpa, bytes;
+	uint64_t host; /* hva */
+	bool readonly;
+};
+
+struct slots { /* live ones, in gpa order */
+	struct slot *slot;
+	uint32_t count, room;
+	uint32_t limit; /* how many KVM takes */
+};
+
+struct slots_change { /* what to tell KVM: first every removal, then every addition */
+	struct slot *remove, *add;
+	uint32_t removals, additions;
+};
+
+void slots_init(struct slots *s, uint32_t limit);
+void slots_fini(struct slots *s);
+
+/* The least change that brings `s` to what the table says. Pure: `s` stays as it
+ * is. The change is freed by slots_change_free(). EXIT_HOST iff the table needs
+ * more slots than the limit, or memory ran out. */
+int slots_derive(const struct slots *s, const struct ram *ram, struct slots_change *out, struct failure *f);
+void slots_change_free(struct slots_change *c);
+
+/* Derives, tells KVM, and takes note. On failure the slots that KVM took are noted. */
+int slots_sync(struct slots *s, int vm, const struct ram *ram, struct failure *f);
+
+#endif

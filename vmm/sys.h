@@ -1,0 +1,19 @@
+/* vmm/sys.h: small text files of /sys and /proc. Any thread. */
+#ifndef SLAT_VMM_SYS_H
+#define SLAT_VMM_SYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Reads the file's first line, without its newline; false iff it cannot be read. */
+bool sys_line(const char *path, char *line, size_t size);
+bool sys_number(const char *path, uint64_t *out);
+
+/* The word in brackets of a choice such as "always [madvise] never". False iff unreadable or there is none. */
+bool sys_choice(const char *path, char *word, size_t size);
+
+/* A list such as "0-1,4": calls each() with every number. False iff it is malformed. */
+bool sys_list(const char *list, void (*each)(void *self, unsigned number), void *self);
+
+#endif

@@ -1,0 +1,363 @@
+#include "vmm/vm.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "mm/port.h"
+#include "vmm/abi.h"
+#include "vmm/cpuid.h"
+#include "vmm/size.h"
+
+#define APIC_IDS 255u /* an xAPIC id has 8 bits, and 255 is everybody */
+
+const char *vm_how_name(enum vm_how how)
+{
+	static const char *const names[] = {
+		[VM_RUNNING] = "running",
+		[VM_POWER_OFF] = "power-off",
+		[VM_DEBUG_EXIT] = "debug-exit",
+		[VM_RESET] = "reset",
+		[VM_TRIPLE_FAULT] = "triple-fault",
+		[VM_PANIC] = "panic",
+		[VM_TIMEOUT] = "timeout",
+		[VM_SIGNAL] = "signal",
+		[VM_QUIT] = "quit",
+		[VM_INTERNAL] = "internal-error",
+	};
+
+	return names[how];
+}
+
+void vm_end(struct vm *vm, enum vm_how how, uint32_t value, const struct failure *why, const char *dump)
+{
+	int running = VM_RUNNING;
+
+	if (!atomic_compare_exchange_strong(&vm->how, &running, (int)how))
+		return;
+	vm->end_value = value;
+	vm->end_ns = loop_now();
+	if (why)
+		vm->end_failure = *why;
+	if (dump)
+		snprintf(vm->end_dump, sizeof(vm->end_dump), "%s", dump);
+	atomic_store(&vm->ended, true);
+	loop_wake(&vm->loop);
+}
+
+static void device_ended(void *self, enum ending_kind kind, uint32_t value)
+{
+	static const enum vm_how hows[] = {
+		[ENDING_POWER_OFF] = VM_POWER_OFF,
+		[ENDING_RESET] = VM_RESET,
+		[ENDING_DEBUG_EXIT] = VM_DEBUG_EXIT,
+		[ENDING_PANIC] = VM_PANIC,
+	};
+
+	vm_end(self, hows[kind], value, NULL, NULL);
+}
+
+int vm_open(struct vm *vm, struct failure *f)
+{
+	int error;
+
+	*vm = (struct vm){.fd = -1, .kvm.fd = -1, .signal_fd = -1, .loop.wake_fd = -1};
+	if (kvm_open(&vm->kvm, kvm_path(), f))
+		return f->code;
+	if (!kvm_check(&vm->kvm, KVM_CAP_SPLIT_IRQCHIP) || !kvm_check(&vm->kvm, KVM_CAP_IMMEDIATE_EXIT) ||
+	    !kvm_check(&vm->kvm, KVM_CAP_SIGNAL_MSI))
+		return fail(f, EXIT_KVM,
+			    "this host's KVM is too old: slat needs a split interrupt controller, message-signalled "
+			    "interrupts and immediate exit (Linux 4.13 or later)");
+	error = loop_open(&vm->loop);
+	if (error)
+		return fail(f, EXIT_HOST, "cannot create an event descriptor: %s", strerror(-error));
+	vm->fd = kvm_vm_create(&vm->kvm);
+	if (vm->fd < 0)
+		return fail(f, EXIT_KVM, "KVM cannot create a virtual machine: %s", strerror(-vm->fd));
+	return 0;
+}
+
+/* An Intel CPU without unrestricted guest runs real mode in a task of KVM's own, which wants three pages. */
+static int set_tss(const struct vm *vm, struct failure *f)
+{
+	int error;
+
+	if (vm->kvm.module != KVM_MODULE_INTEL)
+		return 0;
+	error = kvm_vm_set_identity_map(vm->fd, LAYOUT_KVM_IDENTITY);
+	if (!error)
+		error = kvm_vm_set_tss(vm->fd, LAYOUT_KVM_TSS);
+	if (error)
+		return fail(f, EXIT_KVM, "KVM refused the place of its real-mode pages: %s", strerror(-error));
+	return 0;
+}
+
+static void lay_out(struct vm *vm)
+{
+	const struct block *block = &vm->block;
+	uint64_t low = block->bytes < LAYOUT_HOLE_START ? block->bytes : LAYOUT_HOLE_START;
+
+	vm->range[vm->ranges++] = (struct vm_range){0, low, block->first};
+	if (block->bytes > low)
+		vm->range[vm->ranges++] = (struct vm_range){
+			LAYOUT_HOLE_END,
+			block->bytes - low,
+			{block->first.n + low / FRAME_BYTES},
+		};
+}
+
+static int build_table(struct vm *vm, const struct block *tables, struct failure *f)
+{
+	const struct pagetable_attr attr = {
+		.rights = PAGETABLE_READ | PAGETABLE_WRITE | PAGETABLE_EXEC |
+			  (cpuid_host_is_intel() ? 0u : (unsigned)PAGETABLE_USER),
+		.memory = PAGETABLE_WRITE_BACK,
+	};
+	const struct pagetable_config config = {
+		.format = cpuid_host_is_intel() ? PAGETABLE_EPT : PAGETABLE_NPT,
+		.phys_bits = HOST_PHYS_BITS,
+		.leaf_max = vm->block.pool->backing.leaf,
+		.arena = tables->host,
+		.arena_first = tables->first,
+		.arena_frames = tables->bytes / FRAME_BYTES,
+		.pages = table_pages_source(&vm->table_pages),
+	};
+	enum mm_err error = pagetable_init(&vm->table, &config);
+
+	vm->table_ready = error == MM_OK;
+	for (unsigned i = 0; error == MM_OK && i < vm->ranges; i++) {
+		const struct vm_range *r = &vm->range[i];
+
+		error = pagetable_map(&vm->table, r->gpa, r->first.n * FRAME_BYTES, r->bytes, attr);
+	}
+	if (error == MM_ENOMEM)
+		return fail(f, EXIT_HOST, "the second-level table needs more than %" PRIu64 " pages",
+			    tables->bytes / FRAME_BYTES);
+	MM_ASSERT(error == MM_OK, error, vm->ranges);
+	return 0;
+}
+
+int vm_add_memory(struct vm *vm, const struct block *block, const struct block *tables, struct failure *f)
+{
+	const struct pool *pool = block->pool;
+
+	vm->block = *block;
+	lay_out(vm);
+	table_pages_init(&vm->table_pages, tables);
+	if (build_table(vm, tables, f))
+		return f->code;
+	vm->ram = (struct ram){
+		.table = &vm->table,
+		.host = pool->backing.host,
+		.host_base = pool->base.n * FRAME_BYTES,
+		.host_bytes = pool->backing.bytes,
+	};
+	slots_init(&vm->slots, (uint32_t)kvm_check(&vm->kvm, KVM_CAP_NR_MEMSLOTS));
+	if (set_tss(vm, f))
+		return f->code;
+	return slots_sync(&vm->slots, vm->fd, &vm->ram, f);
+}
+
+unsigned vm_memory_map(const struct vm *vm, struct boot_range *map)
+{
+	const struct vm_range *low = &vm->range[0];
+	unsigned lines = 0;
+
+	map[lines++] = (struct boot_range){0, LAYOUT_BOOT_DATA, E820_RAM};
+	map[lines++] = (struct boot_range){LAYOUT_BOOT_DATA, LAYOUT_HIGH_START - LAYOUT_BOOT_DATA, E820_RESERVED};
+	map[lines++] = (struct boot_range){LAYOUT_HIGH_START, low->bytes - LAYOUT_HIGH_START, E820_RAM};
+	for (unsigned i = 1; i < vm->ranges; i++)
+		map[lines++] = (struct boot_range){vm->range[i].gpa, vm->range[i].bytes, E820_RAM};
+	return lines;
+}
+
+static int check_cpus(const struct vm *vm, unsigned cpus, struct failure *f)
+{
+	int most = kvm_check(&vm->kvm, KVM_CAP_MAX_VCPUS);
+	unsigned limit = most > 0 ? (unsigned)most : 4; /* 4: what KVM's documentation says then */
+
+	if (limit > APIC_IDS)
+		limit = APIC_IDS;
+	if (cpus > limit)
+		return fail(f, EXIT_USAGE, "--cpus boot=%u is more than the %u that KVM takes here", cpus, limit);
+	return 0;
+}
+
+static int open_cpus(struct vm *vm, unsigned cpus, struct failure *f)
+{
+	struct kvm_cpuid_table *cpuid = malloc(sizeof(*cpuid));
+	const struct cpuid_config config = {
+		.cpus = cpus,
+		.tsc_deadline = kvm_check(&vm->kvm, KVM_CAP_TSC_DEADLINE_TIMER) > 0,
+		.interpreted = vm->kvm.module == KVM_MODULE_PVM,
+	};
+	int error;
+
+	vm->cpu = calloc(cpus, sizeof(*vm->cpu));
+	if (!cpuid || !vm->cpu) {
+		free(cpuid);
+		return fail(f, EXIT_HOST, "no memory for %u vCPUs", cpus);
+	}
+	error = kvm_supported_cpuid(&vm->kvm, cpuid);
+	if (error)
+		fail(f, EXIT_KVM, "KVM does not tell its CPUID: %s", strerror(-error));
+	else
+		cpuid_shape(cpuid, &config);
+	for (; !f->code && vm->cpus < cpus; vm->cpus++)
+		vcpu_open(&vm->cpu[vm->cpus], vm, vm->cpus, cpuid, f);
+	free(cpuid);
+	return f->code;
+}
+
+int vm_add_cpus(struct vm *vm, unsigned cpus, const struct board_config *config, struct failure *f)
+{
+	struct board_config full = *config;
+	int error;
+
+	if (check_cpus(vm, cpus, f))
+		return f->code;
+	error = kvm_vm_split_irqchip(vm->fd, IRQ_LINES);
+	if (error)
+		return fail(f, EXIT_KVM, "KVM refused a split interrupt controller: %s", strerror(-error));
+	if (open_cpus(vm, cpus, f))
+		return f->code;
+	full.vm = vm->fd;
+	full.loop = &vm->loop;
+	full.console = &vm->console;
+	full.ending = (struct ending){vm, device_ended};
+	full.below_4g = vm->range[0].bytes;
+	full.above_4g = vm->ranges > 1 ? vm->range[1].bytes : 0;
+	full.cpus = cpus;
+	board_init(&vm->board, &full);
+	vm->board_ready = true;
+	return 0;
+}
+
+static int watch_signals(struct vm *vm, struct failure *f)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGCONT);
+	pthread_sigmask(SIG_BLOCK, &set, NULL); /* before the first thread: they inherit it */
+	vm->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (vm->signal_fd < 0)
+		return fail(f, EXIT_HOST, "cannot watch signals: %s", strerror(errno));
+	vcpu_install_kick();
+	return 0;
+}
+
+int vm_start(struct vm *vm, const struct boot_entry *entry, uint64_t timeout_ns, struct failure *f)
+{
+	if (watch_signals(vm, f) || vcpu_boot(&vm->cpu[0], entry, f))
+		return f->code;
+	if (timeout_ns)
+		loop_timer_set(&vm->loop, LOOP_TIMEOUT, loop_now() + timeout_ns);
+	for (unsigned i = 0; !f->code && i < vm->cpus; i++)
+		vcpu_start(&vm->cpu[i], f);
+	return f->code;
+}
+
+static void on_signals(struct vm *vm)
+{
+	struct signalfd_siginfo info;
+
+	while (read(vm->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo == SIGCONT) {
+			console_resume(&vm->console);
+		} else if (!vm->asked_off && board_power_button(&vm->board)) {
+			vm->asked_off = true;
+			fprintf(stderr, "slat: asked the guest to power off; once more ends it\n");
+		} else {
+			vm_end(vm, VM_SIGNAL, info.ssi_signo, NULL, NULL);
+		}
+	}
+}
+
+static void feed(struct vm *vm)
+{
+	size_t took = board_serial_input(&vm->board, vm->pending, vm->pending_bytes);
+
+	vm->pending_bytes -= (unsigned)took;
+	memmove(vm->pending, vm->pending + took, vm->pending_bytes);
+}
+
+static void on_keys(struct vm *vm)
+{
+	bool quit = false;
+
+	vm->pending_bytes = (unsigned)console_read(&vm->console, vm->pending, sizeof(vm->pending), &quit);
+	if (quit)
+		vm_end(vm, VM_QUIT, 0, NULL, NULL);
+}
+
+static void serve_once(struct vm *vm)
+{
+	struct pollfd fds[2] = {
+		{.fd = vm->signal_fd, .events = POLLIN},
+		{.fd = -1, .events = POLLIN},
+	};
+	unsigned due;
+
+	if (vm->pending_bytes)
+		feed(vm);
+	if (!vm->pending_bytes && board_serial_room(&vm->board))
+		fds[1].fd = vm->console.in;
+	due = loop_wait(&vm->loop, fds, 2);
+	if (due & 1u << LOOP_FLUSH)
+		console_flush(&vm->console);
+	if (due & 1u << LOOP_PIT)
+		board_alarm(&vm->board);
+	if (due & 1u << LOOP_TIMEOUT)
+		vm_end(vm, VM_TIMEOUT, 0, NULL, NULL);
+	if (fds[0].revents)
+		on_signals(vm);
+	if (fds[1].revents)
+		on_keys(vm);
+}
+
+static void stop_cpus(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->cpus; i++)
+		vcpu_kick(&vm->cpu[i]);
+	for (unsigned i = 0; i < vm->cpus; i++)
+		vcpu_join(&vm->cpu[i]);
+}
+
+void vm_wait(struct vm *vm)
+{
+	while (!atomic_load(&vm->ended))
+		serve_once(vm);
+	stop_cpus(vm);
+	console_flush(&vm->console);
+}
+
+void vm_close(struct vm *vm)
+{
+	atomic_store(&vm->ended, true);
+	stop_cpus(vm);
+	for (unsigned i = 0; i < vm->cpus; i++)
+		vcpu_close(&vm->cpu[i]);
+	free(vm->cpu);
+	if (vm->board_ready)
+		board_fini(&vm->board);
+	console_close(&vm->console);
+	slots_fini(&vm->slots);
+	if (vm->table_ready)
+		pagetable_fini(&vm->table);
+	if (vm->fd >= 0)
+		close(vm->fd);
+	if (vm->signal_fd >= 0)
+		close(vm->signal_fd);
+	loop_close(&vm->loop);
+	kvm_close(&vm->kvm);
+}

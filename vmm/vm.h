@@ -1,0 +1,102 @@
+/* vmm/vm.h: one virtual machine: its memory, slots, board and vCPUs.
+ * The order of a life: vm_open, vm_add_memory, vm_add_cpus, vm_start, vm_wait,
+ * vm_close. vm_close() is fine on a half-built one and runs them in reverse.
+ * Threads: all from the main thread, but vm_end(), which any may call. */
+#ifndef SLAT_VMM_VM_H
+#define SLAT_VMM_VM_H
+
+#include <stdatomic.h>
+
+#include "mm/pagetable.h"
+#include "vmm/board.h"
+#include "vmm/boot/boot.h"
+#include "vmm/console.h"
+#include "vmm/host.h"
+#include "vmm/kvm.h"
+#include "vmm/loop.h"
+#include "vmm/ram.h"
+#include "vmm/slots.h"
+#include "vmm/table_pages.h"
+#include "vmm/vcpu.h"
+
+#define VM_RANGES_MAX 2u /* below the 32-bit hole, and above it */
+#define VM_MAP_MAX    8u
+
+enum vm_how { /* how a run ended */
+	      VM_RUNNING,
+	      VM_POWER_OFF,
+	      VM_DEBUG_EXIT,
+	      VM_RESET,
+	      VM_TRIPLE_FAULT,
+	      VM_PANIC,
+	      VM_TIMEOUT,
+	      VM_SIGNAL,
+	      VM_QUIT,	   /* Ctrl-A x */
+	      VM_INTERNAL, /* KVM could not go on; failure has the sentence */
+};
+
+struct vm_range { /* guest RAM: [gpa, gpa + bytes) is the block from `first` on */
+	uint64_t gpa, bytes;
+	struct pfn first;
+};
+
+struct vm {
+	struct kvm kvm;
+	int fd;
+	struct loop loop;
+	struct console console;
+	struct block block;
+	unsigned ranges;
+	struct vm_range range[VM_RANGES_MAX];
+	struct table_pages table_pages;
+	struct pagetable table;
+	bool table_ready;
+	struct ram ram;
+	struct slots slots;
+	struct board board;
+	bool board_ready;
+	unsigned cpus;
+	struct vcpu *cpu;
+	bool trace_exits;
+	int signal_fd;
+	bool asked_off;	     /* the power button was pressed: the next signal ends the run */
+	uint8_t pending[16]; /* typed, not yet taken by the serial line */
+	unsigned pending_bytes;
+	_Atomic uint64_t first_instruction_ns; /* of loop_now() */
+	_Atomic uint64_t strays;	       /* MMIO accesses that nothing answers */
+	_Atomic int how;		       /* enum vm_how; the first to set it also sets the next three */
+	uint32_t end_value;
+	struct failure end_failure; /* VM_INTERNAL */
+	char end_dump[2048];	    /* registers and code of a vCPU that could not go on */
+	_Atomic bool ended;	    /* the four above can be read */
+	uint64_t end_ns;
+};
+
+const char *vm_how_name(enum vm_how how);
+
+/* Opens KVM, creates the VM. */
+int vm_open(struct vm *vm, struct failure *f);
+
+/* Maps the block, in one range or around the 32-bit hole in two, by a table of
+ * the host CPU's format that lies in the block `tables`; then the slots. Both
+ * blocks stay the caller's. */
+int vm_add_memory(struct vm *vm, const struct block *block, const struct block *tables, struct failure *f);
+
+/* The memory map that the guest is told: at most VM_MAP_MAX lines; returns how many. */
+unsigned vm_memory_map(const struct vm *vm, struct boot_range *map);
+
+/* Puts the interrupt controller, the vCPUs and the board there. config: cmdline
+ * and initrd; the rest is filled in here. EXIT_USAGE iff KVM does not take so many CPUs. */
+int vm_add_cpus(struct vm *vm, unsigned cpus, const struct board_config *config, struct failure *f);
+
+/* Sets the first vCPU at `entry` and lets all run. timeout_ns: 0 is none. */
+int vm_start(struct vm *vm, const struct boot_entry *entry, uint64_t timeout_ns, struct failure *f);
+
+/* Serves console, timers and signals until the guest has ended; all vCPUs are out of it then. */
+void vm_wait(struct vm *vm);
+void vm_close(struct vm *vm);
+
+/* The run is over; the first call counts. why, dump: NULL but for VM_INTERNAL. */
+void vm_end(struct vm *vm, enum vm_how how, uint32_t value, const struct failure *why, const char *dump);
+
+#endif
