@@ -8,12 +8,15 @@ Q = $(if $(filter 0,$(V)),@)
 say = $(if $(filter 0,$(V)),@printf '  %-5s %s\n' '$1' '$2')
 
 WARN = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wcast-qual -Wwrite-strings
+WARN += $(if $(findstring clang,$(CC)),-Wno-gnu-variable-sized-type-not-at-end) # KVM's own headers make such structs
 BASE = -std=gnu11 -O2 -g $(WARN) -I. -MMD -MP
 FREESTANDING = -ffreestanding -mno-red-zone -fPIC -mgeneral-regs-only -fno-stack-protector -fno-asynchronous-unwind-tables
 HOSTED = -D_GNU_SOURCE -pthread $(SAN)
 FLAGS := $(CC) $(BASE) $(HOSTED) $(FREESTANDING) $(MM_SAN)
 LIBS = -Wl,-Bstatic -ljansson -Wl,-Bdynamic -pthread
 
+# libmm.a and libslat.a need each other: mm_panic() lives in vmm/.
+group = -Wl,--start-group $1 -Wl,--end-group
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$1)
 MM = $(call obj,$(wildcard mm/*.c))
 DEVICES = $(call obj,$(wildcard devices/*.c))
@@ -36,6 +39,7 @@ export HEADER_FLAGS = $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE
 
 all: $(BUILD)/slat guests ## slat and its guests
 tests: $(TESTS)
+	@:
 
 run: deps ## build all, boot the first guest
 	$(Q)+$(SUB) all
@@ -88,7 +92,7 @@ install: $(BUILD)/slat ## to PREFIX (/usr/local), under DESTDIR
 
 $(BUILD)/slat: $(call obj,vmm/main.c) $(PARTS)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(SAN) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(SAN) -o $@ $(call group,$^) $(LIBS)
 
 $(BUILD)/libmm.a: $(MM)
 $(BUILD)/libdevices.a: $(DEVICES)
@@ -117,15 +121,15 @@ $(call obj,tests/unit/main.c): HOSTED += -I$(BUILD)/tests
 
 $(BUILD)/tests/unit: $(call obj,$(UNIT) tests/unit/main.c) $(PARTS)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(SAN) -o $@ $^ -lcheck -lsubunit -lm -lrt $(LIBS)
+	$(Q)$(CC) $(SAN) -o $@ $(call group,$^) -lcheck -lsubunit -lm -lrt $(LIBS)
 
 $(BUILD)/tests/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(call obj,tests/fuzz/replay.c) $(PARTS)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(SAN) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(SAN) -o $@ $(call group,$^) $(LIBS)
 
 $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(PARTS)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(SAN) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(SAN) -fsanitize=fuzzer -o $@ $(call group,$^) $(LIBS)
 
 include guests/guests.mk
 

@@ -41,7 +41,7 @@ struct fw_cfg {
 /* Fills *device, a window of FW_CFG_WINDOW bytes. */
 void fw_cfg_init(struct fw_cfg *fw_cfg, struct device *device);
 
-/* Adds an item. data is borrowed for as long as *fw_cfg is in use.
+/* Adds an item. data is borrowed for as long as *fw_cfg is in use; NULL is no bytes.
  * Fails iff the key is there already, has the bit FW_CFG_WRITE_CHANNEL, or there is no room for it. */
 bool fw_cfg_add(struct fw_cfg *fw_cfg, uint16_t key, const void *data, uint32_t bytes);
 

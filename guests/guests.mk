@@ -1,6 +1,7 @@
-# Bare-metal guests: one ELF32 file each, for slat, QEMU and Bochs. A guest links
-# the very libmm.a that the VMM links. "_pvh": the same without a Multiboot
-# header, since Multiboot is tried first where both are there.
+# Bare-metal guests: one ELF32 file each, for slat, QEMU and Bochs; NAME.elf64
+# beside it has what a debugger wants. A guest links the very libmm.a that the
+# VMM links. "_pvh": the same without a Multiboot header, since Multiboot is
+# tried first where both are there.
 # MM_SAN names a sanitizer for mm/: guests have no place for its reports, so
 # that a build with it makes none.
 GUESTS = $(patsubst guests/%.c,%,$(wildcard guests/*.c)) hello_pvh exit_pvh
@@ -30,7 +31,7 @@ $(BUILD)/obj/guests/headers32/%.o: guests/runtime/%.S
 	$(Q)mkdir -p $(@D) && $(CC) -m32 -g -I. -MMD -MP -c -o $@ $<
 
 guest_link = $(Q)mkdir -p $(@D) && $(CC) $(GUEST_LINK) -Wl,-T,guests/runtime/guest.ld -o $(@:.elf=.elf64) \
-	$(filter %.o %.a,$^) && objcopy -O elf32-i386 $(@:.elf=.elf64) $@
+	$(filter %.o %.a,$^) && objcopy --strip-debug -O elf32-i386 $(@:.elf=.elf64) $@
 
 $(BUILD)/guests/%_pvh.elf: $(BUILD)/obj/guests/%.o $(RUNTIME) $(BUILD)/libmm.a guests/runtime/guest.ld
 	$(call say,LD,$@)

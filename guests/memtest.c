@@ -28,83 +28,82 @@
 
 #define PASSES	     3u
 #define WORDS_A_STEP 8u /* of 64 bytes: a frame is a multiple of it */
-#define ALTERNATING  UINT64_C(0x5555555555555555)
+
+/* A word at an address holds (address & keep) ^ flip[which of two neighbours it is]. */
+struct pattern {
+	uint64_t keep, flip[2];
+};
+
+static const struct pattern patterns[PASSES] = {
+	{UINT64_MAX, {0, 0}},
+	{UINT64_MAX, {UINT64_MAX, UINT64_MAX}},
+	{0, {UINT64_C(0x5555555555555555), UINT64_C(0xaaaaaaaaaaaaaaaa)}},
+};
 
 struct sweep {
 	uint64_t *first, *end;
-	unsigned pass;		/* of the pattern to write; the one before is checked */
-	unsigned passes;	/* pass == passes: check only */
+	struct pattern check, write;
+	bool checks, writes;
 	uint64_t at, was, want; /* the first wrong word */
 };
 
 static struct sweep sweep;
 
-/* The pattern of a pass, for the word at `address`. */
-static inline uint64_t pattern(unsigned pass, uint64_t address)
+static inline uint64_t word_of(const struct pattern *p, uint64_t address)
 {
-	switch (pass) {
-	case 0:
-		return address;
-	case 1:
-		return ~address;
-	default:
-		return address & 8 ? ~ALTERNATING : ALTERNATING;
-	}
+	return (address & p->keep) ^ p->flip[address / 8 % 2];
 }
 
-static void write_words(uint64_t *first, uint64_t *end, unsigned pass)
+static inline void step_write(uint64_t *step, struct pattern p)
 {
-	for (volatile uint64_t *p = first; p < end; p += WORDS_A_STEP)
-		for (unsigned i = 0; i < WORDS_A_STEP; i++)
-			p[i] = pattern(pass, (uint64_t)(uintptr_t)(p + i));
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < WORDS_A_STEP; i++)
+		*(volatile uint64_t *)(step + i) = ((uint64_t)(uintptr_t)(step + i) & p.keep) ^ p.flip[i % 2];
 }
 
-/* Bits that differ in the step of words at p, all in one; 0 iff all is well. */
-static inline uint64_t difference(const volatile uint64_t *p, unsigned pass)
+static inline bool step_holds(const uint64_t *step, struct pattern p)
 {
 	uint64_t wrong = 0;
 
+#pragma GCC unroll 8
 	for (unsigned i = 0; i < WORDS_A_STEP; i++)
-		wrong |= p[i] ^ pattern(pass, (uint64_t)(uintptr_t)(p + i));
-	return wrong;
+		wrong |= *(const volatile uint64_t *)(step + i) ^ ((uint64_t)(uintptr_t)(step + i) & p.keep) ^
+			 p.flip[i % 2];
+	return wrong == 0;
 }
 
-/* The first wrong step of words, or NULL. */
-static uint64_t *check_words(uint64_t *first, uint64_t *end, unsigned pass)
+/* Each returns the first wrong step, or NULL. */
+static uint64_t *write_all(const struct sweep *s)
 {
-	for (uint64_t *p = first; p < end; p += WORDS_A_STEP)
-		if (difference(p, pass) != 0)
+	for (uint64_t *p = s->first; p < s->end; p += WORDS_A_STEP)
+		step_write(p, s->write);
+	return NULL;
+}
+
+static uint64_t *check_all(const struct sweep *s)
+{
+	for (uint64_t *p = s->first; p < s->end; p += WORDS_A_STEP)
+		if (!step_holds(p, s->check))
 			return p;
 	return NULL;
 }
 
-static uint64_t *check_and_write_words(uint64_t *first, uint64_t *end, unsigned pass)
+static uint64_t *check_and_write_all(const struct sweep *s)
 {
-	for (uint64_t *p = first; p < end; p += WORDS_A_STEP) {
-		if (difference(p, pass - 1) != 0)
+	for (uint64_t *p = s->first; p < s->end; p += WORDS_A_STEP) {
+		if (!step_holds(p, s->check))
 			return p;
-		write_words(p, p + WORDS_A_STEP, pass);
+		step_write(p, s->write);
 	}
 	return NULL;
 }
 
-/* Compiled once for each pass: the pattern is then a constant of the loop. */
-static inline __attribute__((always_inline)) uint64_t *sweep_pass(const struct sweep *s, unsigned pass)
+static void remember_wrong(struct sweep *s, const uint64_t *step)
 {
-	if (s->pass == s->passes)
-		return check_words(s->first, s->end, pass - 1);
-	if (pass > 0)
-		return check_and_write_words(s->first, s->end, pass);
-	write_words(s->first, s->end, pass);
-	return NULL;
-}
-
-static void remember_wrong(struct sweep *s, uint64_t *step)
-{
-	for (volatile uint64_t *p = step; p < step + WORDS_A_STEP; p++) {
+	for (const volatile uint64_t *p = step; p < step + WORDS_A_STEP; p++) {
 		s->at = (uint64_t)(uintptr_t)p;
 		s->was = *p;
-		s->want = pattern(s->pass - 1, s->at);
+		s->want = word_of(&s->check, s->at);
 		if (s->was != s->want)
 			return;
 	}
@@ -114,22 +113,8 @@ static void remember_wrong(struct sweep *s, uint64_t *step)
 static uint64_t sweep_range(void *arg)
 {
 	struct sweep *s = arg;
-	uint64_t *wrong;
+	const uint64_t *wrong = !s->checks ? write_all(s) : s->writes ? check_and_write_all(s) : check_all(s);
 
-	switch (s->pass) {
-	case 0:
-		wrong = sweep_pass(s, 0);
-		break;
-	case 1:
-		wrong = sweep_pass(s, 1);
-		break;
-	case 2:
-		wrong = sweep_pass(s, 2);
-		break;
-	default:
-		wrong = sweep_pass(s, 3);
-		break;
-	}
 	if (wrong)
 		remember_wrong(s, wrong);
 	return wrong == NULL;
@@ -142,17 +127,26 @@ static uint64_t range_bytes(const struct extent *free, uint64_t limit)
 	return bytes < limit ? bytes : limit;
 }
 
+static void sweep_set(unsigned pass, unsigned passes, uint64_t start, uint64_t bytes)
+{
+	sweep = (struct sweep){
+		.first = (uint64_t *)(uintptr_t)start,
+		.end = (uint64_t *)(uintptr_t)(start + bytes),
+		.checks = pass > 0,
+		.writes = pass < passes,
+	};
+	if (sweep.checks)
+		sweep.check = patterns[pass - 1];
+	if (sweep.writes)
+		sweep.write = patterns[pass];
+}
+
 static bool sweep_all(unsigned pass, unsigned passes, uint64_t limit)
 {
 	struct extent free;
 
 	for (uint64_t from = 0; memory_next_free(from, &free); from = free.first + free.units) {
-		uint64_t start = free.first << FRAME_SHIFT;
-
-		sweep = (struct sweep){.first = (uint64_t *)(uintptr_t)start,
-				       .end = (uint64_t *)(uintptr_t)(start + range_bytes(&free, limit)),
-				       .pass = pass,
-				       .passes = passes};
+		sweep_set(pass, passes, free.first << FRAME_SHIFT, range_bytes(&free, limit));
 		if (ring3_call(sweep_range, &sweep))
 			continue;
 		console_print("memtest: at 0x%lx there is 0x%016lx, and 0x%016lx was written (pass %u)\n", sweep.at,

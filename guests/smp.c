@@ -6,22 +6,38 @@
 #include "guests/runtime/guest.h"
 #include "guests/runtime/ring3.h"
 
-#define ADDITIONS 100000u
+/* In rounds, all waiting for all before each: a host may keep two CPUs on one
+ * core for its first milliseconds, and then nothing would be at once. */
+#define ROUNDS	  20u
+#define ADDITIONS 5000u /* of each CPU in each round */
 
-static struct shared {
-	unsigned go; /* atomic, as is the counter */
+static struct shared { /* atomics all */
+	unsigned cpus; /* that came up; 0: not known yet */
+	unsigned ready;
 	uint64_t counter;
 } shared;
 
-/* Ring 3, on every CPU. The others wait for the boot CPU, so that all add at once. */
+static void meet(struct shared *s, unsigned round)
+{
+	unsigned cpus;
+
+	__atomic_add_fetch(&s->ready, 1, __ATOMIC_SEQ_CST);
+	do {
+		__builtin_ia32_pause();
+		cpus = __atomic_load_n(&s->cpus, __ATOMIC_SEQ_CST);
+	} while (cpus == 0 || __atomic_load_n(&s->ready, __ATOMIC_SEQ_CST) < cpus * (round + 1));
+}
+
+/* Ring 3, on every CPU. */
 static uint64_t add(void *arg)
 {
 	struct shared *s = arg;
 
-	while (!__atomic_load_n(&s->go, __ATOMIC_SEQ_CST))
-		__builtin_ia32_pause();
-	for (unsigned i = 0; i < ADDITIONS; i++)
-		__atomic_add_fetch(&s->counter, 1, __ATOMIC_SEQ_CST);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		meet(s, round);
+		for (unsigned i = 0; i < ADDITIONS; i++)
+			__atomic_add_fetch(&s->counter, 1, __ATOMIC_SEQ_CST);
+	}
 	return 0;
 }
 
@@ -31,7 +47,7 @@ int guest_main(const struct boot_info *boot)
 
 	(void)boot;
 	cpus = 1 + smp_start(add, &shared);
-	__atomic_store_n(&shared.go, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&shared.cpus, cpus, __ATOMIC_SEQ_CST);
 	ring3_call(add, &shared);
 	if (!smp_join()) {
 		console_print("smp: a CPU came up and did not finish\n");
@@ -41,8 +57,9 @@ int guest_main(const struct boot_info *boot)
 		console_print("smp: the MADT lists %u CPUs, and %u came up\n", listed, cpus);
 		return GUEST_FAILED;
 	}
-	if (shared.counter != (uint64_t)cpus * ADDITIONS) {
-		console_print("smp: the counter is %lu after %u CPUs added %u each\n", shared.counter, cpus, ADDITIONS);
+	if (shared.counter != (uint64_t)cpus * ROUNDS * ADDITIONS) {
+		console_print("smp: the counter is %lu after %u CPUs added %u each\n", shared.counter, cpus,
+			      ROUNDS * ADDITIONS);
 		return GUEST_FAILED;
 	}
 	console_print("smp: ok %u CPUs, counter %lu\n", cpus, shared.counter);

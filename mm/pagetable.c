@@ -66,7 +66,7 @@
 #define LINK_BITS  (UINT64_C(7))
 #define LARGE	   (UINT64_C(1) << 7)
 
-/* EPT: SDM vol. 3C, 29.3.2, tables 29-5 to 29-7. */
+/* EPT: SDM vol. 3C, 29.3.2. */
 #define EPT_READ	 (UINT64_C(1) << 0)
 #define EPT_WRITE	 (UINT64_C(1) << 1)
 #define EPT_EXEC	 (UINT64_C(1) << 2)
@@ -78,7 +78,7 @@
 #define EPT_ACCESSED	 (UINT64_C(1) << 8)
 #define EPT_DIRTY	 (UINT64_C(1) << 9)
 
-/* Stage 1: SDM vol. 3A, 4.5; NPT is the same: APM vol. 2, 15.25.5 and 5.4. */
+/* Stage 1: SDM vol. 3A, 4.5; NPT is the same: APM vol. 2, 15.25 and 5.4. */
 #define X86_PRESENT    (UINT64_C(1) << 0)
 #define X86_WRITE      (UINT64_C(1) << 1)
 #define X86_USER       (UINT64_C(1) << 2)
@@ -476,7 +476,8 @@ static enum mm_err map_plan(const struct pagetable *pt, const uint64_t *table, u
 		if (is_present(pt, entry)) {
 			err = map_plan(pt, table_of(pt, entry), level - 1, at, stop, m, pages);
 		} else if (!leaf_fits(pt, m, level, stop - at)) {
-			*pages += 1;
+			if (++*pages > pt->config.arena_frames)
+				return MM_ENOMEM; /* before a vast range costs time as well */
 			if (level > 1)
 				err = map_plan(pt, NULL, level - 1, at, stop, m, pages);
 		}
@@ -486,9 +487,24 @@ static enum mm_err map_plan(const struct pagetable *pt, const uint64_t *table, u
 	return MM_OK;
 }
 
+/* At level 0 the plan has seen that every entry of the range is absent. */
+static void map_fill(struct pagetable *pt, uint64_t *table, uint64_t first, uint64_t end, const struct mapping *m)
+{
+	uint64_t *entry = &table[index_of(first, 0)], value = leaf_entry(first + m->shift, m->bits, 0);
+	uint64_t count = (end - first) >> FRAME_SHIFT;
+
+	for (uint64_t i = 0; i < count; i++)
+		store(&entry[i], value + i * FRAME_BYTES);
+	pt->leaves[0] += count;
+}
+
 static void map_write(struct pagetable *pt, struct spares *spares, uint64_t *table, unsigned level, uint64_t first,
 		      uint64_t end, const struct mapping *m)
 {
+	if (level == 0) {
+		map_fill(pt, table, first, end, m);
+		return;
+	}
 	for (uint64_t at = first, stop; at < end; at = stop) {
 		uint64_t *entry = &table[index_of(at, level)];
 		uint64_t was = load(entry);

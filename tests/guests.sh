@@ -15,6 +15,7 @@ BUILD=${BUILD:-build}
 SLAT=${SLAT:-$BUILD/slat}
 GUESTS=${GUESTS:-$BUILD/guests}
 KVM=${KVM:-/dev/kvm}
+export SLAT_KVM="$KVM"
 WHERE=${WHERE:-host}
 if [ "$WHERE" = rig ]; then default_seconds=600; else default_seconds=120; fi
 SECONDS_A_CASE=${SECONDS_A_CASE:-$default_seconds}
@@ -25,8 +26,9 @@ huge_before=
 work=$(mktemp -d) || exit 1
 failed=0
 
+# shellcheck disable=SC2317 # by trap
 finish() {
-	[ -z "$huge_before" ] || echo "$huge_before" >$huge/nr_hugepages
+	[ -z "$huge_before" ] || echo "$huge_before" >"$huge/nr_hugepages"
 	rm -rf "$work"
 }
 trap finish EXIT
@@ -144,6 +146,7 @@ while IFS='|' read -r name where needs options code lines; do
 		echo "SKIP guests/$name: $unusable"
 		continue
 	fi
+	# shellcheck disable=SC2086 # words
 	missing $needs
 	if [ -n "$why" ]; then
 		echo "SKIP guests/$name: $why"

@@ -5,13 +5,14 @@
 #include "vmm/cmd/cmd.h"
 #include "vmm/loop.h"
 
-static const char help[] = "slat COMMAND [options]      a hypervisor-level guest memory manager\n"
+static const char help[] = "slat COMMAND [options]: a hypervisor-level guest memory manager\n"
 			   "\n"
-			   "  slat run IMAGE            run one guest on one contiguous block of host memory\n"
-			   "  slat probe                what this host can do, and what slat would use\n"
-			   "  slat --version\n"
+			   "  run IMAGE    run one guest on one contiguous block of host memory\n"
+			   "  probe        what this host can do, and what slat would use\n"
 			   "\n"
-			   "Each command has --help. Example:  slat run build/guests/hello.elf\n";
+			   "slat COMMAND --help tells more; slat --version prints the version.\n"
+			   "\n"
+			   "Example:  slat run build/guests/hello.elf\n";
 
 int cmd_refuse(const struct failure *f)
 {

@@ -116,9 +116,9 @@ static void cpu_add(uint32_t apic, uint32_t flags)
 		cpus.unlisted++;
 }
 
-void acpi_read(uint64_t gpa)
+void acpi_read(uint64_t rsdp_at)
 {
-	const struct rsdp *r = gpa != 0 && mapped(gpa) ? (const struct rsdp *)(uintptr_t)gpa : rsdp_find();
+	const struct rsdp *r = rsdp_at != 0 && mapped(rsdp_at) ? (const struct rsdp *)(uintptr_t)rsdp_at : rsdp_find();
 	const struct table *madt = r ? table_find(r, "APIC") : NULL;
 
 	if (!madt)

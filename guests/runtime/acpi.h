@@ -12,9 +12,9 @@ struct acpi_cpus {
 	uint32_t apic[ACPI_CPUS_MAX];
 };
 
-/* Reads RSDP, XSDT (or RSDT) and MADT; rsdp 0: searches the BIOS area. Tables
+/* Reads RSDP, XSDT (or RSDT) and MADT; rsdp_at 0: searches the BIOS area. Tables
  * must be mapped; one with a wrong checksum is not believed. Ring 3 will do. */
-void acpi_read(uint64_t rsdp);
+void acpi_read(uint64_t rsdp_at);
 
 const struct acpi_cpus *acpi_cpus(void);
 

@@ -38,6 +38,7 @@ static void take_holes(const struct boot_info *boot)
 		take(at, first);
 		at = end;
 	}
+	take(at, ram_end >> FRAME_SHIFT); /* a last range of less than a frame */
 }
 
 void memory_init(const struct boot_info *boot)

@@ -3,7 +3,7 @@
  * too, so that running out of pages is among the operations.
  *
  * Input: 2 bytes choose format, leaf_max, window and arena; then 8 bytes an
- * operation: verb and rights, length of the arena's luck, first page, pages and
+ * operation: verb and rights, pages the arena still gives, first page, pages and
  * output frame (16 bits each, little endian). */
 #include <stdlib.h>
 #include <string.h>

@@ -26,7 +26,7 @@ host() {
 
 # The table's results become ours. This host has all that a guest may need: a skip is a failure.
 guests() {
-	tests/guests.sh rig >"$work/guests" 2>&1
+	WHERE=rig tests/guests.sh >"$work/guests" 2>&1
 	local code=$?
 
 	sed -E -e 's#^(PASS|FAIL) #\1 rig/#' -e 's#^SKIP ([^:]*)#FAIL rig/\1: skipped in the rig#' "$work/guests"

@@ -200,6 +200,16 @@ START_TEST(stable_after_register_a)
 }
 END_TEST
 
+START_TEST(setting_ends_the_stable_time)
+{
+	fake.now_ns = 1000000;
+	fake.wall_s = at(2026, 11, 21, 3, 8, 38);
+	reg(CMOS_A);
+	set_reg(CMOS_MINUTES, 0x59);
+	ck_assert_int_eq(guest_reads(), at(2026, 11, 21, 3, 59, 38));
+}
+END_TEST
+
 START_TEST(status_registers)
 {
 	for (unsigned v = 0; v < 256; v++) {
@@ -278,6 +288,7 @@ Suite *cmos_suite(void)
 	tcase_add_test(t, set_without_stopping);
 	tcase_add_test(t, impossible_dates_count_on);
 	tcase_add_test(t, stable_after_register_a);
+	tcase_add_test(t, setting_ends_the_stable_time);
 	tcase_add_test(t, status_registers);
 	tcase_add_test(t, ram_and_nmi_bit);
 	tcase_add_test(t, memory_sizes);

@@ -326,10 +326,10 @@ START_TEST(random_deeds)
 
 	seed(3 + (uint64_t)_i);
 	for (unsigned i = 0; i < sizeof(bases) / sizeof(*bases); i++) {
-		random_world(bases[i], UNITS_MAX, 2 * UNITS_MAX, (unsigned)_i, 3000);
-		random_world(bases[i], 50, 100, (unsigned)_i, 1500);
+		random_world(bases[i], UNITS_MAX, 2 * UNITS_MAX, (unsigned)_i, 6000);
+		random_world(bases[i], 50, 100, (unsigned)_i, 3000);
 		random_world(bases[i], 1, 3, (unsigned)_i, 50);
-		random_world(bases[i], UNITS_MAX, 1 + (uint32_t)below(20), (unsigned)_i, 1500);
+		random_world(bases[i], UNITS_MAX, 1 + (uint32_t)below(20), (unsigned)_i, 3000);
 	}
 }
 END_TEST
@@ -652,6 +652,7 @@ Suite *extent_suite(void)
 	tcase_add_test(plain, check_objects_to_neighbours);
 	tcase_add_test(plain, position_independent);
 	suite_add_tcase(suite, plain);
+	tcase_set_timeout(plain, 30);
 	tcase_set_timeout(random, 60);
 	tcase_add_loop_test(random, random_deeds, 0, EXTENT_POLICIES + 1);
 	suite_add_tcase(suite, random);

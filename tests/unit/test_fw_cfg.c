@@ -65,6 +65,19 @@ START_TEST(numbers_and_spans)
 }
 END_TEST
 
+START_TEST(nothing_past_the_end)
+{
+	char got[4];
+
+	ck_assert(fw_cfg_add(&fw_cfg, FW_CFG_KERNEL_DATA, "abcd", 2));
+	read_item(FW_CFG_KERNEL_DATA, got, 4);
+	ck_assert_mem_eq(got, "ab\0\0", 4);
+	ck_assert(fw_cfg_add(&fw_cfg, FW_CFG_INITRD_DATA, NULL, 2)); /* no bytes at all */
+	read_item(FW_CFG_INITRD_DATA, got, 4);
+	ck_assert_mem_eq(got, "\0\0\0\0", 4);
+}
+END_TEST
+
 START_TEST(unknown_keys_read_0)
 {
 	for (unsigned key = 2; key < 0x10000; key++) {
@@ -148,6 +161,7 @@ Suite *fw_cfg_suite(void)
 	tcase_add_test(t, built_in);
 	tcase_add_test(t, signature_is_selected_at_reset);
 	tcase_add_test(t, numbers_and_spans);
+	tcase_add_test(t, nothing_past_the_end);
 	tcase_add_test(t, unknown_keys_read_0);
 	tcase_add_test(t, files);
 	tcase_add_test(t, limits);

@@ -576,7 +576,7 @@ START_TEST(random_small_windows)
 	} else {
 		world_window(&w, (UINT64_C(1) << 48) - 4 * MIB, 9 * GIB, 4 * MIB);
 	}
-	random_deeds(&w, 700);
+	random_deeds(&w, 1500);
 	world_free(&w);
 }
 END_TEST
@@ -588,7 +588,7 @@ START_TEST(random_large_window)
 	seed(200 + (uint64_t)_i);
 	world_make(&w, (enum pagetable_format)_i, PAGETABLE_1G, ARENA_MAX);
 	world_window(&w, 511 * GIB, 3 * GIB, 2 * GIB); /* across two entries of the root */
-	random_deeds(&w, 60);
+	random_deeds(&w, 120);
 	world_free(&w);
 }
 END_TEST
@@ -719,6 +719,45 @@ START_TEST(split_and_collapse_carry_marks)
 }
 END_TEST
 
+/* A change inside a 1G leaf takes exactly the tables that its two ends need. */
+START_TEST(splits_of_a_gigabyte)
+{
+	const struct {
+		uint64_t first, end;
+		uint64_t tables; /* more than the 2 there were */
+	} cases[] = {
+		{0, GIB, 0},
+		{0, 2 * MIB, 1},
+		{GIB - 2 * MIB, GIB, 1},
+		{0, 0x1000, 2},
+		{GIB - 0x1000, GIB, 2},
+		{0x1000, 0x2000, 2},
+		{0x1000, 2 * MIB, 2},
+		{2 * MIB, 4 * MIB + 0x1000, 2},
+		{0x1000, 4 * MIB, 2},
+		{0x1000, 2 * MIB + 0x1000, 3},
+		{2 * MIB - 0x1000, GIB - 0x1000, 3},
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		for (unsigned verb = 0; verb < 2; verb++) {
+			uint64_t in = GIB + cases[i].first, bytes = cases[i].end - cases[i].first;
+			struct pagetable_flush flush;
+
+			fixture_make(PAGETABLE_NPT, 16);
+			ck_assert_int_eq(pagetable_map(&f.pt, GIB, GIB, GIB, rwx), MM_OK);
+			if (verb == 0)
+				ck_assert_int_eq(pagetable_unmap(&f.pt, in, bytes, &flush), MM_OK);
+			else
+				ck_assert_int_eq(pagetable_protect(&f.pt, in, bytes, readable, &flush), MM_OK);
+			ck_assert(flush.first == in && flush.end == in + bytes && flush.narrowed);
+			ck_assert_uint_eq(f.a.gets, 2 + cases[i].tables);
+			ck_assert(pagetable_check(&f.pt));
+			fixture_free();
+		}
+}
+END_TEST
+
 START_TEST(map_completes_a_larger_leaf)
 {
 	struct pagetable_run run;
@@ -816,6 +855,7 @@ START_TEST(arguments_refused)
 	};
 	struct pagetable_flush flush = {1, 2, true};
 	struct pagetable_leaf leaf;
+	struct pagetable_run run;
 
 	fixture_make(PAGETABLE_EPT, 16);
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
@@ -835,6 +875,7 @@ START_TEST(arguments_refused)
 	ck_assert_int_eq(pagetable_unmap(&f.pt, end - 0x1000, 0x2000, &flush), MM_EINVAL);
 	ck_assert(flush.first == 1 && flush.end == 2);
 	ck_assert(!pagetable_walk(&f.pt, end, &leaf));
+	ck_assert(!pagetable_next_run(&f.pt, end, &run));
 	ck_assert_int_eq(pagetable_map(&f.pt, end - 0x1000, out_end - 0x1000, 0x1000, rwx), MM_OK);
 	ck_assert_int_eq(pagetable_map(&f.pt, end - 0x2000, 0, 0x2000, rwx), MM_EEXIST);
 	fixture_free();
@@ -1007,6 +1048,7 @@ Suite *pagetable_suite(void)
 
 	tcase_add_loop_test(plain, exact_bits, 0, (int)(sizeof(goldens) / sizeof(*goldens)));
 	tcase_add_test(plain, split_and_collapse_carry_marks);
+	tcase_add_test(plain, splits_of_a_gigabyte);
 	tcase_add_test(plain, map_completes_a_larger_leaf);
 	tcase_add_test(plain, retired_tables_keep_their_entries);
 	tcase_add_test(plain, empty_space_costs_nothing);
@@ -1017,6 +1059,7 @@ Suite *pagetable_suite(void)
 	tcase_add_loop_test(plain, check_objects, 0, 3);
 	tcase_add_test(plain, check_objects_to_shape);
 	suite_add_tcase(suite, plain);
+	tcase_set_timeout(plain, 30);
 	tcase_set_timeout(random, 60);
 	tcase_add_loop_test(random, random_small_windows, 0, 6);
 	tcase_add_loop_test(random, random_large_window, 0, 3);

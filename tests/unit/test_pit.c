@@ -192,6 +192,14 @@ START_TEST(read_back)
 	out(&dev, PIT_CONTROL, PIT_CONTROL_READ_BACK | PIT_READ_BACK_NO_COUNT | PIT_READ_BACK_CHANNEL0);
 	ck_assert_uint_eq(in(&dev, 0), PIT_STATUS_OUT | PIT_CONTROL_WORD | 2 << 1);
 	ck_assert_uint_eq(read_word(0), 980); /* live: only status was latched */
+	out(&dev, PIT_CONTROL, PIT_CONTROL_READ_BACK | PIT_READ_BACK_NO_COUNT | PIT_READ_BACK_CHANNEL0 << 2);
+	program(1, 0, 1);
+	program(2, 0, 1); /* programming drops what was latched */
+	out(&dev, PIT_CONTROL, PIT_CONTROL_READ_BACK | PIT_READ_BACK_NO_COUNT | PIT_READ_BACK_CHANNEL0 << 1);
+	at_tick(30);
+	out(&dev, PIT_CONTROL, PIT_CONTROL_READ_BACK | PIT_READ_BACK_NO_COUNT | PIT_READ_BACK_CHANNEL0 << 1);
+	ck_assert_uint_eq(in(&dev, 1), PIT_CONTROL_WORD); /* the first one's: output still low */
+	ck_assert_uint_eq(read_word(2), 1);		  /* its gate is low */
 }
 END_TEST
 
