@@ -43,7 +43,7 @@ tests: $(TESTS)
 
 run: deps ## build all, boot the first guest
 	$(Q)+$(SUB) all
-	$(Q)$(BUILD)/slat run $(BUILD)/guests/hello.elf
+	$(Q)$(BUILD)/slat run --exit-zero 0 $(BUILD)/guests/hello.elf
 
 check: deps ## everything that proves; T=unit|guests|rig|oracle|cli|docs for a part
 	$(Q)+$(SUB) all tests
@@ -82,8 +82,8 @@ fuzz: deps ## each target for FUZZ_SECONDS (30)
 
 bench: bench-start ## all tables of figures
 bench-start: ## start-up beside a floor and QEMU
-	$(Q)+$(SUB) all
-	$(Q)tests/bench/start.sh
+	$(Q)+$(SUB) all $(BUILD)/bench/floor $(BUILD)/bench/start
+	$(Q)tests/bench/start.sh && tests/bench/table.sh
 
 install: $(BUILD)/slat ## to PREFIX (/usr/local), under DESTDIR
 	install -D -m 755 $(BUILD)/slat $(DESTDIR)$(PREFIX)/bin/slat
@@ -125,11 +125,15 @@ $(BUILD)/tests/unit: $(call obj,$(UNIT) tests/unit/main.c) $(PARTS)
 
 $(BUILD)/tests/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(call obj,tests/fuzz/replay.c) $(PARTS)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(SAN) -o $@ $(call group,$^) $(LIBS)
+	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $(call group,$^) $(LIBS)
 
 $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(PARTS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(SAN) -fsanitize=fuzzer -o $@ $(call group,$^) $(LIBS)
+
+$(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(BASE) $(HOSTED) -o $@ $< $(LIBS)
 
 include guests/guests.mk
 

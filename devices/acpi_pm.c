@@ -70,7 +70,7 @@ static void write_byte(struct acpi_pm *pm, uint64_t offset, uint8_t byte)
 		pm->status &= ~with_byte(0, high, byte);
 		break;
 	case ACPI_PM_ENABLE:
-		pm->enable = with_byte(pm->enable, high, byte) & ACPI_PM_BUTTON;
+		pm->enable = with_byte(pm->enable, high, byte) & ACPI_PM_EVENTS;
 		break;
 	case ACPI_PM_CONTROL:
 		write_control(pm, high, byte);

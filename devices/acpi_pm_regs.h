@@ -10,6 +10,7 @@
 
 #define ACPI_PM_TIMER_HZ      3579545
 
+#define ACPI_PM_EVENTS	      0x0521 /* what can be enabled: timer carry, global lock, button, clock alarm */
 #define ACPI_PM_BUTTON	      0x0100 /* in status and enable */
 
 #define ACPI_PM_SCI_EN	      0x0001

@@ -142,6 +142,24 @@ readme() { # its links lead somewhere, its make targets exist, its slat options 
 	judge readme "$work/readme"
 }
 
+# Every line of README that starts with `$ ` is run, in order, and must end well.
+commands() {
+	local command
+
+	if ! [ -r "${KVM:-/dev/kvm}" ] || ! [ -w "${KVM:-/dev/kvm}" ]; then
+		echo "SKIP docs/commands: no usable ${KVM:-/dev/kvm}"
+		return
+	fi
+	sed -n 's/^\$ //p' README.md | sed "s|build/|$BUILD/|g" >"$work/commands"
+	[ -s "$work/commands" ] || echo 'README.md has no commands' >"$work/bad"
+	: >>"$work/bad"
+	while read -r command; do
+		bash -c "$command" </dev/null >"$work/command.out" 2>&1 ||
+			echo "'$command' ended with code $?: $(tail -n 1 "$work/command.out")" >>"$work/bad"
+	done <"$work/commands"
+	judge commands "$work/bad"
+}
+
 completion() { # offers what --help offers
 	local got
 
@@ -168,5 +186,6 @@ lint_sees
 exit_codes
 man_page
 readme
+commands
 completion
 exit "$failures"

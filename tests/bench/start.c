@@ -22,8 +22,6 @@
 enum who { FLOOR, SLAT, QEMU, WHO };
 static const char *const names[WHO] = {"floor", "slat", "QEMU microvm"};
 
-extern char **environ;
-
 static double now_ms(void)
 {
 	struct timespec t;

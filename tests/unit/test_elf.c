@@ -152,6 +152,9 @@ START_TEST(entry)
 		fake_elf(&image, wide, p.vaddr + 0x10, &p, 1);
 		fake_multiboot(&image, 0);
 		ck_assert_uint_eq(fake_accepted(fake_bytes(&image)).entry, MIB + 0x10);
+		fake_elf(&image, wide, p.vaddr + 0x2000, &p, 1);
+		fake_multiboot(&image, 0);
+		fake_refused(fake_bytes(&image), "the entry 0xc0102000 lies outside every segment");
 		fake_elf(&image, wide, MIB + 0x1fff, &p, 1);
 		fake_multiboot(&image, 0);
 		ck_assert_uint_eq(fake_accepted(fake_bytes(&image)).entry, MIB + 0x1fff);

@@ -10,7 +10,7 @@
 Suite *options_suite(void);
 
 #define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
-#define WORDS_MAX 16
+#define WORDS_MAX 32
 
 static const struct {
 	const char *text;
@@ -87,8 +87,10 @@ static int parse(const char *line, struct run_options *o, struct failure *f)
 
 	*f = (struct failure){0};
 	strcpy(copy, line);
-	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
+	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " ")) {
+		ck_assert_int_lt(argc, WORDS_MAX);
 		argv[argc++] = word;
+	}
 	return options_parse(argc, argv, o, f);
 }
 

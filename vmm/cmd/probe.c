@@ -90,7 +90,7 @@ static void print_text(const struct probe *p)
 	printf("\nhuge pages     transparent: %s (shared: %s); 2 MiB reserved: %" PRIu64 " free of %" PRIu64 "\n",
 	       p->thp, p->shmem_thp, p->huge_free, p->huge_total);
 	printf("slat would use %s tables, leaves of %s by default, a split interrupt controller%s\n",
-	       p->intel ? "EPT" : "NPT", strcmp(p->thp, "never") && strcmp(p->thp, "absent") ? "2M" : "4K",
+	       p->intel ? "EPT" : "NPT", strcmp(p->thp, "never") != 0 && strcmp(p->thp, "absent") != 0 ? "2M" : "4K",
 	       interpreted ? "; CPUs without XSAVE, AVX and CMPXCHG16B" : "");
 }
 

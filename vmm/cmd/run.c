@@ -344,21 +344,19 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 {
 	struct run *r = calloc(1, sizeof(*r));
 	struct failure f = {0};
-	int code;
+	int code = EXIT_OK;
 
-	if (!r)
+	if (!r) {
 		fail(&f, EXIT_HOST, "no memory to start");
-	else if (!options_parse(argc, argv, &r->options, &f) && r->options.help) {
-		fputs(help, stdout);
-		free(r);
-		return EXIT_OK;
-	}
-	if (f.code) {
-		free(r);
 		return cmd_refuse(&f);
 	}
 	r->vm = (struct vm){.fd = -1, .kvm.fd = -1, .signal_fd = -1, .loop.wake_fd = -1};
-	code = run(r, start_ns, &f);
+	if (!options_parse(argc, argv, &r->options, &f)) {
+		if (r->options.help)
+			fputs(help, stdout);
+		else
+			code = run(r, start_ns, &f);
+	}
 	run_close(r, f.code != 0);
 	free(r);
 	return f.code ? cmd_refuse(&f) : code;
