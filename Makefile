@@ -33,7 +33,7 @@ export BUILD KVM CC FREESTANDING
 export HEADER_FLAGS = $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE
 
 .DEFAULT_GOAL := all
-.PHONY: all tests run check soak deps rig guests arrows lint asan clang fuzz bench bench-start install clean help FORCE
+.PHONY: all tests run check soak deps rig guests arrows lint asan tsan clang fuzz bench bench-start install clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(wildcard tests/fuzz/*.c))
 
@@ -45,7 +45,7 @@ run: deps ## build all, boot the first guest
 	$(Q)+$(SUB) all
 	$(Q)$(BUILD)/slat run --exit-zero 0 $(BUILD)/guests/hello.elf
 
-check: deps ## everything that proves; T=unit|guests|rig|oracle|cli|docs for a part
+check: deps ## everything that proves; T=unit|guests|rig|cli|docs for a part
 	$(Q)+$(SUB) all tests
 	$(Q)tests/check.sh $(T)
 
@@ -74,6 +74,12 @@ asan: deps clang ## all tests that fit, with the address and undefined-behaviour
 
 clang: deps ## everything builds with clang, too
 	$(Q)+$(SUB) CC=clang BUILD=$(BUILD)/clang all tests
+
+tsan: deps ## the guests and the command with the thread sanitizer
+	$(Q)+$(SUB) all
+	$(Q)+$(SUB) BUILD=$(BUILD)/tsan SAN='-fsanitize=thread' MM_SAN= $(BUILD)/tsan/slat
+	$(Q)ln -sfn ../guests $(BUILD)/tsan/guests
+	$(Q)BUILD=$(BUILD)/tsan tests/check.sh guests cli
 
 fuzz: deps ## each target for FUZZ_SECONDS (30)
 	$(Q)+$(SUB) CC=clang BUILD=$(BUILD)/fuzz SAN='$(ASAN) -fsanitize=fuzzer-no-link' \

@@ -12,6 +12,7 @@ work=$(mktemp -d)
 chmod 755 "$work"
 trap 'rm -rf "$work"' EXIT
 failures=0
+complaints='ERROR: |runtime error|WARNING: ThreadSanitizer|^slat: bug at'
 
 pass() { echo "PASS cli/$1"; }
 fail() {
@@ -36,8 +37,8 @@ expect() {
 		fail "$name" "exit code $got, not $code: $(tail -n 1 "$work/err")"
 	elif ! grep -qE -- "$sentence" "$work/err" "$work/out"; then
 		fail "$name" "no line like '$sentence': $(tail -n 1 "$work/err")"
-	elif grep -qE 'ERROR: |runtime error' "$work/err"; then
-		fail "$name" "$(grep -m 1 -E 'ERROR: |runtime error' "$work/err")"
+	elif grep -qE "$complaints" "$work/err"; then
+		fail "$name" "$(grep -m 1 -E "$complaints" "$work/err")"
 	else
 		pass "$name"
 	fi
@@ -125,8 +126,7 @@ if [ $((huge * 2)) -lt "$ram_mib" ]; then
 else
 	echo "SKIP cli/no_huge_pages: nearly all of this host's memory is huge pages"
 fi
-expect_kvm too_many_cpus 2 '^slat: --cpus boot=4096 is more than the [0-9]+ that KVM takes here' \
-	"$slat" run --cpus boot=4096 "$guests/exit.elf"
+expect too_many_cpus 2 '^slat: --cpus boot=256: not a number of CPUs from 1 to 255' "$slat" run --cpus boot=256 x
 flat big ebfe 0x4000000
 expect_kvm image_bigger_than_ram 4 "^slat: $work/big: .*--memory" "$slat" run --memory size=32M "$work/big"
 expect_kvm report_unwritable 6 '^slat: --report /nonexistent/r: cannot be written: No such file' \
@@ -231,6 +231,207 @@ if needs_kvm closed_stdout; then
 	if [ "$code" = 0 ]; then pass closed_stdout; else fail closed_stdout "exit code $code"; fi
 fi
 
+# --- guests that mean harm
+flat flood '66baf803b041eeebfd'
+flat pit_storm 'b034e643b002e640b000e640ebfe'
+# Another CPU's code goes to 0x8000; INIT and SIPI to all but this one.
+start_others='c7050003e0fe00450c00c7050003e0fe08460c00'
+flat two_ends "c70500800000b007e6f4${start_others}b005e6f4ebfe"
+flat other_faults "c705008000000f011e00c70504800000000f0b00${start_others}ebfe"
+flat init_storm "c70500800000ebfeebfe${start_others}ebea"
+expect_kvm timer_storm 16 'longer than --timeout' "$slat" run --timeout 0.5 "$work/pit_storm"
+expect_kvm init_storm 16 'longer than --timeout' "$slat" run --cpus boot=4 --timeout 0.5 "$work/init_storm"
+if needs_kvm other_cpu_faults; then
+	# 10: a host that interprets real mode does not get as far as the triple fault.
+	timeout -k 5 60 "$slat" run --cpus boot=4 --timeout 20 "$work/other_faults" >"$work/out" 2>"$work/err" </dev/null
+	code=$?
+	if { [ $code = 12 ] && grep -q 'triple-faulted' "$work/err"; } || { [ $code = 10 ] && grep -q '^slat: KVM ' "$work/err"; }; then
+		pass other_cpu_faults
+	else
+		fail other_cpu_faults "exit code $code: $(tail -n 1 "$work/err")"
+	fi
+fi
+if needs_kvm two_ends; then
+	wrong=
+	for _ in $(seq 20); do
+		timeout -k 5 60 "$slat" run --cpus boot=8 --timeout 20 "$work/two_ends" >"$work/out" 2>"$work/err" </dev/null
+		code=$?
+		[ $code = 11 ] || [ $code = 15 ] || wrong="exit code $code, neither 11 nor 15"
+		! grep -qE "$complaints" "$work/err" || wrong=$(grep -m 1 -E "$complaints" "$work/err")
+	done
+	if [ -z "$wrong" ]; then pass two_ends; else fail two_ends "$wrong"; fi
+fi
+most=$("$slat" probe --json 2>/dev/null | jq '[.kvm.cpus_max, 255] | min')
+report report_all_cpus ".cpus == ${most:-1}" --cpus "boot=${most:-1}" "$guests/exit.elf"
+
+# --- whoever started it, and whoever reads
+# A reader that has stopped: the pipe is held open, full, and never read.
+mkfifo "$work/pipe"
+exec 8<>"$work/pipe"
+dd if=/dev/zero bs=4096 oflag=nonblock of="$work/pipe" 2>/dev/null
+# shellcheck disable=SC2016 # sh expands it
+expect_kvm stuck_reader_timeout 16 'longer than --timeout' \
+	sh -c '"$1" run --timeout 0.5 "$2" >"$3"' - "$slat" "$work/flood" "$work/pipe"
+# In the background and sent a signal once it runs: name, what the last line says, code, signals, command...
+signalled() {
+	local name=$1 sentence=$2 code=$3 signals=$4 pid got
+	shift 4
+	needs_kvm "$name" || return
+	"$@" 2>"$work/err" </dev/null &
+	pid=$!
+	until grep -q memslot "$work/err" || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
+	sleep 0.3
+	for signal in $signals; do kill "-$signal" $pid; done
+	for _ in $(seq 200); do
+		kill -0 $pid 2>/dev/null || break
+		sleep 0.1
+	done
+	kill -KILL $pid 2>/dev/null
+	wait $pid 2>/dev/null
+	got=$?
+	if [ $got = "$code" ] && grep -q "$sentence" "$work/err"; then
+		pass "$name"
+	else
+		fail "$name" "exit code $got, not $code: $(tail -n 1 "$work/err")"
+	fi
+}
+# shellcheck disable=SC2016 # sh expands it
+signalled stuck_reader_signal 'ended by signal 15' 18 TERM \
+	sh -c 'exec "$1" run "$2" >"$3"' - "$slat" "$work/flood" "$work/pipe"
+signalled hangup 'ended by signal 1 ' 18 HUP "$slat" run "$work/spin"
+# shellcheck disable=SC2016 # sh expands it
+signalled nohup 'ended by signal 15' 18 'HUP TERM' sh -c 'trap "" HUP; exec "$1" run "$2"' - "$slat" "$work/spin"
+exec 8>&-
+if needs_kvm slow_reader; then
+	flat many 'b9204e000066baf803b041eee2fdb000e6f4'
+	got=$(timeout -k 5 60 "$slat" run "$work/many" 2>/dev/null </dev/null | {
+		sleep 0.5
+		wc -c
+	})
+	if [ "$got" = 20000 ]; then pass slow_reader; else fail slow_reader "$got of 20000 bytes came"; fi
+fi
+closed() { # name, redirections
+	needs_kvm "$1" || return
+	rm -f "$work/r.json"
+	timeout -k 5 60 sh -c "exec \"\$@\" $2" - "$slat" run --report "$work/r.json" "$guests/hello.elf" >/dev/null 2>&1
+	if jq -e '.end.code == 1' "$work/r.json" >"$work/jq" 2>&1 && [ "$(head -c 1 "$work/r.json" | tr '\0' '?')" = '{' ]; then
+		pass "$1"
+	else
+		fail "$1" "other output is in the report: $(head -c 200 "$work/jq")"
+	fi
+}
+closed closed_descriptors '<&- >&- 2>&-'
+closed closed_stdout_descriptor '>&-'
+if needs_kvm lost_stderr; then
+	rm -f "$work/r.json"
+	{
+		sleep 0.3 # the reader has gone by then
+		timeout -k 5 60 "$slat" run --report "$work/r.json" "$guests/exit.elf" >/dev/null </dev/null
+	} 2>&1 | true
+	if [ -s "$work/r.json" ] && jq -e '.end.code == 1' "$work/r.json" >/dev/null 2>&1; then pass lost_stderr; else fail lost_stderr 'no whole report'; fi
+fi
+expect image_is_a_pipe 4 'pipe is not a regular file' "$slat" run "$work/pipe"
+expect_kvm report_full 6 '^slat: the report cannot be written: No space left' "$slat" run --report /dev/full "$guests/exit.elf"
+cp "$guests/exit.elf" "$work/"$'caf\xe9'
+report report_foreign_path '.image.path | endswith("/caf?")' "$work/"$'caf\xe9'
+if needs_kvm report_into_pipe; then
+	jq .end.code "$work/pipe" >"$work/jq" &
+	timeout -k 5 60 "$slat" run --report "$work/pipe" "$guests/exit.elf" >/dev/null 2>"$work/err" </dev/null
+	wait $!
+	if [ "$(cat "$work/jq")" = 1 ]; then pass report_into_pipe; else fail report_into_pipe "$(cat "$work/jq")"; fi
+fi
+
+# --- the host fails: each system call, once. Counted a thread, as strace does.
+# What a run makes is judged in the order of its calls, so the vCPU's own come late: `level` leaves the guest often first.
+flat level 'b94000000066baff03eee2fdbb0000c0fec70318000000c7431031800000b000e6f4'
+needs_faults() {
+	needs_kvm "$1" || return 1
+	if readelf -d "$slat" | grep -q 'lib[atu][a-z]*san'; then
+		echo "SKIP cli/$1: a sanitizer does not take this from strace"
+	elif ! strace -o /dev/null true 2>/dev/null; then
+		echo "SKIP cli/$1: strace cannot trace here"
+	else
+		return 0
+	fi
+	return 1
+}
+run_traced() { # strace's options, then ... -- more options of slat run
+	local options=()
+	while [ "$1" != -- ]; do
+		options+=("$1")
+		shift
+	done
+	shift
+	rm -f "$work/r.json"
+	timeout -k 5 60 strace -f -o "$work/trace" "${options[@]}" "$slat" run --cpus boot=2 --memory size=16M --timeout 20 \
+		--report "$work/r.json" "$@" "$work/level" >"$work/out" 2>"$work/err" </dev/null
+}
+# Which of its thread's calls of a name is the first that comes after, or has, some text.
+call_number() { # name, text
+	awk -v name="$1(" -v text="$2" '
+		index($2, name) == 1 { n[$1]++ }
+		index($0, text) { found = 1 }
+		found && index($2, name) == 1 { print n[$1]; exit }' "$work/trace"
+}
+# All calls of a name by the main thread from its image on: whatever fails, either the guest still ends as it does, or one
+# sentence and a code of slat's own tell, and no report is left unless the guest ran.
+every() { # name, error
+	local name=fault_$1_$2 first count i code wrong=
+	needs_faults "$name" || return
+	run_traced -e "trace=openat,$1" --
+	first=$(call_number "$1" "\"$work/level\"")
+	count=$(awk -v name="$1(" 'NR == 1 { main = $1 } $1 == main && index($2, name) == 1 { n++ } END { print n + 0 }' "$work/trace")
+	[ "$count" != 0 ] || wrong="the trace has no $1"
+	for ((i = ${first:-1}; i <= count && i < 64; i++)); do
+		run_traced -e "trace=$1" -e "inject=$1:error=$2:when=$i" --
+		code=$?
+		case $code in
+		1) ;;
+		4 | 6 | 8) [ ! -e "$work/r.json" ] || wrong="call $i: a report was left" ;;
+		10) grep -q '^slat: KVM' "$work/err" || wrong="call $i: no sentence" ;;
+		*) wrong="call $i: exit code $code" ;;
+		esac
+		[ $code = 1 ] || [ $code = 10 ] || tail -n 1 "$work/err" | grep -q '^slat: .' || wrong="call $i: no sentence"
+		! grep -qE "$complaints" "$work/err" || wrong="call $i: $(grep -m 1 -E "$complaints" "$work/err")"
+	done
+	if [ -z "$wrong" ]; then pass "$name"; else fail "$name" "$wrong"; fi
+}
+every ioctl ENOMEM
+every mmap ENOMEM
+every openat EMFILE
+every madvise ENOMEM
+every ftruncate EIO
+every eventfd2 EMFILE
+every signalfd4 EMFILE
+every clone3 EAGAIN
+if needs_faults fault_routes; then
+	run_traced -e trace=ioctl --
+	run_traced -e trace=ioctl -e "inject=ioctl:error=ENOMEM:when=$(call_number ioctl KVM_SET_GSI_ROUTING)" --
+	code=$?
+	if [ $code = 10 ] && grep -q '^slat: KVM refused a table of 1 interrupt routes: Cannot allocate' "$work/err"; then
+		pass fault_routes
+	else
+		fail fault_routes "exit code $code: $(tail -n 1 "$work/err")"
+	fi
+fi
+# A signal while it starts: the report tells it, or is not left.
+if needs_faults signal_at_start; then
+	run_traced -e trace=eventfd2 -e inject=eventfd2:signal=TERM --
+	code=$?
+	if [ $code = 18 ] && [ -s "$work/r.json" ] && jq -e '.end.how == "signal"' "$work/r.json" >/dev/null 2>&1; then
+		pass signal_at_start
+	else
+		fail signal_at_start "exit code $code: $(tail -n 1 "$work/err")"
+	fi
+	run_traced -e trace=sysinfo -e inject=sysinfo:signal=TERM:when=1 -- --memory prefault=on
+	code=$?
+	if [ $code = 18 ] && [ ! -e "$work/r.json" ] && grep -q '^slat: ended by a signal before' "$work/err"; then
+		pass signal_at_prefault
+	else
+		fail signal_at_prefault "exit code $code: $(tail -n 1 "$work/err")"
+	fi
+fi
+
 # --- probe
 if kvm_works; then code=0; else code=8; fi
 expect probe $code '^KVM ' "$slat" probe
@@ -240,10 +441,15 @@ if jq -e '.kvm.module and .memory.nodes and (.table.format == "ept" or .table.fo
 else
 	fail probe_json 'not the JSON that it should be'
 fi
+if kvm_works; then
+	"$slat" probe --json >/dev/full 2>"$work/err"
+	code=$?
+	if [ $code = 6 ]; then pass probe_full; else fail probe_full "exit code $code, not 6"; fi
+fi
 expect probe_no_kvm 8 'there is no /nonexistent' env SLAT_KVM=/nonexistent "$slat" probe
 
 # --- what `slat run` loads: libc and nothing else; each library more is start-up time
-libraries=$(readelf -d "$slat" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^lib(asan|ubsan)\.' | tr '\n' ' ')
+libraries=$(readelf -d "$slat" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^lib(asan|ubsan|tsan)\.' | tr '\n' ' ')
 case $libraries in
 'libc.so.6 ' | 'libm.so.6 libc.so.6 ' | 'libm.so.6 libdl.so.2 libpthread.so.0 libc.so.6 ') pass libraries ;;
 *) fail libraries "it links $libraries" ;;

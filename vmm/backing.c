@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/memfd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,9 +21,10 @@
 #include "vmm/size.h"
 #include "vmm/sys.h"
 
-#define HUGE_BYTES (UINT64_C(2) << 20)
-#define THP	   "/sys/kernel/mm/transparent_hugepage/"
-#define HUGETLB_2M "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+#define HUGE_BYTES     (UINT64_C(2) << 20)
+#define PREFAULT_BYTES (UINT64_C(256) << 20) /* between two looks for a signal */
+#define THP	       "/sys/kernel/mm/transparent_hugepage/"
+#define HUGETLB_2M     "/sys/kernel/mm/hugepages/hugepages-2048kB/"
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -174,17 +176,40 @@ void backing_close(struct backing *b)
 	*b = (struct backing){.fd = -1};
 }
 
+/* Signals that end a run are held back by now (vm_hold_signals), and this can take minutes. */
+static bool end_is_pending(void)
+{
+	sigset_t set;
+
+	return sigpending(&set) == 0 &&
+	       (sigismember(&set, SIGINT) || sigismember(&set, SIGTERM) || sigismember(&set, SIGHUP));
+}
+
+static int touch(uint8_t *host, uint64_t bytes)
+{
+	if (madvise(host, bytes, MADV_POPULATE_WRITE) == 0)
+		return 0;
+	if (errno != EINVAL)
+		return errno;
+	for (uint64_t at = 0; at < bytes; at += FRAME_BYTES) /* a kernel before 5.14 */
+		*(volatile uint8_t *)(host + at) = 0;
+	return 0;
+}
+
 int backing_prefault(const struct backing *b, struct failure *f)
 {
-	if (madvise(b->host, b->bytes, MADV_POPULATE_WRITE) == 0)
-		return 0;
-	if (errno == EINVAL) { /* a kernel before 5.14 */
-		for (uint64_t at = 0; at < b->bytes; at += FRAME_BYTES)
-			*(volatile uint8_t *)(b->host + at) = 0;
-		return 0;
+	for (uint64_t at = 0; at < b->bytes; at += PREFAULT_BYTES) {
+		uint64_t left = b->bytes - at;
+		int error = touch(b->host + at, left < PREFAULT_BYTES ? left : PREFAULT_BYTES);
+
+		if (error)
+			return fail(f, EXIT_HOST, "--memory prefault=on: the host could not provide all of %s: %s",
+				    size_format(b->bytes).s, strerror(error));
+		if (end_is_pending())
+			return fail(f, EXIT_SIGNAL, "ended by a signal before the guest had its %s",
+				    size_format(b->bytes).s);
 	}
-	return fail(f, EXIT_HOST, "--memory prefault=on: the host could not provide all of %s: %s",
-		    size_format(b->bytes).s, strerror(errno));
+	return 0;
 }
 
 /* Sums the mappings of [host, host + bytes): the kernel may show one mapping as several. */

@@ -36,7 +36,8 @@ const char *backing_kind_name(enum backing_kind k);
 int backing_open(struct backing *b, const struct backing_config *config, struct failure *f);
 void backing_close(struct backing *b);
 
-/* Touches every page now, so that none can be missing later. EXIT_HOST iff memory ran out. */
+/* Touches every page now, so that none can be missing later. EXIT_HOST iff memory ran out; EXIT_SIGNAL iff a signal
+ * that ends the run came meanwhile and is held back. */
 int backing_prefault(const struct backing *b, struct failure *f);
 
 struct backing_use { /* of the mapping, as the kernel counts it */

@@ -44,6 +44,8 @@ static void write_routes(struct board *b)
 		struct kvm_irq_routing head;
 		struct kvm_irq_routing_entry entries[IRQ_LINES];
 	} table = {0};
+	struct failure why = {0};
+	int error;
 
 	for (unsigned i = 0; i < IRQ_LINES; i++) {
 		const struct board_route *r = &b->route[i];
@@ -58,7 +60,11 @@ static void write_routes(struct board *b)
 			.u.msi.data = r->message.data,
 		};
 	}
-	MM_ASSERT(kvm_vm_set_routing(b->config.vm, &table.head) == 0, table.head.nr, b->config.vm);
+	error = kvm_vm_set_routing(b->config.vm, &table.head);
+	if (!error)
+		return;
+	fail(&why, EXIT_INTERNAL, "KVM refused a table of %u interrupt routes: %s", table.head.nr, strerror(-error));
+	b->config.fault.stop(b->config.fault.self, &why);
 }
 
 static void set_route(void *self, unsigned line, bool valid, bool level, struct msi message)
@@ -195,24 +201,15 @@ void board_alarm(struct board *b)
 	pthread_mutex_unlock(&b->lock[BOARD_PIT]);
 }
 
-size_t board_serial_room(struct board *b)
+bool board_serial_feed(struct board *b, const uint8_t *data, size_t bytes, size_t *took, size_t *room)
 {
-	size_t room;
-
-	pthread_mutex_lock(&b->lock[BOARD_SERIAL]);
-	room = serial_room(&b->serial);
+	*took = *room = 0;
+	if (pthread_mutex_trylock(&b->lock[BOARD_SERIAL]) != 0)
+		return false;
+	*took = serial_input(&b->serial, data, bytes);
+	*room = serial_room(&b->serial);
 	pthread_mutex_unlock(&b->lock[BOARD_SERIAL]);
-	return room;
-}
-
-size_t board_serial_input(struct board *b, const uint8_t *data, size_t bytes)
-{
-	size_t took;
-
-	pthread_mutex_lock(&b->lock[BOARD_SERIAL]);
-	took = serial_input(&b->serial, data, bytes);
-	pthread_mutex_unlock(&b->lock[BOARD_SERIAL]);
-	return took;
+	return true;
 }
 
 bool board_power_button(struct board *b)

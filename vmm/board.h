@@ -19,6 +19,7 @@
 #include "vmm/boot/boot.h"
 #include "vmm/bus.h"
 #include "vmm/console.h"
+#include "vmm/failure.h"
 #include "vmm/layout.h"
 
 enum board_lock {
@@ -33,11 +34,17 @@ enum board_lock {
 	BOARD_LOCKS
 };
 
+struct board_fault { /* the host refused what the guest needs: it cannot go on */
+	void *self;
+	void (*stop)(void *self, const struct failure *why);
+};
+
 struct board_config {
 	int vm; /* where interrupts go; borrowed */
 	struct loop *loop;
 	struct console *console;
 	struct ending ending;
+	struct board_fault fault;
 	uint64_t below_4g, above_4g; /* the guest's RAM, in bytes */
 	unsigned cpus;
 	const char *cmdline;
@@ -71,8 +78,9 @@ void board_fini(struct board *b);
 
 void board_eoi(struct board *b, uint8_t vector);
 void board_alarm(struct board *b);
-size_t board_serial_room(struct board *b);
-size_t board_serial_input(struct board *b, const uint8_t *data, size_t bytes); /* how many it took */
+/* Input for the serial line: how many bytes it took, and the room that is left. False, and nothing was taken, iff a
+ * vCPU is in the device: it may wait there for the console's reader, so try again later. */
+bool board_serial_feed(struct board *b, const uint8_t *data, size_t bytes, size_t *took, size_t *room);
 /* False iff the guest has not enabled the button: nobody would answer. */
 bool board_power_button(struct board *b);
 

@@ -26,8 +26,8 @@ struct bus {
 /* A window that overlaps another, is empty, or finds the table full is slat's own bug: it ends the program. */
 void bus_add(struct bus *b, uint64_t start, uint64_t bytes, struct device device, pthread_mutex_t *lock);
 
-/* width: 1, 2, 4 or 8. An access that no window holds whole reads all ones
- * or is dropped, and returns false: a stray. */
+/* width: 1 to 8 bytes. An access that no window holds whole, or of a width that
+ * is no power of two, reads all ones or is dropped, and returns false: a stray. */
 bool bus_read(const struct bus *b, uint64_t address, unsigned width, uint64_t *value);
 bool bus_write(const struct bus *b, uint64_t address, unsigned width, uint64_t value);
 

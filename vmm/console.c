@@ -1,13 +1,28 @@
+/* vmm/console.c
+ *
+ * A reader may stop reading: a pipe into a pager, a terminal that hangs. Then
+ * output is kept, and the vCPU that fills the line waits; but signals and
+ * --timeout must still end the run.
+ *
+ * C1  the main thread never waits here: it only tries the lock, and leaves what
+ *     the reader does not take for the next flush.
+ * C2  a vCPU that waits looks at `hurry` every WAIT_MS.
+ * So that a write never blocks, a pipe or terminal is opened anew: O_NONBLOCK
+ * on the inherited descriptor would be set for all who share it. */
 #include "vmm/console.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
 #define FLUSH_NS UINT64_C(10000000)
+#define WAIT_MS	 100
 #define CTRL_A	 0x01
 
 /* One terminal a process: a signal handler and atexit() can reach nothing else. */
@@ -16,10 +31,10 @@ static volatile sig_atomic_t terminal_raw;
 
 static void terminal_restore(void)
 {
-	if (terminal_raw) {
-		terminal_raw = 0;
+	/* In the background it is the shell's to set; touching it would stop us. */
+	if (terminal_raw && tcgetpgrp(STDIN_FILENO) == getpgrp())
 		tcsetattr(STDIN_FILENO, TCSANOW, &terminal_saved);
-	}
+	terminal_raw = 0;
 }
 
 static void on_crash(int number)
@@ -44,13 +59,25 @@ static void terminal_set_raw(void)
 	tcsetattr(STDIN_FILENO, TCSANOW, &raw);
 }
 
+static int open_anew(int fd)
+{
+	struct stat stat;
+	char path[32];
+	int own;
+
+	if (fstat(fd, &stat) != 0 || !(S_ISFIFO(stat.st_mode) || isatty(fd)))
+		return fd;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return own < 0 ? fd : own;
+}
+
 void console_open(struct console *c, struct loop *loop, int out)
 {
 	static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
 
-	*c = (struct console){.loop = loop, .in = STDIN_FILENO, .out = out};
+	*c = (struct console){.loop = loop, .in = STDIN_FILENO, .out = open_anew(out), .shared = out};
 	pthread_mutex_init(&c->lock, NULL);
-	signal(SIGPIPE, SIG_IGN); /* a reader that has gone is no reason to end the guest */
 	if (!isatty(STDIN_FILENO))
 		return;
 	if (!terminal_is_ours() || tcgetattr(STDIN_FILENO, &terminal_saved) != 0) {
@@ -64,38 +91,48 @@ void console_open(struct console *c, struct loop *loop, int out)
 	c->raw = true;
 }
 
-static void write_all(int fd, const uint8_t *data, size_t bytes)
+static bool writable(const struct console *c, int wait_ms)
 {
-	while (bytes) {
-		ssize_t done = write(fd, data, bytes);
+	struct pollfd fd = {.fd = c->out, .events = POLLOUT};
 
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0 && errno == EAGAIN) { /* a non-blocking pipe that is full: wait, nothing is lost */
-			struct pollfd full = {.fd = fd, .events = POLLOUT};
+	return poll(&fd, 1, wait_ms) != 0; /* an error shows in the write */
+}
 
-			poll(&full, 1, -1);
-			continue;
-		}
-		if (done <= 0)
-			return;
-		data += done;
-		bytes -= (size_t)done;
+/* Writes what the reader takes now; true iff nothing is left. What nobody will read is dropped. */
+static bool push_locked(struct console *c)
+{
+	size_t done = 0;
+
+	while (done < c->used) {
+		ssize_t wrote = -1;
+
+		errno = EAGAIN;
+		if (c->out != c->shared || writable(c, 0))
+			wrote = write(c->out, c->line + done, c->used - done);
+		if (wrote > 0)
+			done += (size_t)wrote;
+		else if (wrote == 0 || (errno != EINTR && errno != EAGAIN) || atomic_load(&c->hurry))
+			done = c->used;
+		else if (errno == EAGAIN)
+			break;
 	}
+	c->used -= done;
+	memmove(c->line, c->line + done, c->used);
+	return c->used == 0;
 }
 
-static void flush_locked(struct console *c)
+bool console_flush(struct console *c)
 {
-	write_all(c->out, c->line, c->used);
-	c->used = 0;
-}
+	bool all = false;
 
-void console_flush(struct console *c)
-{
-	pthread_mutex_lock(&c->lock);
-	c->flush_set = false;
-	flush_locked(c);
-	pthread_mutex_unlock(&c->lock);
+	if (pthread_mutex_trylock(&c->lock) == 0) {
+		all = push_locked(c);
+		c->flush_set = !all;
+		pthread_mutex_unlock(&c->lock);
+	}
+	if (!all)
+		loop_timer_set(c->loop, LOOP_FLUSH, loop_now() + FLUSH_NS);
+	return all;
 }
 
 static void console_write(void *self, const uint8_t *data, size_t bytes)
@@ -106,14 +143,21 @@ static void console_write(void *self, const uint8_t *data, size_t bytes)
 	pthread_mutex_lock(&c->lock);
 	for (size_t i = 0; i < bytes; i++) {
 		c->line[c->used++] = data[i];
-		if (data[i] == '\n' || c->used == sizeof(c->line))
-			flush_locked(c);
+		if (data[i] == '\n')
+			push_locked(c);
+		while (c->used == sizeof(c->line) && !push_locked(c))
+			(void)writable(c, WAIT_MS);
 	}
 	if (c->used && !c->flush_set)
 		arm = c->flush_set = true;
 	pthread_mutex_unlock(&c->lock);
 	if (arm)
 		loop_timer_set(c->loop, LOOP_FLUSH, loop_now() + FLUSH_NS);
+}
+
+void console_hurry(struct console *c)
+{
+	atomic_store(&c->hurry, true);
 }
 
 struct sink console_sink(struct console *c)
@@ -156,8 +200,11 @@ void console_close(struct console *c)
 {
 	if (!c->loop)
 		return;
-	console_flush(c);
+	console_hurry(c);
+	push_locked(c); /* no vCPU is left to hold the lock */
 	terminal_restore();
+	if (c->out != c->shared)
+		close(c->out);
 	pthread_mutex_destroy(&c->lock);
 	c->loop = NULL;
 }

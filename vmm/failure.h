@@ -1,7 +1,7 @@
 /* vmm/failure.h: how the host's refusal travels up to main.
  * A function that can be refused takes a struct failure and returns 0 or the
  * exit code that it stored; the sentence names what was asked, what there was
- * and what to do about it. Only main prints it and exits.
+ * and what to do about it. Only the command prints it (cmd_refuse()), only main exits.
  * Threads: one caller at a time per struct failure. */
 #ifndef SLAT_VMM_FAILURE_H
 #define SLAT_VMM_FAILURE_H

@@ -95,6 +95,8 @@ int kvm_open(struct kvm *k, const char *path, struct failure *f)
 	kvm_close(k);
 	if (version < 0)
 		return fail(f, EXIT_KVM, "%s is not KVM: it does not answer KVM_GET_API_VERSION", path);
+	if (version == KVM_API_VERSION)
+		return fail(f, EXIT_KVM, "%s does not tell how large a vCPU's state is", path);
 	return fail(f, EXIT_KVM, "%s speaks version %d of KVM's interface; slat needs version %d", path, version,
 		    KVM_API_VERSION);
 }
@@ -111,6 +113,17 @@ int kvm_check(const struct kvm *k, unsigned capability)
 	int value = ioctl(k->fd, KVM_CHECK_EXTENSION, (unsigned long)capability);
 
 	return value < 0 ? 0 : value;
+}
+
+int kvm_require(const struct kvm *k, struct failure *f)
+{
+	if (kvm_check(k, KVM_CAP_SPLIT_IRQCHIP) && kvm_check(k, KVM_CAP_IMMEDIATE_EXIT) &&
+	    kvm_check(k, KVM_CAP_SIGNAL_MSI))
+		return 0;
+	return fail(
+		f, EXIT_KVM,
+		"this host's KVM is too old: slat needs a split interrupt controller, message-signalled interrupts and "
+		"immediate exit (Linux 4.13 or later)");
 }
 
 int kvm_supported_cpuid(const struct kvm *k, struct kvm_cpuid_table *out)

@@ -40,6 +40,8 @@ int kvm_open(struct kvm *k, const char *path, struct failure *f);
 void kvm_close(struct kvm *k);
 
 int kvm_check(const struct kvm *k, unsigned capability); /* its value; 0: absent */
+/* EXIT_KVM iff a capability is missing that slat cannot do without. */
+int kvm_require(const struct kvm *k, struct failure *f);
 int kvm_supported_cpuid(const struct kvm *k, struct kvm_cpuid_table *out);
 
 int kvm_vm_create(const struct kvm *k);

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum loop_timer { LOOP_TIMEOUT, LOOP_FLUSH, LOOP_PIT, LOOP_TIMERS };
+enum loop_timer { LOOP_TIMEOUT, LOOP_FLUSH, LOOP_INPUT, LOOP_PIT, LOOP_TIMERS };
 #define LOOP_NEVER UINT64_MAX
 
 struct loop {

@@ -1,6 +1,8 @@
 /* vmm/main.c: argv to a command; the only exit. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vmm/cmd/cmd.h"
 #include "vmm/loop.h"
@@ -20,21 +22,30 @@ int cmd_refuse(const struct failure *f)
 	return f->code;
 }
 
+/* A descriptor that was closed would be the next file that slat opens, and take the guest's output. */
+static void fill_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)open("/dev/null", O_RDWR); /* the lowest free number: this one */
+}
+
 int main(int argc, char **argv)
 {
 	const uint64_t start_ns = loop_now();
 	const char *command = argc > 1 ? argv[1] : "--help";
 	struct failure f = {0};
 
+	fill_standard_descriptors();
 	if (strcmp(command, "run") == 0)
 		return cmd_run(argc - 2, argv + 2, start_ns);
 	if (strcmp(command, "probe") == 0)
 		return cmd_probe(argc - 2, argv + 2);
-	if (strcmp(command, "--version") == 0) {
+	if (strcmp(command, "--version") == 0 || strcmp(command, "-V") == 0) {
 		puts("slat " SLAT_VERSION);
 		return EXIT_OK;
 	}
-	if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0) {
+	if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0 || strcmp(command, "help") == 0) {
 		fputs(help, argc > 1 ? stdout : stderr);
 		return argc > 1 ? EXIT_OK : EXIT_USAGE;
 	}

@@ -65,8 +65,11 @@ unsigned numa_roomiest(const struct numa *n)
 
 void numa_place(const struct numa *n, void *host, uint64_t bytes, unsigned node)
 {
+	typeof(numa_set_bind_policy) *strict = n->library ? dlsym(n->library, "numa_set_bind_policy") : NULL;
 	typeof(numa_tonode_memory) *place = n->library ? dlsym(n->library, "numa_tonode_memory") : NULL;
 
-	if (place)
-		place(host, bytes, (int)node);
+	if (!strict || !place)
+		return;
+	strict(0); /* bound strictly, a guest larger than its node would be killed beside free memory */
+	place(host, bytes, (int)node);
 }

@@ -12,7 +12,6 @@
 
 #define COUNT(a)      (sizeof(a) / sizeof((a)[0]))
 #define HUGE_BYTES    (UINT64_C(2) << 20)
-#define CPUS_MAX      4096u	/* whatever KVM takes is less, and is asked later */
 #define TIMEOUT_MAX_S 1000000.0 /* eleven days */
 #define KEY_MAX	      32u
 #define VALUE_MAX     64u
@@ -59,7 +58,7 @@ static int take_hugepage_size(struct run_options *o, const char *where, const ch
 
 	(void)o;
 	if (!size_parse(value, &bytes) || bytes != HUGE_BYTES)
-		return fail(f, EXIT_USAGE, "%s=%s: huge pages are 2M here", where, value);
+		return fail(f, EXIT_USAGE, "%s=%s: huge pages of 2M are all that slat uses so far", where, value);
 	return 0;
 }
 
@@ -85,7 +84,7 @@ static bool whole_number(const char *text, uint64_t most, uint64_t *out)
 	if (!isdigit((unsigned char)text[0]))
 		return false;
 	errno = 0;
-	*out = strtoull(text, &end, 0);
+	*out = strtoull(text, &end, text[0] == '0' && (text[1] == 'x' || text[1] == 'X') ? 16 : 10);
 	return !errno && !*end && *out <= most;
 }
 
@@ -93,8 +92,8 @@ static int take_boot(struct run_options *o, const char *where, const char *value
 {
 	uint64_t cpus;
 
-	if (!whole_number(value, CPUS_MAX, &cpus) || cpus == 0)
-		return fail(f, EXIT_USAGE, "%s=%s: not a number of CPUs; 1 or more", where, value);
+	if (!whole_number(value, OPTIONS_CPUS_MAX, &cpus) || cpus == 0)
+		return fail(f, EXIT_USAGE, "%s=%s: not a number of CPUs from 1 to %d", where, value, OPTIONS_CPUS_MAX);
 	o->cpus = (unsigned)cpus;
 	return 0;
 }
@@ -135,6 +134,11 @@ static int take_pair(struct run_options *o, const char *option, const struct key
 		snprintf(value, sizeof(value), "%.*s", (int)(length - key_length - 1), equals + 1);
 		return keys[i].take(o, where, value, f);
 	}
+	if (length == 0)
+		return fail(f, EXIT_USAGE, "%s: an empty key=value pair", option);
+	if (!equals && isdigit((unsigned char)pair[0]))
+		return fail(f, EXIT_USAGE, "%s %.*s: write %s %s=%.*s", option, (int)(length < 64 ? length : 64), pair,
+			    option, keys[0].name, (int)(length < 64 ? length : 64), pair);
 	return fail(f, EXIT_USAGE, "%s: unknown key '%.*s'; the keys are: %s", option,
 		    (int)(key_length < 64 ? key_length : 64), pair, known);
 }
@@ -198,7 +202,8 @@ static int set_name(struct run_options *o, const char *value, struct failure *f)
 
 static int set_report(struct run_options *o, const char *value, struct failure *f)
 {
-	(void)f;
+	if (strcmp(value, "-") == 0)
+		return fail(f, EXIT_USAGE, "--report -: for standard output use --json");
 	o->report = value;
 	return 0;
 }

@@ -9,6 +9,7 @@
 
 #include "vmm/failure.h"
 
+#define OPTIONS_CPUS_MAX       255 /* an xAPIC id has 8 bits, and 255 is everybody; KVM may take less */
 #define OPTIONS_MEMORY_MIN     (UINT64_C(2) << 20)
 #define OPTIONS_MEMORY_DEFAULT (UINT64_C(512) << 20)
 

@@ -2,11 +2,27 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
 #include <string.h>
 
 static json_int_t number(uint64_t n)
 {
 	return (json_int_t)n;
+}
+
+/* Paths are bytes and JSON is UTF-8: what is none is shown with a question mark for each foreign byte. */
+static json_t *text(const char *s)
+{
+	json_t *as_it_is = json_string(s);
+	char plain[PATH_MAX];
+	size_t i = 0;
+
+	if (as_it_is)
+		return as_it_is;
+	for (; s[i] && i + 1 < sizeof(plain); i++)
+		plain[i] = (unsigned char)s[i] < 0x80 ? s[i] : '?';
+	plain[i] = '\0';
+	return json_string(plain);
 }
 
 static json_t *report_memory(const struct vm *vm)
@@ -95,7 +111,7 @@ static json_t *report_end(const struct report_facts *facts)
 	if (how == VM_DEBUG_EXIT || how == VM_SIGNAL || how == VM_PANIC)
 		json_object_set_new(end, "value", json_integer(number(vm->end_value)));
 	if (how == VM_INTERNAL)
-		json_object_set_new(end, "why", json_string(vm->end_failure.text));
+		json_object_set_new(end, "why", text(vm->end_failure.text));
 	return end;
 }
 
@@ -103,8 +119,8 @@ int report_write(const struct report_facts *facts, FILE *to, struct failure *f)
 {
 	const struct vm *vm = facts->vm;
 	json_t *image =
-		json_pack("{s:s, s:s}", "path", facts->options->image, "format", boot_format_name(facts->format));
-	json_t *report = json_pack("{s:s*, s:o*, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o}", "name",
+		json_pack("{s:o, s:s}", "path", text(facts->options->image), "format", boot_format_name(facts->format));
+	json_t *report = json_pack("{s:s*, s:o, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o}", "name",
 				   facts->options->name, "image", image, "kvm", kvm_module_name(vm->kvm.module), "cpus",
 				   (int)vm->cpus, "memory", report_memory(vm), "blocks", report_blocks(vm), "ranges",
 				   report_ranges(vm), "table", report_table(vm), "memslots", report_slots(vm), "exits",
@@ -114,5 +130,5 @@ int report_write(const struct report_facts *facts, FILE *to, struct failure *f)
 		  fputc('\n', to) == EOF || fflush(to) != 0;
 
 	json_decref(report);
-	return bad ? fail(f, EXIT_HOST, "cannot write the report: %s", errno ? strerror(errno) : "no memory") : 0;
+	return bad ? fail(f, EXIT_HOST, "the report cannot be written: %s", errno ? strerror(errno) : "no memory") : 0;
 }

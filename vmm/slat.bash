@@ -10,6 +10,7 @@ _slat() {
 		case $last in
 		--memory) offer='size= hugepages= hugepage_size= thp= prefault= shared=' ;;
 		--cpus) offer='boot=' ;;
+		--trace) offer='exits' ;;
 		*)
 			compopt -o filenames 2>/dev/null
 			mapfile -t COMPREPLY < <(compgen -f -- "$word")

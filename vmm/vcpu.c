@@ -63,6 +63,25 @@ const char *vcpu_exit_name(unsigned reason)
 	return name ? name : "other";
 }
 
+/* As firmware leaves them: memory is cached, string instructions are fast.
+ * A CPU without one of these MSRs takes the ones before it; that is fine. */
+static void set_msrs(const struct vcpu *c)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entries[2];
+	} msrs = {
+		.head.nmsrs = 2,
+		.entries =
+			{
+				{.index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLED_WRITE_BACK},
+				{.index = MSR_IA32_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING},
+			},
+	};
+
+	(void)kvm_vcpu_set_msrs(c->fd, &msrs.head);
+}
+
 int vcpu_open(struct vcpu *c, struct vm *vm, unsigned id, struct kvm_cpuid_table *cpuid, struct failure *f)
 {
 	int error;
@@ -80,6 +99,7 @@ int vcpu_open(struct vcpu *c, struct vm *vm, unsigned id, struct kvm_cpuid_table
 	error = kvm_vcpu_set_cpuid(c->fd, cpuid);
 	if (error)
 		return fail(f, EXIT_KVM, "KVM refused the CPUID of vCPU %u: %s", id, strerror(-error));
+	set_msrs(c);
 	return 0;
 }
 
@@ -117,25 +137,6 @@ static void set_mode(struct kvm_sregs *s, const struct boot_entry *entry)
 	}
 }
 
-/* As firmware leaves them: memory is cached, string instructions are fast.
- * A CPU without one of these MSRs takes the ones before it; that is fine. */
-static void set_msrs(const struct vcpu *c)
-{
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entries[2];
-	} msrs = {
-		.head.nmsrs = 2,
-		.entries =
-			{
-				{.index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLED_WRITE_BACK},
-				{.index = MSR_IA32_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING},
-			},
-	};
-
-	(void)kvm_vcpu_set_msrs(c->fd, &msrs.head);
-}
-
 int vcpu_boot(struct vcpu *c, const struct boot_entry *entry, struct failure *f)
 {
 	struct kvm_regs regs = {
@@ -157,7 +158,6 @@ int vcpu_boot(struct vcpu *c, const struct boot_entry *entry, struct failure *f)
 		error = kvm_vcpu_set_regs(c->fd, &regs);
 	if (error)
 		return fail(f, EXIT_KVM, "KVM refused the boot CPU's registers: %s", strerror(-error));
-	set_msrs(c);
 	return 0;
 }
 
@@ -293,6 +293,8 @@ static void *vcpu_thread(void *self)
 		else
 			give_up(c, error);
 	}
+	if (atomic_fetch_sub(&vm->running, 1) == 1)
+		loop_wake(&vm->loop);
 	return NULL;
 }
 
@@ -310,8 +312,12 @@ void vcpu_install_kick(void)
 
 int vcpu_start(struct vcpu *c, struct failure *f)
 {
-	int error = pthread_create(&c->thread, NULL, vcpu_thread, c);
+	int error;
 
+	atomic_fetch_add(&c->vm->running, 1);
+	error = pthread_create(&c->thread, NULL, vcpu_thread, c);
+	if (error)
+		atomic_fetch_sub(&c->vm->running, 1);
 	if (error)
 		return fail(f, EXIT_HOST, "cannot start the thread of vCPU %u: %s", c->id, strerror(error));
 	c->started = true;

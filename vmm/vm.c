@@ -14,7 +14,8 @@
 #include "vmm/cpuid.h"
 #include "vmm/size.h"
 
-#define APIC_IDS 255u /* an xAPIC id has 8 bits, and 255 is everybody */
+#define RETRY_NS    UINT64_C(10000000)	 /* a vCPU was in the serial line */
+#define PATIENCE_NS UINT64_C(1000000000) /* for the console's reader, once the run was ended from outside */
 
 const char *vm_how_name(enum vm_how how)
 {
@@ -62,6 +63,11 @@ static void device_ended(void *self, enum ending_kind kind, uint32_t value)
 	vm_end(self, hows[kind], value, NULL, NULL);
 }
 
+static void board_stopped(void *self, const struct failure *why)
+{
+	vm_end(self, VM_INTERNAL, 0, why, NULL);
+}
+
 int vm_open(struct vm *vm, struct failure *f)
 {
 	int error;
@@ -69,11 +75,8 @@ int vm_open(struct vm *vm, struct failure *f)
 	*vm = (struct vm){.fd = -1, .kvm.fd = -1, .signal_fd = -1, .loop.wake_fd = -1};
 	if (kvm_open(&vm->kvm, kvm_path(), f))
 		return f->code;
-	if (!kvm_check(&vm->kvm, KVM_CAP_SPLIT_IRQCHIP) || !kvm_check(&vm->kvm, KVM_CAP_IMMEDIATE_EXIT) ||
-	    !kvm_check(&vm->kvm, KVM_CAP_SIGNAL_MSI))
-		return fail(f, EXIT_KVM,
-			    "this host's KVM is too old: slat needs a split interrupt controller, message-signalled "
-			    "interrupts and immediate exit (Linux 4.13 or later)");
+	if (kvm_require(&vm->kvm, f))
+		return f->code;
 	error = loop_open(&vm->loop);
 	if (error)
 		return fail(f, EXIT_HOST, "cannot create an event descriptor: %s", strerror(-error));
@@ -182,8 +185,6 @@ static int check_cpus(const struct vm *vm, unsigned cpus, struct failure *f)
 	int most = kvm_check(&vm->kvm, KVM_CAP_MAX_VCPUS);
 	unsigned limit = most > 0 ? (unsigned)most : 4; /* 4: what KVM's documentation says then */
 
-	if (limit > APIC_IDS)
-		limit = APIC_IDS;
 	if (cpus > limit)
 		return fail(f, EXIT_USAGE, "--cpus boot=%u is more than the %u that KVM takes here", cpus, limit);
 	return 0;
@@ -231,6 +232,7 @@ int vm_add_cpus(struct vm *vm, unsigned cpus, const struct board_config *config,
 	full.loop = &vm->loop;
 	full.console = &vm->console;
 	full.ending = (struct ending){vm, device_ended};
+	full.fault = (struct board_fault){vm, board_stopped};
 	full.below_4g = vm->range[0].bytes;
 	full.above_4g = vm->ranges > 1 ? vm->range[1].bytes : 0;
 	full.cpus = cpus;
@@ -239,16 +241,34 @@ int vm_add_cpus(struct vm *vm, unsigned cpus, const struct board_config *config,
 	return 0;
 }
 
-static int watch_signals(struct vm *vm, struct failure *f)
+/* SIGHUP that was ignored from the start stays so: that is what nohup is. */
+static sigset_t watched(void)
 {
+	struct sigaction hangup;
 	sigset_t set;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
 	sigaddset(&set, SIGCONT);
+	if (sigaction(SIGHUP, NULL, &hangup) != 0 || hangup.sa_handler != SIG_IGN)
+		sigaddset(&set, SIGHUP);
+	return set;
+}
+
+void vm_hold_signals(void)
+{
+	sigset_t set = watched();
+
 	pthread_sigmask(SIG_BLOCK, &set, NULL); /* before the first thread: they inherit it */
+	signal(SIGPIPE, SIG_IGN);		/* a reader that has gone is no reason to end the guest */
+}
+
+static int watch_signals(struct vm *vm, struct failure *f)
+{
+	sigset_t set = watched();
+
 	vm->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (vm->signal_fd < 0)
 		return fail(f, EXIT_HOST, "cannot watch signals: %s", strerror(errno));
@@ -283,12 +303,16 @@ static void on_signals(struct vm *vm)
 	}
 }
 
-static void feed(struct vm *vm)
+/* True iff more could be taken. */
+static bool feed(struct vm *vm)
 {
-	size_t took = board_serial_input(&vm->board, vm->pending, vm->pending_bytes);
+	size_t took, room;
 
+	if (!board_serial_feed(&vm->board, vm->pending, vm->pending_bytes, &took, &room))
+		loop_timer_set(&vm->loop, LOOP_INPUT, loop_now() + RETRY_NS);
 	vm->pending_bytes -= (unsigned)took;
 	memmove(vm->pending, vm->pending + took, vm->pending_bytes);
+	return room != 0 && vm->pending_bytes == 0;
 }
 
 static void on_keys(struct vm *vm)
@@ -308,9 +332,7 @@ static void serve_once(struct vm *vm)
 	};
 	unsigned due;
 
-	if (vm->pending_bytes)
-		feed(vm);
-	if (!vm->pending_bytes && board_serial_room(&vm->board))
+	if (feed(vm))
 		fds[1].fd = vm->console.in;
 	due = loop_wait(&vm->loop, fds, 2);
 	if (due & 1u << LOOP_FLUSH)
@@ -325,26 +347,62 @@ static void serve_once(struct vm *vm)
 		on_keys(vm);
 }
 
-static void stop_cpus(struct vm *vm)
+static void kick_cpus(struct vm *vm)
 {
 	for (unsigned i = 0; i < vm->cpus; i++)
 		vcpu_kick(&vm->cpu[i]);
+}
+
+static void join_cpus(struct vm *vm)
+{
 	for (unsigned i = 0; i < vm->cpus; i++)
 		vcpu_join(&vm->cpu[i]);
+}
+
+static bool ended_from_outside(const struct vm *vm)
+{
+	int how = atomic_load(&vm->how);
+
+	return how == VM_TIMEOUT || how == VM_SIGNAL || how == VM_QUIT;
+}
+
+static void finish_once(struct vm *vm)
+{
+	struct pollfd fd = {.fd = vm->signal_fd, .events = POLLIN};
+	bool hurry = loop_wait(&vm->loop, &fd, 1) & 1u << LOOP_TIMEOUT;
+	struct signalfd_siginfo info;
+
+	while (fd.revents && read(vm->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		hurry = hurry || info.ssi_signo != SIGCONT;
+	if (hurry)
+		console_hurry(&vm->console);
+}
+
+/* Out of the guest with all, and out to the reader with what it said. A reader that has stopped may keep us from both,
+ * until the time is over or a signal comes. */
+static void finish(struct vm *vm)
+{
+	kick_cpus(vm);
+	if (ended_from_outside(vm))
+		loop_timer_set(&vm->loop, LOOP_TIMEOUT, loop_now() + PATIENCE_NS);
+	while (atomic_load(&vm->running) || !console_flush(&vm->console))
+		finish_once(vm);
+	join_cpus(vm);
 }
 
 void vm_wait(struct vm *vm)
 {
 	while (!atomic_load(&vm->ended))
 		serve_once(vm);
-	stop_cpus(vm);
-	console_flush(&vm->console);
+	finish(vm);
 }
 
 void vm_close(struct vm *vm)
 {
 	atomic_store(&vm->ended, true);
-	stop_cpus(vm);
+	console_hurry(&vm->console);
+	kick_cpus(vm);
+	join_cpus(vm);
 	for (unsigned i = 0; i < vm->cpus; i++)
 		vcpu_close(&vm->cpu[i]);
 	free(vm->cpu);

@@ -57,6 +57,7 @@ struct vm {
 	bool board_ready;
 	unsigned cpus;
 	struct vcpu *cpu;
+	_Atomic unsigned running; /* vCPU threads that have not returned; the last one wakes the loop */
 	bool trace_exits;
 	int signal_fd;
 	bool asked_off;	     /* the power button was pressed: the next signal ends the run */
@@ -74,6 +75,10 @@ struct vm {
 
 const char *vm_how_name(enum vm_how how);
 
+/* From here on the signals that end a run wait for vm_start(), and a lost reader is an error of the write: call it
+ * before anything is made that a signal would leave behind. */
+void vm_hold_signals(void);
+
 /* Opens KVM, creates the VM. */
 int vm_open(struct vm *vm, struct failure *f);
 
@@ -89,10 +94,11 @@ unsigned vm_memory_map(const struct vm *vm, struct boot_range *map);
  * and initrd; the rest is filled in here. EXIT_USAGE iff KVM does not take so many CPUs. */
 int vm_add_cpus(struct vm *vm, unsigned cpus, const struct board_config *config, struct failure *f);
 
-/* Sets the first vCPU at `entry` and lets all run. timeout_ns: 0 is none. */
+/* Sets the first vCPU at `entry` and lets all run. timeout_ns: 0 is none. After vm_hold_signals(). */
 int vm_start(struct vm *vm, const struct boot_entry *entry, uint64_t timeout_ns, struct failure *f);
 
-/* Serves console, timers and signals until the guest has ended; all vCPUs are out of it then. */
+/* Serves console, timers and signals until the guest has ended; all vCPUs are out of it then, and the console's reader
+ * has all that was said, unless it stopped reading and the run was ended from outside. */
 void vm_wait(struct vm *vm);
 void vm_close(struct vm *vm);
 

@@ -33,22 +33,63 @@ guests() {
 	grep -q '^PASS' "$work/guests" || fail guests "the table ended with code $code: $(tail -n 1 "$work/guests")"
 }
 
-# name, wanted exit code, end=, slat's options...
-stock() {
-	local name=$1 wanted=$2 end=$3 out=$work/$1 code
+# TCG can lose the race of Linux's code patching: a guest that dies of an int3
+# that was already taken back is started again.
+lost_race() { grep -q 'Oops: int3' "$1"; }
 
-	shift 3
+# The command line of a stock run. name, end=, slat's options...
+boot() {
+	local out=$work/$1 end=$2
+
+	shift 2
 	"$slat" run "$@" --initramfs "$rig/guest.cpio.gz" --timeout 200 --report "$out.json" \
-		--cmdline "console=ttyS0 quiet mitigations=off end=$end" </dev/null >"$out" 2>&1
-	code=$?
-	tr -d '\r' <"$out" >"$out.txt"
-	sed "s/^/  $name: /" "$out.txt"
-	if [ "$code" = "$wanted" ]; then
-		pass "$name"
+		--cmdline "console=ttyS0 quiet mitigations=off end=$end" >"$out" 2>&1
+}
+
+# name, wanted exit code, its exit code
+ended() {
+	tr -d '\r' <"$work/$1" >"$work/$1.txt"
+	sed "s/^/  $1: /" "$work/$1.txt"
+	if [ "$3" = "$2" ]; then
+		pass "$1"
 	else
-		fail "$name" "exit code $code, not $wanted: $(tail -n 1 "$out.txt")"
+		fail "$1" "exit code $3, not $2: $(tail -n 1 "$work/$1.txt")"
 	fi
 }
+
+# name, wanted exit code, end=, slat's options...
+stock() {
+	local name=$1 wanted=$2 code
+
+	for _ in 1 2 3; do
+		boot "$name" "${@:3}" </dev/null
+		code=$?
+		lost_race "$work/$name" || break
+	done
+	ended "$name" "$wanted" "$code"
+}
+
+# The guest waits; then this is done to it: a line is typed, or slat gets SIGINT. name, end=, what to do
+poked() {
+	local name=$1 end=$2 poke=$3 code pid
+
+	for _ in 1 2 3; do
+		rm -f "$work/keys" "$work/$name" && mkfifo "$work/keys" && : >"$work/$name"
+		boot "$name" "$end" --kernel "$rig/kernel/vmlinuz" --memory size=512M <"$work/keys" &
+		pid=$!
+		exec 7>"$work/keys"
+		until grep -q 'guest: waits' "$work/$name" || ! kill -0 $pid 2>/dev/null; do sleep 0.3; done
+		sleep 1
+		"$poke" $pid
+		wait $pid
+		code=$?
+		exec 7>&-
+		lost_race "$work/$name" || break
+	done
+	ended "$name" 0 "$code"
+}
+type_line() { echo 'typed by the rig' >&7; }
+press_button() { pkill -INT -x slat; }
 
 # name of a stock run, key, what is right
 said() {
@@ -95,8 +136,25 @@ total poweroff $((5 << 20))
 # 3 GiB lie below the hole, so that 2 GiB continue at 4 GiB: the last range ends with the 6th GiB.
 said poweroff ram 100000000-17fffffff
 block poweroff $((5 << 30))
+# Larger than what one node has free: the rest comes from the other.
+free_kib() { awk '/MemFree/ { print $4 }' "/sys/devices/system/node/node$1/meminfo"; }
+over_kib=$(($(free_kib 0) > $(free_kib 1) ? $(free_kib 0) : $(free_kib 1)))
+over_mib=$((over_kib / 1024 + 300))
+if "$slat" run --memory "size=${over_mib}M,prefault=on" --exit-zero 0 "$BUILD/guests/exit.elf" >"$work/over" 2>&1; then
+	pass two_nodes
+else
+	fail two_nodes "exit code $? for $over_mib MiB over two nodes: $(tail -n 1 "$work/over")"
+fi
 stock reboot 12 reboot --kernel "$rig/kernel/vmlinuz" --memory size=512M
 stock panic 14 panic --kernel "$rig/kernel/vmlinuz" --memory size=512M
+poked typed typed type_line
+said typed line 'typed by the rig'
+poked button button press_button
+if grep -q 'slat: asked the guest to power off' "$work/button"; then
+	pass button/asked
+else
+	fail button/asked 'slat did not say so'
+fi
 stock pvh 0 poweroff --kernel "$rig/kernel/vmlinux" --cpus boot=2 --memory size=512M
 said pvh processors 2
 rm -rf "$work"

@@ -7,8 +7,10 @@
 # it runs that in the tree, shows its output and answers its exit code.
 # Inside, the machine's root file system is the same, read-only; /tmp is empty
 # and writable. The console's text is $BUILD/log/rig-console.log.
-# One thread for both CPUs (thread=single): with a thread each, TCG can lose the race of
-# Linux's own code patching (an int3 seen after it was taken back), and it is no slower.
+# A thread for each CPU (thread=multi): with one for both, interrupts between the
+# CPUs of a nested guest get lost (its boot hangs, under any VMM). With two, TCG may
+# lose the race of Linux's code patching: the rig's own kernel then dies of an int3
+# that was already taken back. That start is done again.
 # Not seen here: VT-x and EPT, time (TCG is slow), faults of real TLBs.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -31,7 +33,7 @@ said=$(tests/rig/kernel.sh 2>&1) || lose "$said" "$said"
 said=$(tests/rig/initramfs.sh tests/rig/host_init "$rig/host.cpio.gz" \
 	virtio_pci 9p 9pnet_virtio ccp kvm-amd 2>&1) || lose "$said" "$said"
 said=$(tests/rig/initramfs.sh tests/rig/guest_init "$rig/guest.cpio.gz" \
-	pvpanic-mmio 2>&1) || lose "$said" "$said"
+	pvpanic-mmio button evdev 2>&1) || lose "$said" "$said"
 
 run=$(mktemp -d "$rig/run.XXXXXX") && chmod a+rx "$run" || exit 1
 trap 'rm -rf "$run"' EXIT
@@ -46,17 +48,26 @@ END
 node() { # number, cpu
 	echo "-object memory-backend-ram,id=m$1,size=4G,reserve=off -numa node,nodeid=$1,cpus=$2,memdev=m$1"
 }
-# shellcheck disable=SC2046 # node answers words
-timeout -k 5 "$seconds" qemu-system-x86_64 \
-	-M q35 -accel tcg,thread=single,tb-size=512 -cpu EPYC,+svm,+npt -smp 2 -m 8G \
-	$(node 0 0) $(node 1 1) -numa dist,src=0,dst=1,val=21 \
-	-kernel "$rig/kernel/vmlinuz" -initrd "$rig/host.cpio.gz" \
-	-append "console=ttyS0 quiet panic=-1 mitigations=off tree=$tree job=$run/job" \
-	-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
-	-nodefaults -display none -no-reboot -nic none \
-	-serial "file:$run/console" -serial stdio </dev/null 2>"$run/qemu"
-code=$?
-cp "$run/console" "$BUILD/log/rig-console.log" 2>/dev/null
+start() {
+	# shellcheck disable=SC2046 # node answers words
+	timeout -k 5 "$seconds" qemu-system-x86_64 \
+		-M q35 -accel tcg,thread=multi,tb-size=512 -cpu EPYC,+svm,+npt -smp 2 -m 8G \
+		$(node 0 0) $(node 1 1) -numa dist,src=0,dst=1,val=21 \
+		-kernel "$rig/kernel/vmlinuz" -initrd "$rig/host.cpio.gz" \
+		-append "console=ttyS0 quiet panic=-1 mitigations=off tree=$tree job=$run/job" \
+		-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
+		-nodefaults -display none -no-reboot -nic none \
+		-serial "file:$run/console" -serial stdio </dev/null 2>"$run/qemu"
+	code=$?
+	cp "$run/console" "$BUILD/log/rig-console.log" 2>/dev/null
+}
+
+for attempt in 1 2 3; do
+	if [ $# = 0 ]; then start >"$run/output"; else start; fi # a part's results count once
+	grep -q 'Oops: int3' "$run/console" || break
+	echo "rig: start $attempt lost TCG's race of code patching" >&2
+done
+[ $# != 0 ] || cat "$run/output"
 answer=$(tr -d '\r' <"$run/console" | sed -n 's/^rig-exit: //p' | tail -n 1)
 if [ -z "$answer" ]; then
 	grep -v 'TCG doesn.t support' "$run/qemu" >&2

@@ -55,8 +55,11 @@ START_TEST(window_edges)
 	ck_assert(!bus_read(&b, 0x44, 1, &value));
 	ck_assert(bus_read(&b, 0x100, 8, &value) && value == UINT64_C(0x1122334455667788));
 	ck_assert(!bus_read(&b, UINT64_MAX, 8, &value) && value == UINT64_MAX);
+	ck_assert(!bus_read(&b, 0x100, 3, &value) && value == 0xffffff); /* half of an access across a page's end */
+	ck_assert(!bus_write(&b, 0x100, 5, 0));
 	ck_assert_uint_eq(one.reads, 2);
 	ck_assert_uint_eq(two.reads, 1);
+	ck_assert_uint_eq(two.writes, 0);
 }
 END_TEST
 

@@ -119,7 +119,7 @@ int linux_parse(struct bytes image, const char *name, struct boot_image *out, st
 {
 	struct boot_linux *k = &out->linux_;
 	struct setup_header h;
-	struct bytes kernel;
+	struct bytes kernel = {0};
 
 	out->format = BOOT_LINUX;
 	if (read_header(image, name, k, f))

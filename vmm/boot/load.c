@@ -59,8 +59,9 @@ int load_check_room(const struct load *l, const char *what, unsigned number, uin
 		return 0;
 	snprintf(which, sizeof(which), number == UINT32_MAX ? "%s" : "%s %u", what, number);
 	if (end == 0)
-		return fail(l->f, EXIT_IMAGE, "%s: %s needs %s at 0x%" PRIx64 ", where there is no RAM", name, which,
-			    size.s, gpa);
+		return fail(l->f, EXIT_IMAGE,
+			    "%s: %s needs %s at 0x%" PRIx64 ", where there is no RAM; give more with --memory size=",
+			    name, which, size.s, gpa);
 	if (bytes > end - gpa)
 		return fail(l->f, EXIT_IMAGE,
 			    "%s: %s needs %s at 0x%" PRIx64 "; RAM there ends at 0x%" PRIx64

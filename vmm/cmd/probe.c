@@ -9,6 +9,7 @@
 #include "vmm/cpuid.h"
 #include "vmm/host.h"
 #include "vmm/kvm.h"
+#include "vmm/options.h"
 #include "vmm/size.h"
 #include "vmm/sys.h"
 
@@ -44,9 +45,7 @@ static void probe_kvm(struct probe *p)
 	p->slots_max = kvm_check(&kvm, KVM_CAP_NR_MEMSLOTS);
 	p->readonly = kvm_check(&kvm, KVM_CAP_READONLY_MEM) > 0;
 	p->deadline = kvm_check(&kvm, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
-	if (!kvm_check(&kvm, KVM_CAP_SPLIT_IRQCHIP))
-		fail(&p->kvm_failure, EXIT_KVM,
-		     "this host's KVM has no split interrupt controller; slat needs Linux 4.4 or later");
+	(void)kvm_require(&kvm, &p->kvm_failure);
 	kvm_close(&kvm);
 }
 
@@ -89,9 +88,12 @@ static void print_text(const struct probe *p)
 		printf(" %u", p->node[i]);
 	printf("\nhuge pages     transparent: %s (shared: %s); 2 MiB reserved: %" PRIu64 " free of %" PRIu64 "\n",
 	       p->thp, p->shmem_thp, p->huge_free, p->huge_total);
-	printf("slat would use %s tables, leaves of %s by default, a split interrupt controller%s\n",
-	       p->intel ? "EPT" : "NPT", strcmp(p->thp, "never") != 0 && strcmp(p->thp, "absent") != 0 ? "2M" : "4K",
-	       interpreted ? "; CPUs without XSAVE, AVX and CMPXCHG16B" : "");
+	if (p->kvm_failure.code)
+		return;
+	printf("slat would use %s tables, leaves of %s by default, up to %d CPUs%s\n", p->intel ? "EPT" : "NPT",
+	       strcmp(p->thp, "never") != 0 && strcmp(p->thp, "absent") != 0 ? "2M" : "4K",
+	       p->cpus_max < OPTIONS_CPUS_MAX ? p->cpus_max : OPTIONS_CPUS_MAX,
+	       interpreted ? "; without XSAVE, AVX and CMPXCHG16B" : "");
 }
 
 static int print_json(const struct probe *p, struct failure *f)
@@ -108,7 +110,7 @@ static int print_json(const struct probe *p, struct failure *f)
 			"tsc_deadline", p->deadline, "memory", "bytes", (json_int_t)p->ram, "nodes", nodes, "thp",
 			p->thp, "shmem_thp", p->shmem_thp, "huge_2m_total", (json_int_t)p->huge_total, "huge_2m_free",
 			(json_int_t)p->huge_free, "table", "format", table_format(p));
-	bad = !all || json_dumpf(all, stdout, JSON_INDENT(2)) != 0 || putchar('\n') == EOF;
+	bad = !all || json_dumpf(all, stdout, JSON_INDENT(2)) != 0 || putchar('\n') == EOF || fflush(stdout) != 0;
 	json_decref(all);
 	return bad ? fail(f, EXIT_HOST, "cannot write the report") : 0;
 }

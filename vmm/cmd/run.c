@@ -27,15 +27,15 @@ static const char help[] =
 	"  --kernel FILE              the same as IMAGE\n"
 	"  --initramfs FILE           Linux: its initramfs; Multiboot and PVH: the first module\n"
 	"  --cmdline TEXT             the kernel's command line\n"
-	"  --cpus boot=N              virtual CPUs (1)\n"
-	"  --memory KEY=VALUE,...     size=512M           RAM: one contiguous block; K, M, G, T\n"
+	"  --cpus boot=N              virtual CPUs: 1 to 255 (1)\n"
+	"  --memory KEY=VALUE,...     size=512M           RAM, one contiguous block: 2M or more; K, M, G, T\n"
 	"                             hugepages=on|off    reserved huge pages (off)\n"
-	"                             hugepage_size=2M    of this size\n"
+	"                             hugepage_size=2M    their size; only 2M so far\n"
 	"                             thp=on|off          transparent huge pages (on)\n"
 	"                             prefault=on|off     touch all of it before the guest starts (off)\n"
 	"                             shared=on|off       a memfd instead of private memory (off)\n"
 	"  --name NAME                for the report and the process list\n"
-	"  --timeout SECONDS          end the run after that long (exit code 16)\n"
+	"  --timeout SECONDS          end the run that long after the guest's start (exit code 16)\n"
 	"  --exit-zero V              a guest that writes V to port 0xf4 ends slat with 0\n"
 	"  --report FILE              write what the run did as JSON\n"
 	"  --json                     the same on stdout; the guest's console then goes to stderr\n"
@@ -43,9 +43,10 @@ static const char help[] =
 	"  --help                     this text\n"
 	"\n"
 	"The guest's serial console is the terminal: Ctrl-A x ends the run, Ctrl-A a sends Ctrl-A.\n"
-	"A guest that writes v to port 0xf4 ends the run with exit code (v << 1) | 1, in 8 bits.\n"
-	"slat's own codes: 0 powered off, 2 usage, 4 image, 6 host, 8 KVM, 10 KVM gave up,\n"
-	"12 reset, 14 panic, 16 timeout, 18 ended from outside.\n"
+	"A guest that writes v to port 0xf4 ends the run with the odd exit code (v << 1) | 1, in 8 bits.\n"
+	"slat's own are even: 0 powered off (or --exit-zero), 2 usage, 4 image, 6 host, 8 KVM cannot be\n"
+	"used, 10 KVM could not go on, 12 reset, 14 panic, 16 timeout, 18 a signal or Ctrl-A x.\n"
+	"The variable SLAT_KVM names another device node than /dev/kvm.\n"
 	"\n"
 	"Example:  slat run --kernel vmlinuz --initramfs initrd.gz --cmdline console=ttyS0 \\\n"
 	"                   --cpus boot=2 --memory size=1G\n";
@@ -73,7 +74,7 @@ struct run { /* everything of one run; run_close() takes it down in reverse */
 
 static int file_open(struct file *file, const char *path, const char *what, struct failure *f)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused, not waited for */
 	struct stat stat;
 	void *data;
 
@@ -115,7 +116,8 @@ static int open_images(struct run *r, struct failure *f)
 	return boot_parse(r->image.bytes, r->options.image, r->boot, f);
 }
 
-/* Before the guest runs, so that a path that cannot be written is known at once. */
+/* Before the guest runs, so that a path that cannot be written is known at once. What is there already is opened with
+ * signals as they are, since a pipe waits for its reader; what is made is made with them held back. */
 static int open_report(struct run *r, struct failure *f)
 {
 	const char *path = r->options.report;
@@ -123,10 +125,12 @@ static int open_report(struct run *r, struct failure *f)
 
 	if (!path)
 		return 0;
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	r->report.created = fd >= 0;
-	if (fd < 0 && errno == EEXIST)
-		fd = open(path, O_WRONLY | O_CLOEXEC);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT) {
+		vm_hold_signals();
+		fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+		r->report.created = fd >= 0;
+	}
 	if (fd < 0)
 		return fail(f, EXIT_HOST, "--report %s: cannot be written: %s", path, strerror(errno));
 	r->report.stream = fdopen(fd, "w");
@@ -212,6 +216,14 @@ static void show_memory(const struct run *r)
 		vm->slots.count == 1 ? "" : "s");
 }
 
+static void show_hints(const struct run *r)
+{
+	if (r->vm.kvm.module == KVM_MODULE_PVM && r->boot->format == BOOT_LINUX)
+		fprintf(stderr, "slat: this host's KVM (kvm_pvm) interprets ring 0: a stock Linux may stop or hang\n");
+	if (isatty(STDIN_FILENO))
+		fprintf(stderr, "slat: keys go to the guest; Ctrl-A x ends the run\n");
+}
+
 static int exit_code(const struct run *r)
 {
 	const struct run_options *o = &r->options;
@@ -243,7 +255,8 @@ static void show_end(const struct run *r)
 {
 	const struct vm *vm = &r->vm;
 	enum vm_how how = (enum vm_how)atomic_load(&vm->how);
-	double seconds = (double)(vm->end_ns - atomic_load(&vm->first_instruction_ns)) / 1e9;
+	uint64_t first = atomic_load(&vm->first_instruction_ns); /* a signal may have come before it */
+	double seconds = vm->end_ns > first ? (double)(vm->end_ns - first) / 1e9 : 0;
 
 	switch (how) {
 	case VM_DEBUG_EXIT:
@@ -311,6 +324,7 @@ static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 
 	if (open_images(r, f) || open_report(r, f))
 		return f->code;
+	vm_hold_signals();
 	board.initrd = r->initramfs.bytes;
 	r->vm_open = true;
 	if (vm_open(&r->vm, f) || give_memory(r, f) || vm_add_cpus(&r->vm, r->options.cpus, &board, f))
@@ -329,6 +343,7 @@ static int run(struct run *r, uint64_t start_ns, struct failure *f)
 	if (r->options.name)
 		prctl(PR_SET_NAME, r->options.name);
 	show_memory(r);
+	show_hints(r);
 	console_open(&r->vm.console, &r->vm.loop, r->options.json ? STDERR_FILENO : STDOUT_FILENO);
 	if (vm_start(&r->vm, &entry, r->options.timeout_ns, f))
 		return f->code;
