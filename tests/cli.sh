@@ -98,6 +98,8 @@ second_paddr=$((phoff + 32 + 12))
 first_paddr=$(od -An -to1 -j$((phoff + 12)) -N4 -v "$guests/hello.elf" | tr -d '\n' | sed 's/ /\\0/g')
 lie overlapping_segments $second_paddr "$first_paddr" '.*overlap'
 
+lie lying_entry 24 '\0001\0002\0003\0004' '.*entry'
+
 # --- the host refuses
 expect no_kvm 8 '^slat: there is no /nonexistent/kvm: load KVM' env SLAT_KVM=/nonexistent/kvm "$slat" run "$guests/exit.elf"
 expect not_kvm 8 '^slat: /dev/null is not KVM' env SLAT_KVM=/dev/null "$slat" run "$guests/exit.elf"

@@ -198,8 +198,14 @@ static int touch(uint8_t *host, uint64_t bytes)
 
 int backing_prefault(const struct backing *b, struct failure *f)
 {
+	const bool show = b->bytes > PREFAULT_BYTES && isatty(STDERR_FILENO);
+
 	for (uint64_t at = 0; at < b->bytes; at += PREFAULT_BYTES) {
 		uint64_t left = b->bytes - at;
+
+		if (show)
+			fprintf(stderr, "\rslat: touching memory: %" PRIu64 " of %" PRIu64 " MiB ", at >> 20,
+				b->bytes >> 20);
 		int error = touch(b->host + at, left < PREFAULT_BYTES ? left : PREFAULT_BYTES);
 
 		if (error)
@@ -209,6 +215,8 @@ int backing_prefault(const struct backing *b, struct failure *f)
 			return fail(f, EXIT_SIGNAL, "ended by a signal before the guest had its %s",
 				    size_format(b->bytes).s);
 	}
+	if (show)
+		fprintf(stderr, "\r\033[K");
 	return 0;
 }
 

@@ -177,8 +177,9 @@ static int set_image(struct run_options *o, const char *value, struct failure *f
 
 static int set_initramfs(struct run_options *o, const char *value, struct failure *f)
 {
-	(void)f;
-	o->initramfs = value;
+	if (o->modules == OPTIONS_MODULES_MAX)
+		return fail(f, EXIT_USAGE, "--initramfs %s: more than %u of them", value, OPTIONS_MODULES_MAX);
+	o->module[o->modules++] = value;
 	return 0;
 }
 

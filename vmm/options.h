@@ -10,11 +10,14 @@
 #include "vmm/failure.h"
 
 #define OPTIONS_CPUS_MAX       255 /* an xAPIC id has 8 bits, and 255 is everybody; KVM may take less */
+#define OPTIONS_MODULES_MAX    16u
 #define OPTIONS_MEMORY_MIN     (UINT64_C(2) << 20)
 #define OPTIONS_MEMORY_DEFAULT (UINT64_C(512) << 20)
 
 struct run_options {
-	const char *image, *initramfs, *cmdline, *name, *report;
+	const char *image, *cmdline, *name, *report;
+	unsigned modules; /* --initramfs, as often as given */
+	const char *module[OPTIONS_MODULES_MAX];
 	unsigned cpus;
 	struct {
 		uint64_t bytes;

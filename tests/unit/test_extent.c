@@ -6,26 +6,9 @@
 #include <string.h>
 
 #include "mm/extent_impl.h"
+#include "tests/unit/random.h"
 
 #define UNITS_MAX 192u
-
-static uint64_t rng_state;
-
-static void seed(uint64_t fixed)
-{
-	const char *asked = getenv("SLAT_SEED");
-
-	rng_state = asked ? strtoull(asked, NULL, 0) : fixed;
-}
-
-static uint64_t below(uint64_t n)
-{
-	uint64_t x = rng_state += UINT64_C(0x9e3779b97f4a7c15);
-
-	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return (x ^ (x >> 31)) % n;
-}
 
 /* ---- the model: one owner a unit, 0 is free ---- */
 

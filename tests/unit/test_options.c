@@ -120,7 +120,8 @@ START_TEST(everything_at_once)
 			       &o, &f),
 			 0);
 	ck_assert_str_eq(o.image, "vm");
-	ck_assert_str_eq(o.initramfs, "i.gz");
+	ck_assert_uint_eq(o.modules, 1);
+	ck_assert_str_eq(o.module[0], "i.gz");
 	ck_assert_str_eq(o.cmdline, "console=ttyS0");
 	ck_assert_uint_eq(o.cpus, 4);
 	ck_assert_uint_eq(o.memory.bytes, UINT64_C(6) << 30);

@@ -8,29 +8,12 @@
 #include <string.h>
 
 #include "mm/pagetable.h"
+#include "tests/unit/random.h"
 
 #define KIB UINT64_C(1024)
 #define MIB (KIB * KIB)
 #define GIB (KIB * MIB)
 #define RWX (PAGETABLE_READ | PAGETABLE_WRITE | PAGETABLE_EXEC)
-
-static uint64_t rng_state;
-
-static void seed(uint64_t fixed)
-{
-	const char *asked = getenv("SLAT_SEED");
-
-	rng_state = asked ? strtoull(asked, NULL, 0) : fixed;
-}
-
-static uint64_t below(uint64_t n)
-{
-	uint64_t x = rng_state += UINT64_C(0x9e3779b97f4a7c15);
-
-	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return (x ^ (x >> 31)) % n;
-}
 
 /* ---- an arena whose pages come in no order, dirty, and may run out ---- */
 

@@ -25,7 +25,7 @@ static const char help[] =
 	"IMAGE is a Multiboot ELF, a PVH ELF (vmlinux) or a Linux bzImage; the format is detected.\n"
 	"\n"
 	"  --kernel FILE              the same as IMAGE\n"
-	"  --initramfs FILE           Linux: its initramfs; Multiboot and PVH: the first module\n"
+	"  --initramfs FILE           Linux: its initramfs; Multiboot and PVH: a module, may be repeated\n"
 	"  --cmdline TEXT             the kernel's command line\n"
 	"  --cpus boot=N              virtual CPUs: 1 to 255 (1)\n"
 	"  --memory KEY=VALUE,...     size=512M           RAM, one contiguous block: 2M or more; K, M, G, T\n"
@@ -63,7 +63,7 @@ struct report_file {
 
 struct run { /* everything of one run; run_close() takes it down in reverse */
 	struct run_options options;
-	struct file image, initramfs;
+	struct file image, module[OPTIONS_MODULES_MAX];
 	struct boot_image *boot;
 	struct host host;
 	struct block block, tables;
@@ -108,8 +108,9 @@ static int open_images(struct run *r, struct failure *f)
 {
 	if (file_open(&r->image, r->options.image, "image", f))
 		return f->code;
-	if (r->options.initramfs && file_open(&r->initramfs, r->options.initramfs, "initramfs", f))
-		return f->code;
+	for (unsigned i = 0; i < r->options.modules; i++)
+		if (file_open(&r->module[i], r->options.module[i], "initramfs", f))
+			return f->code;
 	r->boot = malloc(sizeof(*r->boot));
 	if (!r->boot)
 		return fail(f, EXIT_HOST, "no memory to read %s", r->options.image);
@@ -177,18 +178,20 @@ static int write_acpi(struct run *r, struct failure *f)
 
 static int load(struct run *r, struct boot_entry *entry, struct failure *f)
 {
-	const struct boot_module initramfs = {r->initramfs.bytes, "", r->initramfs.path};
+	struct boot_module modules[OPTIONS_MODULES_MAX];
 	struct boot_range map[VM_MAP_MAX];
 	const struct boot_request request = {
 		.name = r->options.image,
 		.cmdline = r->options.cmdline,
-		.modules = &initramfs,
-		.modules_count = r->options.initramfs ? 1 : 0,
+		.modules = modules,
+		.modules_count = r->options.modules,
 		.map = map,
 		.map_count = vm_memory_map(&r->vm, map),
 		.rsdp = LAYOUT_ACPI,
 	};
 
+	for (unsigned i = 0; i < r->options.modules; i++)
+		modules[i] = (struct boot_module){r->module[i].bytes, r->module[i].path, r->module[i].path};
 	if (boot_load(r->boot, &request, &r->vm.ram, entry, f))
 		return f->code;
 	return write_acpi(r, f);
@@ -310,7 +313,8 @@ static void run_close(struct run *r, bool refused)
 	pool_free(&r->block);
 	host_close(&r->host);
 	free(r->boot);
-	file_close(&r->initramfs);
+	for (unsigned i = 0; i < r->options.modules; i++)
+		file_close(&r->module[i]);
 	file_close(&r->image);
 	if (r->report.stream)
 		fclose(r->report.stream);
@@ -325,7 +329,7 @@ static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 	if (open_images(r, f) || open_report(r, f))
 		return f->code;
 	vm_hold_signals();
-	board.initrd = r->initramfs.bytes;
+	board.initrd = r->module[0].bytes;
 	r->vm_open = true;
 	if (vm_open(&r->vm, f) || give_memory(r, f) || vm_add_cpus(&r->vm, r->options.cpus, &board, f))
 		return f->code;
