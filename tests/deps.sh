@@ -5,7 +5,7 @@
 set -eu
 
 packages='gcc make libc6-dev clang clang-format clang-tidy libclang-rt-14-dev libjansson-dev libnuma-dev
-	check libsubunit-dev qemu-system-x86 seabios busybox-static cpio xz-utils zstd kmod jq strace
+	check libsubunit-dev qemu-system-x86 seabios busybox-static procps cpio xz-utils zstd kmod jq strace
 	shellcheck groff-base git'
 
 if ! command -v dpkg-query >/dev/null; then

@@ -21,10 +21,8 @@
 #include "vmm/size.h"
 #include "vmm/sys.h"
 
-#define HUGE_BYTES     (UINT64_C(2) << 20)
+#define HUGE_BYTES     pagetable_size_bytes(PAGETABLE_2M)
 #define PREFAULT_BYTES (UINT64_C(256) << 20) /* between two looks for a signal */
-#define THP	       "/sys/kernel/mm/transparent_hugepage/"
-#define HUGETLB_2M     "/sys/kernel/mm/hugepages/hugepages-2048kB/"
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -60,9 +58,9 @@ static int refuse_huge(uint64_t bytes, struct failure *f)
 	uint64_t free_pages = 0, reserved = 0, asked = bytes / HUGE_BYTES;
 	int error = errno; /* of the call that was refused */
 
-	if (!sys_number(HUGETLB_2M "free_hugepages", &free_pages))
+	if (!sys_number(SYS_HUGETLB_2M "free_hugepages", &free_pages))
 		return fail(f, EXIT_HOST, "--memory hugepages=on: this kernel has no 2 MiB huge pages");
-	sys_number(HUGETLB_2M "resv_hugepages", &reserved);
+	sys_number(SYS_HUGETLB_2M "resv_hugepages", &reserved);
 	if (free_pages - reserved >= asked)
 		return fail(f, EXIT_HOST, "cannot map %" PRIu64 " huge pages of 2 MiB, though %" PRIu64 " are free: %s",
 			    asked, free_pages - reserved, strerror(error));
@@ -134,7 +132,7 @@ static void *map_plain(const struct backing *b)
 
 static void choose_thp(struct backing *b, bool wanted)
 {
-	const char *file = b->fd >= 0 ? THP "shmem_enabled" : THP "enabled";
+	const char *file = b->fd >= 0 ? SYS_THP "shmem_enabled" : SYS_THP "enabled";
 
 	if (wanted && b->bytes >= HUGE_BYTES && thp_allowed(file) && madvise(b->host, b->bytes, MADV_HUGEPAGE) == 0)
 		b->leaf = PAGETABLE_2M;

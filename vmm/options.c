@@ -7,11 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mm/types.h"
+#include "mm/pagetable.h"
 #include "vmm/size.h"
 
 #define COUNT(a)      (sizeof(a) / sizeof((a)[0]))
-#define HUGE_BYTES    (UINT64_C(2) << 20)
 #define TIMEOUT_MAX_S 1000000.0 /* eleven days */
 #define KEY_MAX	      32u
 #define VALUE_MAX     64u
@@ -57,7 +56,7 @@ static int take_hugepage_size(struct run_options *o, const char *where, const ch
 	uint64_t bytes;
 
 	(void)o;
-	if (!size_parse(value, &bytes) || bytes != HUGE_BYTES)
+	if (!size_parse(value, &bytes) || bytes != pagetable_size_bytes(PAGETABLE_2M))
 		return fail(f, EXIT_USAGE, "%s=%s: huge pages of 2M are all that slat uses so far", where, value);
 	return 0;
 }
@@ -305,7 +304,7 @@ static int judge(const struct run_options *o, struct failure *f)
 {
 	if (!o->image)
 		return fail(f, EXIT_USAGE, "no image to boot: slat run [options] IMAGE");
-	if (o->memory.hugepages && o->memory.bytes % HUGE_BYTES)
+	if (o->memory.hugepages && o->memory.bytes % pagetable_size_bytes(PAGETABLE_2M))
 		return fail(f, EXIT_USAGE, "--memory size=%s: with hugepages=on, a multiple of 2M",
 			    size_format(o->memory.bytes).s);
 	return 0;

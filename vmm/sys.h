@@ -6,6 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define SYS_THP	       "/sys/kernel/mm/transparent_hugepage/"
+#define SYS_HUGETLB_2M "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+
 /* Reads the file's first line, without its newline; false iff it cannot be read. */
 bool sys_line(const char *path, char *line, size_t size);
 bool sys_number(const char *path, uint64_t *out);

@@ -13,9 +13,6 @@
 #include "vmm/size.h"
 #include "vmm/sys.h"
 
-#define THP	"/sys/kernel/mm/transparent_hugepage/"
-#define HUGETLB "/sys/kernel/mm/hugepages/"
-
 static const char help[] =
 	"slat probe [--json]          what this host can do and what slat would use\n"
 	"\n"
@@ -57,12 +54,12 @@ static void probe_memory(struct probe *p)
 
 	if (sysinfo(&info) == 0)
 		p->ram = (uint64_t)info.totalram * info.mem_unit;
-	if (!sys_choice(THP "enabled", p->thp, sizeof(p->thp)))
+	if (!sys_choice(SYS_THP "enabled", p->thp, sizeof(p->thp)))
 		strcpy(p->thp, "absent");
-	if (!sys_choice(THP "shmem_enabled", p->shmem_thp, sizeof(p->shmem_thp)))
+	if (!sys_choice(SYS_THP "shmem_enabled", p->shmem_thp, sizeof(p->shmem_thp)))
 		strcpy(p->shmem_thp, "absent");
-	sys_number(HUGETLB "hugepages-2048kB/nr_hugepages", &p->huge_total);
-	sys_number(HUGETLB "hugepages-2048kB/free_hugepages", &p->huge_free);
+	sys_number(SYS_HUGETLB_2M "nr_hugepages", &p->huge_total);
+	sys_number(SYS_HUGETLB_2M "free_hugepages", &p->huge_free);
 	(void)numa_open(&numa, &ignored); /* without libnuma the nodes are still known */
 	p->nodes = numa.nodes;
 	memcpy(p->node, numa.node, sizeof(p->node));
