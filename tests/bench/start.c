@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <spawn.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,8 +32,9 @@ static double now_ms(void)
 }
 
 /* All of them end with the guest's value 0: exit code 1. */
-static double time_one(char *const *argv)
+static double time_one(const char *const *command)
 {
+	char *const *argv = (char *const *)(uintptr_t)command; /* posix_spawn() changes none of the words */
 	posix_spawn_file_actions_t quiet;
 	double start = now_ms();
 	int status;
@@ -74,7 +76,7 @@ static json_t *bench_case(int mib, char **argv, int rounds)
 	snprintf(qemu_mib, sizeof(qemu_mib), "%d", mib);
 	snprintf(memory, sizeof(memory), "size=%dM", mib);
 	snprintf(name, sizeof(name), "start %d MiB", mib);
-	char *commands[WHO][32] = {
+	const char *const commands[WHO][32] = {
 		[FLOOR] = {argv[1], floor_mib, argv[3], NULL},
 		[SLAT] = {argv[2], "run", "--memory", memory, argv[3], NULL},
 		[QEMU] = {"qemu-system-x86_64", "-M",
