@@ -134,6 +134,11 @@ static uint32_t ioapic_read(uint8_t index)
 	return *(volatile uint32_t *)(uintptr_t)(IOAPIC + IOAPIC_DATA);
 }
 
+/* Accesses that no alignment makes whole. */
+typedef uint16_t loose16 __attribute__((aligned(1)));
+typedef uint32_t loose32 __attribute__((aligned(1)));
+typedef uint64_t loose64 __attribute__((aligned(1)));
+
 /* Around the window's start and its registers; 8 bytes at most, so that DATA itself is met by reads and odd writes
  * only. */
 static void straddle(void)
@@ -145,19 +150,19 @@ static void straddle(void)
 		(void)*at;
 		break;
 	case 1:
-		(void)*(volatile uint32_t __attribute__((aligned(1))) *)at;
+		(void)*(volatile loose32 *)at;
 		break;
 	case 2:
-		(void)*(volatile uint64_t __attribute__((aligned(1))) *)at;
+		(void)*(volatile loose64 *)at;
 		break;
 	case 3:
 		*at = (uint8_t)random_below(256);
 		break;
 	case 4:
-		*(volatile uint16_t __attribute__((aligned(1))) *)at = (uint16_t)random_below(65536);
+		*(volatile loose16 *)at = (uint16_t)random_below(65536);
 		break;
 	default:
-		*(volatile uint64_t __attribute__((aligned(1))) *)at = seed;
+		*(volatile loose64 *)at = seed;
 	}
 }
 
