@@ -16,12 +16,6 @@ static const char help[] = "slat COMMAND [options]: a hypervisor-level guest mem
 			   "\n"
 			   "Example:  slat run build/guests/hello.elf\n";
 
-int cmd_refuse(const struct failure *f)
-{
-	fprintf(stderr, "slat: %s\n", f->text);
-	return f->code;
-}
-
 /* A descriptor that was closed would be the next file that slat opens, and take the guest's output. */
 static void fill_standard_descriptors(void)
 {

@@ -1,4 +1,4 @@
-/* vmm/port.c: mm/'s hook on the host: a bug ends the program, loudly. */
+/* vmm/panic.c: mm/'s hook on the host: a bug ends the program, loudly. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
