@@ -101,18 +101,28 @@ static int set_tss(const struct vm *vm, struct failure *f)
 	return 0;
 }
 
-static void lay_out(struct vm *vm)
+/* One block, cut at the 32-bit hole: what does not fit below it goes on at its end. */
+static enum mm_err map_block(struct vm *vm, struct pagetable_attr attr)
 {
 	const struct block *block = &vm->block;
-	uint64_t low = block->bytes < LAYOUT_HOLE_START ? block->bytes : LAYOUT_HOLE_START;
+	const uint64_t hpa = block->first.n * FRAME_BYTES;
+	const uint64_t low = block->bytes < LAYOUT_HOLE_START ? block->bytes : LAYOUT_HOLE_START;
+	enum mm_err error = pagetable_map(&vm->table, 0, hpa, low, attr);
 
-	vm->range[vm->ranges++] = (struct vm_range){0, low, block->first};
-	if (block->bytes > low)
-		vm->range[vm->ranges++] = (struct vm_range){
-			LAYOUT_HOLE_END,
-			block->bytes - low,
-			{block->first.n + low / FRAME_BYTES},
-		};
+	if (error != MM_OK || block->bytes == low)
+		return error;
+	return pagetable_map(&vm->table, LAYOUT_HOLE_END, hpa + low, block->bytes - low, attr);
+}
+
+/* What the guest is told of its RAM is what the table maps, not what was meant to be mapped. */
+static void read_ranges(struct vm *vm)
+{
+	struct pagetable_run run;
+
+	for (uint64_t at = 0; pagetable_next_run(&vm->table, at, &run); at = run.in + run.bytes) {
+		MM_ASSERT(vm->ranges < VM_RANGES_MAX, run.in, run.bytes);
+		vm->range[vm->ranges++] = (struct vm_range){run.in, run.bytes, {run.out / FRAME_BYTES}};
+	}
 }
 
 static int build_table(struct vm *vm, const struct block *tables, struct failure *f)
@@ -134,15 +144,13 @@ static int build_table(struct vm *vm, const struct block *tables, struct failure
 	enum mm_err error = pagetable_init(&vm->table, &config);
 
 	vm->table_ready = error == MM_OK;
-	for (unsigned i = 0; error == MM_OK && i < vm->ranges; i++) {
-		const struct vm_range *r = &vm->range[i];
-
-		error = pagetable_map(&vm->table, r->gpa, r->first.n * FRAME_BYTES, r->bytes, attr);
-	}
+	if (error == MM_OK)
+		error = map_block(vm, attr);
 	if (error == MM_ENOMEM)
 		return fail(f, EXIT_HOST, "the second-level table needs more than %" PRIu64 " pages",
 			    tables->bytes / FRAME_BYTES);
-	MM_ASSERT(error == MM_OK, error, vm->ranges);
+	MM_ASSERT(error == MM_OK, error, vm->block.bytes);
+	read_ranges(vm);
 	return 0;
 }
 
@@ -151,7 +159,6 @@ int vm_add_memory(struct vm *vm, const struct block *block, const struct block *
 	const struct pool *pool = block->pool;
 
 	vm->block = *block;
-	lay_out(vm);
 	table_pages_init(&vm->table_pages, tables);
 	if (build_table(vm, tables, f))
 		return f->code;

@@ -35,7 +35,7 @@ enum vm_how { /* how a run ended */
 	      VM_INTERNAL, /* KVM could not go on; failure has the sentence */
 };
 
-struct vm_range { /* guest RAM: [gpa, gpa + bytes) is the block from `first` on */
+struct vm_range { /* guest RAM, as the table maps it: [gpa, gpa + bytes) is the host's frames from `first` on */
 	uint64_t gpa, bytes;
 	struct pfn first;
 };
