@@ -406,6 +406,21 @@ every ftruncate EIO
 every eventfd2 EMFILE
 every signalfd4 EMFILE
 every clone3 EAGAIN
+# The image is cut short after slat has mapped it and before it is loaded: KVM's first ioctl comes between.
+if needs_faults fault_image_cut; then
+	cp "$guests/exit.elf" "$work/cut.elf"
+	timeout -k 5 60 strace -o /dev/null -e trace=ioctl -e inject=ioctl:delay_exit=2000000:when=1 \
+		"$slat" run --memory size=16M "$work/cut.elf" >"$work/out" 2>"$work/err" </dev/null &
+	sleep 1
+	: >"$work/cut.elf"
+	wait $!
+	code=$?
+	if [ $code = 6 ] && grep -q '^slat: mapped memory is gone' "$work/err"; then
+		pass fault_image_cut
+	else
+		fail fault_image_cut "exit code $code: $(tail -n 1 "$work/err")"
+	fi
+fi
 if needs_faults fault_routes; then
 	run_traced -e trace=ioctl --
 	run_traced -e trace=ioctl -e "inject=ioctl:error=ENOMEM:when=$(call_number ioctl KVM_SET_GSI_ROUTING)" --

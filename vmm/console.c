@@ -29,7 +29,7 @@
 static struct termios terminal_saved;
 static volatile sig_atomic_t terminal_raw;
 
-static void terminal_restore(void)
+void console_restore(void)
 {
 	/* In the background it is the shell's to set; touching it would stop us. */
 	if (terminal_raw && tcgetpgrp(STDIN_FILENO) == getpgrp())
@@ -39,7 +39,7 @@ static void terminal_restore(void)
 
 static void on_crash(int number)
 {
-	terminal_restore();
+	console_restore();
 	signal(number, SIG_DFL);
 	raise(number);
 }
@@ -74,7 +74,7 @@ static int open_anew(int fd)
 
 void console_open(struct console *c, struct loop *loop, int out)
 {
-	static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+	static const int crashes[] = {SIGSEGV, SIGILL, SIGFPE, SIGABRT};
 
 	*c = (struct console){.loop = loop, .in = STDIN_FILENO, .out = open_anew(out), .shared = out};
 	pthread_mutex_init(&c->lock, NULL);
@@ -86,7 +86,7 @@ void console_open(struct console *c, struct loop *loop, int out)
 	}
 	for (size_t i = 0; i < sizeof(crashes) / sizeof(crashes[0]); i++)
 		signal(crashes[i], on_crash);
-	atexit(terminal_restore);
+	atexit(console_restore);
 	terminal_set_raw();
 	c->raw = true;
 }
@@ -202,7 +202,7 @@ void console_close(struct console *c)
 		return;
 	console_hurry(c);
 	push_locked(c); /* no vCPU is left to hold the lock */
-	terminal_restore();
+	console_restore();
 	if (c->out != c->shared)
 		close(c->out);
 	pthread_mutex_destroy(&c->lock);

@@ -37,6 +37,9 @@ void console_close(struct console *c);
 
 struct sink console_sink(struct console *c);
 
+/* Puts the terminal back. May be called from a signal handler. */
+void console_restore(void);
+
 /* The flush timer is due. Never waits; false iff something is left, and then the timer is set again. */
 bool console_flush(struct console *c);
 

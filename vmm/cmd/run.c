@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,8 +105,22 @@ static void file_close(struct file *file)
 	file->bytes.data = NULL;
 }
 
+/* Mapped memory is gone: a file was cut short while it is read, or the host has no page left for a memfd. That is the
+ * host's refusal, but it comes as a signal; nothing but this can be said and done in its handler. */
+static void on_lost_memory(int number)
+{
+	static const char sentence[] = "slat: mapped memory is gone (SIGBUS): was the image or initramfs cut short, or "
+				       "is the host out of memory?\n";
+
+	(void)number;
+	console_restore();
+	(void)!write(STDERR_FILENO, sentence, sizeof(sentence) - 1);
+	_exit(EXIT_HOST);
+}
+
 static int open_images(struct run *r, struct failure *f)
 {
+	signal(SIGBUS, on_lost_memory);
 	if (file_open(&r->image, r->options.image, "image", f))
 		return f->code;
 	for (unsigned i = 0; i < r->options.modules; i++)
