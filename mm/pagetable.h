@@ -97,7 +97,9 @@ struct pagetable_run { /* leaves that continue one another on both sides with eq
 /* What a hardware walker may still remember after a change: flush [first, end)
  * before the frames are used otherwise; whatever a walker remembers that
  * overlaps it must go, whole. Empty (first == end) iff nothing present was
- * changed. At the top of stage 1's high half end is 0, meaning 2^64. */
+ * changed. A collapse narrows nothing, but retires a table: flush before
+ * pagetable_flushed() all the same. At the top of stage 1's high half end is 0,
+ * meaning 2^64. */
 struct pagetable_flush {
 	uint64_t first, end;
 	bool narrowed; /* a translation or a right was taken away, or a memory type replaced */

@@ -73,8 +73,10 @@ static void set_route(void *self, unsigned line, bool valid, bool level, struct 
 	struct board_route *r = &b->route[line];
 	bool was_level = r->valid && r->level;
 
+	if (!valid) /* what it sent before may still be ended */
+		return;
 	*r = (struct board_route){valid, level, message};
-	if (was_level || (valid && level))
+	if (was_level || level)
 		write_routes(b);
 }
 

@@ -66,7 +66,7 @@ struct board {
 	struct debugcon debugcon;
 	struct pvpanic pvpanic;
 	struct reset_port reset;
-	struct board_route { /* (BOARD_IOAPIC) what each pin sends */
+	struct board_route { /* (BOARD_IOAPIC) what each pin sends, or sent when last it was not masked */
 		bool valid, level;
 		struct msi message;
 	} route[IRQ_LINES];

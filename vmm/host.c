@@ -36,6 +36,9 @@ int host_add_pool(struct host *h, unsigned node, const struct backing_config *co
 	struct pool *p = &h->pool[h->pools];
 	size_t meta_bytes = extent_meta_bytes(POOL_SEGMENTS);
 
+	if (node != HOST_TABLES && node >= HOST_NODES_MAX)
+		return fail(f, EXIT_HOST, "memory node %u cannot be used: frame numbers have room for nodes below %u",
+			    node, HOST_NODES_MAX);
 	if (config->bytes > HOST_POOL_BYTES_MAX)
 		return fail(f, EXIT_HOST, "--memory size=%s: a pool holds %s at most", size_format(config->bytes).s,
 			    size_format(HOST_POOL_BYTES_MAX).s);

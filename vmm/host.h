@@ -14,12 +14,13 @@
  * physical address hold 63 nodes of up to 1 TiB each. */
 #define HOST_POOL_SHIFT	    40u
 #define HOST_PHYS_BITS	    46u
+#define HOST_NODES_MAX	    63u
 #define HOST_POOL_BYTES_MAX (UINT64_C(1) << HOST_POOL_SHIFT)
 
 /* Instead of a node: the pool of table pages, in the TiB below the first node's. */
 #define HOST_TABLES UINT32_MAX
 
-_Static_assert((UINT64_C(63) + 1) << HOST_POOL_SHIFT <= UINT64_C(1) << HOST_PHYS_BITS, "63 nodes fit");
+_Static_assert((UINT64_C(1) + HOST_NODES_MAX) << HOST_POOL_SHIFT <= UINT64_C(1) << HOST_PHYS_BITS, "they fit");
 
 struct pool {
 	unsigned node;
@@ -47,7 +48,7 @@ int host_open(struct host *h, struct failure *f);
 void host_close(struct host *h); /* fine on a half-built one */
 
 /* Opens a pool on `node` (one of h->numa.node, or HOST_TABLES: wherever the kernel puts it). EXIT_HOST with one
- * sentence iff the host refuses. */
+ * sentence iff the host refuses, the pool is too large, or the node is HOST_NODES_MAX or above. */
 int host_add_pool(struct host *h, unsigned node, const struct backing_config *config, struct pool **out,
 		  struct failure *f);
 

@@ -115,6 +115,23 @@ START_TEST(two_pools_never_share_a_frame_number)
 }
 END_TEST
 
+/* A frame of a node beyond would be wider than the table's output addresses. */
+START_TEST(a_node_out_of_the_number_space_is_refused)
+{
+	const struct backing_config config = {.bytes = 4 * MIB};
+	struct host h;
+	struct pool *pool;
+	struct failure f = {0};
+
+	ck_assert_int_eq(host_open(&h, &f), 0);
+	ck_assert_int_eq(host_add_pool(&h, HOST_NODES_MAX - 1, &config, &pool, &f), 0);
+	ck_assert_uint_le((pool->base.n << FRAME_SHIFT) + HOST_POOL_BYTES_MAX, UINT64_C(1) << HOST_PHYS_BITS);
+	ck_assert_int_eq(host_add_pool(&h, HOST_NODES_MAX, &config, &pool, &f), EXIT_HOST);
+	ck_assert_pstr_eq(f.text, "memory node 63 cannot be used: frame numbers have room for nodes below 63");
+	host_close(&h);
+}
+END_TEST
+
 Suite *host_suite(void)
 {
 	Suite *s = suite_create("host");
@@ -127,6 +144,7 @@ Suite *host_suite(void)
 	tcase_add_loop_test(t, huge_pages_that_are_not_there_are_counted, 0, 2);
 	tcase_add_loop_test(t, prefault_touches_everything, 0, 4);
 	tcase_add_test(t, two_pools_never_share_a_frame_number);
+	tcase_add_test(t, a_node_out_of_the_number_space_is_refused);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -166,6 +166,28 @@ START_TEST(entry)
 }
 END_TEST
 
+/* boot.rst, ramdisk_image: "zero if there is no initial ramdisk", whatever the file says. */
+START_TEST(no_initramfs)
+{
+	struct fake_guest g;
+	struct boot_image b;
+	struct boot_entry e;
+	const struct boot_params *p;
+
+	make();
+	header.ramdisk_image = 0x12345000;
+	header.ramdisk_size = 0x1000;
+	put_header();
+	b = fake_accepted(fake_bytes(&image));
+	fake_guest_init(&g);
+	e = fake_loaded(&g, &b);
+	p = check_params(&g, &e);
+	ck_assert_uint_eq(p->hdr.ramdisk_image, 0);
+	ck_assert_uint_eq(p->hdr.ramdisk_size, 0);
+	fake_guest_fini(&g);
+}
+END_TEST
+
 START_TEST(initramfs_limit)
 {
 	static uint8_t data[0x2000];
@@ -267,6 +289,7 @@ Suite *linux_suite(void)
 	tcase_add_test(tcase, refusals);
 	tcase_add_test(tcase, every_truncation);
 	tcase_add_test(tcase, entry);
+	tcase_add_test(tcase, no_initramfs);
 	tcase_add_test(tcase, initramfs_limit);
 	tcase_add_test(tcase, relocation);
 	tcase_add_test(tcase, command_line_and_map);

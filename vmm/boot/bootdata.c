@@ -28,9 +28,9 @@ uint32_t bootdata_string(struct bootdata *b, const char *s)
 
 void *bootdata_at(struct bootdata *b, uint32_t gpa, uint64_t bytes)
 {
-	assert(gpa >= LAYOUT_BOOT_DATA && gpa <= LAYOUT_LOW_END);
 	if (b->used > BOOTDATA_BYTES)
 		return NULL;
+	assert(gpa >= LAYOUT_BOOT_DATA && gpa <= LAYOUT_LOW_END);
 	assert(bytes <= LAYOUT_LOW_END - gpa);
 	return b->room + (gpa - LAYOUT_BOOT_DATA);
 }

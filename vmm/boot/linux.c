@@ -240,6 +240,7 @@ static void fill_zero_page(struct boot_params *p, const struct load *l, uint64_t
 	p->hdr.vid_mode = VIDEO_NORMAL;
 	p->hdr.code32_start = (uint32_t)kernel;
 	p->hdr.setup_data = 0;
+	p->hdr.ramdisk_image = p->hdr.ramdisk_size = 0;
 	p->acpi_rsdp_addr = r->rsdp;
 	if (r->modules_count) {
 		p->hdr.ramdisk_image = (uint32_t)initrd;
