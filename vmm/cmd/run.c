@@ -113,6 +113,7 @@ static void on_lost_memory(int number)
 				       "is the host out of memory?\n";
 
 	(void)number;
+	/* NOLINTNEXTLINE(bugprone-signal-handler): it calls only what POSIX 2.4.3 lists as safe there */
 	console_restore();
 	(void)!write(STDERR_FILENO, sentence, sizeof(sentence) - 1);
 	_exit(EXIT_HOST);
