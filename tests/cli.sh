@@ -27,21 +27,23 @@ needs_kvm() {
 	return 1
 }
 
-# name, code, sentence (extended regex, all of stderr's slat: lines), command...
-expect() {
-	local name=$1 code=$2 sentence=$3 got
-	shift 3
-	timeout -k 5 60 "$@" >"$work/out" 2>"$work/err" </dev/null
-	got=$?
-	if [ "$got" != "$code" ]; then
-		fail "$name" "exit code $got, not $code: $(tail -n 1 "$work/err")"
-	elif ! grep -qE -- "$sentence" "$work/err" "$work/out"; then
-		fail "$name" "no line like '$sentence': $(tail -n 1 "$work/err")"
+# name, code wanted, sentence (extended regex for a line of $work/err), code that it had, more files to look in
+ended() {
+	if [ "$4" != "$2" ]; then
+		fail "$1" "exit code $4, not $2: $(tail -n 1 "$work/err")"
+	elif ! grep -qE -- "$3" "$work/err" "${@:5}"; then
+		fail "$1" "no line like '$3': $(tail -n 1 "$work/err")"
 	elif grep -qE "$complaints" "$work/err"; then
-		fail "$name" "$(grep -m 1 -E "$complaints" "$work/err")"
+		fail "$1" "$(grep -m 1 -E "$complaints" "$work/err")"
 	else
-		pass "$name"
+		pass "$1"
 	fi
+}
+
+# name, code, sentence, command...
+expect() {
+	timeout -k 5 60 "${@:4}" >"$work/out" 2>"$work/err" </dev/null
+	ended "$1" "$2" "$3" $? "$work/out"
 }
 expect_kvm() { ! needs_kvm "$1" || expect "$@"; }
 
@@ -163,12 +165,7 @@ if needs_kvm signal; then
 	sleep 0.3
 	pkill -INT -P $pid
 	wait $pid
-	code=$?
-	if [ $code = 18 ] && grep -q 'ended by signal 2' "$work/err"; then
-		pass signal
-	else
-		fail signal "exit code $code, not 18: $(tail -n 1 "$work/err")"
-	fi
+	ended signal 18 'ended by signal 2' $?
 fi
 
 if needs_kvm serial_input; then
@@ -414,22 +411,12 @@ if needs_faults fault_image_cut; then
 	sleep 1
 	: >"$work/cut.elf"
 	wait $!
-	code=$?
-	if [ $code = 6 ] && grep -q '^slat: mapped memory is gone' "$work/err"; then
-		pass fault_image_cut
-	else
-		fail fault_image_cut "exit code $code: $(tail -n 1 "$work/err")"
-	fi
+	ended fault_image_cut 6 '^slat: mapped memory is gone' $?
 fi
 if needs_faults fault_routes; then
 	run_traced -e trace=ioctl --
 	run_traced -e trace=ioctl -e "inject=ioctl:error=ENOMEM:when=$(call_number ioctl KVM_SET_GSI_ROUTING)" --
-	code=$?
-	if [ $code = 10 ] && grep -q '^slat: KVM refused a table of 1 interrupt routes: Cannot allocate' "$work/err"; then
-		pass fault_routes
-	else
-		fail fault_routes "exit code $code: $(tail -n 1 "$work/err")"
-	fi
+	ended fault_routes 10 '^slat: KVM refused a table of 1 interrupt routes: Cannot allocate' $?
 fi
 # A signal while it starts: the report tells it, or is not left.
 if needs_faults signal_at_start; then

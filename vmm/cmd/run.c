@@ -385,7 +385,6 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 		fail(&f, EXIT_HOST, "no memory to start");
 		return cmd_refuse(&f);
 	}
-	r->vm = (struct vm){.fd = -1, .kvm.fd = -1, .signal_fd = -1, .loop.wake_fd = -1};
 	if (!options_parse(argc, argv, &r->options, &f)) {
 		if (r->options.help)
 			fputs(help, stdout);
