@@ -9,6 +9,10 @@
  * `what` is the failed expression, a and b the values that tell most. */
 _Noreturn void mm_panic(const char *file, int line, const char *what, uint64_t a, uint64_t b);
 
+/* Called while waiting for a lock that another thread holds, after some hundred
+ * spins: where threads can lose their CPU, lets others run; elsewhere a pause. */
+void mm_yield(void);
+
 /* On in every build: each is O(1) beside the operation it guards. */
 #define MM_ASSERT(expression, a, b)                                                                                    \
 	((expression) ? (void)0 : mm_panic(__FILE__, __LINE__, #expression, (uint64_t)(a), (uint64_t)(b)))

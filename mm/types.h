@@ -26,6 +26,7 @@ enum mm_err {
 	MM_ENOMEM, /* no hole, no frame or no metadata node is left for it */
 	MM_EEXIST, /* the range overlaps one that is already taken or mapped */
 	MM_ENOENT, /* nothing is there */
+	MM_EBUSY,  /* something holds it: a pin, a live object, a lender */
 	MM_ESTATE, /* the range is not in the state that the call needs: a wrong or double free */
 };
 

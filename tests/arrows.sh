@@ -67,7 +67,7 @@ else
 		nm -A -u "$MM" 2>/dev/null | awk '{ print $NF, $1 }' |
 			awk -v own="$own" '
 				BEGIN {
-					n = split(own " mm_panic memcpy memmove memset memcmp", names)
+					n = split(own " mm_panic mm_yield memcpy memmove memset memcmp", names)
 					for (i = 1; i <= n; i++) known[names[i]]
 				}
 				!($1 in known) && $1 != "_GLOBAL_OFFSET_TABLE_" { print $1 " in " $2 }'

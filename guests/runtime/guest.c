@@ -41,6 +41,11 @@ _Noreturn void mm_panic(const char *file, int line, const char *what, uint64_t a
 	__builtin_trap();
 }
 
+void mm_yield(void)
+{
+	__builtin_ia32_pause();
+}
+
 /* Ring 3, still on the boot tables. */
 static uint64_t prepare(void *source)
 {
