@@ -22,18 +22,23 @@ MM = $(call obj,$(wildcard mm/*.c))
 DEVICES = $(call obj,$(wildcard devices/*.c))
 VMM = $(call obj,$(filter-out vmm/main.c,$(wildcard vmm/*.c vmm/boot/*.c vmm/cmd/*.c)))
 UNIT = $(wildcard tests/unit/test_*.c)
+MM_BENCH = extent frames objects
 FUZZ = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 PARTS = $(BUILD)/libslat.a $(BUILD)/libdevices.a $(BUILD)/libmm.a
 
-TESTS = $(BUILD)/tests/unit $(FUZZ:%=$(BUILD)/tests/replay_%)
+TESTS = $(BUILD)/tests/unit $(FUZZ:%=$(BUILD)/tests/replay_%) $(BUILD)/tests/heap_count.so
 # A make of our own uses all cores, unless its caller already shares some out.
 SUB = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+# Counting atomically is slow, so only where threads meet; $< is the file that is compiled.
+COVERAGE = -O0 --coverage -Dalways_inline=unused $$(if $$(filter $(THREADED),$$<),-fprofile-update=atomic)
+THREADED = $(addprefix mm/,frames.c slab.c heap.c general_heap.c heap_conformance.c)
 ASAN = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 export BUILD KVM CC FREESTANDING
 export HEADER_FLAGS = $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE
 
 .DEFAULT_GOAL := all
-.PHONY: all tests run check soak deps rig guests arrows lint asan tsan clang fuzz bench bench-start install clean help FORCE
+.PHONY: all tests run check soak deps rig guests arrows lint asan tsan clang coverage fuzz bench bench-start bench-mm
+.PHONY: install clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(wildcard tests/fuzz/*.c))
 
@@ -75,21 +80,30 @@ asan: deps clang ## all tests that fit, with the address and undefined-behaviour
 clang: deps ## everything builds with clang, too
 	$(Q)+$(SUB) CC=clang BUILD=$(BUILD)/clang all tests
 
-tsan: deps ## the guests and the command with the thread sanitizer
+tsan: deps ## the tests, the guests and the command with the thread sanitizer
 	$(Q)+$(SUB) all
-	$(Q)+$(SUB) BUILD=$(BUILD)/tsan SAN='-fsanitize=thread' MM_SAN= $(BUILD)/tsan/slat
+	$(Q)+$(SUB) BUILD=$(BUILD)/tsan SAN='-fsanitize=thread' MM_SAN='-fsanitize=thread' $(BUILD)/tsan/slat tests
 	$(Q)ln -sfn ../guests $(BUILD)/tsan/guests
-	$(Q)BUILD=$(BUILD)/tsan tests/check.sh guests cli
+	$(Q)BUILD=$(BUILD)/tsan tests/check.sh unit guests cli
+
+coverage: deps ## which lines and branches of mm/ its tests reach; all, and 95 %, must be
+	$(Q)+$(SUB) CC=gcc BUILD=$(BUILD)/coverage SAN=--coverage MM_SAN='$(COVERAGE)' tests
+	$(Q)BUILD=$(BUILD)/coverage tests/coverage.sh
 
 fuzz: deps ## each target for FUZZ_SECONDS (30)
 	$(Q)+$(SUB) CC=clang BUILD=$(BUILD)/fuzz SAN='$(ASAN) -fsanitize=fuzzer-no-link' \
 		MM_SAN='$(ASAN) -fsanitize=fuzzer-no-link' $(FUZZ:%=$(BUILD)/fuzz/fuzz_%)
 	$(Q)tests/fuzz.sh $(FUZZ)
 
-bench: bench-start ## all tables of figures
+bench: bench-start bench-mm ## all tables of figures
 bench-start: ## start-up beside a floor and QEMU
 	$(Q)+$(SUB) all $(BUILD)/bench/floor $(BUILD)/bench/start
 	$(Q)tests/bench/start.sh && tests/bench/table.sh
+bench-mm: ## extents, frames and objects beside their floors and peers
+	$(Q)tests/deps.sh bench
+	$(Q)+$(SUB) $(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) objects_dpdk)
+	$(Q)for name in $(MM_BENCH); do $(BUILD)/bench/$$name $(BUILD)/bench/$$name.json || exit; done
+	$(Q)tests/bench/table.sh
 
 install: $(BUILD)/slat ## to PREFIX (/usr/local), under DESTDIR
 	install -D -m 755 $(BUILD)/slat $(DESTDIR)$(PREFIX)/bin/slat
@@ -133,6 +147,11 @@ $(BUILD)/tests/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(call obj,tests/fuzz/
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $(call group,$^) $(LIBS)
 
+# Without sanitizers: theirs is another heap.
+$(BUILD)/tests/heap_count.so: tests/heap_count.c $(BUILD)/flags
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE -fPIC -shared -o $@ $<
+
 $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(PARTS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(SAN) -fsanitize=fuzzer -o $@ $(call group,$^) $(LIBS)
@@ -140,6 +159,18 @@ $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(PARTS)
 $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE) $(HOSTED) -o $@ $< $(LIBS)
+
+$(BUILD)/bench/objects: $(call obj,tests/bench/objects_serve.c)
+$(MM_BENCH:%=$(BUILD)/bench/%): $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c vmm/port.c) $(BUILD)/libmm.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
+
+# Compiled for the same CPU as all others, and what DPDK's headers cannot do without.
+DPDK = $(patsubst -I%,-isystem %,$(filter-out -march=%,$(shell pkg-config --cflags libdpdk))) -mssse3
+$(call obj,tests/bench/objects_dpdk.c): HOSTED += $(DPDK)
+$(BUILD)/bench/objects_dpdk: $(call obj,$(addprefix tests/bench/,objects_dpdk.c objects_serve.c bench.c) vmm/port.c)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lrte_eal -lrte_mempool -lrte_ring -lm $(LIBS)
 
 include guests/guests.mk
 

@@ -4,615 +4,826 @@
  * extents of which bounds; it picks where the next extent goes. It is not a
  * heap: it never touches what the numbers stand for.
  *
- * Words. A segment is a maximal run of free units (a hole) or one live extent.
- * Two adjacent live extents stay two; two adjacent holes never are. Inside this
- * file addresses are offsets from base: an offset is at most `units`, so no sum
- * here wraps, wherever in the 64 bits the space lies, its last unit included.
+ * Words. A segment is a run of free units (a hole) or one live extent. A hole is
+ * plain, or it is a zone's; of the latter, those of zones that lend may take
+ * movable extents in. Two neighbours are joinable if they are holes of the same
+ * zone, or plain, and under EXTENT_BUDDY also the two halves of an aligned power
+ * of two. What is given of an extent beyond what was asked is its slack: its
+ * last units. Inside this file addresses are offsets from base: an offset is at
+ * most `units`, so no sum here wraps, wherever in the 64 bits the space lies.
  *
- * Shape. A segment is one node of 64 bytes, found by 32-bit index. All segments
- * are in an AVL tree by address, each node with the largest hole below it, and
- * in a list in address order; holes are also in an AVL tree by (units, first).
+ * Shape. One slot a segment in a tree by address: where it starts, and marks;
+ * it ends where the next one starts. Pins and slack are beside it, in memory
+ * that is not touched before there are any. First and next fit find their hole
+ * by the largest one below each inner node of that tree; for the other policies
+ * the holes are in a tree by (units, first), the lent ones in another.
+ * extent_tree.c has the trees, their invariants and what they cost in memory.
  *
  * Invariants, all of them verified by extent_check():
- *   I1  in list order the segments are not empty, start where the one before
- *       ends, and cover [0, units) exactly;
- *   I2  no two holes are neighbours;
- *   I3  the tree by address, read in order, is the list;
- *   I4  the tree by size holds exactly the holes, in order;
- *   I5  in both trees a node's two subtrees differ in height by at most 1, and
- *       heights and hole_max are true;
- *   I6  holes, extents, units_free are what the segments say; marks bound them;
- *   I7  every node below `fresh` is a segment or, with units 0, on the spare list.
+ *   I1  the segments cover [0, units) in order; each starts where the one
+ *       before ends;
+ *   I2  no two neighbours are joinable; under EXTENT_BUDDY each segment is a
+ *       power of two long, and starts at a multiple of that by number;
+ *   I3  marks make sense: only live extents are movable, pinned or have slack,
+ *       only zones lend and have borders; a zone starts at a border, and lends
+ *       as a whole; in it a movable extent lies only if it lends, unpinned;
+ *   I4  the trees by size hold exactly the holes of their kind;
+ *   I5  holes, extents and all units_ counters are what the segments say; marks
+ *       of high and low water bound them; holes and extents are at most
+ *       segments_max.
  *
- * Cost. Nodes touched are O(log n) for alloc at, free, segment at; so for alloc
- * when any hole that is long enough fits. Alignment may make it O((k + 1) log n)
- * where k is the number of holes long enough but, cut to the alignment, too
- * short: those are tried one by one in the policy's order. k is 0 for align 1,
- * and no hole of units + align - 1 or more is ever counted in it. Figures: O(1).
+ * Cost. Every operation is a few searches in the trees, O(log n) nodes. Alignment may
+ * make extent_alloc() O((k + 1) log n), where k is the number of holes long
+ * enough but, cut to the alignment, too short: those are tried one by one in
+ * the policy's order. k is 0 for align 1, and no hole of units + align - 1 or
+ * more is ever counted in it. EXTENT_BUDDY: an operation splits or joins at most
+ * 63 runs, each O(log n). extent_unreserve() of what is not free reads the zone.
  *
- * Failure. Each operation first finds what it will change and how many nodes
- * that takes, then asks for the nodes, and only then changes anything.
+ * Failure. Each operation first finds what it will change and how many segments
+ * that adds, then asks for those, and only then changes anything. Nodes need no
+ * asking: there are enough for any segments_max segments.
  *
  * Rejected. Boundary tags in the free units: this manages numbers, there is
- * nothing to write tags in. A treap: shorter code, but its depth is a matter of
- * luck, and check could not verify it. Bins by size with a bitmap, as in TLSF:
- * O(1), yet it cannot keep the promise of the smallest hole and the lowest of
- * equals. Parent links: they would spare the second descent of a change, and
- * cost 8 bytes and three more stores a rotation. */
+ * nothing to write tags in. Bins by size with a bitmap, as in TLSF: O(1), yet it
+ * cannot keep the promise of the smallest hole and the lowest of equals. The
+ * length of each segment in its slot: half as many segments a cache line, to
+ * spare a look at a slot that is in the same line or the next. */
 #include "mm/extent_impl.h"
 #include "mm/port.h"
 
-static struct extent_node *node(struct extent_space *e, uint32_t n)
-{
-	return &e->nodes[n];
-}
-
-static const struct extent_node *peek(const struct extent_space *e, uint32_t n)
-{
-	return &e->nodes[n];
-}
-
-static uint64_t node_end(const struct extent_space *e, uint32_t n)
-{
-	return peek(e, n)->first + peek(e, n)->units;
-}
-
-static bool is_hole(const struct extent_space *e, uint32_t n)
-{
-	return n != EXTENT_NONE && !peek(e, n)->taken;
-}
-
-/* ---- the two trees ---- */
-
-static unsigned height_of(const struct extent_space *e, enum extent_tree t, uint32_t n)
-{
-	return n == EXTENT_NONE ? 0 : peek(e, n)->height[t];
-}
-
-static uint64_t hole_max_of(const struct extent_space *e, uint32_t n)
-{
-	return n == EXTENT_NONE ? 0 : peek(e, n)->hole_max;
-}
+#define ZONE_MARKS (EXTENT_ZONE | EXTENT_LENT | EXTENT_BORDER)
+#define PINS_MAX   ((UINT32_C(1) << 24) - 1)
 
 static uint64_t max(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
 }
 
-static uint64_t hole_max_now(const struct extent_space *e, uint32_t n)
+static uint64_t min(uint64_t a, uint64_t b)
 {
-	const struct extent_node *at = peek(e, n);
-	const uint32_t *child = at->child[EXTENT_BY_ADDRESS];
-
-	return max(at->taken ? 0 : at->units, max(hole_max_of(e, child[0]), hole_max_of(e, child[1])));
-}
-
-static unsigned height_now(const struct extent_space *e, enum extent_tree t, uint32_t n)
-{
-	const uint32_t *child = peek(e, n)->child[t];
-
-	return 1 + (unsigned)max(height_of(e, t, child[0]), height_of(e, t, child[1]));
-}
-
-static void renew(struct extent_space *e, enum extent_tree t, uint32_t n)
-{
-	node(e, n)->height[t] = (uint8_t)height_now(e, t, n);
-	if (t == EXTENT_BY_ADDRESS)
-		node(e, n)->hole_max = hole_max_now(e, n);
-}
-
-/* Moves the node at *link down to `side`; its child on the other side takes its place. */
-static void rotate(struct extent_space *e, enum extent_tree t, uint32_t *link, unsigned side)
-{
-	uint32_t down = *link, up = node(e, down)->child[t][!side];
-
-	node(e, down)->child[t][!side] = node(e, up)->child[t][side];
-	node(e, up)->child[t][side] = down;
-	*link = up;
-	renew(e, t, down);
-	renew(e, t, up);
-}
-
-/* Makes I5 true at *link, given that it is below. False iff the tree above sees no difference. */
-static bool rebalance(struct extent_space *e, enum extent_tree t, uint32_t *link)
-{
-	struct extent_node *at = node(e, *link);
-	uint64_t hole_max = at->hole_max;
-	unsigned height = at->height[t];
-	unsigned left = height_of(e, t, at->child[t][0]), right = height_of(e, t, at->child[t][1]);
-
-	if (left > right + 1 || right > left + 1) {
-		unsigned tall = right > left;
-		uint32_t *below = &at->child[t][tall];
-		const uint32_t *child = node(e, *below)->child[t];
-
-		if (height_of(e, t, child[!tall]) > height_of(e, t, child[tall]))
-			rotate(e, t, below, tall);
-		rotate(e, t, link, !tall);
-	} else {
-		renew(e, t, *link);
-	}
-	at = node(e, *link);
-	return at->height[t] != height || (t == EXTENT_BY_ADDRESS && at->hole_max != hole_max);
-}
-
-static bool before(const struct extent_space *e, enum extent_tree t, uint32_t a, uint32_t b)
-{
-	if (t == EXTENT_BY_SIZE && peek(e, a)->units != peek(e, b)->units)
-		return peek(e, a)->units < peek(e, b)->units;
-	return peek(e, a)->first < peek(e, b)->first;
-}
-
-struct path { /* links from the root down */
-	uint32_t *link[EXTENT_DEPTH_MAX];
-	unsigned depth;
-};
-
-/* The links down to node n, or to the empty place where it belongs. */
-static void path_to(struct extent_space *e, enum extent_tree t, uint32_t n, struct path *p)
-{
-	uint32_t *link = &e->root[t];
-
-	for (p->depth = 0;; link = &node(e, *link)->child[t][before(e, t, *link, n)]) {
-		MM_ASSERT(p->depth < EXTENT_DEPTH_MAX, p->depth, n);
-		p->link[p->depth++] = link;
-		if (*link == n || *link == EXTENT_NONE)
-			return;
-	}
-}
-
-/* Rebalances upwards. From the link at `changed` on it may stop where nothing differs. */
-static void settle(struct extent_space *e, enum extent_tree t, struct path *p, unsigned changed)
-{
-	for (unsigned i = p->depth; i-- > 0;)
-		if (!rebalance(e, t, p->link[i]) && i <= changed)
-			return;
-}
-
-static void tree_insert(struct extent_space *e, enum extent_tree t, uint32_t n)
-{
-	struct path p;
-
-	path_to(e, t, n, &p);
-	node(e, n)->child[t][0] = node(e, n)->child[t][1] = EXTENT_NONE;
-	node(e, n)->height[t] = 0;
-	*p.link[p.depth - 1] = n;
-	settle(e, t, &p, p.depth - 1);
-}
-
-static void tree_remove(struct extent_space *e, enum extent_tree t, uint32_t n)
-{
-	struct extent_node *at = node(e, n), *heir;
-	struct path p;
-	unsigned place;
-	uint32_t *link;
-
-	path_to(e, t, n, &p);
-	place = p.depth - 1;
-	MM_ASSERT(*p.link[place] == n, n, at->first);
-	if (at->child[t][0] == EXTENT_NONE || at->child[t][1] == EXTENT_NONE) {
-		*p.link[place] = at->child[t][at->child[t][0] == EXTENT_NONE];
-		p.depth = place; /* what moved up is right as it is */
-		settle(e, t, &p, place);
-		return;
-	}
-	for (link = &at->child[t][1]; *link != EXTENT_NONE; link = &node(e, *link)->child[t][0])
-		p.link[p.depth++] = link;
-	p.depth--;
-	link = p.link[p.depth];
-	heir = node(e, *link); /* the next in order takes n's place */
-	*p.link[place] = *link;
-	*link = heir->child[t][1];
-	heir->child[t][0] = at->child[t][0];
-	heir->child[t][1] = at->child[t][1];
-	heir->height[t] = at->height[t];
-	if (t == EXTENT_BY_ADDRESS)
-		heir->hole_max = at->hole_max;
-	if (p.depth > place + 1)
-		p.link[place + 1] = &heir->child[t][1];
-	settle(e, t, &p, place);
-}
-
-/* Node n stays where it is by address, but is another hole or another length now. */
-static void tree_refresh(struct extent_space *e, uint32_t n)
-{
-	struct path p;
-
-	path_to(e, EXTENT_BY_ADDRESS, n, &p);
-	settle(e, EXTENT_BY_ADDRESS, &p, p.depth - 1);
-}
-
-/* ---- nodes ---- */
-
-/* Whether n nodes may be had; what follows cannot fail. Counts for fault injection. */
-static bool nodes_left(struct extent_space *e, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		if (e->fail_after > 0 && --e->fail_after == 0)
-			return false;
-	return n <= e->segments_max - e->fresh + e->spares;
-}
-
-static uint32_t node_take(struct extent_space *e)
-{
-	uint32_t n = e->spare_head;
-
-	if (n == EXTENT_NONE) {
-		MM_ASSERT(e->fresh < e->segments_max, e->fresh, e->segments_max);
-		return e->fresh++;
-	}
-	e->spare_head = node(e, n)->next;
-	e->spares--;
-	return n;
-}
-
-static void node_give(struct extent_space *e, uint32_t n)
-{
-	node(e, n)->units = 0;
-	node(e, n)->next = e->spare_head;
-	e->spare_head = n;
-	e->spares++;
+	return a < b ? a : b;
 }
 
 /* ---- segments ---- */
 
-static void hole_listed(struct extent_space *e, uint32_t n)
+struct spot { /* where a segment is; true until a leaf changes */
+	struct extent_leaf *l;
+	uint32_t leaf, slot;
+};
+
+static struct spot spot_in(const struct extent_space *e, uint32_t leaf, uint32_t slot)
 {
-	tree_insert(e, EXTENT_BY_SIZE, n);
-	e->holes++;
+	return (struct spot){extent_leaf(e, leaf), leaf, slot};
 }
 
-static void hole_unlisted(struct extent_space *e, uint32_t n)
+static struct spot spot_last(const struct extent_space *e, uint32_t leaf)
 {
-	tree_remove(e, EXTENT_BY_SIZE, n);
-	e->holes--;
+	return spot_in(e, leaf, extent_leaf(e, leaf)->head.count - 1);
 }
 
 /* The segment that holds this offset; there is one iff it is below e->units. */
-static uint32_t segment_find(const struct extent_space *e, uint64_t offset)
+static struct spot spot_at(const struct extent_space *e, uint64_t offset)
 {
-	uint32_t n = e->root[EXTENT_BY_ADDRESS], found = EXTENT_NONE;
+	uint32_t leaf = extent_leaf_of(e, offset);
+	struct extent_leaf *l = extent_leaf(e, leaf);
+	uint32_t rank = extent_leaf_rank(l, offset);
 
-	while (n != EXTENT_NONE) {
-		bool right = peek(e, n)->first <= offset;
+	if (rank == 0) /* it starts before this leaf's range */
+		return spot_last(e, l->head.prev);
+	return (struct spot){l, leaf, rank - 1};
+}
 
-		if (right)
-			found = n;
-		n = peek(e, n)->child[EXTENT_BY_ADDRESS][right];
+static uint64_t first_of(struct spot s)
+{
+	return s.l->first[s.slot];
+}
+
+static uint64_t end_of(const struct extent_space *e, struct spot s)
+{
+	return extent_slot_end(e, s.l, s.slot);
+}
+
+static uint64_t units_of(const struct extent_space *e, struct spot s)
+{
+	return end_of(e, s) - first_of(s);
+}
+
+static uint8_t *mark_of(struct spot s)
+{
+	return &s.l->mark[s.slot];
+}
+
+static bool has(struct spot s, uint8_t marks)
+{
+	return (*mark_of(s) & marks) != 0;
+}
+
+/* False iff there is none. */
+static bool spot_before(const struct extent_space *e, struct spot s, struct spot *out)
+{
+	if (s.slot > 0)
+		*out = (struct spot){s.l, s.leaf, s.slot - 1};
+	else if (s.l->head.prev != EXTENT_NONE)
+		*out = spot_last(e, s.l->head.prev);
+	else
+		return false;
+	return true;
+}
+
+static bool spot_after(const struct extent_space *e, struct spot s, struct spot *out)
+{
+	if (s.slot + 1 < s.l->head.count)
+		*out = (struct spot){s.l, s.leaf, s.slot + 1};
+	else if (s.l->head.next != EXTENT_NONE)
+		*out = spot_in(e, s.l->head.next, 0);
+	else
+		return false;
+	return true;
+}
+
+static uint64_t slack_of(const struct extent_space *e, struct spot s)
+{
+	return has(s, EXTENT_SLACK) ? extent_slacks(e, s.leaf)[s.slot] : 0;
+}
+
+static void slack_set(struct extent_space *e, struct spot s, uint64_t slack)
+{
+	*mark_of(s) &= (uint8_t)~EXTENT_SLACK;
+	if (slack == 0)
+		return;
+	*mark_of(s) |= EXTENT_SLACK;
+	extent_slacks(e, s.leaf)[s.slot] = slack;
+}
+
+_Static_assert(EXTENT_LEAF_SLOTS + 1 == 3 * sizeof(uint64_t) + sizeof(uint32_t), "beside_move() reads all marks");
+
+/* What a leaf has beside its slots, if any of it is in use, moves as the slots do. */
+static void beside_move(const struct extent_space *e, uint32_t leaf, uint32_t to, uint32_t from, uint32_t n)
+{
+	const uint8_t *mark = extent_leaf(e, leaf)->mark;
+	uint64_t word[3], any;
+	uint32_t rest;
+
+	__builtin_memcpy(word, mark, sizeof(word));
+	__builtin_memcpy(&rest, mark + sizeof(word), sizeof(rest));
+	any = word[0] | word[1] | word[2] | rest;
+	if ((any & (EXTENT_PINNED | EXTENT_SLACK) * (UINT64_MAX / 255)) == 0)
+		return;
+	if (any & EXTENT_PINNED * (UINT64_MAX / 255))
+		__builtin_memmove(extent_pins(e, leaf) + to, extent_pins(e, leaf) + from, n * sizeof(uint32_t));
+	if (any & EXTENT_SLACK * (UINT64_MAX / 255))
+		__builtin_memmove(extent_slacks(e, leaf) + to, extent_slacks(e, leaf) + from, n * sizeof(uint64_t));
+}
+
+/* Room for a segment that starts at this offset, which is where the spot is then. */
+static struct spot slot_insert(struct extent_space *e, struct spot s, uint64_t first, uint8_t mark)
+{
+	uint32_t last = s.l->head.count++;
+
+	beside_move(e, s.leaf, s.slot + 1, s.slot, last - s.slot);
+	for (uint32_t i = last; i > s.slot; i--) {
+		s.l->first[i] = s.l->first[i - 1];
+		s.l->mark[i] = s.l->mark[i - 1];
 	}
-	return found;
+	s.l->first[s.slot] = first;
+	s.l->mark[s.slot] = mark;
+	return s;
 }
 
-/* A new segment right after segment `prev` (EXTENT_NONE: before all others). */
-static void segment_add(struct extent_space *e, uint32_t prev, struct extent run, bool taken)
+/* Cuts segment *low in two, and gives the upper part. That has the marks which all parts of a zone or of an extent
+ * have: no border, no pins, no slack. */
+static struct spot segment_split(struct extent_space *e, struct spot *low, uint64_t at)
 {
-	uint32_t n = node_take(e);
-	uint32_t next = prev == EXTENT_NONE ? segment_find(e, run.first + run.units) : node(e, prev)->next;
+	uint8_t mark = *mark_of(*low) & (EXTENT_TAKEN | EXTENT_MOVABLE | EXTENT_ZONE | EXTENT_LENT);
+	struct spot high = {low->l, low->leaf, low->slot + 1};
 
-	*node(e, n) = (struct extent_node){
-		.first = run.first, .units = run.units, .taken = taken, .prev = prev, .next = next};
-	if (prev != EXTENT_NONE)
-		node(e, prev)->next = n;
-	if (next != EXTENT_NONE)
-		node(e, next)->prev = n;
-	tree_insert(e, EXTENT_BY_ADDRESS, n);
-	if (!taken)
-		hole_listed(e, n);
+	if (high.slot == low->l->head.count) { /* it may end in the range of the next leaf */
+		high.leaf = extent_leaf_of(e, at);
+		high.l = extent_leaf(e, high.leaf);
+		high.slot = extent_leaf_rank(high.l, at);
+	}
+	if (high.l->head.count == EXTENT_LEAF_SLOTS) {
+		uint64_t first = first_of(*low);
+
+		extent_make_room(e, EXTENT_BY_ADDRESS, at, 1);
+		*low = spot_at(e, first);
+		high.leaf = extent_leaf_of(e, at);
+		high.l = extent_leaf(e, high.leaf);
+		high.slot = extent_leaf_rank(high.l, at);
+	}
+	return slot_insert(e, high, at, mark);
 }
 
-static void segment_drop(struct extent_space *e, uint32_t n)
+/* The segment before takes this one in. The leaf may have too few slots then: see segments_settle(). */
+static void segment_drop(struct extent_space *e, struct spot s)
 {
-	struct extent_node *at = node(e, n);
+	uint32_t last = --s.l->head.count;
 
-	tree_remove(e, EXTENT_BY_ADDRESS, n);
-	if (at->prev != EXTENT_NONE)
-		node(e, at->prev)->next = at->next;
-	if (at->next != EXTENT_NONE)
-		node(e, at->next)->prev = at->prev;
-	node_give(e, n);
+	beside_move(e, s.leaf, s.slot, s.slot + 1, last - s.slot);
+	for (uint32_t i = s.slot; i < last; i++) {
+		s.l->first[i] = s.l->first[i + 1];
+		s.l->mark[i] = s.l->mark[i + 1];
+	}
+	s.l->first[last] = UINT64_MAX;
+	s.l->mark[last] = 0;
 }
 
-/* Gives hole n another place and length, between the same neighbours. */
-static void hole_resize(struct extent_space *e, uint32_t n, struct extent run)
+static bool too_few(const struct extent_space *e, struct spot s)
 {
-	hole_unlisted(e, n);
-	node(e, n)->first = run.first;
-	node(e, n)->units = run.units;
-	tree_refresh(e, n);
-	hole_listed(e, n);
+	return s.l->head.count < EXTENT_FEW(EXTENT_LEAF_SLOTS) && e->root[EXTENT_BY_ADDRESS].height > 0;
+}
+
+static void dense(struct extent_space *e, struct spot s)
+{
+	if (too_few(e, s))
+		extent_make_dense(e, EXTENT_BY_ADDRESS, first_of(s));
+}
+
+/* After a change: leaves and the nodes above them are as they should be where this segment and its neighbours are. */
+EXTENT_COLD static void segments_settle(struct extent_space *e, uint64_t at)
+{
+	struct spot s = spot_at(e, at), near[2];
+	bool any[2] = {spot_before(e, s, &near[0]), spot_after(e, s, &near[1])};
+
+	if (e->region[EXTENT_LARGEST] != 0) {
+		extent_largest_renew(e, first_of(s));
+		for (unsigned i = 0; i < 2; i++)
+			if (any[i] && near[i].leaf != s.leaf)
+				extent_largest_renew(e, first_of(near[i]));
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		/* Density below may have moved the other one: look again. */
+		s = spot_at(e, at);
+		if ((i == 0 ? spot_before : spot_after)(e, s, &near[i]) && near[i].leaf != s.leaf)
+			dense(e, near[i]);
+	}
+	dense(e, spot_at(e, at));
+}
+
+/* ---- holes by size ---- */
+
+/* Whether holes with these marks are in a tree by size, and in which. */
+static bool tree_of(const struct extent_space *e, uint8_t mark, enum extent_tree *t)
+{
+	*t = mark & EXTENT_ZONE ? EXTENT_BY_SIZE_LENT : EXTENT_BY_SIZE;
+	return e->region[EXTENT_SIZES] != 0 && (mark & (EXTENT_ZONE | EXTENT_LENT)) != EXTENT_ZONE;
+}
+
+struct seat { /* a slot of a leaf by size */
+	uint32_t leaf, slot;
+};
+
+/* The least key that is at least this one, if any is; else another, or a spare slot. */
+static struct seat seat_of(const struct extent_space *e, enum extent_tree t, extent_key key)
+{
+	uint32_t leaf = extent_sizes_of(e, t, key);
+	const struct extent_sizes *l = extent_sizes(e, leaf);
+
+	return (struct seat){leaf, extent_sizes_up(e, l, key)};
+}
+
+static void size_add(struct extent_space *e, enum extent_tree t, extent_key key)
+{
+	struct extent_sizes *l = extent_sizes(e, extent_sizes_of(e, t, key));
+
+	if (l->head.count == EXTENT_SIZE_SLOTS) {
+		extent_make_room(e, t, key, 1);
+		l = extent_sizes(e, extent_sizes_of(e, t, key));
+	}
+	extent_sizes_set(e, l, l->head.count++, key);
+}
+
+static void size_cut_at(struct extent_space *e, enum extent_tree t, struct seat at, extent_key key)
+{
+	struct extent_sizes *l = extent_sizes(e, at.leaf);
+	uint32_t last = --l->head.count;
+
+	extent_sizes_set(e, l, at.slot, extent_sizes_key(e, l, last));
+	extent_sizes_set(e, l, last, 0);
+	if (last < (e->wide ? EXTENT_FEW(EXTENT_SIZE_SLOTS) : EXTENT_NARROW_FEW) && e->root[t].height > 0)
+		extent_make_dense(e, t, key);
+}
+
+static struct seat size_find(const struct extent_space *e, enum extent_tree t, extent_key key)
+{
+	struct seat at = seat_of(e, t, key);
+
+	MM_ASSERT(extent_sizes_key(e, extent_sizes(e, at.leaf), at.slot) == key, key, key >> 64);
+	return at;
+}
+
+static void size_cut(struct extent_space *e, enum extent_tree t, extent_key key)
+{
+	size_cut_at(e, t, size_find(e, t, key), key);
+}
+
+/* Each of these: a hole with these marks comes, goes, or becomes another. */
+static void hole_add(struct extent_space *e, uint8_t mark, uint64_t first, uint64_t end)
+{
+	enum extent_tree t;
+
+	e->holes++;
+	if (tree_of(e, mark, &t))
+		size_add(e, t, extent_key_of(e, first, end - first));
+}
+
+static void hole_cut(struct extent_space *e, uint8_t mark, uint64_t first, uint64_t end)
+{
+	enum extent_tree t;
+
+	e->holes--;
+	if (tree_of(e, mark, &t))
+		size_cut(e, t, extent_key_of(e, first, end - first));
+}
+
+/* ---- what is counted ---- */
+
+/* Whether there may be n more segments; what follows cannot fail. Counts for fault injection. */
+static bool room_for(struct extent_space *e, uint64_t n)
+{
+	if (n == 0)
+		return true;
+	if (e->fail_after > 0 && --e->fail_after == 0)
+		return false;
+	return n <= e->segments_max - (e->holes + e->extents);
+}
+
+static void count_asked(struct extent_space *e, uint64_t more, uint64_t less)
+{
+	e->units_asked += more - less;
+	e->units_asked_max = max(e->units_asked_max, e->units_asked);
+}
+
+static void count_taken(struct extent_space *e, uint8_t mark, uint64_t units)
+{
+	e->units_free -= units;
+	e->units_free_min = min(e->units_free_min, e->units_free);
+	if (mark & EXTENT_ZONE)
+		e->units_zone_free -= units;
+}
+
+static void count_freed(struct extent_space *e, uint8_t mark, uint64_t units)
+{
+	e->units_free += units;
+	if (mark & EXTENT_ZONE)
+		e->units_zone_free += units;
+}
+
+static void count_extents(struct extent_space *e, uint64_t more)
+{
+	e->extents += more;
+	e->extents_max = max(e->extents_max, e->extents);
+}
+
+/* ---- holes that are cut and that grow together ---- */
+
+/* Whether both neighbours are in the same zone, or in none. */
+static bool same_zone(struct spot low, struct spot high)
+{
+	const uint8_t of_zone = EXTENT_ZONE | EXTENT_LENT;
+
+	return !has(high, EXTENT_BORDER) && ((*mark_of(low) ^ *mark_of(high)) & of_zone) == 0;
+}
+
+static bool joinable(const struct extent_space *e, struct spot low, struct spot high)
+{
+	uint64_t units;
+
+	if (has(low, EXTENT_TAKEN) || has(high, EXTENT_TAKEN) || !same_zone(low, high))
+		return false;
+	if (e->policy != EXTENT_BUDDY)
+		return true;
+	units = units_of(e, low);
+	return units == units_of(e, high) && ((e->base + first_of(low)) & units) == 0;
+}
+
+/* How many more segments there are when `run` is cut out of a hole. */
+static uint64_t carve_cost(const struct extent_space *e, struct extent hole, struct extent run)
+{
+	if (e->policy == EXTENT_BUDDY)
+		return (uint64_t)(__builtin_ctzll(hole.units) - __builtin_ctzll(run.units));
+	return (uint64_t)(run.first > hole.first) + (run.first + run.units < hole.first + hole.units);
+}
+
+/* Cuts `run` out of hole s by halves; what is left are holes. */
+EXTENT_COLD static struct spot carve_halves(struct extent_space *e, struct spot s, struct extent run)
+{
+	uint64_t first = first_of(s), half = units_of(e, s);
+	uint8_t mark = *mark_of(s);
+
+	hole_cut(e, mark, first, first + half);
+	while (half > run.units) {
+		struct spot high;
+
+		half /= 2;
+		high = segment_split(e, &s, first + half);
+		if (run.first < first + half) {
+			hole_add(e, mark, first + half, first + 2 * half);
+			continue;
+		}
+		hole_add(e, mark, first, first + half);
+		first += half;
+		s = high;
+	}
+	return s;
+}
+
+/* The holes that are left when `run` is cut out of `hole`, which is at `seat` if that is known. */
+static void carve_sizes(struct extent_space *e, uint8_t mark, struct extent hole, struct extent run,
+			const struct seat *seat)
+{
+	uint64_t end = run.first + run.units, hole_end = hole.first + hole.units;
+	bool left = run.first > hole.first, right = end < hole_end;
+	extent_key key = extent_key_of(e, hole.first, hole.units);
+	enum extent_tree t;
+
+	e->holes += (uint64_t)left + right - 1;
+	if (!tree_of(e, mark, &t))
+		return;
+	size_cut_at(e, t, seat ? *seat : size_find(e, t, key), key);
+	if (left)
+		size_add(e, t, extent_key_of(e, hole.first, run.first - hole.first));
+	if (right)
+		size_add(e, t, extent_key_of(e, end, hole_end - end));
+}
+
+/* Makes `run`, inside hole s, a segment of its own that is no hole any more; gives where it is. */
+static struct spot hole_carve(struct extent_space *e, struct spot s, struct extent run, const struct seat *seat)
+{
+	struct extent hole = {first_of(s), units_of(e, s)};
+
+	if (e->policy == EXTENT_BUDDY)
+		return carve_halves(e, s, run);
+	carve_sizes(e, *mark_of(s), hole, run, seat);
+	if (run.first > hole.first)
+		s = segment_split(e, &s, run.first);
+	if (run.first + run.units < hole.first + hole.units)
+		segment_split(e, &s, run.first + run.units);
+	return s;
+}
+
+/* Segment s, no longer taken, becomes a hole, with the buddies that are free. */
+EXTENT_COLD static void join_buddies(struct extent_space *e, struct spot s)
+{
+	uint64_t first = first_of(s);
+	struct spot near;
+
+	for (;;) {
+		if (spot_after(e, s, &near) && joinable(e, s, near)) {
+			hole_cut(e, *mark_of(near), first_of(near), end_of(e, near));
+			segment_drop(e, near);
+		} else if (spot_before(e, s, &near) && joinable(e, near, s)) {
+			first = first_of(near);
+			hole_cut(e, *mark_of(near), first, first_of(s));
+			segment_drop(e, s);
+		} else {
+			break;
+		}
+		segments_settle(e, first);
+		s = spot_at(e, first);
+	}
+	hole_add(e, *mark_of(s), first, end_of(e, s));
+}
+
+/* Segment s, no longer taken, becomes a hole, one with the holes at its sides. */
+static void join_holes(struct extent_space *e, struct spot s)
+{
+	struct spot low, high;
+	bool joins_low = spot_before(e, s, &low) && joinable(e, low, s);
+	bool joins_high = spot_after(e, s, &high) && joinable(e, s, high);
+	uint64_t first = joins_low ? first_of(low) : first_of(s), end = end_of(e, joins_high ? high : s);
+	uint8_t mark = *mark_of(s);
+
+	if (joins_high)
+		hole_cut(e, mark, first_of(high), end);
+	if (joins_low)
+		hole_cut(e, mark, first, first_of(s));
+	hole_add(e, mark, first, end);
+	if (joins_high)
+		segment_drop(e, high);
+	if (joins_low)
+		segment_drop(e, s);
+	if (e->region[EXTENT_LARGEST] != 0 || (joins_high && too_few(e, high)) || (joins_low && too_few(e, s)))
+		segments_settle(e, first);
+}
+
+static void hole_join(struct extent_space *e, struct spot s)
+{
+	if (e->policy == EXTENT_BUDDY)
+		join_buddies(e, s);
+	else
+		join_holes(e, s);
+}
+
+/* `run`, inside hole s, becomes a live extent. MM_ENOMEM: no room for more segments. */
+static enum mm_err take(struct extent_space *e, struct spot s, struct extent run, uint64_t asked, uint8_t marks,
+			const struct seat *seat)
+{
+	struct extent hole = {first_of(s), units_of(e, s)};
+
+	if (!room_for(e, carve_cost(e, hole, run)))
+		return MM_ENOMEM;
+	s = hole_carve(e, s, run, seat);
+	*mark_of(s) |= marks | EXTENT_TAKEN;
+	slack_set(e, s, run.units - asked);
+	count_taken(e, *mark_of(s), run.units);
+	count_asked(e, asked, 0);
+	count_extents(e, 1);
+	if (e->region[EXTENT_LARGEST] != 0)
+		segments_settle(e, run.first);
+	return MM_OK;
 }
 
 /* ---- where to put an extent ---- */
 
-/* Whether the ask fits hole n at `from` or above: *at is then the lowest place. */
-static bool fits(const struct extent_space *e, uint32_t n, uint64_t from, const struct extent_request *ask,
-		 uint64_t *at)
-{
-	uint64_t start = max(peek(e, n)->first, from), room = node_end(e, n) - start;
-	uint64_t pad = ask->align > 1 ? -(e->base + start) & (ask->align - 1) : 0;
+struct wish {
+	uint64_t units, align; /* align 0: any */
+	enum extent_kind kind;
+};
 
-	if (pad > room || ask->units > room - pad)
+struct place {
+	uint64_t hole, at; /* first units of the hole, and of the extent in it */
+	struct seat seat;  /* of the hole by size */
+	bool seated;
+};
+
+/* Whether it fits the hole at `from` or above: *at is then the lowest place. */
+static bool fits(const struct extent_space *e, const struct wish *w, struct extent hole, uint64_t from, uint64_t *at)
+{
+	uint64_t start = max(hole.first, from), room = hole.first + hole.units - start;
+	uint64_t pad = w->align > 1 ? -(e->base + start) & (w->align - 1) : 0;
+
+	if (pad > room || w->units > room - pad)
 		return false;
 	*at = start + pad;
 	return true;
 }
 
-static bool long_enough(const struct extent_space *e, uint32_t n, uint64_t units)
+static enum extent_tree sizes_of(enum extent_kind kind)
 {
-	return !peek(e, n)->taken && peek(e, n)->units >= units;
+	return kind == EXTENT_PLAIN ? EXTENT_BY_SIZE : EXTENT_BY_SIZE_LENT;
 }
 
-/* The lowest hole of `units` or more that starts at `from` or above. */
-static uint32_t hole_from(const struct extent_space *e, uint64_t from, uint64_t units)
+/* The first hole, of a key of `least` or more, that it fits; no longer than `most`. */
+static bool place_seated(const struct extent_space *e, const struct wish *w, extent_key least, uint64_t most,
+			 struct place *p)
 {
-	uint32_t n = e->root[EXTENT_BY_ADDRESS], found = EXTENT_NONE;
+	uint32_t leaf = extent_sizes_of(e, sizes_of(w->kind), least);
 
-	while (n != EXTENT_NONE) {
-		const uint32_t *child = peek(e, n)->child[EXTENT_BY_ADDRESS];
+	while (leaf != EXTENT_NONE) {
+		const struct extent_sizes *l = extent_sizes(e, leaf);
+		uint32_t slot = extent_sizes_up(e, l, least);
+		extent_key key = extent_sizes_key(e, l, slot);
+		struct extent hole = {extent_key_first(e, key), extent_key_units(e, key)};
 
-		if (peek(e, n)->first < from) {
-			n = child[1];
+		if (key < least) { /* there is none in this leaf */
+			leaf = l->head.next;
 			continue;
 		}
-		if (long_enough(e, n, units) || hole_max_of(e, child[1]) >= units)
-			found = n;
-		n = child[0];
+		if (hole.units > most)
+			return false;
+		if (fits(e, w, hole, 0, &p->at)) {
+			p->hole = hole.first;
+			p->seat = (struct seat){leaf, slot};
+			p->seated = true;
+			return true;
+		}
+		least = key + (e->wide ? 1 : EXTENT_NARROW_STEP);
 	}
-	if (found == EXTENT_NONE || long_enough(e, found, units))
-		return found;
-	/* It is the lowest in the right subtree of `found`, all of which starts above `from`. */
-	n = peek(e, found)->child[EXTENT_BY_ADDRESS][1];
-	for (;;) {
-		const uint32_t *child = peek(e, n)->child[EXTENT_BY_ADDRESS];
+	return false;
+}
 
-		if (hole_max_of(e, child[0]) >= units)
-			n = child[0];
-		else if (long_enough(e, n, units))
-			return n;
-		else
-			n = child[1];
+static bool place_best(const struct extent_space *e, const struct wish *w, struct place *p)
+{
+	if (w->units > e->units)
+		return false;
+	return place_seated(e, w, extent_key_of(e, 0, w->units), UINT64_MAX, p);
+}
+
+/* The length of the longest hole that is shorter; 0: none. */
+static uint64_t shorter_size(const struct extent_space *e, enum extent_tree t, uint64_t units)
+{
+	extent_key key = extent_key_of(e, 0, units);
+	const struct extent_sizes *l = extent_sizes(e, extent_sizes_of(e, t, key));
+	extent_key found = extent_sizes_down(e, l, key);
+
+	if (found == 0 && l->head.prev != EXTENT_NONE)
+		found = extent_sizes_down(e, extent_sizes(e, l->head.prev), key);
+	return extent_key_units(e, found);
+}
+
+EXTENT_COLD static bool place_worst(const struct extent_space *e, const struct wish *w, struct place *p)
+{
+	enum extent_tree t = sizes_of(w->kind);
+	uint64_t units = extent_longest(e, t);
+
+	for (; units >= w->units; units = shorter_size(e, t, units))
+		if (place_seated(e, w, extent_key_of(e, 0, units), units, p))
+			return true;
+	return false;
+}
+
+/* The first slot of a leaf, from this one on, with a hole of `units` or more; its count if there is none. */
+static uint32_t long_slot(const struct extent_space *e, const struct extent_leaf *l, uint32_t slot,
+			  enum extent_kind kind, uint64_t units)
+{
+	while (slot < l->head.count &&
+	       (!extent_is_hole(l->mark[slot], kind) || extent_slot_end(e, l, slot) - l->first[slot] < units))
+		slot++;
+	return slot;
+}
+
+/* The first child of an inner node, from this one on, with such a hole below it. */
+static uint32_t long_child(const struct extent_space *e, uint32_t n, uint32_t i, enum extent_kind kind, uint64_t units)
+{
+	const uint64_t *largest = extent_largest(e, n, kind);
+
+	while (i < extent_inner(e, n)->head.count && largest[i] < units)
+		i++;
+	return i;
+}
+
+/* The lowest such hole that starts at `from` or above. */
+static bool hole_from(const struct extent_space *e, uint64_t from, const struct wish *w, struct spot *out)
+{
+	uint32_t node[EXTENT_HEIGHT_MAX + 1], next[EXTENT_HEIGHT_MAX + 1];
+	uint32_t n = e->root[EXTENT_BY_ADDRESS].node, height = e->root[EXTENT_BY_ADDRESS].height, level;
+
+	if (from == e->units) /* no offset: it may equal the unused keys */
+		return false;
+	for (level = height; level > 0; level--) {
+		uint32_t i = extent_inner_slot(extent_inner(e, n), from);
+
+		node[level] = n;
+		next[level] = i + 1;
+		n = extent_inner(e, n)->child[i];
+	}
+	for (uint32_t slot = from > 0 ? extent_leaf_rank(extent_leaf(e, n), from - 1) : 0;; slot = 0) {
+		slot = long_slot(e, extent_leaf(e, n), slot, w->kind, w->units);
+		*out = spot_in(e, n, slot);
+		if (slot < out->l->head.count)
+			return true;
+		do {
+			if (++level > height)
+				return false;
+			next[level] = long_child(e, node[level], next[level], w->kind, w->units);
+		} while (next[level] == extent_inner(e, node[level])->head.count);
+		for (; level > 0; level--) {
+			n = extent_inner(e, node[level])->child[next[level]++];
+			if (level == 1)
+				continue;
+			node[level - 1] = n;
+			next[level - 1] = long_child(e, n, 0, w->kind, w->units);
+		}
 	}
 }
 
 /* The lowest place at `from` or above. */
-static uint32_t place_from(const struct extent_space *e, uint64_t from, const struct extent_request *ask, uint64_t *at)
+EXTENT_COLD static bool place_from(const struct extent_space *e, uint64_t from, const struct wish *w, struct place *p)
 {
-	uint32_t n = from < e->units ? segment_find(e, from) : EXTENT_NONE;
+	struct spot s;
 
-	if (n == EXTENT_NONE || (is_hole(e, n) && fits(e, n, from, ask, at)))
-		return n;
-	do
-		n = hole_from(e, node_end(e, n), ask->units);
-	while (n != EXTENT_NONE && !fits(e, n, 0, ask, at));
-	return n;
-}
+	if (from >= e->units)
+		return false;
+	for (s = spot_at(e, from);; from = 0) {
+		struct extent hole = {first_of(s), units_of(e, s)};
 
-/* The first hole, by size, at (units, first) or after it. */
-static uint32_t hole_of_size(const struct extent_space *e, uint64_t units, uint64_t first)
-{
-	uint32_t n = e->root[EXTENT_BY_SIZE], found = EXTENT_NONE;
-
-	while (n != EXTENT_NONE) {
-		const struct extent_node *at = peek(e, n);
-		bool right = at->units < units || (at->units == units && at->first < first);
-
-		if (!right)
-			found = n;
-		n = at->child[EXTENT_BY_SIZE][right];
+		if (extent_is_hole(*mark_of(s), w->kind) && fits(e, w, hole, from, &p->at)) {
+			p->hole = hole.first;
+			p->seated = false;
+			return true;
+		}
+		if (!hole_from(e, end_of(e, s), w, &s))
+			return false;
 	}
-	return found;
 }
 
-static uint32_t hole_after(const struct extent_space *e, uint32_t n)
+static bool place_in(const struct extent_space *e, const struct wish *w, struct place *p)
 {
-	return hole_of_size(e, peek(e, n)->units, peek(e, n)->first + 1);
-}
-
-/* The length of the longest hole shorter than `units`; 0: none. */
-static uint64_t shorter_size(const struct extent_space *e, uint64_t units)
-{
-	uint32_t n = e->root[EXTENT_BY_SIZE];
-	uint64_t found = 0;
-
-	while (n != EXTENT_NONE) {
-		bool right = peek(e, n)->units < units;
-
-		if (right)
-			found = peek(e, n)->units;
-		n = peek(e, n)->child[EXTENT_BY_SIZE][right];
-	}
-	return found;
-}
-
-static uint32_t place_best(const struct extent_space *e, const struct extent_request *ask, uint64_t *at)
-{
-	uint32_t n = hole_of_size(e, ask->units, 0);
-
-	while (n != EXTENT_NONE && !fits(e, n, 0, ask, at))
-		n = hole_after(e, n);
-	return n;
-}
-
-static uint32_t place_worst(const struct extent_space *e, const struct extent_request *ask, uint64_t *at)
-{
-	uint64_t units = hole_max_of(e, e->root[EXTENT_BY_ADDRESS]);
-
-	for (; units >= ask->units; units = shorter_size(e, units)) {
-		uint32_t n = hole_of_size(e, units, 0);
-
-		for (; n != EXTENT_NONE && peek(e, n)->units == units; n = hole_after(e, n))
-			if (fits(e, n, 0, ask, at))
-				return n;
-	}
-	return EXTENT_NONE;
-}
-
-static uint32_t place(const struct extent_space *e, const struct extent_request *ask, uint64_t *at)
-{
-	uint32_t n;
-
-	switch (ask->policy) {
-	case EXTENT_BEST_FIT:
-		return place_best(e, ask, at);
-	case EXTENT_WORST_FIT:
-		return place_worst(e, ask, at);
-	case EXTENT_NEXT_FIT:
-		n = place_from(e, e->cursor, ask, at);
-		if (n != EXTENT_NONE)
-			return n;
-		break;
+	switch (e->policy) {
 	case EXTENT_FIRST_FIT:
-		break;
-	}
-	return place_from(e, 0, ask, at);
-}
-
-/* ---- taking and freeing ---- */
-
-/* Makes `run`, inside hole n, a live extent. MM_ENOMEM: no node. */
-static enum mm_err take(struct extent_space *e, uint32_t n, struct extent run)
-{
-	uint64_t end = run.first + run.units, hole_end = node_end(e, n);
-	bool left = peek(e, n)->first < run.first, right = end < hole_end;
-	uint32_t live = n;
-
-	if (!nodes_left(e, (uint32_t)left + right))
-		return MM_ENOMEM;
-	if (left) {
-		hole_resize(e, n, (struct extent){peek(e, n)->first, run.first - peek(e, n)->first});
-		segment_add(e, n, run, true);
-		live = peek(e, n)->next;
-	} else {
-		hole_unlisted(e, n);
-		node(e, n)->units = run.units;
-		node(e, n)->taken = true;
-		tree_refresh(e, n);
-	}
-	if (right)
-		segment_add(e, live, (struct extent){end, hole_end - end}, false);
-	e->extents++;
-	e->extents_max = max(e->extents_max, e->extents);
-	e->units_free -= run.units;
-	if (e->units_free < e->units_free_min)
-		e->units_free_min = e->units_free;
-	return MM_OK;
-}
-
-/* The whole of live extent n becomes a hole, one with the holes at its sides. */
-static void free_whole(struct extent_space *e, uint32_t n)
-{
-	uint32_t prev = peek(e, n)->prev, next = peek(e, n)->next;
-	uint64_t first = peek(e, n)->first, end = node_end(e, n);
-
-	if (is_hole(e, next)) {
-		end = node_end(e, next);
-		hole_unlisted(e, next);
-		segment_drop(e, next);
-	}
-	if (is_hole(e, prev)) {
-		first = peek(e, prev)->first;
-		segment_drop(e, n);
-		hole_resize(e, prev, (struct extent){first, end - first});
-	} else {
-		node(e, n)->taken = false;
-		node(e, n)->units = end - first;
-		tree_refresh(e, n);
-		hole_listed(e, n);
-	}
-	e->extents--;
-}
-
-/* The front of live extent n, up to `end`, becomes a hole. */
-static void free_front(struct extent_space *e, uint32_t n, uint64_t end)
-{
-	uint32_t prev = peek(e, n)->prev;
-	uint64_t first = peek(e, n)->first;
-
-	node(e, n)->units -= end - first;
-	node(e, n)->first = end;
-	if (is_hole(e, prev)) {
-		first = peek(e, prev)->first;
-		hole_resize(e, prev, (struct extent){first, end - first});
-	} else {
-		segment_add(e, prev, (struct extent){first, end - first}, false);
+		return place_from(e, 0, w, p);
+	case EXTENT_NEXT_FIT:
+		return place_from(e, e->cursor, w, p) || place_from(e, 0, w, p);
+	case EXTENT_WORST_FIT:
+		return place_worst(e, w, p);
+	default:
+		return place_best(e, w, p);
 	}
 }
 
-/* The back of live extent n, from `first` on, becomes a hole. */
-static void free_back(struct extent_space *e, uint32_t n, uint64_t first)
+/* What is given for so many units; 0: it would be more than there are numbers. */
+static uint64_t given_for(const struct extent_space *e, uint64_t units)
 {
-	uint32_t next = peek(e, n)->next;
-	uint64_t end = node_end(e, n);
+	unsigned bits = 63 - (unsigned)__builtin_clzll(units), slack_bits;
 
-	node(e, n)->units = first - peek(e, n)->first;
-	if (is_hole(e, next))
-		hole_resize(e, next, (struct extent){first, node_end(e, next) - first});
-	else
-		segment_add(e, n, (struct extent){first, end - first}, false);
-}
-
-/* The middle of live extent n becomes a hole; what is above it an extent of its own. */
-static void free_middle(struct extent_space *e, uint32_t n, struct extent run)
-{
-	uint64_t above = run.first + run.units, end = node_end(e, n);
-
-	node(e, n)->units = run.first - peek(e, n)->first;
-	segment_add(e, n, run, false);
-	segment_add(e, peek(e, n)->next, (struct extent){above, end - above}, true);
-	e->extents++;
-	e->extents_max = max(e->extents_max, e->extents);
+	switch (e->policy) {
+	case EXTENT_BUDDY:
+		slack_bits = bits + ((units & (units - 1)) != 0);
+		if (slack_bits == 64)
+			return 0;
+		return UINT64_C(1) << slack_bits;
+	case EXTENT_SEGREGATED:
+		slack_bits = bits < 3 ? 0 : bits - 3;
+		return (units + ((UINT64_C(1) << slack_bits) - 1)) & -(UINT64_C(1) << slack_bits);
+	default:
+		return units;
+	}
 }
 
 /* ---- the interface ---- */
 
-_Static_assert(SIZE_MAX / sizeof(struct extent_node) > (size_t)UINT32_MAX + 2, "any segments_max is usable");
-
 size_t extent_meta_bytes(uint32_t segments_max)
 {
-	if (segments_max == 0)
-		return 0;
-	return sizeof(struct extent_space) + (size_t)segments_max * sizeof(struct extent_node);
+	uint64_t most = 0;
+
+	for (unsigned i = 0; segments_max > 0 && i < 2 * EXTENT_POLICIES; i++) {
+		struct extent_space trial = {
+			.policy = (enum extent_policy)(i / 2), .segments_max = segments_max, .wide = i % 2};
+
+		most = max(most, extent_layout(&trial));
+	}
+	return most;
 }
 
-enum mm_err extent_init(void *meta, size_t meta_bytes, uint32_t segments_max, uint64_t base, uint64_t units,
-			struct extent_space **out)
+/* The longest aligned power of two that starts a hole. */
+static uint64_t first_run(const struct extent_space *e, struct extent hole)
 {
-	struct extent_space *e = meta;
+	uint64_t number = e->base + hole.first, aligned = number & -number;
+	uint64_t fits = UINT64_C(1) << (63 - __builtin_clzll(hole.units));
 
-	if (!meta || (uintptr_t)meta % 64 || segments_max == 0)
+	return aligned == 0 || fits < aligned ? fits : aligned;
+}
+
+/* The runs that the space starts with, made if it has room; how many they are. */
+static uint32_t start_runs(struct extent_space *e, bool make)
+{
+	struct extent rest = {0, e->units};
+	uint32_t runs = 0;
+
+	for (; rest.units > 0; runs++) {
+		uint64_t units = e->policy == EXTENT_BUDDY ? first_run(e, rest) : rest.units;
+		struct spot s;
+
+		if (make && rest.first > 0) {
+			s = spot_at(e, rest.first);
+			segment_split(e, &s, rest.first);
+		}
+		if (make)
+			hole_add(e, 0, rest.first, rest.first + units);
+		rest.first += units;
+		rest.units -= units;
+	}
+	return runs;
+}
+
+enum mm_err extent_init(void *meta, size_t meta_bytes, const struct extent_config *config, struct extent_space **out)
+{
+	struct extent_space *e = meta, trial;
+
+	if (!meta || (uintptr_t)meta % 64 || config->segments_max == 0 || config->units == 0 ||
+	    config->units - 1 > UINT64_MAX - config->base || (unsigned)config->policy >= EXTENT_POLICIES ||
+	    meta_bytes < extent_meta_bytes(config->segments_max))
 		return MM_EINVAL;
-	if (meta_bytes < extent_meta_bytes(segments_max) || units == 0 || units - 1 > UINT64_MAX - base)
-		return MM_EINVAL;
-	*e = (struct extent_space){
-		.base = base,
-		.units = units,
-		.units_free = units,
-		.units_free_min = units,
-		.root = {EXTENT_NONE, EXTENT_NONE},
-		.segments_max = segments_max,
-		.spare_head = EXTENT_NONE,
+	trial = (struct extent_space){
+		.base = config->base,
+		.units = config->units,
+		.policy = config->policy,
+		.segments_max = config->segments_max,
+		.wide = config->units >> EXTENT_NARROW_BITS != 0,
+		.units_free = config->units,
+		.units_free_min = config->units,
 	};
-	segment_add(e, EXTENT_NONE, (struct extent){0, units}, false);
+	if (start_runs(&trial, false) > config->segments_max)
+		return MM_EINVAL;
+	extent_layout(&trial);
+	*e = trial;
+	extent_trees_init(e);
+	start_runs(e, true);
+	segments_settle(e, 0);
 	*out = e;
 	return MM_OK;
 }
 
-enum mm_err extent_alloc(struct extent_space *e, const struct extent_request *ask, struct extent *out)
+EXTENT_WHOLE enum mm_err extent_alloc(struct extent_space *e, const struct extent_request *ask, struct extent *out)
 {
-	struct extent run = {.units = ask->units};
+	struct wish w = {.align = ask->align, .kind = EXTENT_PLAIN};
+	struct place p;
 	enum mm_err err;
-	uint32_t n;
 
-	if (ask->units == 0 || (ask->align & (ask->align - 1)) || (unsigned)ask->policy >= EXTENT_POLICIES)
+	if (ask->units == 0 || (ask->align & (ask->align - 1)) || (w.units = given_for(e, ask->units)) == 0)
 		return MM_EINVAL;
-	n = place(e, ask, &run.first);
-	if (n == EXTENT_NONE)
-		return MM_ENOMEM;
-	err = take(e, n, run);
+	if (!place_in(e, &w, &p)) {
+		w.kind = EXTENT_LENDING;
+		if (!ask->movable || e->units_zone_free == 0 || !place_in(e, &w, &p))
+			return MM_ENOMEM;
+	}
+	err = take(e, spot_at(e, p.hole), (struct extent){p.at, w.units}, ask->units, ask->movable ? EXTENT_MOVABLE : 0,
+		   p.seated ? &p.seat : NULL);
 	if (err != MM_OK)
 		return err;
-	e->cursor = run.first + run.units;
-	*out = (struct extent){e->base + run.first, run.units};
+	e->cursor = p.at + w.units;
+	*out = (struct extent){e->base + p.at, w.units};
 	return MM_OK;
 }
 
@@ -623,64 +834,390 @@ static bool run_inside(const struct extent_space *e, struct extent *run)
 	return run->units > 0 && run->first < e->units && run->units <= e->units - run->first;
 }
 
-enum mm_err extent_alloc_at(struct extent_space *e, struct extent run)
+/* Whether the space ever gives a run like this one. */
+static bool run_regular(const struct extent_space *e, struct extent run)
 {
-	uint32_t n;
-
-	if (!run_inside(e, &run))
-		return MM_EINVAL;
-	n = segment_find(e, run.first);
-	if (!is_hole(e, n) || run.units > node_end(e, n) - run.first)
-		return MM_EEXIST;
-	return take(e, n, run);
+	return e->policy != EXTENT_BUDDY ||
+	       ((run.units & (run.units - 1)) == 0 && ((e->base + run.first) & (run.units - 1)) == 0);
 }
 
-/* Nodes that freeing a part of live extent n takes; front, back: the part reaches that end. */
-static uint32_t free_nodes(const struct extent_space *e, uint32_t n, bool front, bool back)
+static bool run_within(const struct extent_space *e, struct extent run, struct spot s)
 {
+	return run.units <= end_of(e, s) - run.first;
+}
+
+enum mm_err extent_alloc_at(struct extent_space *e, struct extent run, bool movable)
+{
+	struct spot s;
+
+	if (!run_inside(e, &run) || !run_regular(e, run))
+		return MM_EINVAL;
+	s = spot_at(e, run.first);
+	if (!extent_is_hole(*mark_of(s), EXTENT_PLAIN) && !(movable && extent_is_hole(*mark_of(s), EXTENT_LENDING)))
+		return MM_EEXIST;
+	if (!run_within(e, run, s))
+		return MM_EEXIST;
+	return take(e, s, run, run.units, movable ? EXTENT_MOVABLE : 0, NULL);
+}
+
+/* How many more segments there are when `run`, in live extent s, is free. It may be less than 0: 0 then. */
+static uint64_t free_cost(const struct extent_space *e, struct spot s, struct extent run)
+{
+	bool front = run.first == first_of(s), back = run.first + run.units == end_of(e, s);
+	struct spot near;
+
 	if (front == back)
 		return front ? 0 : 2;
-	return is_hole(e, front ? peek(e, n)->prev : peek(e, n)->next) ? 0 : 1;
+	if (front)
+		return spot_before(e, s, &near) && !has(near, EXTENT_TAKEN) && same_zone(near, s) ? 0 : 1;
+	return spot_after(e, s, &near) && !has(near, EXTENT_TAKEN) && same_zone(s, near) ? 0 : 1;
 }
 
-enum mm_err extent_free(struct extent_space *e, struct extent run)
+/* Of live extent s only what is outside `run` stays; there is room for that. */
+static void release(struct extent_space *e, struct spot s, struct extent run)
 {
-	uint64_t end;
-	bool front, back;
-	uint32_t n;
+	uint64_t first = first_of(s), end = end_of(e, s), run_end = run.first + run.units;
+	uint64_t asked_end = end - slack_of(e, s), kept = 0;
+
+	e->extents--;
+	if (run_end < end) { /* the part above, with what was asked of it */
+		uint64_t asked = asked_end > run_end ? asked_end - run_end : 0;
+
+		slack_set(e, segment_split(e, &s, run_end), end - run_end - asked);
+		count_extents(e, 1);
+		kept += asked;
+	}
+	slack_set(e, s, 0);
+	if (first < run.first) { /* the part below */
+		uint64_t asked = asked_end < run.first ? asked_end - first : run.first - first;
+
+		struct spot above = segment_split(e, &s, run.first);
+
+		slack_set(e, s, run.first - first - asked);
+		count_extents(e, 1);
+		kept += asked;
+		s = above;
+	}
+	*mark_of(s) &= ZONE_MARKS;
+	count_freed(e, *mark_of(s), run.units);
+	count_asked(e, kept, asked_end - first);
+	hole_join(e, s);
+}
+
+EXTENT_WHOLE enum mm_err extent_free(struct extent_space *e, struct extent run)
+{
+	struct spot s;
 
 	if (!run_inside(e, &run))
 		return MM_EINVAL;
-	n = segment_find(e, run.first);
-	if (is_hole(e, n) || run.units > node_end(e, n) - run.first)
+	s = spot_at(e, run.first);
+	if (!has(s, EXTENT_TAKEN) || !run_within(e, run, s) ||
+	    (e->policy == EXTENT_BUDDY && run.units != units_of(e, s)))
 		return MM_ESTATE;
-	end = run.first + run.units;
-	front = run.first == peek(e, n)->first;
-	back = end == node_end(e, n);
-	if (!nodes_left(e, free_nodes(e, n, front, back)))
+	if (has(s, EXTENT_PINNED))
+		return MM_EBUSY;
+	if (!room_for(e, free_cost(e, s, run)))
 		return MM_ENOMEM;
-	if (front && back)
-		free_whole(e, n);
-	else if (front)
-		free_front(e, n, end);
-	else if (back)
-		free_back(e, n, run.first);
-	else
-		free_middle(e, n, run);
-	e->units_free += run.units;
+	release(e, s, run);
 	return MM_OK;
 }
 
+/* ---- resize ---- */
+
+/* Live extent s keeps its low units alone, by halves. */
+static void shrink_halves(struct extent_space *e, struct spot s, uint64_t units)
+{
+	uint64_t first = first_of(s), half = units_of(e, s), asked = half - slack_of(e, s);
+
+	count_asked(e, min(asked, units), asked);
+	slack_set(e, s, 0);
+	while (half > units) {
+		half /= 2;
+		*mark_of(segment_split(e, &s, first + half)) &= ZONE_MARKS;
+		hole_add(e, *mark_of(s) & ZONE_MARKS, first + half, first + 2 * half);
+		count_freed(e, *mark_of(s), half);
+	}
+}
+
+static enum mm_err shrink(struct extent_space *e, struct spot s, uint64_t units)
+{
+	struct extent was = {first_of(s), units_of(e, s)}, tail = {was.first + units, was.units - units};
+
+	if (has(s, EXTENT_PINNED))
+		return MM_EBUSY;
+	if (e->policy == EXTENT_BUDDY) {
+		if (!room_for(e, carve_cost(e, was, (struct extent){was.first, units})))
+			return MM_ENOMEM;
+		shrink_halves(e, s, units);
+		return MM_OK;
+	}
+	if (!room_for(e, free_cost(e, s, tail)))
+		return MM_ENOMEM;
+	release(e, s, tail);
+	return MM_OK;
+}
+
+/* Whether what follows live extent s is free up to `units` from its start, in whole buddies. */
+static bool buddies_free(const struct extent_space *e, struct spot s, uint64_t units)
+{
+	uint64_t number = e->base + first_of(s);
+	struct spot low = s, high;
+
+	if (number & (units - 1))
+		return false;
+	for (uint64_t size = units_of(e, s); size < units; size *= 2) {
+		if (!spot_after(e, low, &high) || has(high, EXTENT_TAKEN) || !same_zone(s, high) ||
+		    units_of(e, high) != size)
+			return false;
+		low = high;
+	}
+	return true;
+}
+
+/* The hole after live extent s gives it so many units. */
+static void grow_into(struct extent_space *e, struct spot s, struct spot hole, uint64_t units)
+{
+	struct extent was = {first_of(hole), units_of(e, hole)};
+	uint64_t end = was.first + was.units;
+	uint8_t mark = *mark_of(hole);
+
+	hole_cut(e, mark, was.first, end);
+	if (units < was.units) {
+		hole_add(e, mark, was.first + units, end);
+		if (hole.slot + 1 < hole.l->head.count) {
+			hole.l->first[hole.slot] += units;
+		} else { /* it may now start in the range of the next leaf */
+			segment_drop(e, hole);
+			*mark_of(segment_split(e, &s, was.first + units)) = mark;
+		}
+	} else {
+		segment_drop(e, hole);
+	}
+	count_taken(e, *mark_of(s), units);
+	if (has(s, EXTENT_PINNED))
+		e->units_pinned += units;
+}
+
+static enum mm_err grow(struct extent_space *e, struct spot s, uint64_t units)
+{
+	uint64_t first = first_of(s), more = units - units_of(e, s), step;
+	struct spot hole;
+
+	if (e->policy == EXTENT_BUDDY) {
+		if (!buddies_free(e, s, units))
+			return MM_ENOMEM;
+	} else if (!spot_after(e, s, &hole) || has(hole, EXTENT_TAKEN) || !same_zone(s, hole) ||
+		   units_of(e, hole) < more) {
+		return MM_ENOMEM;
+	}
+	slack_set(e, s, 0); /* it is not at the end any more */
+	for (; more > 0; more -= step) {
+		s = spot_at(e, first);
+		spot_after(e, s, &hole);
+		step = min(units_of(e, hole), more);
+		grow_into(e, s, hole, step);
+		segments_settle(e, first);
+	}
+	return MM_OK;
+}
+
+enum mm_err extent_resize(struct extent_space *e, struct extent run, uint64_t units, uint64_t *given)
+{
+	enum mm_err err = MM_OK;
+	uint64_t now, asked;
+	struct spot s;
+
+	if (units == 0 || !run_inside(e, &run))
+		return MM_EINVAL;
+	s = spot_at(e, run.first);
+	if (!has(s, EXTENT_TAKEN) || first_of(s) != run.first || units_of(e, s) != run.units)
+		return MM_ESTATE;
+	now = given_for(e, units);
+	if (now == 0)
+		return MM_ENOMEM;
+	asked = min(run.units - slack_of(e, s), now); /* shrinking leaves it so */
+	if (now < run.units)
+		err = shrink(e, s, now);
+	else if (now > run.units)
+		err = grow(e, s, now);
+	if (err != MM_OK)
+		return err;
+	count_asked(e, units, asked);
+	slack_set(e, spot_at(e, run.first), now - units);
+	if (given)
+		*given = now;
+	return MM_OK;
+}
+
+/* ---- pins ---- */
+
+enum mm_err extent_pin(struct extent_space *e, uint64_t at)
+{
+	struct spot s;
+	uint32_t *pins;
+
+	at -= e->base;
+	if (at >= e->units || !has(s = spot_at(e, at), EXTENT_TAKEN))
+		return MM_ENOENT;
+	if (has(s, EXTENT_ZONE) && has(s, EXTENT_MOVABLE))
+		return MM_ESTATE;
+	pins = &extent_pins(e, s.leaf)[s.slot];
+	if (!has(s, EXTENT_PINNED)) {
+		*mark_of(s) |= EXTENT_PINNED;
+		*pins = 0;
+		e->units_pinned += units_of(e, s);
+	} else if (*pins == PINS_MAX) {
+		return MM_ENOMEM;
+	}
+	++*pins;
+	return MM_OK;
+}
+
+enum mm_err extent_unpin(struct extent_space *e, uint64_t at)
+{
+	struct spot s;
+
+	at -= e->base;
+	if (at >= e->units || !has(s = spot_at(e, at), EXTENT_TAKEN))
+		return MM_ENOENT;
+	if (!has(s, EXTENT_PINNED))
+		return MM_ESTATE;
+	if (--extent_pins(e, s.leaf)[s.slot] == 0) {
+		*mark_of(s) &= (uint8_t)~EXTENT_PINNED;
+		e->units_pinned -= units_of(e, s);
+	}
+	return MM_OK;
+}
+
+/* ---- zones ---- */
+
+enum mm_err extent_reserve(struct extent_space *e, struct extent run, bool lend)
+{
+	struct extent hole;
+	struct spot s;
+
+	if (!run_inside(e, &run) || !run_regular(e, run))
+		return MM_EINVAL;
+	s = spot_at(e, run.first);
+	if (!extent_is_hole(*mark_of(s), EXTENT_PLAIN) || !run_within(e, run, s))
+		return MM_EEXIST;
+	hole = (struct extent){first_of(s), units_of(e, s)};
+	if (!room_for(e, carve_cost(e, hole, run)))
+		return MM_ENOMEM;
+	s = hole_carve(e, s, run, NULL);
+	*mark_of(s) = EXTENT_ZONE | EXTENT_BORDER | (lend ? EXTENT_LENT : 0);
+	hole_add(e, *mark_of(s), run.first, run.first + run.units);
+	e->units_zone += run.units;
+	e->units_zone_free += run.units;
+	segments_settle(e, run.first);
+	return MM_OK;
+}
+
+/* Whether the zone that starts with segment s ends there. */
+static bool zone_ends(const struct extent_space *e, struct spot s, uint64_t end)
+{
+	while (end_of(e, s) < end)
+		if (!spot_after(e, s, &s) || has(s, EXTENT_BORDER) || !has(s, EXTENT_ZONE))
+			return false;
+	return end_of(e, s) == end && (!spot_after(e, s, &s) || has(s, EXTENT_BORDER) || !has(s, EXTENT_ZONE));
+}
+
+enum mm_err extent_unreserve(struct extent_space *e, struct extent zone)
+{
+	struct spot s;
+
+	if (!run_inside(e, &zone))
+		return MM_ENOENT;
+	s = spot_at(e, zone.first);
+	if (first_of(s) != zone.first || !has(s, EXTENT_BORDER) || !zone_ends(e, s, zone.first + zone.units))
+		return MM_ENOENT;
+	if (has(s, EXTENT_TAKEN) || units_of(e, s) != zone.units)
+		return MM_EBUSY;
+	hole_cut(e, *mark_of(s), zone.first, zone.first + zone.units);
+	*mark_of(s) = 0;
+	hole_join(e, s);
+	e->units_zone -= zone.units;
+	e->units_zone_free -= zone.units;
+	return MM_OK;
+}
+
+/* Whether `run` is within one zone and nothing in it claimed; *in_way extents of others are in it. */
+static enum mm_err claim_look(const struct extent_space *e, struct extent run, uint32_t *in_way)
+{
+	struct spot s = spot_at(e, run.first);
+
+	for (*in_way = 0;;) {
+		if (!has(s, EXTENT_ZONE))
+			return MM_ENOENT;
+		if (has(s, EXTENT_TAKEN) && !has(s, EXTENT_MOVABLE))
+			return MM_EEXIST;
+		*in_way += has(s, EXTENT_TAKEN);
+		if (run_within(e, run, s))
+			return *in_way > 0 ? MM_EBUSY : MM_OK;
+		/* There is a next one: the run ends within the space. */
+		if (spot_after(e, s, &s) && has(s, EXTENT_BORDER))
+			return MM_ENOENT;
+	}
+}
+
+static void claim_list(const struct extent_space *e, struct extent run, struct extent *out, uint32_t n)
+{
+	struct spot s = spot_at(e, run.first);
+
+	for (uint32_t i = 0; i < n; spot_after(e, s, &s))
+		if (has(s, EXTENT_TAKEN))
+			out[i++] = (struct extent){e->base + first_of(s), units_of(e, s)};
+}
+
+enum mm_err extent_claim(struct extent_space *e, struct extent run, struct extent *out, uint32_t max_out,
+			 uint32_t *in_way)
+{
+	enum mm_err err;
+	uint32_t n;
+
+	if (run.units == 0)
+		return MM_EINVAL;
+	if (!run_inside(e, &run))
+		return MM_ENOENT;
+	if (!run_regular(e, run))
+		return MM_EINVAL;
+	err = claim_look(e, run, &n);
+	if (err == MM_OK)
+		err = take(e, spot_at(e, run.first), run, run.units, 0, NULL);
+	if (err == MM_OK || err == MM_EBUSY)
+		*in_way = n;
+	if (err == MM_EBUSY)
+		claim_list(e, run, out, n < max_out ? n : max_out);
+	return err;
+}
+
+/* ---- what there is ---- */
+
 bool extent_segment_at(const struct extent_space *e, uint64_t at, struct extent_segment *out)
 {
-	const struct extent_node *found;
+	struct spot s;
+	bool taken;
 
 	at -= e->base;
 	if (at >= e->units)
 		return false;
-	found = peek(e, segment_find(e, at));
-	*out = (struct extent_segment){{e->base + found->first, found->units}, found->taken};
+	s = spot_at(e, at);
+	taken = has(s, EXTENT_TAKEN);
+	*out = (struct extent_segment){
+		.run = {e->base + first_of(s), units_of(e, s)},
+		.asked = taken ? units_of(e, s) - slack_of(e, s) : 0,
+		.pins = has(s, EXTENT_PINNED) ? extent_pins(e, s.leaf)[s.slot] : 0,
+		.taken = taken,
+		.movable = has(s, EXTENT_MOVABLE),
+		.zone = has(s, EXTENT_ZONE),
+	};
 	return true;
+}
+
+struct extent_config extent_config_read(const struct extent_space *e)
+{
+	return (struct extent_config){
+		.base = e->base, .units = e->units, .segments_max = e->segments_max, .policy = e->policy};
 }
 
 struct extent_stats extent_stats_read(const struct extent_space *e)
@@ -689,11 +1226,29 @@ struct extent_stats extent_stats_read(const struct extent_space *e)
 		.units_total = e->units,
 		.units_free = e->units_free,
 		.units_free_min = e->units_free_min,
-		.largest_hole = hole_max_of(e, e->root[EXTENT_BY_ADDRESS]),
+		.units_asked = e->units_asked,
+		.units_asked_max = e->units_asked_max,
+		.units_zone = e->units_zone,
+		.units_zone_free = e->units_zone_free,
+		.units_pinned = e->units_pinned,
+		.largest_hole = extent_largest_hole(e),
 		.holes = e->holes,
 		.extents = e->extents,
 		.extents_max = e->extents_max,
+		.segments_max = e->segments_max,
 	};
+}
+
+uint32_t extent_fragmentation_ppm(const struct extent_stats *s)
+{
+	const uint64_t whole = 1000000;
+	uint64_t free_units = s->units_free - s->units_zone_free, rest = free_units - s->largest_hole;
+
+	if (free_units == 0)
+		return 0;
+	for (; free_units > UINT64_MAX / whole; free_units >>= 1) /* one part in 2^44 is not missed */
+		rest >>= 1;
+	return (uint32_t)(rest * whole / free_units);
 }
 
 void extent_fail_after(struct extent_space *e, uint64_t n)
@@ -703,104 +1258,110 @@ void extent_fail_after(struct extent_space *e, uint64_t n)
 
 /* ---- the check ---- */
 
-static bool check_balance(const struct extent_space *e, enum extent_tree t, uint32_t n) /* I5 */
+/* I3, for one segment; `low` is the one before, if there is one. */
+static bool check_marks(const struct extent_space *e, struct spot s, struct spot low, bool any_low)
 {
-	const struct extent_node *at = peek(e, n);
-	unsigned left = height_of(e, t, at->child[t][0]), right = height_of(e, t, at->child[t][1]);
+	const uint8_t live = EXTENT_MOVABLE | EXTENT_PINNED | EXTENT_SLACK;
+	uint8_t mark = *mark_of(s);
 
-	if (at->height[t] != height_now(e, t, n) || left > right + 1 || right > left + 1)
+	if ((!(mark & EXTENT_TAKEN) && (mark & live)) || mark > 2 * EXTENT_SLACK - 1)
 		return false;
-	return t == EXTENT_BY_SIZE || at->hole_max == hole_max_now(e, n);
-}
-
-struct tour { /* a tree read in order */
-	const struct extent_space *e;
-	enum extent_tree tree;
-	uint32_t last;	 /* the node read before; EXTENT_NONE: none */
-	uint64_t visits; /* left before the tour must end */
-};
-
-static bool check_order(const struct tour *tour, uint32_t n)
-{
-	const struct extent_space *e = tour->e;
-
-	if (tour->tree == EXTENT_BY_ADDRESS) /* I3 */
-		return peek(e, n)->prev == tour->last && (tour->last == EXTENT_NONE || peek(e, tour->last)->next == n);
-	return !peek(e, n)->taken && (tour->last == EXTENT_NONE || before(e, EXTENT_BY_SIZE, tour->last, n));
-}
-
-static bool check_tree(struct tour *tour, uint32_t n, unsigned depth)
-{
-	const uint32_t *child;
-
-	if (n == EXTENT_NONE)
-		return true;
-	if (n >= tour->e->fresh || depth == EXTENT_DEPTH_MAX || tour->visits == 0)
+	if (!(mark & EXTENT_ZONE) && (mark & (EXTENT_LENT | EXTENT_BORDER)))
 		return false;
-	tour->visits--;
-	child = peek(tour->e, n)->child[tour->tree];
-	for (unsigned side = 0; side < 2; side++)
-		if (child[side] != EXTENT_NONE && child[side] >= tour->e->fresh)
+	if ((mark & EXTENT_ZONE) && !(mark & EXTENT_BORDER) && (!any_low || !same_zone(low, s)))
+		return false;
+	if ((mark & EXTENT_ZONE) && (mark & EXTENT_MOVABLE) && (!(mark & EXTENT_LENT) || (mark & EXTENT_PINNED)))
+		return false;
+	if (mark & EXTENT_PINNED) {
+		uint32_t pins = extent_pins(e, s.leaf)[s.slot];
+
+		if (pins == 0 || pins > PINS_MAX)
 			return false;
-	if (!check_balance(tour->e, tour->tree, n) || !check_tree(tour, child[0], depth + 1))
-		return false;
-	if (!check_order(tour, n))
-		return false;
-	tour->last = n;
-	return check_tree(tour, child[1], depth + 1);
-}
-
-/* The tree has exactly `count` nodes, in order and in balance. */
-static bool check_whole(const struct extent_space *e, enum extent_tree t, uint64_t count, uint32_t *last)
-{
-	struct tour tour = {.e = e, .tree = t, .last = EXTENT_NONE, .visits = count};
-	bool ok = check_tree(&tour, e->root[t], 0) && tour.visits == 0;
-
-	*last = tour.last;
-	return ok;
-}
-
-/* I1, I2, I6, read backwards from the last segment. */
-static bool check_list(const struct extent_space *e, uint32_t last)
-{
-	uint64_t end = e->units, free_units = 0, holes = 0, extents = 0;
-
-	for (uint32_t n = last; n != EXTENT_NONE; n = peek(e, n)->prev) {
-		const struct extent_node *at = peek(e, n);
-
-		if (at->units == 0 || at->first > end || at->units != end - at->first)
-			return false;
-		if (!at->taken && is_hole(e, at->prev))
-			return false;
-		end = at->first;
-		free_units += at->taken ? 0 : at->units;
-		holes += !at->taken;
-		extents += at->taken;
 	}
-	return end == 0 && free_units == e->units_free && holes == e->holes && extents == e->extents;
+	if (!(mark & EXTENT_SLACK))
+		return true;
+	return e->region[EXTENT_SLACKS] != 0 && slack_of(e, s) > 0 && slack_of(e, s) <= units_of(e, s);
 }
 
-static bool check_spares(const struct extent_space *e) /* I7: the trees account for the rest, none of it empty */
+static bool check_segment(const struct extent_space *e, struct spot s) /* I1, I2, I3 */
 {
-	uint32_t n = e->spare_head, left = e->spares;
+	uint64_t first = first_of(s), end = end_of(e, s);
+	struct spot low;
+	bool any_low = spot_before(e, s, &low);
 
-	for (; n != EXTENT_NONE && left > 0; n = peek(e, n)->next, left--)
-		if (n >= e->fresh || peek(e, n)->units != 0)
-			return false;
-	return n == EXTENT_NONE && left == 0 && e->holes + e->extents + e->spares == e->fresh;
+	if (end <= first || (!any_low && first != 0))
+		return false;
+	if (!run_regular(e, (struct extent){first, end - first}) || (any_low && joinable(e, low, s)))
+		return false;
+	return check_marks(e, s, low, any_low);
+}
+
+/* Adds one segment to what the counters should be; indexed: holes by kind. */
+static void tally(const struct extent_space *e, struct spot s, struct extent_space *sum, uint64_t indexed[EXTENT_KINDS])
+{
+	uint64_t units = units_of(e, s), zone = has(s, EXTENT_ZONE) ? units : 0;
+
+	sum->units_zone += zone;
+	if (has(s, EXTENT_PINNED))
+		sum->units_pinned += units;
+	if (has(s, EXTENT_TAKEN)) {
+		sum->extents++;
+		sum->units_asked += units - slack_of(e, s);
+		return;
+	}
+	sum->holes++;
+	sum->units_free += units;
+	sum->units_zone_free += zone;
+	for (unsigned kind = 0; kind < EXTENT_KINDS; kind++)
+		indexed[kind] += extent_is_hole(*mark_of(s), (enum extent_kind)kind);
+}
+
+static bool check_counters(const struct extent_space *e, const struct extent_space *sum) /* I5 */
+{
+	return e->units_zone == sum->units_zone && e->units_pinned == sum->units_pinned && e->extents == sum->extents &&
+	       e->units_asked == sum->units_asked && e->holes == sum->holes && e->units_free == sum->units_free &&
+	       e->units_zone_free == sum->units_zone_free && e->units_free_min <= e->units_free &&
+	       e->units_asked_max >= e->units_asked && e->extents_max >= e->extents && e->cursor <= e->units &&
+	       e->holes + e->extents <= e->segments_max;
+}
+
+static bool check_sizes(const struct extent_space *e, enum extent_kind kind, uint64_t holes) /* I4 */
+{
+	struct seat at = {e->root[sizes_of(kind)].last, 0};
+	uint64_t found = 0;
+
+	for (; at.leaf != EXTENT_NONE; at.leaf = extent_sizes(e, at.leaf)->head.prev)
+		for (at.slot = 0; at.slot < extent_sizes(e, at.leaf)->head.count; at.slot++, found++) {
+			extent_key key = extent_sizes_key(e, extent_sizes(e, at.leaf), at.slot);
+			uint64_t first = extent_key_first(e, key);
+			struct spot s;
+
+			if (first >= e->units)
+				return false;
+			s = spot_at(e, first);
+			if (key != extent_key_of(e, first, units_of(e, s)) || first_of(s) != first ||
+			    !extent_is_hole(*mark_of(s), kind))
+				return false;
+		}
+	return found == holes;
 }
 
 bool extent_check(const struct extent_space *e)
 {
-	uint32_t last, last_by_size;
+	struct extent_space sum = {0};
+	uint64_t indexed[EXTENT_KINDS] = {0};
+	struct spot s;
 
-	if (e->fresh > e->segments_max || e->cursor > e->units)
+	if (!extent_trees_check(e))
 		return false;
-	if (e->units_free_min > e->units_free || e->extents_max < e->extents)
+	s = spot_last(e, e->root[EXTENT_BY_ADDRESS].last);
+	do {
+		if (!check_segment(e, s))
+			return false;
+		tally(e, s, &sum, indexed);
+	} while (spot_before(e, s, &s));
+	if (!check_counters(e, &sum))
 		return false;
-	if (!check_spares(e) || !check_whole(e, EXTENT_BY_ADDRESS, e->holes + e->extents, &last))
-		return false;
-	if (last == EXTENT_NONE || peek(e, last)->next != EXTENT_NONE)
-		return false;
-	return check_list(e, last) && check_whole(e, EXTENT_BY_SIZE, e->holes, &last_by_size);
+	return e->region[EXTENT_SIZES] == 0 || (check_sizes(e, EXTENT_PLAIN, indexed[EXTENT_PLAIN]) &&
+						check_sizes(e, EXTENT_LENDING, indexed[EXTENT_LENDING]));
 }

@@ -13,84 +13,154 @@
 
 struct extent_space; /* opaque; fields in extent_impl.h */
 
-/* Each picks a hole that has room for the extent, aligned; within the hole the
+/* A space has one policy, so that it keeps only the index which that one needs.
+ * Each picks a hole that has room for the extent, aligned; within the hole the
  * extent goes to the lowest place. */
 enum extent_policy {
 	EXTENT_FIRST_FIT, /* the lowest hole */
 	EXTENT_BEST_FIT,  /* the smallest hole; the lowest of equals */
 	EXTENT_WORST_FIT, /* the largest hole; the lowest of equals */
 	/* The lowest place at or above where the last extent that extent_alloc()
-	 * gave, by whatever policy, ended (a hole around that point counts from
-	 * there on); if there is none, as first fit. */
+	 * gave ended (a hole around that point counts from there on); if there is
+	 * none, as first fit. */
 	EXTENT_NEXT_FIT,
+	/* Units rounded up to a power of two; the space is its maximal aligned (by
+	 * number, not by offset) powers of two; the lowest free run of the smallest
+	 * order that serves; a split keeps the low half; only buddies merge. Here a
+	 * hole is one such run. */
+	EXTENT_BUDDY,
+	/* Units rounded up to a size class (8 classes a doubling: at most an eighth
+	 * is slack), then as best fit: what comes back serves its class again. */
+	EXTENT_SEGREGATED,
 };
-#define EXTENT_POLICIES 4u
+#define EXTENT_POLICIES 6u
 
 struct extent { /* half open: [first, first + units) */
 	uint64_t first;
 	uint64_t units;
 };
 
-struct extent_request {
-	uint64_t units; /* 1 or more */
-	uint64_t align; /* `first` is a multiple of it; a power of two; 0 means 1 */
+struct extent_config {
+	uint64_t base, units;
+	uint32_t segments_max; /* holes and live extents together, at most */
 	enum extent_policy policy;
 };
 
-struct extent_segment { /* a maximal hole, or one live extent */
+struct extent_request {
+	uint64_t units; /* 1 or more */
+	uint64_t align; /* `first` is a multiple of it; a power of two; 0 means 1 */
+	bool movable;	/* the owner lets it be moved: it may lie in a lent zone */
+};
+
+struct extent_segment { /* one hole (maximal but for zone borders and buddies), or one live extent */
 	struct extent run;
-	bool taken;
+	uint64_t asked; /* units that its caller asked for, of those given; 0 for a hole */
+	uint32_t pins;
+	bool taken, movable;
+	bool zone; /* it lies in a zone: zones and other units never share a segment */
 };
 
 struct extent_stats {
 	uint64_t units_total, units_free;
-	uint64_t units_free_min; /* low-water mark since init */
-	uint64_t largest_hole;	 /* in units, alignment aside */
-	uint64_t holes, extents; /* how many of each there are now */
+	uint64_t units_free_min;  /* low-water mark since init */
+	uint64_t units_asked;	  /* of live extents; given is units_total - units_free */
+	uint64_t units_asked_max; /* high-water mark since init */
+	uint64_t units_zone;	  /* in zones, free or lent */
+	uint64_t units_zone_free;
+	uint64_t units_pinned;
+	uint64_t largest_hole;	 /* in units, alignment aside; zones aside */
+	uint64_t holes, extents; /* how many of each there are now, zones included */
 	uint64_t extents_max;	 /* high-water mark since init */
+	uint64_t segments_max;
 };
 
-/* Metadata bytes for at most segments_max holes and live extents together (n
- * live extents need at most 2n + 1); 0 iff segments_max is 0. */
+/* External fragmentation in millionths: 1 - largest_hole / free units outside zones; 0 iff none is free. O(1). */
+uint32_t extent_fragmentation_ppm(const struct extent_stats *s);
+
+/* Metadata bytes for at most segments_max segments (n live extents need at most
+ * 2n + 1; under EXTENT_BUDDY more: each split leaves a run an order); 0 iff
+ * segments_max is 0. */
 size_t extent_meta_bytes(uint32_t segments_max);
 
 /* Borrows meta (64-byte aligned) while *out is in use; nothing to destroy. The
- * whole space [base, base + units) starts as one hole. O(1): meta is not read
- * or written beyond what is in use.
- * MM_EINVAL: meta NULL, misaligned or too small; units 0; a unit above 2^64 - 1.
+ * whole space [base, base + units) starts as holes. meta is not read or written
+ * beyond what is in use.
+ * MM_EINVAL: meta NULL, misaligned or too small; units 0; a unit above 2^64 - 1;
+ * unknown policy; under EXTENT_BUDDY, segments_max below the runs of the start.
  * (A space may end at 2^64 exactly: first + units of its last segment is then 0.) */
-MM_MUST_CHECK enum mm_err extent_init(void *meta, size_t meta_bytes, uint32_t segments_max, uint64_t base,
-				      uint64_t units, struct extent_space **out);
+MM_MUST_CHECK enum mm_err extent_init(void *meta, size_t meta_bytes, const struct extent_config *config,
+				      struct extent_space **out);
 
-/* One extent by the policy asked. Same calls, same answers. O((k + 1) log n)
- * for n segments and k holes that are long enough but, cut to the alignment,
- * too short; k is 0 when align is 0 or 1.
- * MM_EINVAL: units 0, align not a power of two, unknown policy.
- * MM_ENOMEM: no hole fits, or the metadata has no node left. */
+/* One extent by the space's policy; out->units is what is given, at least what
+ * was asked. Outside zones; a movable one that fits nowhere else, inside a lent
+ * zone, by the same policy. Same calls, same answers. O((k + 1) log n) for n
+ * segments and k holes that are long enough but, cut to the alignment, too
+ * short; k is 0 when align is 0 or 1.
+ * MM_EINVAL: units 0 or, rounded up, above 2^64 - 1; align not a power of two.
+ * MM_ENOMEM: no hole fits, or the metadata is full. */
 MM_MUST_CHECK enum mm_err extent_alloc(struct extent_space *e, const struct extent_request *ask, struct extent *out);
 
-/* Exactly this extent. MM_EINVAL: empty or outside the space. MM_EEXIST: a
- * unit of it is taken. MM_ENOMEM: no metadata node left. O(log n). */
-MM_MUST_CHECK enum mm_err extent_alloc_at(struct extent_space *e, struct extent run);
+/* Exactly this extent, outside zones or, iff movable, within one lent zone.
+ * MM_EINVAL: empty, outside the space, or what extent_alloc() would not give
+ * (EXTENT_BUDDY: not an aligned power of two). MM_EEXIST: a unit of it is taken,
+ * or kept by a zone. MM_ENOMEM: the metadata is full. O(log n). */
+MM_MUST_CHECK enum mm_err extent_alloc_at(struct extent_space *e, struct extent run, bool movable);
 
-/* Takes back a live extent or any part of one (what is left of it stays live
- * as one or two extents); merges with the holes on both sides. O(log n).
+/* Takes back a live extent or any part of one (what is left of it stays live as
+ * one or two extents with its attributes; under EXTENT_BUDDY only the whole);
+ * merges with the holes on both sides. O(log n).
  * MM_EINVAL: empty or outside. MM_ESTATE: not inside one live extent (double
- * free too); checked in every build. MM_ENOMEM: a split needs a node. */
+ * free too), or a part under EXTENT_BUDDY; checked in every build. MM_EBUSY: the
+ * extent is pinned. MM_ENOMEM: a split needs room in the metadata. */
 MM_MUST_CHECK enum mm_err extent_free(struct extent_space *e, struct extent run);
+
+/* Makes the live extent `run` (exactly) [run.first, run.first + units), in
+ * place; *given, if not NULL, is its length then (rounded as extent_alloc() does;
+ * under EXTENT_BUDDY it may only grow into free buddies above it). O(log n).
+ * MM_EINVAL: units 0, run outside. MM_ESTATE: not one live extent. MM_EBUSY:
+ * pinned and units is less. MM_ENOMEM: what follows is not free that far, or the
+ * metadata is full. */
+MM_MUST_CHECK enum mm_err extent_resize(struct extent_space *e, struct extent run, uint64_t units, uint64_t *given);
+
+/* Counts one more, or one less, pin on the live extent that holds `at`: while
+ * there is one it is neither freed, shrunk nor planned to move. O(log n).
+ * MM_ENOENT: no live extent there. MM_ESTATE: an unpin without a pin; a pin on a
+ * movable extent inside a lent zone (it must be moved out first). MM_ENOMEM:
+ * 2^24 - 1 pins are on it. */
+MM_MUST_CHECK enum mm_err extent_pin(struct extent_space *e, uint64_t at);
+MM_MUST_CHECK enum mm_err extent_unpin(struct extent_space *e, uint64_t at);
+
+/* Reserves free units as a zone, for extent_claim() alone; with `lend`, movable
+ * extents may lie there meanwhile. O(log n). MM_EINVAL: empty, outside; under
+ * EXTENT_BUDDY not an aligned power of two. MM_EEXIST: a unit is taken, or
+ * belongs to a zone. MM_ENOMEM: the metadata is full. */
+MM_MUST_CHECK enum mm_err extent_reserve(struct extent_space *e, struct extent run, bool lend);
+
+/* Gives a zone, all of it free, back to the space. MM_ENOENT: not exactly a
+ * zone. MM_EBUSY: a unit of it is taken. */
+MM_MUST_CHECK enum mm_err extent_unreserve(struct extent_space *e, struct extent zone);
+
+/* Takes `run`, inside one zone, for the zone's own user. MM_OK: it is live, not
+ * movable. MM_EBUSY: lent extents are in the way: *in_way of them, the lowest
+ * `max` written to out in address order; move them, free them, claim again.
+ * MM_EEXIST: a unit is already claimed. MM_ENOENT: not within one zone.
+ * MM_EINVAL: empty; under EXTENT_BUDDY not an aligned power of two. MM_ENOMEM:
+ * metadata full. O(log n + *in_way). */
+MM_MUST_CHECK enum mm_err extent_claim(struct extent_space *e, struct extent run, struct extent *out, uint32_t max,
+				       uint32_t *in_way);
 
 /* The segment that holds `at`, or false iff `at` is outside the space. Walk the
  * space in address order by asking next for run.first + run.units. O(log n). */
 bool extent_segment_at(const struct extent_space *e, uint64_t at, struct extent_segment *out);
 
-struct extent_stats extent_stats_read(const struct extent_space *e); /* O(1) */
+struct extent_config extent_config_read(const struct extent_space *e); /* as it was made; O(1) */
+struct extent_stats extent_stats_read(const struct extent_space *e);   /* O(1) */
 
 /* All invariants of extent.c; false for any metadata that breaks one. O(n). */
 bool extent_check(const struct extent_space *e);
 
-/* Fault injection: after this call the n-th metadata node asked for (1 is the
- * next) is refused, once; 0 switches it off. For tests. (An operation asks for
- * 2 nodes at most, and for none when it needs none.) */
+/* Fault injection: after this call the n-th operation that asks for room in the
+ * metadata (1 is the next) is refused it, once; 0 switches it off. For tests. */
 void extent_fail_after(struct extent_space *e, uint64_t n);
 
 #endif

@@ -395,6 +395,11 @@ every() { # name, error
 	done
 	if [ -z "$wrong" ]; then pass "$name"; else fail "$name" "$wrong"; fi
 }
+if needs_faults fault_own_memory; then
+	run_traced -e trace=mmap --
+	run_traced -e trace=mmap -e "inject=mmap:error=ENOMEM:when=$(call_number mmap MAP_NORESERVE)" --
+	ended fault_own_memory 6 '^slat: the host cannot map 16 MiB of address space for slat itself: Cannot allocate' $?
+fi
 every ioctl ENOMEM
 every mmap ENOMEM
 every openat EMFILE
@@ -434,6 +439,74 @@ if needs_faults signal_at_start; then
 	else
 		fail signal_at_prefault "exit code $code: $(tail -n 1 "$work/err")"
 	fi
+fi
+
+# --- libc's heap: not one call from the first guest instruction to the last
+counter=$PWD/$BUILD/tests/heap_count.so
+needs_counter() {
+	needs_kvm "$1" || return 1
+	readelf -d "$slat" | grep -q 'lib[atu][a-z]*san' || return 0
+	echo "SKIP cli/$1: a sanitizer has a heap of its own"
+	return 1
+}
+counted() { # timeout's options and seconds, command...: sets calls, before, returns and code
+	local limit=$1
+	shift
+	rm -f "$work/heap"
+	# shellcheck disable=SC2086 # words
+	timeout $limit env HEAP_COUNT="$work/heap" LD_PRELOAD="$counter" "$@" >"$work/out" 2>"$work/err"
+	code=$?
+	calls=none before=0 returns=0
+	[ ! -s "$work/heap" ] || read -r calls before returns <"$work/heap"
+}
+no_heap() { # name, code wanted, exits to slat at least, command...
+	local name=no_heap_$1
+	needs_counter "$name" || return
+	counted '-k 5 60' "${@:4}" </dev/null
+	if [ "$calls" != 0 ]; then
+		fail "$name" "$calls calls of libc's heap while the guest ran"
+	elif [ $code != "$2" ] || [ "$returns" -lt "$3" ]; then
+		fail "$name" "exit code $code, not $2, or $returns exits, not $3: $(tail -n 1 "$work/err")"
+	else
+		pass "$name"
+	fi
+}
+# The counter sees: calls before the guest (each thread is one), and those that it makes itself at each exit.
+if needs_counter heap_counter_sees; then
+	HEAP_COUNT_SPOIL=1 counted '-k 5 60' "$slat" run --cpus boot=2 "$guests/hello.elf" </dev/null
+	if [ "$before" -ge 2 ] && [ "$returns" -ge 10 ] && [ "$calls" != none ] && [ "$calls" -ge "$returns" ]; then
+		pass heap_counter_sees
+	else
+		fail heap_counter_sees "$calls calls and $before before them, in $returns exits, each of which made two"
+	fi
+fi
+no_heap hello 1 100 "$slat" run "$guests/hello.elf"
+no_heap hello_pvh 1 100 "$slat" run --cmdline 'one two' --initramfs LICENSE "$guests/hello_pvh.elf"
+no_heap memtest 1 50 "$slat" run --memory size=64M --cmdline limit=1M "$guests/memtest.elf"
+no_heap smp 1 20 "$slat" run --cpus boot=4 "$guests/smp.elf"
+no_heap many_cpus 1 100 "$slat" run --cpus "boot=$((${most:-1} < 64 ? ${most:-1} : 64))" "$guests/hello.elf"
+no_heap hostile 1 2500 "$slat" run "$guests/hostile.elf"
+no_heap hostile_traced 1 2500 "$slat" run --trace exits "$guests/hostile.elf"
+no_heap hole 1 20 "$slat" run --memory size=128M "$guests/hole.elf"
+no_heap trap 5 100 "$slat" run "$guests/trap.elf"
+no_heap trap_panic 7 10 "$slat" run --cmdline case=4 "$guests/trap.elf"
+no_heap triple_fault 12 10 "$slat" run "$guests/triple_fault.elf"
+no_heap power_off 0 1 "$slat" run "$work/s5"
+no_heap panic 14 1 "$slat" run "$work/panic"
+no_heap reset 12 1 "$slat" run "$work/kbd"
+no_heap level 1 3 "$slat" run --cpus boot=2 "$work/level"
+no_heap internal_error 10 1 "$slat" run "$work/jump"
+no_heap timers 16 4 "$slat" run --timeout 0.5 "$work/pit_storm"
+no_heap flood 16 100 "$slat" run --timeout 0.5 "$work/flood"
+no_heap init_storm 16 1 "$slat" run --cpus boot=4 --timeout 0.5 "$work/init_storm"
+no_heap report 1 100 "$slat" run --report "$work/r.json" --json "$guests/hello.elf"
+if needs_counter no_heap_input; then
+	counted '-k 5 60' "$slat" run "$work/echo" < <(printf A)
+	if [ "$calls" = 0 ] && [ $code = 131 ]; then pass no_heap_input; else fail no_heap_input "exit code $code, $calls calls"; fi
+fi
+if needs_counter no_heap_signal; then
+	counted '-s TERM 0.5' "$slat" run "$work/spin" </dev/null
+	if [ "$calls" = 0 ] && [ "$code" = 124 ] && grep -q 'ended by signal' "$work/err"; then pass no_heap_signal; else fail no_heap_signal "exit code $code, $calls calls"; fi
 fi
 
 # --- probe

@@ -1,5 +1,6 @@
 #!/bin/sh
-# tests/deps.sh: installs the Debian packages that building and testing need.
+# tests/deps.sh [bench]: installs the Debian packages that building and testing
+# need; with `bench`, the peers of the figures too (100 MB, for nothing else).
 # Says which; does nothing, offline and at once, when all are there.
 # shellcheck disable=SC2086 # below, one word of a list is one package
 set -eu
@@ -7,6 +8,7 @@ set -eu
 packages='gcc make libc6-dev clang clang-format clang-tidy libclang-rt-14-dev libjansson-dev libnuma-dev
 	check libsubunit-dev qemu-system-x86 seabios busybox-static procps cpio xz-utils zstd kmod jq strace
 	shellcheck groff-base git'
+[ "${1-}" != bench ] || packages="$packages pkg-config libdpdk-dev libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4"
 
 if ! command -v dpkg-query >/dev/null; then
 	echo "deps: this is no Debian system; slat needs what Debian calls: $packages"

@@ -1,7 +1,6 @@
 #include "vmm/host.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "mm/port.h"
@@ -10,23 +9,23 @@
 /* Live blocks and the holes between them: a pool serves one guest's block, its tables, or a machine's guests. */
 #define POOL_SEGMENTS 512u
 
-int host_open(struct host *h, struct failure *f)
+int host_open(struct host *h, struct memory *memory, struct failure *f)
 {
-	*h = (struct host){0};
+	*h = (struct host){.memory = memory};
 	return numa_open(&h->numa, f);
 }
 
-static void pool_close(struct pool *p)
+static void pool_close(struct host *h, struct pool *p)
 {
 	backing_close(&p->backing);
-	free(p->space_meta);
+	memory_free(h->memory, p->space_meta);
 	*p = (struct pool){.backing.fd = -1};
 }
 
 void host_close(struct host *h)
 {
 	while (h->pools)
-		pool_close(&h->pool[--h->pools]);
+		pool_close(h, &h->pool[--h->pools]);
 	numa_close_library(&h->numa);
 }
 
@@ -34,7 +33,12 @@ int host_add_pool(struct host *h, unsigned node, const struct backing_config *co
 		  struct failure *f)
 {
 	struct pool *p = &h->pool[h->pools];
-	size_t meta_bytes = extent_meta_bytes(POOL_SEGMENTS);
+	struct extent_config space = {
+		.units = config->bytes / FRAME_BYTES,
+		.segments_max = POOL_SEGMENTS,
+		.policy = EXTENT_BEST_FIT,
+	};
+	size_t meta_bytes = extent_meta_bytes(space.segments_max);
 
 	if (node != HOST_TABLES && node >= HOST_NODES_MAX)
 		return fail(f, EXIT_HOST, "memory node %u cannot be used: frame numbers have room for nodes below %u",
@@ -49,10 +53,10 @@ int host_add_pool(struct host *h, unsigned node, const struct backing_config *co
 		return f->code;
 	if (node != HOST_TABLES)
 		numa_place(&h->numa, p->backing.host, p->backing.bytes, node);
-	p->space_meta = aligned_alloc(64, (meta_bytes + 63) & ~(size_t)63);
-	if (!p->space_meta || extent_init(p->space_meta, meta_bytes, POOL_SEGMENTS, p->base.n,
-					  config->bytes / FRAME_BYTES, &p->space) != MM_OK) {
-		pool_close(p);
+	space.base = p->base.n;
+	p->space_meta = memory_alloc_aligned(h->memory, meta_bytes, 64);
+	if (!p->space_meta || extent_init(p->space_meta, meta_bytes, &space, &p->space) != MM_OK) {
+		pool_close(h, p);
 		return fail(f, EXIT_HOST, "no memory for the pool's book-keeping (%zu bytes)", meta_bytes);
 	}
 	h->pools++;
@@ -60,12 +64,11 @@ int host_add_pool(struct host *h, unsigned node, const struct backing_config *co
 	return config->prefault ? backing_prefault(&p->backing, f) : 0;
 }
 
-int pool_alloc(struct pool *p, uint64_t bytes, enum extent_policy policy, struct block *out, struct failure *f)
+int pool_alloc(struct pool *p, uint64_t bytes, struct block *out, struct failure *f)
 {
 	struct extent_request ask = {
 		.units = bytes / FRAME_BYTES,
 		.align = pagetable_size_bytes(p->backing.leaf) / FRAME_BYTES,
-		.policy = policy,
 	};
 	struct extent run;
 

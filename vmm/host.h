@@ -8,6 +8,7 @@
 #include "mm/extent.h"
 #include "mm/pagetable.h"
 #include "vmm/backing.h"
+#include "vmm/memory.h"
 #include "vmm/numa.h"
 
 /* Pool bases are 1 TiB apart: node n starts at (n + 1) TiB, so 46 bits of
@@ -38,13 +39,14 @@ struct block { /* owned by one guest */
 };
 
 struct host {
+	struct memory *memory; /* for the books of its pools */
 	struct numa numa;
 	unsigned pools;
 	struct pool pool[NUMA_NODES_MAX + 1];
 };
 
-/* Finds the nodes; no pool yet. EXIT_HOST iff the nodes cannot be used. */
-int host_open(struct host *h, struct failure *f);
+/* Finds the nodes; no pool yet. Borrows memory. EXIT_HOST iff the nodes cannot be used. */
+int host_open(struct host *h, struct memory *memory, struct failure *f);
 void host_close(struct host *h); /* fine on a half-built one */
 
 /* Opens a pool on `node` (one of h->numa.node, or HOST_TABLES: wherever the kernel puts it). EXIT_HOST with one
@@ -52,9 +54,9 @@ void host_close(struct host *h); /* fine on a half-built one */
 int host_add_pool(struct host *h, unsigned node, const struct backing_config *config, struct pool **out,
 		  struct failure *f);
 
-/* One contiguous block, aligned to the pool's largest page. EXIT_HOST iff no hole is long enough: the sentence has the
- * largest. */
-int pool_alloc(struct pool *p, uint64_t bytes, enum extent_policy policy, struct block *out, struct failure *f);
+/* One contiguous block from the smallest hole that holds it, aligned to the pool's largest page. EXIT_HOST iff no hole
+ * is long enough: the sentence has the largest. */
+int pool_alloc(struct pool *p, uint64_t bytes, struct block *out, struct failure *f);
 void pool_free(struct block *b);
 
 #endif

@@ -85,7 +85,7 @@ static json_t *report_exits(const struct vm *vm)
 		uint64_t count = 0;
 
 		for (unsigned i = 0; i < vm->cpus; i++)
-			count += vm->cpu[i].exits[reason];
+			count += vm->cpu[i]->exits[reason];
 		if (count) /* several reasons may share the name "other" */
 			json_object_set_new(
 				exits, name,

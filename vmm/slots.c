@@ -10,26 +10,25 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vmm/size.h"
 
-void slots_init(struct slots *s, uint32_t limit)
+void slots_init(struct slots *s, struct memory *memory, uint32_t limit)
 {
-	*s = (struct slots){.limit = limit};
+	*s = (struct slots){.memory = memory, .limit = limit};
 }
 
 void slots_fini(struct slots *s)
 {
-	free(s->slot);
+	memory_free(s->memory, s->slot);
 	*s = (struct slots){0};
 }
 
 void slots_change_free(struct slots_change *c)
 {
-	free(c->remove);
-	free(c->add);
+	memory_free(c->memory, c->remove);
+	memory_free(c->memory, c->add);
 	*c = (struct slots_change){0};
 }
 
@@ -38,11 +37,11 @@ static bool slot_same(const struct slot *a, const struct slot *b)
 	return a->gpa == b->gpa && a->bytes == b->bytes && a->host == b->host && a->readonly == b->readonly;
 }
 
-static bool append(struct slot **list, uint32_t *count, uint32_t *room, const struct slot *one)
+static bool append(struct memory *memory, struct slot **list, uint32_t *count, uint32_t *room, const struct slot *one)
 {
 	if (*count == *room) {
 		uint32_t more = *room ? *room * 2 : 8;
-		struct slot *grown = realloc(*list, more * sizeof(*grown));
+		struct slot *grown = memory_realloc(memory, *list, more * sizeof(*grown));
 
 		if (!grown)
 			return false;
@@ -80,23 +79,25 @@ static bool next_wanted(const struct ram *ram, uint64_t *at, struct slot *out)
 	return any;
 }
 
-/* Ids that stay are marked; the new slots take the lowest others, those of removed slots among them. */
+/* Ids that stay are marked; the new slots take the lowest others, those of removed slots among them. As many ids as
+ * there are old and new slots always hold enough. */
 static bool give_ids(const struct slots *s, const bool *stays, struct slots_change *c)
 {
-	uint8_t *used = calloc(s->limit ? s->limit : 1, 1);
+	const uint32_t ids = s->count + c->additions;
+	uint8_t *used = memory_alloc_zeroed(s->memory, ids, 1);
 	uint32_t id = 0;
 
 	if (!used)
 		return false;
 	for (uint32_t i = 0; i < s->count; i++)
-		if (stays[i])
+		if (stays[i] && s->slot[i].id < ids)
 			used[s->slot[i].id] = 1;
 	for (uint32_t i = 0; i < c->additions; i++) {
 		while (used[id])
 			id++;
 		c->add[i].id = id++;
 	}
-	free(used);
+	memory_free(s->memory, used);
 	return true;
 }
 
@@ -107,12 +108,12 @@ static int no_memory(struct failure *f)
 
 int slots_derive(const struct slots *s, const struct ram *ram, struct slots_change *out, struct failure *f)
 {
-	bool *stays = calloc(s->count + 1, sizeof(*stays));
+	bool *stays = memory_alloc_zeroed(s->memory, s->count, sizeof(*stays));
 	uint32_t i = 0, wanted = 0, add_room = 0, remove_room = 0;
 	struct slot one = {0};
 	uint64_t at = 0;
 
-	*out = (struct slots_change){0};
+	*out = (struct slots_change){.memory = s->memory};
 	if (!stays)
 		return no_memory(f);
 	for (; next_wanted(ram, &at, &one); wanted++) {
@@ -120,11 +121,11 @@ int slots_derive(const struct slots *s, const struct ram *ram, struct slots_chan
 			i++;
 		if (i < s->count && slot_same(&s->slot[i], &one))
 			stays[i] = true;
-		else if (!append(&out->add, &out->additions, &add_room, &one))
+		else if (!append(s->memory, &out->add, &out->additions, &add_room, &one))
 			goto refused;
 	}
 	for (i = 0; i < s->count; i++)
-		if (!stays[i] && !append(&out->remove, &out->removals, &remove_room, &s->slot[i]))
+		if (!stays[i] && !append(s->memory, &out->remove, &out->removals, &remove_room, &s->slot[i]))
 			goto refused;
 	if (wanted > s->limit) {
 		fail(f, EXIT_HOST, "the guest's memory falls into %" PRIu32 " slots and KVM has %" PRIu32 " here",
@@ -133,10 +134,10 @@ int slots_derive(const struct slots *s, const struct ram *ram, struct slots_chan
 	}
 	if (!give_ids(s, stays, out))
 		goto refused;
-	free(stays);
+	memory_free(s->memory, stays);
 	return 0;
 refused:
-	free(stays);
+	memory_free(s->memory, stays);
 	slots_change_free(out);
 	return no_memory(f); /* keeps an earlier sentence */
 }
@@ -186,7 +187,7 @@ int slots_sync(struct slots *s, int vm, const struct ram *ram, struct failure *f
 		return f->code;
 	need = s->count - change.removals + change.additions;
 	if (need > s->room) {
-		struct slot *grown = realloc(s->slot, need * sizeof(*grown));
+		struct slot *grown = memory_realloc(s->memory, s->slot, need * sizeof(*grown));
 
 		if (!grown) {
 			slots_change_free(&change);

@@ -10,6 +10,7 @@
 
 #include "vmm/failure.h"
 #include "vmm/kvm.h"
+#include "vmm/memory.h"
 #include "vmm/ram.h"
 
 struct slot {
@@ -19,18 +20,20 @@ struct slot {
 	bool readonly;
 };
 
-struct slots { /* live ones, in gpa order */
+struct slots {		       /* live ones, in gpa order */
+	struct memory *memory; /* that the lists are taken from */
 	struct slot *slot;
 	uint32_t count, room;
 	uint32_t limit; /* how many KVM takes */
 };
 
 struct slots_change { /* what to tell KVM: first every removal, then every addition */
+	struct memory *memory;
 	struct slot *remove, *add;
 	uint32_t removals, additions;
 };
 
-void slots_init(struct slots *s, uint32_t limit);
+void slots_init(struct slots *s, struct memory *memory, uint32_t limit);
 void slots_fini(struct slots *s);
 
 /* The least change that brings `s` to what the table says. Pure: `s` stays as it

@@ -1,6 +1,17 @@
+/* vmm/table_pages.c
+ *
+ * A page of a table is a frame, so what serves it is mm/frames, over a block of
+ * its own: it keeps its books outside the frames (2 bits each, in the VMM's
+ * memory) and gives each frame of the block away as a table page, so that
+ * table_pages_needed() is also what the block must have: no more, no less.
+ *
+ * Rejected. A slab cache of 4 KiB objects over the block: its slabs begin with a
+ * header, which takes a whole page where objects are aligned to pages (1 in 16),
+ * and its magazines lie in frames of the same source: the pool would hold pages
+ * that no table is made of, and how many would hang on the slab's insides. What
+ * it gives for that, constructed objects and many CPUs, a table has no use for:
+ * the engine clears a page when it gets it, and one thread edits a table. */
 #include "vmm/table_pages.h"
-
-#include <string.h>
 
 #include "mm/port.h"
 
@@ -18,41 +29,45 @@ uint64_t table_pages_needed(uint64_t bytes, enum pagetable_size leaf)
 	return pages;
 }
 
-void table_pages_init(struct table_pages *t, const struct block *block)
+int table_pages_open(struct table_pages *t, struct memory *memory, const struct block *block, struct failure *f)
 {
-	*t = (struct table_pages){.block = *block};
+	const struct frames_config config = {.frame_count = block->bytes / FRAME_BYTES, .cpus = MEMORY_CPUS};
+	const size_t bytes = frames_meta_bytes(config.frame_count, MEMORY_CPUS);
+	enum mm_err error;
+
+	*t = (struct table_pages){.memory = memory, .block = *block, .state = memory_alloc_aligned(memory, bytes, 64)};
+	if (!t->state)
+		return fail(f, EXIT_HOST, "no memory for the books of the second-level table's pages (%zu bytes)",
+			    bytes);
+	error = frames_init(&t->frames, t->state, bytes, &config);
+	if (error == MM_OK)
+		error = frames_donate(&t->frames, (struct pfn){0}, config.frame_count);
+	MM_ASSERT(error == MM_OK, error, config.frame_count);
+	return 0;
 }
 
-static uint8_t *page_at(const struct table_pages *t, uint64_t index)
+void table_pages_close(struct table_pages *t)
 {
-	return t->block.host + index * FRAME_BYTES;
+	memory_free(t->memory, t->state);
+	*t = (struct table_pages){0};
 }
 
 static enum mm_err get(void *self, struct pfn *out)
 {
 	struct table_pages *t = self;
+	enum mm_err error = frames_alloc(&t->frames, MEMORY_MAIN_CPU, 0, out);
 
-	if (t->back) {
-		uint64_t index = t->back - 1;
-
-		memcpy(&t->back, page_at(t, index), sizeof(t->back));
-		out->n = t->block.first.n + index;
-		return MM_OK;
-	}
-	if (t->used == t->block.bytes / FRAME_BYTES)
-		return MM_ENOMEM;
-	out->n = t->block.first.n + t->used++;
-	return MM_OK;
+	if (error == MM_OK)
+		out->n += t->block.first.n;
+	return error;
 }
 
 static void put(void *self, struct pfn page)
 {
 	struct table_pages *t = self;
-	uint64_t index = page.n - t->block.first.n;
+	const struct pfn frame = {page.n - t->block.first.n};
 
-	MM_ASSERT(page.n >= t->block.first.n && index < t->used, page.n, t->used);
-	memcpy(page_at(t, index), &t->back, sizeof(t->back));
-	t->back = index + 1;
+	MM_ASSERT(frames_free(&t->frames, MEMORY_MAIN_CPU, frame, 0) == MM_OK, page.n, t->block.first.n);
 }
 
 struct pagetable_pages table_pages_source(struct table_pages *t)

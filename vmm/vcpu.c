@@ -6,7 +6,10 @@
  * V1  `immediate_exit` is set before the kick: a vCPU that was on its way in
  *     comes straight back, one inside is brought out by the signal.
  * V2  what the guest wrote into the shared page is copied before it is judged:
- *     width, count and offset are KVM's, the data are the guest's. */
+ *     width, count and offset are KVM's, the data are the guest's.
+ * V3  no exit takes memory: what its handler forms (a line, registers, a table
+ *     of routes) lies on this thread's stack, which is reset when the exit is
+ *     over and bounded by the page below it. */
 #include "vmm/vcpu.h"
 
 #include <errno.h>
@@ -181,9 +184,9 @@ static void on_io(struct vcpu *c)
 
 		if (write) {
 			memcpy(&value, data, width);
-			bus_write(&vm->board.io, port, width, value);
+			bus_write(&vm->board->io, port, width, value);
 		} else {
-			bus_read(&vm->board.io, port, width, &value);
+			bus_read(&vm->board->io, port, width, &value);
 			memcpy(data, &value, width);
 		}
 		if (vm->trace_exits)
@@ -211,9 +214,9 @@ static void on_mmio(struct vcpu *c)
 
 	if (write) {
 		memcpy(&value, c->run->mmio.data, width);
-		answered = bus_write(&vm->board.mmio, gpa, width, value);
+		answered = bus_write(&vm->board->mmio, gpa, width, value);
 	} else {
-		answered = bus_read(&vm->board.mmio, gpa, width, &value);
+		answered = bus_read(&vm->board->mmio, gpa, width, &value);
 		memcpy(c->run->mmio.data, &value, width);
 	}
 	if (vm->trace_exits)
@@ -260,7 +263,7 @@ static void on_exit_reason(struct vcpu *c)
 		on_mmio(c);
 		break;
 	case KVM_EXIT_IOAPIC_EOI:
-		board_eoi(&c->vm->board, c->run->eoi.vector);
+		board_eoi(c->vm->board, c->run->eoi.vector);
 		break;
 	case KVM_EXIT_SHUTDOWN:
 		vm_end(c->vm, VM_TRIPLE_FAULT, 0, NULL, NULL);

@@ -4,18 +4,21 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "mm/general_heap.h"
 #include "mm/port.h"
 #include "vmm/abi.h"
 #include "vmm/cpuid.h"
 #include "vmm/size.h"
 
+#define CACHE_LINE  64
 #define RETRY_NS    UINT64_C(10000000)	 /* a vCPU was in the serial line */
 #define PATIENCE_NS UINT64_C(1000000000) /* for the console's reader, once the run was ended from outside */
+
+_Static_assert(sizeof(struct board) <= GENERAL_HEAP_SMALL_MAX, "the state of the devices comes from a slab cache");
 
 const char *vm_how_name(enum vm_how how)
 {
@@ -68,11 +71,11 @@ static void board_stopped(void *self, const struct failure *why)
 	vm_end(self, VM_INTERNAL, 0, why, NULL);
 }
 
-int vm_open(struct vm *vm, struct failure *f)
+int vm_open(struct vm *vm, struct memory *memory, struct failure *f)
 {
 	int error;
 
-	*vm = (struct vm){.fd = -1, .kvm.fd = -1, .signal_fd = -1, .loop.wake_fd = -1};
+	*vm = (struct vm){.memory = memory, .fd = -1, .kvm.fd = -1, .signal_fd = -1, .loop.wake_fd = -1};
 	if (kvm_open(&vm->kvm, kvm_path(), f))
 		return f->code;
 	if (kvm_require(&vm->kvm, f))
@@ -159,8 +162,7 @@ int vm_add_memory(struct vm *vm, const struct block *block, const struct block *
 	const struct pool *pool = block->pool;
 
 	vm->block = *block;
-	table_pages_init(&vm->table_pages, tables);
-	if (build_table(vm, tables, f))
+	if (table_pages_open(&vm->table_pages, vm->memory, tables, f) || build_table(vm, tables, f))
 		return f->code;
 	vm->ram = (struct ram){
 		.table = &vm->table,
@@ -168,7 +170,7 @@ int vm_add_memory(struct vm *vm, const struct block *block, const struct block *
 		.host_base = pool->base.n * FRAME_BYTES,
 		.host_bytes = pool->backing.bytes,
 	};
-	slots_init(&vm->slots, (uint32_t)kvm_check(&vm->kvm, KVM_CAP_NR_MEMSLOTS));
+	slots_init(&vm->slots, vm->memory, (uint32_t)kvm_check(&vm->kvm, KVM_CAP_NR_MEMSLOTS));
 	if (set_tss(vm, f))
 		return f->code;
 	return slots_sync(&vm->slots, vm->fd, &vm->ram, f);
@@ -192,14 +194,28 @@ static int check_cpus(const struct vm *vm, unsigned cpus, struct failure *f)
 	int most = kvm_check(&vm->kvm, KVM_CAP_MAX_VCPUS);
 	unsigned limit = most > 0 ? (unsigned)most : 4; /* 4: what KVM's documentation says then */
 
+	MM_ASSERT(cpus <= VM_CPUS_MAX, cpus, limit);
 	if (cpus > limit)
 		return fail(f, EXIT_USAGE, "--cpus boot=%u is more than the %u that KVM takes here", cpus, limit);
 	return 0;
 }
 
+/* A vCPU writes its own all the time: no line of it is another's. */
+static void add_cpu(struct vm *vm, struct kvm_cpuid_table *cpuid, struct failure *f)
+{
+	struct vcpu *c = memory_alloc_aligned(vm->memory, sizeof(*c), CACHE_LINE);
+
+	if (!c) {
+		fail(f, EXIT_HOST, "no memory for vCPU %u", vm->cpus);
+		return;
+	}
+	vm->cpu[vm->cpus++] = c;
+	vcpu_open(c, vm, vm->cpus - 1, cpuid, f);
+}
+
 static int open_cpus(struct vm *vm, unsigned cpus, struct failure *f)
 {
-	struct kvm_cpuid_table *cpuid = malloc(sizeof(*cpuid));
+	struct kvm_cpuid_table *cpuid = memory_alloc(vm->memory, sizeof(*cpuid));
 	const struct cpuid_config config = {
 		.cpus = cpus,
 		.tsc_deadline = kvm_check(&vm->kvm, KVM_CAP_TSC_DEADLINE_TIMER) > 0,
@@ -207,19 +223,16 @@ static int open_cpus(struct vm *vm, unsigned cpus, struct failure *f)
 	};
 	int error;
 
-	vm->cpu = calloc(cpus, sizeof(*vm->cpu));
-	if (!cpuid || !vm->cpu) {
-		free(cpuid);
-		return fail(f, EXIT_HOST, "no memory for %u vCPUs", cpus);
-	}
+	if (!cpuid)
+		return fail(f, EXIT_HOST, "no memory for the CPUID of %u vCPUs", cpus);
 	error = kvm_supported_cpuid(&vm->kvm, cpuid);
 	if (error)
 		fail(f, EXIT_KVM, "KVM does not tell its CPUID: %s", strerror(-error));
 	else
 		cpuid_shape(cpuid, &config);
-	for (; !f->code && vm->cpus < cpus; vm->cpus++)
-		vcpu_open(&vm->cpu[vm->cpus], vm, vm->cpus, cpuid, f);
-	free(cpuid);
+	while (!f->code && vm->cpus < cpus)
+		add_cpu(vm, cpuid, f);
+	memory_free(vm->memory, cpuid);
 	return f->code;
 }
 
@@ -243,8 +256,10 @@ int vm_add_cpus(struct vm *vm, unsigned cpus, const struct board_config *config,
 	full.below_4g = vm->range[0].bytes;
 	full.above_4g = vm->ranges > 1 ? vm->range[1].bytes : 0;
 	full.cpus = cpus;
-	board_init(&vm->board, &full);
-	vm->board_ready = true;
+	vm->board = memory_alloc(vm->memory, sizeof(*vm->board));
+	if (!vm->board)
+		return fail(f, EXIT_HOST, "no memory for the devices");
+	board_init(vm->board, &full);
 	return 0;
 }
 
@@ -285,12 +300,14 @@ static int watch_signals(struct vm *vm, struct failure *f)
 
 int vm_start(struct vm *vm, const struct boot_entry *entry, uint64_t timeout_ns, struct failure *f)
 {
-	if (watch_signals(vm, f) || vcpu_boot(&vm->cpu[0], entry, f))
+	if (watch_signals(vm, f) || vcpu_boot(vm->cpu[0], entry, f))
 		return f->code;
 	if (timeout_ns)
 		loop_timer_set(&vm->loop, LOOP_TIMEOUT, loop_now() + timeout_ns);
-	for (unsigned i = 0; !f->code && i < vm->cpus; i++)
-		vcpu_start(&vm->cpu[i], f);
+	/* The boot CPU last: a thread takes memory from libc for its start, and no guest is to run meanwhile. The
+	 * others stand still until it wakes them. */
+	for (unsigned i = vm->cpus; !f->code && i > 0; i--)
+		vcpu_start(vm->cpu[i - 1], f);
 	return f->code;
 }
 
@@ -301,7 +318,7 @@ static void on_signals(struct vm *vm)
 	while (read(vm->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		if (info.ssi_signo == SIGCONT) {
 			console_resume(&vm->console);
-		} else if (!vm->asked_off && board_power_button(&vm->board)) {
+		} else if (!vm->asked_off && board_power_button(vm->board)) {
 			vm->asked_off = true;
 			fprintf(stderr, "slat: asked the guest to power off; once more ends it\n");
 		} else {
@@ -315,7 +332,7 @@ static bool feed(struct vm *vm)
 {
 	size_t took, room;
 
-	if (!board_serial_feed(&vm->board, vm->pending, vm->pending_bytes, &took, &room))
+	if (!board_serial_feed(vm->board, vm->pending, vm->pending_bytes, &took, &room))
 		loop_timer_set(&vm->loop, LOOP_INPUT, loop_now() + RETRY_NS);
 	vm->pending_bytes -= (unsigned)took;
 	memmove(vm->pending, vm->pending + took, vm->pending_bytes);
@@ -345,7 +362,7 @@ static void serve_once(struct vm *vm)
 	if (due & 1u << LOOP_FLUSH)
 		console_flush(&vm->console);
 	if (due & 1u << LOOP_PIT)
-		board_alarm(&vm->board);
+		board_alarm(vm->board);
 	if (due & 1u << LOOP_TIMEOUT)
 		vm_end(vm, VM_TIMEOUT, 0, NULL, NULL);
 	if (fds[0].revents)
@@ -357,13 +374,13 @@ static void serve_once(struct vm *vm)
 static void kick_cpus(struct vm *vm)
 {
 	for (unsigned i = 0; i < vm->cpus; i++)
-		vcpu_kick(&vm->cpu[i]);
+		vcpu_kick(vm->cpu[i]);
 }
 
 static void join_cpus(struct vm *vm)
 {
 	for (unsigned i = 0; i < vm->cpus; i++)
-		vcpu_join(&vm->cpu[i]);
+		vcpu_join(vm->cpu[i]);
 }
 
 static bool ended_from_outside(const struct vm *vm)
@@ -404,6 +421,12 @@ void vm_wait(struct vm *vm)
 	finish(vm);
 }
 
+static void drop_cpu(struct vm *vm, unsigned i)
+{
+	vcpu_close(vm->cpu[i]);
+	memory_free(vm->memory, vm->cpu[i]);
+}
+
 void vm_close(struct vm *vm)
 {
 	atomic_store(&vm->ended, true);
@@ -411,14 +434,15 @@ void vm_close(struct vm *vm)
 	kick_cpus(vm);
 	join_cpus(vm);
 	for (unsigned i = 0; i < vm->cpus; i++)
-		vcpu_close(&vm->cpu[i]);
-	free(vm->cpu);
-	if (vm->board_ready)
-		board_fini(&vm->board);
+		drop_cpu(vm, i);
+	if (vm->board)
+		board_fini(vm->board);
+	memory_free(vm->memory, vm->board);
 	console_close(&vm->console);
 	slots_fini(&vm->slots);
 	if (vm->table_ready)
 		pagetable_fini(&vm->table);
+	table_pages_close(&vm->table_pages);
 	if (vm->fd >= 0)
 		close(vm->fd);
 	if (vm->signal_fd >= 0)

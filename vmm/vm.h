@@ -14,6 +14,7 @@
 #include "vmm/host.h"
 #include "vmm/kvm.h"
 #include "vmm/loop.h"
+#include "vmm/memory.h"
 #include "vmm/ram.h"
 #include "vmm/slots.h"
 #include "vmm/table_pages.h"
@@ -21,6 +22,7 @@
 
 #define VM_RANGES_MAX 2u /* below the 32-bit hole, and above it */
 #define VM_MAP_MAX    8u
+#define VM_CPUS_MAX   255u
 
 enum vm_how { /* how a run ended */
 	      VM_RUNNING,
@@ -41,6 +43,7 @@ struct vm_range { /* guest RAM, as the table maps it: [gpa, gpa + bytes) is the 
 };
 
 struct vm {
+	struct memory *memory; /* what it takes for itself */
 	struct kvm kvm;
 	int fd;
 	struct loop loop;
@@ -53,10 +56,9 @@ struct vm {
 	bool table_ready;
 	struct ram ram;
 	struct slots slots;
-	struct board board;
-	bool board_ready;
+	struct board *board;
 	unsigned cpus;
-	struct vcpu *cpu;
+	struct vcpu *cpu[VM_CPUS_MAX];
 	_Atomic unsigned running; /* vCPU threads that have not returned; the last one wakes the loop */
 	bool trace_exits;
 	int signal_fd;
@@ -79,8 +81,8 @@ const char *vm_how_name(enum vm_how how);
  * before anything is made that a signal would leave behind. */
 void vm_hold_signals(void);
 
-/* Opens KVM, creates the VM. */
-int vm_open(struct vm *vm, struct failure *f);
+/* Opens KVM, creates the VM. Borrows memory. */
+int vm_open(struct vm *vm, struct memory *memory, struct failure *f);
 
 /* Maps the block, in one range or around the 32-bit hole in two, by a table of
  * the host CPU's format that lies in the block `tables`; then the slots. Both

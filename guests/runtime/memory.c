@@ -12,15 +12,15 @@ static uint8_t meta[META_BYTES] __attribute__((aligned(64)));
 static struct extent_space *space;
 static uint64_t ram_bytes, ram_end;
 
-static void take(uint64_t first, uint64_t end)
+void memory_take(uint64_t first, uint64_t end)
 {
 	enum mm_err e;
 
 	if (first >= end)
 		return;
-	e = extent_alloc_at(space, (struct extent){first, end - first});
+	e = extent_alloc_at(space, (struct extent){first, end - first}, false);
 	if (e != MM_OK)
-		guest_panic("the guest's image or a hole does not fit the memory map", first, end);
+		guest_panic("frames that should be free are taken, or no RAM", first, end);
 }
 
 /* Takes all between the RAM ranges. A frame that is RAM only in part is no RAM. */
@@ -35,14 +35,15 @@ static void take_holes(const struct boot_info *boot)
 
 		if (r->type != E820_RAM || first >= end)
 			continue;
-		take(at, first);
+		memory_take(at, first);
 		at = end;
 	}
-	take(at, ram_end >> FRAME_SHIFT); /* a last range of less than a frame */
+	memory_take(at, ram_end >> FRAME_SHIFT); /* a last range of less than a frame */
 }
 
 void memory_init(const struct boot_info *boot)
 {
+	struct extent_config config = {.segments_max = SEGMENTS_MAX, .policy = EXTENT_FIRST_FIT};
 	size_t bytes = extent_meta_bytes(SEGMENTS_MAX);
 
 	for (unsigned i = 0; i < boot->ranges; i++) {
@@ -53,15 +54,16 @@ void memory_init(const struct boot_info *boot)
 	}
 	if (bytes == 0 || bytes > sizeof(meta))
 		guest_panic("the metadata of the memory map does not fit", bytes, sizeof(meta));
-	if (extent_init(meta, bytes, SEGMENTS_MAX, 0, ram_end >> FRAME_SHIFT, &space) != MM_OK)
+	config.units = ram_end >> FRAME_SHIFT;
+	if (extent_init(meta, bytes, &config, &space) != MM_OK)
 		guest_panic("the memory map has no RAM", ram_end, ram_bytes);
 	take_holes(boot);
-	take((uintptr_t)image_start >> FRAME_SHIFT, (uintptr_t)image_end >> FRAME_SHIFT);
+	memory_take((uintptr_t)image_start >> FRAME_SHIFT, (uintptr_t)image_end >> FRAME_SHIFT);
 }
 
 struct pfn memory_carve(uint64_t frames)
 {
-	struct extent_request ask = {.units = frames, .policy = EXTENT_FIRST_FIT};
+	struct extent_request ask = {.units = frames};
 	struct extent got;
 
 	if (extent_alloc(space, &ask, &got) != MM_OK)

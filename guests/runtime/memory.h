@@ -20,6 +20,9 @@ struct pfn memory_carve(uint64_t frames);
 /* The same, but above the first MiB, whose few frames only some uses can do with. */
 struct pfn memory_carve_high(uint64_t frames);
 
+/* Takes the frames [first, end), all of them free. Panics iff one is not. */
+void memory_take(uint64_t first, uint64_t end);
+
 /* The first free run that ends above `from`; false iff none. Iterate with first + units. */
 bool memory_next_free(uint64_t from, struct extent *out);
 

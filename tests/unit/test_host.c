@@ -10,12 +10,15 @@ Suite *host_suite(void);
 
 #define MIB (UINT64_C(1) << 20)
 
+static struct memory memory;
+
 static void open_pool(struct host *h, uint64_t bytes, bool shared, struct pool **pool)
 {
 	const struct backing_config config = {.bytes = bytes, .thp = true, .shared = shared};
 	struct failure f = {0};
 
-	ck_assert_int_eq(host_open(h, &f), 0);
+	ck_assert_int_eq(memory_open(&memory, &f), 0);
+	ck_assert_int_eq(host_open(h, &memory, &f), 0);
 	ck_assert_int_eq(host_add_pool(h, h->numa.node[0], &config, pool, &f), 0);
 }
 
@@ -27,8 +30,8 @@ START_TEST(block_is_contiguous_and_aligned)
 	struct failure f = {0};
 
 	open_pool(&h, 64 * MIB, _i, &pool);
-	ck_assert_int_eq(pool_alloc(pool, 16 * MIB, EXTENT_BEST_FIT, &a, &f), 0);
-	ck_assert_int_eq(pool_alloc(pool, 33 * MIB, EXTENT_BEST_FIT, &b, &f), 0);
+	ck_assert_int_eq(pool_alloc(pool, 16 * MIB, &a, &f), 0);
+	ck_assert_int_eq(pool_alloc(pool, 33 * MIB, &b, &f), 0);
 	ck_assert_uint_ge(a.first.n, pool->base.n);
 	ck_assert_uint_eq((uintptr_t)a.host % (2 * MIB), 0);
 	ck_assert_ptr_eq(b.host, pool->backing.host + (b.first.n - pool->base.n) * FRAME_BYTES);
@@ -38,6 +41,7 @@ START_TEST(block_is_contiguous_and_aligned)
 	ck_assert(extent_check(pool->space));
 	ck_assert_uint_eq(extent_stats_read(pool->space).largest_hole, 64 * MIB / FRAME_BYTES);
 	host_close(&h);
+	memory_close(&memory);
 }
 END_TEST
 
@@ -49,15 +53,34 @@ START_TEST(refusal_names_the_largest_hole)
 	struct failure f = {0};
 
 	open_pool(&h, 64 * MIB, false, &pool);
-	ck_assert_int_eq(pool_alloc(pool, 16 * MIB, EXTENT_FIRST_FIT, &a, &f), 0);
-	ck_assert_int_eq(pool_alloc(pool, 16 * MIB, EXTENT_FIRST_FIT, &b, &f), 0);
+	ck_assert_int_eq(pool_alloc(pool, 16 * MIB, &a, &f), 0);
+	ck_assert_int_eq(pool_alloc(pool, 16 * MIB, &b, &f), 0);
 	pool_free(&a);
-	ck_assert_int_eq(pool_alloc(pool, 40 * MIB, EXTENT_FIRST_FIT, &c, &f), EXIT_HOST);
+	ck_assert_int_eq(pool_alloc(pool, 40 * MIB, &c, &f), EXIT_HOST);
 	ck_assert_pstr_eq(
 		strstr(f.text, "no contiguous"),
 		"no contiguous block of 40 MiB in the pool of node 0: its largest hole is 32 MiB of 48 MiB free "
 		"in 2 holes");
 	host_close(&h);
+	memory_close(&memory);
+}
+END_TEST
+
+START_TEST(no_memory_for_the_books_is_refused)
+{
+	const struct backing_config config = {.bytes = 4 * MIB};
+	struct failure f = {0};
+	struct pool *pool;
+	struct host h;
+
+	ck_assert_int_eq(memory_open(&memory, &f), 0);
+	ck_assert_int_eq(host_open(&h, &memory, &f), 0);
+	heap_fail_after(&memory.heap, 1);
+	ck_assert_int_eq(host_add_pool(&h, HOST_TABLES, &config, &pool, &f), EXIT_HOST);
+	ck_assert_ptr_nonnull(strstr(f.text, "no memory for the pool's book-keeping ("));
+	ck_assert_uint_eq(h.pools, 0);
+	host_close(&h);
+	memory_close(&memory);
 }
 END_TEST
 
@@ -112,6 +135,7 @@ START_TEST(two_pools_never_share_a_frame_number)
 	ck_assert_int_eq(host_add_pool(&h, HOST_TABLES, &config, &tables, &f), 0);
 	ck_assert_uint_ge(node->base.n, (tables->base.n * FRAME_BYTES + HOST_POOL_BYTES_MAX) / FRAME_BYTES);
 	host_close(&h);
+	memory_close(&memory);
 }
 END_TEST
 
@@ -123,12 +147,14 @@ START_TEST(a_node_out_of_the_number_space_is_refused)
 	struct pool *pool;
 	struct failure f = {0};
 
-	ck_assert_int_eq(host_open(&h, &f), 0);
+	ck_assert_int_eq(memory_open(&memory, &f), 0);
+	ck_assert_int_eq(host_open(&h, &memory, &f), 0);
 	ck_assert_int_eq(host_add_pool(&h, HOST_NODES_MAX - 1, &config, &pool, &f), 0);
 	ck_assert_uint_le((pool->base.n << FRAME_SHIFT) + HOST_POOL_BYTES_MAX, UINT64_C(1) << HOST_PHYS_BITS);
 	ck_assert_int_eq(host_add_pool(&h, HOST_NODES_MAX, &config, &pool, &f), EXIT_HOST);
 	ck_assert_pstr_eq(f.text, "memory node 63 cannot be used: frame numbers have room for nodes below 63");
 	host_close(&h);
+	memory_close(&memory);
 }
 END_TEST
 
@@ -139,6 +165,7 @@ Suite *host_suite(void)
 
 	tcase_set_timeout(t, 30);
 	tcase_add_loop_test(t, block_is_contiguous_and_aligned, 0, 2);
+	tcase_add_test(t, no_memory_for_the_books_is_refused);
 	tcase_add_test(t, refusal_names_the_largest_hole);
 	tcase_add_test(t, more_than_the_host_has_is_refused);
 	tcase_add_loop_test(t, huge_pages_that_are_not_there_are_counted, 0, 2);

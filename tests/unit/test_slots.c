@@ -16,6 +16,7 @@ Suite *slots_suite(void);
 #define TABLES 64u
 
 struct machine {
+	struct memory memory;
 	struct table_pages pages;
 	struct pagetable table;
 	struct ram ram;
@@ -32,10 +33,12 @@ static void machine_open(struct machine *m)
 		.arena_first = {0},
 		.arena_frames = TABLES,
 	};
+	struct failure f = {0};
 
 	m->arena = aligned_alloc(FRAME_BYTES, block.bytes);
 	block.host = m->arena;
-	table_pages_init(&m->pages, &block);
+	ck_assert_int_eq(memory_open(&m->memory, &f), 0);
+	ck_assert_int_eq(table_pages_open(&m->pages, &m->memory, &block, &f), 0);
 	config.arena = m->arena;
 	config.pages = table_pages_source(&m->pages);
 	ck_assert_int_eq(pagetable_init(&m->table, &config), MM_OK);
@@ -45,6 +48,8 @@ static void machine_open(struct machine *m)
 static void machine_close(struct machine *m)
 {
 	pagetable_fini(&m->table);
+	table_pages_close(&m->pages);
+	memory_close(&m->memory);
 	free(m->arena);
 }
 
@@ -60,7 +65,7 @@ static void play(struct slots *s, const struct slots_change *c)
 		memmove(&s->slot[at], &s->slot[at + 1], (s->count - at - 1) * sizeof(*s->slot));
 		s->count--;
 	}
-	s->slot = realloc(s->slot, (s->count + c->additions + 1) * sizeof(*s->slot));
+	s->slot = memory_realloc(s->memory, s->slot, (s->count + c->additions + 1) * sizeof(*s->slot));
 	for (uint32_t i = 0; i < c->additions; i++) {
 		uint32_t at = s->count++;
 
@@ -132,7 +137,7 @@ START_TEST(slots_follow_the_table)
 
 	srand(7);
 	machine_open(&m);
-	slots_init(&s, FRAMES);
+	slots_init(&s, &m.memory, FRAMES);
 	for (int round = 0; round < ROUNDS; round++) {
 		struct slots_change c;
 		struct failure f = {0};
@@ -173,7 +178,7 @@ START_TEST(too_many_slots_are_refused_and_named)
 	struct failure f = {0};
 
 	machine_open(&m);
-	slots_init(&s, 3);
+	slots_init(&s, &m.memory, 3);
 	for (uint64_t i = 0; i < 4; i++)
 		ck_assert_int_eq(pagetable_map(&m.table, 2 * i * FRAME_BYTES, m.ram.host_base + 2 * i * FRAME_BYTES,
 					       FRAME_BYTES, attr),
@@ -181,6 +186,41 @@ START_TEST(too_many_slots_are_refused_and_named)
 	ck_assert_int_eq(slots_derive(&s, &m.ram, &c, &f), EXIT_HOST);
 	ck_assert_str_eq(f.text, "the guest's memory falls into 4 slots and KVM has 3 here");
 	ck_assert_uint_eq(c.additions, 0);
+	slots_fini(&s);
+	machine_close(&m);
+}
+END_TEST
+
+/* Whichever allocation is refused: a sentence, the slots as they were, and nothing left behind (memory_close() looks).
+ */
+START_TEST(no_memory_is_refused)
+{
+	const struct pagetable_attr attr = {.rights = PAGETABLE_READ | PAGETABLE_WRITE | PAGETABLE_USER};
+	struct slots_change c;
+	struct machine m;
+	struct slots s;
+	uint64_t n = 1;
+
+	machine_open(&m);
+	slots_init(&s, &m.memory, FRAMES);
+	for (uint64_t i = 0; i < 20; i++)
+		ck_assert_int_eq(pagetable_map(&m.table, 2 * i * FRAME_BYTES, m.ram.host_base + 2 * i * FRAME_BYTES,
+					       FRAME_BYTES, attr),
+				 MM_OK);
+	for (;; n++) {
+		struct failure f = {0};
+
+		heap_fail_after(&m.memory.heap, n);
+		if (slots_derive(&s, &m.ram, &c, &f) == 0)
+			break;
+		ck_assert_int_eq(f.code, EXIT_HOST);
+		ck_assert_str_eq(f.text, "no memory for the list of memslots");
+		ck_assert_uint_eq(c.additions + c.removals + s.count, 0);
+	}
+	heap_fail_after(&m.memory.heap, 0);
+	ck_assert_uint_eq(n, 6); /* which stay, the list grown twice beyond its first 8, which ids are used */
+	ck_assert_uint_eq(c.additions, 20);
+	slots_change_free(&c);
 	slots_fini(&s);
 	machine_close(&m);
 }
@@ -198,6 +238,8 @@ START_TEST(pages_needed_are_enough)
 		struct block block = {.bytes = need * FRAME_BYTES,
 				      .host = aligned_alloc(FRAME_BYTES, need * FRAME_BYTES)};
 		struct table_pages pages;
+		struct failure f = {0};
+		struct memory memory;
 		struct pagetable table;
 		struct pagetable_config config = {
 			.format = PAGETABLE_NPT,
@@ -207,7 +249,8 @@ START_TEST(pages_needed_are_enough)
 			.arena_frames = need,
 		};
 
-		table_pages_init(&pages, &block);
+		ck_assert_int_eq(memory_open(&memory, &f), 0);
+		ck_assert_int_eq(table_pages_open(&pages, &memory, &block, &f), 0);
 		config.pages = table_pages_source(&pages);
 		ck_assert_int_eq(pagetable_init(&table, &config), MM_OK);
 		ck_assert_int_eq(pagetable_map(&table, 0, UINT64_C(1) << 40, low, attr), MM_OK);
@@ -217,6 +260,8 @@ START_TEST(pages_needed_are_enough)
 				MM_OK);
 		ck_assert(pagetable_check(&table));
 		pagetable_fini(&table);
+		table_pages_close(&pages);
+		memory_close(&memory);
 		free(block.host);
 	}
 }
@@ -230,6 +275,7 @@ Suite *slots_suite(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, slots_follow_the_table);
 	tcase_add_test(t, too_many_slots_are_refused_and_named);
+	tcase_add_test(t, no_memory_is_refused);
 	tcase_add_loop_test(t, pages_needed_are_enough, 0, 24);
 	suite_add_tcase(s, t);
 	return s;

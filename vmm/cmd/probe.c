@@ -9,6 +9,7 @@
 #include "vmm/cpuid.h"
 #include "vmm/host.h"
 #include "vmm/kvm.h"
+#include "vmm/memory.h"
 #include "vmm/options.h"
 #include "vmm/size.h"
 #include "vmm/sys.h"
@@ -112,6 +113,18 @@ static int print_json(const struct probe *p, struct failure *f)
 	return bad ? fail(f, EXIT_HOST, "cannot write the report") : 0;
 }
 
+static int print_json_in_own(const struct probe *p, struct failure *f)
+{
+	struct memory memory;
+
+	if (memory_open(&memory, f))
+		return f->code;
+	memory_lend_json(&memory);
+	print_json(p, f);
+	memory_close(&memory);
+	return f->code;
+}
+
 int cmd_probe(int argc, char **argv)
 {
 	struct failure f = {0};
@@ -132,7 +145,7 @@ int cmd_probe(int argc, char **argv)
 	p.intel = cpuid_host_is_intel();
 	probe_kvm(&p);
 	probe_memory(&p);
-	if (json && print_json(&p, &f))
+	if (json && print_json_in_own(&p, &f))
 		return cmd_refuse(&f);
 	if (!json)
 		print_text(&p);

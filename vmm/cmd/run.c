@@ -4,13 +4,13 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mm/port.h"
 #include "vmm/acpi.h"
 #include "vmm/cmd/cmd.h"
 #include "vmm/options.h"
@@ -19,6 +19,8 @@
 #include "vmm/vm.h"
 
 #define ACPI_BYTES (LAYOUT_HIGH_START - LAYOUT_ACPI)
+
+_Static_assert(OPTIONS_CPUS_MAX <= VM_CPUS_MAX, "all that can be asked for");
 
 static const char help[] =
 	"slat run [options] IMAGE     run one guest\n"
@@ -63,9 +65,10 @@ struct report_file {
 };
 
 struct run { /* everything of one run; run_close() takes it down in reverse */
+	struct memory *memory;
 	struct run_options options;
 	struct file image, module[OPTIONS_MODULES_MAX];
-	struct boot_image *boot;
+	struct boot_image boot;
 	struct host host;
 	struct block block, tables;
 	struct vm vm;
@@ -127,10 +130,7 @@ static int open_images(struct run *r, struct failure *f)
 	for (unsigned i = 0; i < r->options.modules; i++)
 		if (file_open(&r->module[i], r->options.module[i], "initramfs", f))
 			return f->code;
-	r->boot = malloc(sizeof(*r->boot));
-	if (!r->boot)
-		return fail(f, EXIT_HOST, "no memory to read %s", r->options.image);
-	return boot_parse(r->image.bytes, r->options.image, r->boot, f);
+	return boot_parse(r->image.bytes, r->options.image, &r->boot, f);
 }
 
 /* Before the guest runs, so that a path that cannot be written is known at once. What is there already is opened with
@@ -171,12 +171,12 @@ static int give_memory(struct run *r, struct failure *f)
 	struct backing_config tables = {0};
 	struct pool *pool, *table_pool;
 
-	if (host_open(&r->host, f) || host_add_pool(&r->host, numa_roomiest(&r->host.numa), &guest, &pool, f))
+	if (host_open(&r->host, r->memory, f) ||
+	    host_add_pool(&r->host, numa_roomiest(&r->host.numa), &guest, &pool, f))
 		return f->code;
 	tables.bytes = table_pages_needed(guest.bytes, pool->backing.leaf) * FRAME_BYTES;
 	if (host_add_pool(&r->host, HOST_TABLES, &tables, &table_pool, f) ||
-	    pool_alloc(pool, guest.bytes, EXTENT_BEST_FIT, &r->block, f) ||
-	    pool_alloc(table_pool, tables.bytes, EXTENT_FIRST_FIT, &r->tables, f))
+	    pool_alloc(pool, guest.bytes, &r->block, f) || pool_alloc(table_pool, tables.bytes, &r->tables, f))
 		return f->code;
 	return vm_add_memory(&r->vm, &r->block, &r->tables, f);
 }
@@ -184,11 +184,11 @@ static int give_memory(struct run *r, struct failure *f)
 static int write_acpi(struct run *r, struct failure *f)
 {
 	const struct acpi_config config = {.gpa = LAYOUT_ACPI, .cpus = r->options.cpus};
-	uint8_t *tables = malloc(ACPI_BYTES);
+	uint8_t *tables = memory_alloc(r->memory, ACPI_BYTES);
 	size_t bytes = tables ? acpi_build(&config, tables, ACPI_BYTES) : 0;
 	bool written = bytes && ram_write(&r->vm.ram, LAYOUT_ACPI, tables, bytes);
 
-	free(tables);
+	memory_free(r->memory, tables);
 	return written ? 0 : fail(f, EXIT_HOST, "no room for the ACPI tables of %u CPUs", config.cpus);
 }
 
@@ -208,7 +208,7 @@ static int load(struct run *r, struct boot_entry *entry, struct failure *f)
 
 	for (unsigned i = 0; i < r->options.modules; i++)
 		modules[i] = (struct boot_module){r->module[i].bytes, r->module[i].path, r->module[i].path};
-	if (boot_load(r->boot, &request, &r->vm.ram, entry, f))
+	if (boot_load(&r->boot, &request, &r->vm.ram, entry, f))
 		return f->code;
 	return write_acpi(r, f);
 }
@@ -220,7 +220,7 @@ static void show_memory(const struct run *r)
 	struct pagetable_stats s = pagetable_stats_read(&vm->table);
 
 	fprintf(stderr, "slat: %s (%s), %u CPU%s, %s of %s memory on node %u\n", r->options.image,
-		boot_format_name(r->boot->format), vm->cpus, vm->cpus == 1 ? "" : "s", size_format(vm->block.bytes).s,
+		boot_format_name(r->boot.format), vm->cpus, vm->cpus == 1 ? "" : "s", size_format(vm->block.bytes).s,
 		backing_kind_name(vm->block.pool->backing.kind), vm->block.pool->node);
 	fprintf(stderr, "slat: one block: host frames [0x%" PRIx64 ", 0x%" PRIx64 ")\n", vm->block.first.n,
 		vm->block.first.n + vm->block.bytes / FRAME_BYTES);
@@ -237,7 +237,7 @@ static void show_memory(const struct run *r)
 
 static void show_hints(const struct run *r)
 {
-	if (r->vm.kvm.module == KVM_MODULE_PVM && r->boot->format == BOOT_LINUX)
+	if (r->vm.kvm.module == KVM_MODULE_PVM && r->boot.format == BOOT_LINUX)
 		fprintf(stderr, "slat: this host's KVM (kvm_pvm) interprets ring 0: a stock Linux may stop or hang\n");
 	if (isatty(STDIN_FILENO))
 		fprintf(stderr, "slat: keys go to the guest; Ctrl-A x ends the run\n");
@@ -328,7 +328,6 @@ static void run_close(struct run *r, bool refused)
 	pool_free(&r->tables);
 	pool_free(&r->block);
 	host_close(&r->host);
-	free(r->boot);
 	for (unsigned i = 0; i < r->options.modules; i++)
 		file_close(&r->module[i]);
 	file_close(&r->image);
@@ -347,7 +346,7 @@ static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 	vm_hold_signals();
 	board.initrd = r->module[0].bytes;
 	r->vm_open = true;
-	if (vm_open(&r->vm, f) || give_memory(r, f) || vm_add_cpus(&r->vm, r->options.cpus, &board, f))
+	if (vm_open(&r->vm, r->memory, f) || give_memory(r, f) || vm_add_cpus(&r->vm, r->options.cpus, &board, f))
 		return f->code;
 	r->vm.trace_exits = r->options.trace_exits;
 	return load(r, entry, f);
@@ -370,21 +369,24 @@ static int run(struct run *r, uint64_t start_ns, struct failure *f)
 	vm_wait(&r->vm);
 	console_close(&r->vm.console);
 	show_end(r);
-	facts.format = r->boot->format;
+	facts.format = r->boot.format;
 	facts.code = exit_code(r);
 	return write_reports(r, &facts, f) ? f->code : facts.code;
 }
 
 int cmd_run(int argc, char **argv, uint64_t start_ns)
 {
-	struct run *r = calloc(1, sizeof(*r));
 	struct failure f = {0};
+	struct memory memory;
 	int code = EXIT_OK;
+	struct run *r;
 
-	if (!r) {
-		fail(&f, EXIT_HOST, "no memory to start");
+	if (memory_open(&memory, &f))
 		return cmd_refuse(&f);
-	}
+	memory_lend_json(&memory);
+	r = memory_alloc_zeroed(&memory, 1, sizeof(*r));
+	MM_ASSERT(r, sizeof(*r), memory.arena); /* the first of all */
+	r->memory = &memory;
 	if (!options_parse(argc, argv, &r->options, &f)) {
 		if (r->options.help)
 			fputs(help, stdout);
@@ -392,6 +394,7 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 			code = run(r, start_ns, &f);
 	}
 	run_close(r, f.code != 0);
-	free(r);
+	memory_free(&memory, r);
+	memory_close(&memory);
 	return f.code ? cmd_refuse(&f) : code;
 }
