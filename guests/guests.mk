@@ -24,6 +24,9 @@ $(BUILD)/obj/guests/%.o: guests/%.S
 	$(call say,AS,$<)
 	$(Q)mkdir -p $(@D) && $(CC) -g -I. -MMD -MP -c -o $@ $<
 
+# What it prints besides is the table of the bench.
+$(BUILD)/guests/alloc.elf: $(BUILD)/obj/guests/bench/table.o
+
 # exit stays in 32-bit mode and takes nothing of the runtime but the headers.
 $(BUILD)/obj/guests/exit.o: GUEST_FLAGS += -m32
 $(BUILD)/obj/guests/headers32/%.o: guests/runtime/%.S

@@ -35,7 +35,7 @@ static void put_text(const char *s)
 		put_byte(*s++);
 }
 
-static void put_number(uint64_t value, unsigned base, unsigned width)
+static void put_number(uint64_t value, unsigned base, unsigned width, char pad)
 {
 	char digits[20];
 	unsigned n = 0;
@@ -45,7 +45,7 @@ static void put_number(uint64_t value, unsigned base, unsigned width)
 		value /= base;
 	} while (value != 0);
 	for (; width > n; width--)
-		put_byte('0');
+		put_byte(pad);
 	while (n > 0)
 		put_byte(digits[--n]);
 }
@@ -58,12 +58,15 @@ void console_print(const char *format, ...)
 	for (const char *p = format; *p != '\0'; p++) {
 		unsigned width = 0;
 		bool wide = false;
+		char pad = ' ';
 
 		if (*p != '%') {
 			put_byte(*p);
 			continue;
 		}
-		for (p++; *p >= '0' && *p <= '9'; p++)
+		if (*++p == '0')
+			pad = '0';
+		for (; *p >= '0' && *p <= '9'; p++)
 			width = width * 10 + (unsigned)(*p - '0');
 		for (; *p == 'l'; p++)
 			wide = true;
@@ -76,7 +79,8 @@ void console_print(const char *format, ...)
 			break;
 		case 'u':
 		case 'x':
-			put_number(wide ? va_arg(args, uint64_t) : va_arg(args, uint32_t), *p == 'u' ? 10 : 16, width);
+			put_number(wide ? va_arg(args, uint64_t) : va_arg(args, uint32_t), *p == 'u' ? 10 : 16, width,
+				   pad);
 			break;
 		default:
 			put_byte(*p);

@@ -4,7 +4,7 @@
 
 void console_init(void);
 
-/* Knows %s %c %u %x %lu %lx %%, and a width with leading zeros (%016lx). Polls,
+/* Knows %s %c %u %x %lu %lx %%, and a width, filled with spaces, or with zeros if it begins with one (%016lx). Polls,
  * so that a line is out when the call returns. */
 void console_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
