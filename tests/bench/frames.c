@@ -1,0 +1,601 @@
+/* tests/bench/frames.c: what a page frame costs: mm/frames.h beside an array used
+ * as a stack (the floor), a plain buddy (mm/buddy.h), the same with a lock and 256
+ * frames in front for each CPU, and, where two threads share, a locked stack.
+ *
+ *   frames OUT.json
+ *
+ * All loops are guests/bench/loops.h's; every allocator is called out of line
+ * and made anew for each round, so that a round finds what the first one found.
+ * With one thread the plain buddy has no lock; with two it has one. The floor is
+ * a stack a thread. Frames are numbers: no memory stands behind them,
+ * and 64 GiB cost their metadata alone.
+ *
+ * "refused": requests of that order that got nothing while requests of random
+ * orders from 0 to 10 come from two CPUs and random runs go back, so that the
+ * given share of 1 GiB stays taken; a request never asks for more than is free.
+ * "mostly small": each order is asked for half as often as the one below it.
+ *
+ * What it cannot see: more than two CPUs. */
+#include <linux/membarrier.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "guests/bench/floors.h"
+#include "guests/bench/loops.h"
+#include "mm/buddy.h"
+#include "mm/frames.h"
+#include "mm/lock.h"
+#include "tests/bench/bench.h"
+
+#define GIB_FRAMES   UINT32_C(262144)
+#define FRAMES_MAX   (64 * GIB_FRAMES)
+#define CPUS	     2u
+#define STREAM_SEED  UINT64_C(0x5eed)
+
+#define CACHE_FRAMES 256u
+#define CACHE_HALF   (CACHE_FRAMES / 2)
+
+enum column { SLAT = BENCH_SLAT, FLOOR = BENCH_FLOOR, BUDDY = BENCH_PEER, CACHED, LOCKED_STACK, COLUMNS };
+static const char *const peers[] = {"plain buddy", "cached buddy", "locked stack", NULL};
+
+/* The allocators. Each line that one thread writes alone is its own. */
+
+struct caller {
+	unsigned cpu;
+	struct floor_stack stack;
+	uint32_t cached; /* of the cached buddy: frames [0, cached) */
+	struct pfn cache[CACHE_FRAMES];
+} __attribute__((aligned(LOOP_LINE)));
+
+static struct frames frames;
+static struct buddy *buddy;
+static uint32_t frame_count; /* of the buddy */
+static struct lock lock __attribute__((aligned(LOOP_LINE)));
+static struct floor_stack shared_stack __attribute__((aligned(LOOP_LINE)));
+static struct caller callers[CPUS];
+static uint32_t *numbers; /* what the stacks stand in */
+static void *slat_meta, *buddy_meta;
+
+static void must(enum mm_err e, const char *what)
+{
+	if (e != MM_OK)
+		bench_refuse("an allocator refused what it must not", what);
+}
+
+static uintptr_t slat_take(void *self, unsigned order)
+{
+	const struct caller *c = self;
+	struct pfn first;
+
+	return frames_alloc(&frames, c->cpu, order, &first) == MM_OK ? first.n : LOOP_NONE;
+}
+
+static void slat_give(void *self, uintptr_t item, unsigned order)
+{
+	const struct caller *c = self;
+
+	must(frames_free(&frames, c->cpu, (struct pfn){item}, order), "frames_free");
+}
+
+static uintptr_t buddy_take(void *self, unsigned order)
+{
+	struct pfn first;
+
+	(void)self;
+	return buddy_alloc(buddy, order, &first) == MM_OK ? first.n : LOOP_NONE;
+}
+
+static void buddy_give(void *self, uintptr_t item, unsigned order)
+{
+	(void)self;
+	must(buddy_free(buddy, (struct pfn){item}, order), "buddy_free");
+}
+
+static uintptr_t locked_buddy_take(void *self, unsigned order)
+{
+	uintptr_t item;
+
+	lock_take(&lock);
+	item = buddy_take(self, order);
+	lock_drop(&lock);
+	return item;
+}
+
+static void locked_buddy_give(void *self, uintptr_t item, unsigned order)
+{
+	lock_take(&lock);
+	buddy_give(self, item, order);
+	lock_drop(&lock);
+}
+
+/* By the contract of mm/frames.h, so that neither it nor slat's is favoured by what a call must carry and check. */
+FLOOR_OUT_OF_LINE enum mm_err cached_alloc(unsigned cpu, unsigned order, struct pfn *out)
+{
+	struct caller *c = &callers[cpu];
+
+	if (cpu >= CPUS || order > BUDDY_ORDER_MAX)
+		return MM_EINVAL;
+	if (order == 0 && !c->cached) {
+		lock_take(&lock);
+		while (c->cached < CACHE_HALF && buddy_alloc(buddy, 0, &c->cache[c->cached]) == MM_OK)
+			c->cached++;
+		lock_drop(&lock);
+	}
+	if (order == 0 && c->cached) {
+		*out = c->cache[--c->cached];
+		return MM_OK;
+	}
+	lock_take(&lock);
+	enum mm_err e = buddy_alloc(buddy, order, out);
+	lock_drop(&lock);
+	return e;
+}
+
+FLOOR_OUT_OF_LINE enum mm_err cached_free(unsigned cpu, struct pfn first, unsigned order)
+{
+	struct caller *c = &callers[cpu];
+	enum mm_err e = MM_OK;
+
+	if (cpu >= CPUS || order > BUDDY_ORDER_MAX || first.n >= frame_count)
+		return MM_EINVAL;
+	if (order == 0 && c->cached < CACHE_FRAMES) {
+		c->cache[c->cached++] = first;
+		return MM_OK;
+	}
+	lock_take(&lock);
+	if (order)
+		e = buddy_free(buddy, first, order);
+	for (uint32_t i = 0; !order && i < CACHE_HALF; i++)
+		must(buddy_free(buddy, c->cache[i], 0), "buddy_free");
+	lock_drop(&lock);
+	if (order)
+		return e;
+	memmove(c->cache, c->cache + CACHE_HALF, CACHE_HALF * sizeof(*c->cache));
+	c->cached = CACHE_HALF;
+	c->cache[c->cached++] = first;
+	return MM_OK;
+}
+
+static uintptr_t cached_take(void *self, unsigned order)
+{
+	const struct caller *c = self;
+	struct pfn first;
+
+	return cached_alloc(c->cpu, order, &first) == MM_OK ? first.n : LOOP_NONE;
+}
+
+static void cached_give(void *self, uintptr_t item, unsigned order)
+{
+	const struct caller *c = self;
+
+	must(cached_free(c->cpu, (struct pfn){item}, order), "cached_free");
+}
+
+static uintptr_t own_stack_take(void *self, unsigned order)
+{
+	return floor_stack_take(&((struct caller *)self)->stack, order);
+}
+
+static void own_stack_give(void *self, uintptr_t item, unsigned order)
+{
+	floor_stack_give(&((struct caller *)self)->stack, item, order);
+}
+
+static uintptr_t locked_stack_take(void *self, unsigned order)
+{
+	uintptr_t item;
+
+	(void)self;
+	lock_take(&lock);
+	item = floor_stack_take(&shared_stack, order);
+	lock_drop(&lock);
+	return item;
+}
+
+static void locked_stack_give(void *self, uintptr_t item, unsigned order)
+{
+	(void)self;
+	lock_take(&lock);
+	floor_stack_give(&shared_stack, item, order);
+	lock_drop(&lock);
+}
+
+LOOPS(slat_loops, slat_take, slat_give, loop_leave);
+LOOPS(buddy_loops, buddy_take, buddy_give, loop_leave);
+LOOPS(locked_buddy_loops, locked_buddy_take, locked_buddy_give, loop_leave);
+LOOPS(cached_loops, cached_take, cached_give, loop_leave);
+LOOPS(own_stack_loops, own_stack_take, own_stack_give, loop_leave);
+LOOPS(locked_stack_loops, locked_stack_take, locked_stack_give, loop_leave);
+
+/* Every CPU that runs in this process has passed a barrier when this returns. */
+static void all_cpus_pass(void *unused)
+{
+	(void)unused;
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0))
+		bench_refuse("membarrier(2) failed", NULL);
+}
+
+static void make_slat(uint32_t count)
+{
+	bool can = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+	struct frames_config config = {
+		.frame_count = count, .cpus = CPUS, .barrier = can ? all_cpus_pass : NULL, .barrier_self = NULL};
+
+	must(frames_init(&frames, slat_meta, frames_meta_bytes(count, CPUS), &config), "frames_init");
+	must(frames_donate(&frames, (struct pfn){0}, count), "frames_donate");
+}
+
+static void make_buddy(uint32_t count)
+{
+	must(buddy_init(buddy_meta, buddy_meta_bytes(count), count, &buddy), "buddy_init");
+	must(buddy_donate(buddy, (struct pfn){0}, count), "buddy_donate");
+	frame_count = count;
+	for (unsigned i = 0; i < CPUS; i++)
+		callers[i].cached = 0;
+}
+
+/* As many runs of 2^order as there are: one stack, or half a stack for each thread. */
+static void make_stacks(uint32_t count, unsigned order, bool pair)
+{
+	uint32_t runs = count >> order, each = pair ? runs / CPUS : runs;
+
+	for (unsigned i = 0; i < (pair ? CPUS : 1); i++)
+		floor_stack_init(&callers[i].stack, numbers + i * each, each, 1u << order);
+}
+
+/* The cases. */
+
+enum kind { HOT, RANDOM, FILL, BULK, FREE, REFILL, MIXED, PAIR_HOT, PAIR_RANDOM, PAIR_OTHER };
+
+struct frames_case {
+	const char *name, *unit;
+	enum kind kind;
+	uint32_t frames; /* all that there are */
+	unsigned order;
+	uint32_t live; /* items */
+	uint64_t pairs;
+};
+
+#define PAIRS		   400000u
+#define MIXED_LIVE(frames) ((frames) / 2 / 186) /* 186: the mean of 2^0 to 2^10; about half is taken */
+
+static const struct frames_case cases[] = {
+	{"order 0 hot", "ns/pair", HOT, GIB_FRAMES, 0, 0, PAIRS},
+	{"order 0 random", "ns/pair", RANDOM, GIB_FRAMES, 0, GIB_FRAMES / 2, PAIRS},
+	{"order 0 fill", "ns/alloc", FILL, GIB_FRAMES, 0, GIB_FRAMES, 0},
+	{"order 0 fill by the bulk call", "ns/alloc", BULK, GIB_FRAMES, 0, GIB_FRAMES, 0},
+	{"order 0 shuffled free", "ns/free", FREE, GIB_FRAMES, 0, GIB_FRAMES, 0},
+	{"order 0 refill after it", "ns/alloc", REFILL, GIB_FRAMES, 0, GIB_FRAMES, 0},
+	{"order 9 hot", "ns/pair", HOT, GIB_FRAMES, 9, 0, PAIRS},
+	{"order 9 random", "ns/pair", RANDOM, GIB_FRAMES, 9, GIB_FRAMES / 512 / 2, PAIRS},
+	{"orders 0 to 10 mixed", "ns/pair", MIXED, GIB_FRAMES, 0, MIXED_LIVE(GIB_FRAMES), PAIRS},
+	{"2 threads, order 0 hot", "ns/pair", PAIR_HOT, GIB_FRAMES, 0, 0, PAIRS},
+	{"2 threads, order 0 random", "ns/pair", PAIR_RANDOM, GIB_FRAMES, 0, GIB_FRAMES / 2 / CPUS, PAIRS},
+	{"2 threads, freed by the other", "ns/pair", PAIR_OTHER, GIB_FRAMES, 0, 0, PAIRS / 2},
+	{"64 GiB, order 0 hot", "ns/pair", HOT, FRAMES_MAX, 0, 0, PAIRS},
+	{"64 GiB, order 0 random", "ns/pair", RANDOM, FRAMES_MAX, 0, FRAMES_MAX / 2, PAIRS},
+	{"64 GiB, order 0 fill", "ns/alloc", FILL, FRAMES_MAX, 0, FRAMES_MAX, 0},
+	{"64 GiB, orders 0 to 10 mixed", "ns/pair", MIXED, FRAMES_MAX, 0, MIXED_LIVE(FRAMES_MAX), PAIRS},
+};
+
+#define CASES (sizeof(cases) / sizeof(cases[0]))
+
+static uintptr_t *items;
+static uint8_t *orders;
+static struct loop_ring ring;
+
+static bool is_pair(enum kind kind)
+{
+	return kind == PAIR_HOT || kind == PAIR_RANDOM || kind == PAIR_OTHER;
+}
+
+/* NULL: this column has no place in this case. */
+static const struct loops *loops_of(enum column column, enum kind kind)
+{
+	switch (column) {
+	case SLAT:
+		return &slat_loops;
+	case FLOOR:
+		return kind == MIXED || kind == PAIR_OTHER ? NULL : &own_stack_loops;
+	case BUDDY:
+		return is_pair(kind) ? &locked_buddy_loops : &buddy_loops;
+	case CACHED:
+		return &cached_loops;
+	case LOCKED_STACK:
+		return is_pair(kind) ? &locked_stack_loops : NULL;
+	default:
+		return NULL;
+	}
+}
+
+static void make(enum column column, const struct frames_case *c)
+{
+	if (column == SLAT)
+		make_slat(c->frames);
+	else if (column == BUDDY || column == CACHED)
+		make_buddy(c->frames);
+	else if (column == FLOOR)
+		make_stacks(c->frames, c->order, is_pair(c->kind));
+	else
+		floor_stack_init(&shared_stack, numbers, c->frames, 1);
+}
+
+static void fill_in_bulk(const struct loop *l)
+{
+	const struct caller *c = l->self;
+	const uint32_t batch = 256;
+
+	for (uint32_t i = 0; i < l->count; i += batch) {
+		if (frames_alloc_bulk(&frames, c->cpu, (struct pfn *)(l->item + i), batch) != batch)
+			bench_refuse("an allocator refused what it must not", "frames_alloc_bulk");
+	}
+}
+
+static double timed(void (*loop)(const struct loop *l), const struct loop *l)
+{
+	double start = bench_ns();
+
+	loop(l);
+	return bench_ns() - start;
+}
+
+static double one_thread(enum kind kind, enum column column, const struct loops *loops, const struct loop *l)
+{
+	double pairs = (double)l->pairs, count = l->count;
+
+	if (kind == HOT)
+		return timed(loops->hot, l) / pairs;
+	if (kind == BULK)
+		return timed(column == SLAT ? fill_in_bulk : loops->fill, l) / count;
+	if (kind == FILL)
+		return timed(loops->fill, l) / count;
+	if (kind == MIXED) {
+		for (uint32_t i = 0; i < l->count; i++)
+			l->item[i] = LOOP_NONE;
+		loops->mixed(l); /* until it is as full as it stays */
+		return timed(loops->mixed, l) / pairs;
+	}
+	loops->fill(l);
+	if (kind == RANDOM)
+		return timed(loops->random, l) / pairs;
+	loop_shuffle(l);
+	if (kind == FREE)
+		return timed(loops->drain, l) / count;
+	loops->drain(l);
+	return timed(loops->fill, l) / count;
+}
+
+struct half { /* of what two threads do */
+	void (*loop)(const struct loop *l);
+	struct loop l;
+};
+
+static void run_half(void *self)
+{
+	const struct half *h = self;
+
+	h->loop(&h->l);
+}
+
+static double two_threads(enum kind kind, const struct loops *loops, const struct loop *first)
+{
+	struct half halves[CPUS];
+
+	memset(&ring, 0, sizeof(ring));
+	for (unsigned i = 0; i < CPUS; i++) {
+		halves[i] = (struct half){loops->hot, *first};
+		halves[i].l.self = &callers[i];
+		halves[i].l.item += (size_t)i * first->count;
+		halves[i].l.seed += i;
+		if (kind == PAIR_RANDOM) {
+			loops->fill(&halves[i].l);
+			halves[i].loop = loops->random;
+		} else if (kind == PAIR_OTHER) {
+			halves[i].loop = i == 0 ? loops->produce : loops->consume;
+		}
+	}
+	return bench_pair(run_half, &halves[0], &halves[1]) / (double)first->pairs;
+}
+
+static double frames_round(void *self, unsigned column)
+{
+	const struct frames_case *c = self;
+	const struct loops *loops = loops_of(column, c->kind);
+	struct loop l = {.self = &callers[0],
+			 .order = c->order,
+			 .item = items,
+			 .orders = orders,
+			 .count = c->live,
+			 .pairs = c->pairs,
+			 .seed = STREAM_SEED,
+			 .ring = &ring};
+
+	if (!loops)
+		return NAN;
+	make(column, c);
+	return is_pair(c->kind) ? two_threads(c->kind, loops, &l) : one_thread(c->kind, column, loops, &l);
+}
+
+/* What the machine's own words cost. */
+
+static double swap_round(void *self, unsigned column)
+{
+	uint64_t *word = self, expected = *word;
+	double start = bench_ns();
+
+	if (column != FLOOR)
+		return NAN;
+	for (unsigned i = 0; i < PAIRS; i++) {
+		if (__atomic_compare_exchange_n(word, &expected, expected + 1, false, __ATOMIC_ACQ_REL,
+						__ATOMIC_ACQUIRE))
+			expected++;
+	}
+	return (bench_ns() - start) / PAIRS;
+}
+
+#define TRIPS 20000u
+
+struct side {
+	uint32_t *ball;
+	uint32_t parity; /* each answers the other's number with the next one */
+};
+
+static void play(void *self)
+{
+	const struct side *s = self;
+
+	for (uint32_t i = s->parity; i < 2 * TRIPS; i += 2) {
+		while (__atomic_load_n(s->ball, __ATOMIC_ACQUIRE) != i)
+			__builtin_ia32_pause();
+		__atomic_store_n(s->ball, i + 1, __ATOMIC_RELEASE);
+	}
+}
+
+static double trip_round(void *self, unsigned column)
+{
+	struct side a = {self, 0}, b = {self, 1};
+
+	if (column != FLOOR)
+		return NAN;
+	*a.ball = 0;
+	return bench_pair(play, &a, &b) / TRIPS;
+}
+
+/* Which share of requests is refused. */
+
+#define SEEDS	      20u
+#define STEPS	      UINT32_C(100000) /* requests a seed; as many before, that are not counted */
+#define LARGE_ORDERS  2u	       /* 9 and 10 */
+#define LARGE_ORDER_1 9u
+
+struct refusals {
+	double asked[LARGE_ORDERS], refused[LARGE_ORDERS];
+};
+
+struct world { /* what is live: items[] and orders[] */
+	loop_take *take;
+	loop_give *give;
+	uint32_t live;
+	uint32_t taken, taken_max; /* frames */
+	bool mostly_small;
+	uint64_t state;
+};
+
+static void give_random(struct world *w)
+{
+	uint32_t i = loop_random(&w->state, w->live);
+
+	w->give(&callers[loop_random(&w->state, CPUS)], items[i], orders[i]);
+	w->taken -= 1u << orders[i];
+	w->live--;
+	items[i] = items[w->live];
+	orders[i] = orders[w->live];
+}
+
+static bool take_random(struct world *w, unsigned *order)
+{
+	*order = loop_random(&w->state, LOOP_ORDER_MAX + 1);
+	if (w->mostly_small)
+		*order = (unsigned)__builtin_ctz(loop_random(&w->state, UINT32_MAX) | 1u << LOOP_ORDER_MAX);
+	while (w->taken + (1u << *order) > w->taken_max)
+		give_random(w);
+	items[w->live] = w->take(&callers[loop_random(&w->state, CPUS)], *order);
+	if (items[w->live] == LOOP_NONE)
+		return false;
+	orders[w->live++] = (uint8_t)*order;
+	w->taken += 1u << *order;
+	return true;
+}
+
+static const struct {
+	loop_take *take; /* NULL: not asked */
+	loop_give *give;
+} asked[COLUMNS] = {
+	[SLAT] = {slat_take, slat_give}, [BUDDY] = {buddy_take, buddy_give}, [CACHED] = {cached_take, cached_give}};
+
+static void count_refusals(enum column column, struct world w, struct refusals *r)
+{
+	const struct frames_case one_gib = {.frames = GIB_FRAMES};
+	unsigned order;
+
+	w.take = asked[column].take;
+	w.give = asked[column].give;
+	make(column, &one_gib);
+	for (uint32_t i = 0; i < 2 * STEPS; i++) {
+		bool got = take_random(&w, &order);
+
+		if (i >= STEPS && order >= LARGE_ORDER_1) {
+			r->asked[order - LARGE_ORDER_1]++;
+			r->refused[order - LARGE_ORDER_1] += !got;
+		}
+	}
+}
+
+static void refused(struct bench *b, uint32_t percent, bool mostly_small)
+{
+	struct refusals all[COLUMNS] = {0};
+	char name[48];
+
+	for (unsigned seed = 1; seed <= SEEDS; seed++) {
+		struct world w = {.taken_max = GIB_FRAMES / 100 * percent, .mostly_small = mostly_small, .state = seed};
+
+		for (unsigned column = 0; column < COLUMNS; column++) {
+			if (asked[column].take)
+				count_refusals(column, w, &all[column]);
+		}
+	}
+	for (unsigned i = 0; i < LARGE_ORDERS; i++) {
+		double values[COLUMNS];
+
+		for (unsigned column = 0; column < COLUMNS; column++)
+			values[column] = asked[column].take ? 100 * all[column].refused[i] / all[column].asked[i] : NAN;
+		snprintf(name, sizeof(name), "refused order %u, %u %% taken%s", LARGE_ORDER_1 + i, percent,
+			 mostly_small ? ", mostly small" : "");
+		bench_fact(b, name, "%", values);
+	}
+}
+
+static void metadata(struct bench *b, const char *name, uint32_t count)
+{
+	const double values[COLUMNS] = {[SLAT] = 8 * (double)frames_meta_bytes(count, CPUS) / count,
+					[FLOOR] = 8 * sizeof(*numbers),
+					[BUDDY] = 8 * (double)buddy_meta_bytes(count) / count,
+					[CACHED] = 8 * (double)(buddy_meta_bytes(count) + sizeof(callers)) / count,
+					[LOCKED_STACK] = NAN};
+
+	bench_fact(b, name, "bits/frame", values);
+}
+
+int main(int argc, char **argv)
+{
+	static uint64_t word __attribute__((aligned(LOOP_LINE)));
+	struct bench_item rows[CASES + 2];
+	struct bench b;
+
+	if (argc != 2)
+		bench_refuse("frames OUT.json", NULL);
+	bench_pin(0);
+	slat_meta = bench_memory(frames_meta_bytes(FRAMES_MAX, CPUS));
+	buddy_meta = bench_memory(buddy_meta_bytes(FRAMES_MAX));
+	numbers = bench_memory(FRAMES_MAX * sizeof(*numbers));
+	items = bench_memory(FRAMES_MAX * sizeof(*items));
+	orders = bench_memory(GIB_FRAMES);
+	for (unsigned i = 0; i < CPUS; i++)
+		callers[i].cpu = i;
+	bench_open(&b, peers);
+	rows[0] = (struct bench_item){"a compare-and-swap, own line", "ns", swap_round, &word};
+	rows[1] = (struct bench_item){"a line to the other CPU and back", "ns", trip_round, &word};
+	for (unsigned i = 0; i < CASES; i++)
+		rows[i + 2] =
+			(struct bench_item){cases[i].name, cases[i].unit, frames_round, (void *)(uintptr_t)&cases[i]};
+	bench_cases(&b, rows, CASES + 2);
+	for (uint32_t i = 0; i < 6; i++)
+		refused(&b, 30 * (i % 3 + 1), i >= 3);
+	metadata(&b, "metadata, 1 GiB", GIB_FRAMES);
+	metadata(&b, "metadata, 64 GiB", FRAMES_MAX);
+	return bench_close(&b, argv[1]);
+}

@@ -1,0 +1,311 @@
+/* tests/bench/objects.c: what an object costs: mm/slab.h over mm/frames.h beside
+ * a free list inside the objects (the floor), four malloc()s and DPDK's mempool.
+ *
+ *   objects OUT.json
+ *   objects --serve NAME    as this program starts itself
+ *
+ * Each allocator has a process of its own and runs there as its users run it: a
+ * malloc() is the process's only one, preloaded and called by its name; DPDK is
+ * objects_dpdk, with its inlined get and put, its environment without huge pages
+ * and both threads registered. This process asks them for one round after the
+ * other, so that they take turns; who is not asked sleeps. All run the same
+ * loops (guests/bench/loops.h), and each object's first 8 bytes are written when
+ * it is taken. slat's objects lie in 4 KiB pages of plain anonymous memory, as
+ * the others' do.
+ *
+ * slat and mempool are told the size once, when a cache is made, and find an
+ * object's cache without looking; malloc() is told each time, free() is not. That
+ * is their interface, and counts. Nothing is given back between rounds unless
+ * the allocator does so by itself.
+ *
+ * Rejected: dlmopen() of all in one process: a malloc() in a second namespace has
+ * other thread-local storage and no fork handlers: not what its users run. */
+#include <dlfcn.h>
+#include <math.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "guests/bench/floors.h"
+#include "mm/frames.h"
+#include "mm/slab.h"
+#include "tests/bench/bench.h"
+#include "tests/bench/objects.h"
+
+#define ARENA_FRAMES UINT32_C(262144) /* 1 GiB: each size's objects, and as much again */
+#define META_ALIGN   64u
+
+/* slat: caller and source. */
+
+static struct frames frames;
+static char *arena;
+
+struct slat_caller {
+	struct slab_cache *cache;
+	unsigned cpu;
+} __attribute__((aligned(LOOP_LINE)));
+
+static uintptr_t slat_take(void *self, unsigned order)
+{
+	const struct slat_caller *c = self;
+
+	(void)order;
+	return (uintptr_t)slab_alloc(c->cache, c->cpu);
+}
+
+static void slat_give(void *self, uintptr_t item, unsigned order)
+{
+	const struct slat_caller *c = self;
+
+	(void)order;
+	slab_free(c->cache, c->cpu, (void *)item);
+}
+
+LOOPS(slat_loops, slat_take, slat_give, loop_write);
+
+static enum mm_err source_take(void *self, unsigned cpu, unsigned order, void **out)
+{
+	struct pfn first;
+	enum mm_err e = frames_alloc(self, cpu, order, &first);
+
+	if (e == MM_OK)
+		*out = arena + first.n * FRAME_BYTES;
+	return e;
+}
+
+static void source_give(void *self, unsigned cpu, unsigned order, void *slab)
+{
+	struct pfn first = {(uint64_t)((char *)slab - arena) / FRAME_BYTES};
+
+	if (frames_free(self, cpu, first, order) != MM_OK)
+		bench_refuse("an allocator refused what it must not", "frames_free");
+}
+
+/* Aligned as far as the largest run. */
+static char *map_arena(size_t bytes)
+{
+	char *all = mmap(NULL, 2 * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (all == MAP_FAILED)
+		bench_refuse("the host has no memory for this", NULL);
+	return (char *)(((uintptr_t)all + bytes - 1) & ~(bytes - 1));
+}
+
+static void make_frames(void)
+{
+	size_t bytes = frames_meta_bytes(ARENA_FRAMES, OBJECTS_THREADS);
+	struct frames_config config = {.frame_count = ARENA_FRAMES, .cpus = OBJECTS_THREADS};
+
+	arena = map_arena(ARENA_FRAMES * FRAME_BYTES);
+	if (frames_init(&frames, bench_memory(bytes), bytes, &config) != MM_OK ||
+	    frames_donate(&frames, (struct pfn){0}, ARENA_FRAMES) != MM_OK)
+		bench_refuse("an allocator refused what it must not", "frames_init");
+}
+
+static struct slab_cache *make_cache(uint32_t object_bytes)
+{
+	size_t bytes = slab_meta_bytes(OBJECTS_THREADS);
+	struct slab_config config = {
+		.bytes = object_bytes, .cpus = OBJECTS_THREADS, .source = {&frames, source_take, source_give}};
+	struct slab_cache *cache;
+
+	if (slab_init(bench_memory(bytes), bytes, &config, &cache) != MM_OK)
+		bench_refuse("an allocator refused what it must not", "slab_init");
+	return cache;
+}
+
+static void *slat_caller(unsigned size, unsigned thread)
+{
+	static struct slat_caller callers[OBJECTS_SIZES][OBJECTS_THREADS];
+	struct slat_caller *c = callers[size];
+
+	if (!arena)
+		make_frames();
+	if (!c[0].cache) {
+		c[0] = (struct slat_caller){make_cache(objects_bytes[size]), 0};
+		c[1] = (struct slat_caller){c[0].cache, 1};
+	}
+	return &c[thread];
+}
+
+/* The floor. */
+
+LOOPS(floor_loops, floor_list_take, floor_list_give, loop_write);
+
+static void *floor_caller(unsigned size, unsigned thread)
+{
+	static struct own_list {
+		struct floor_list list;
+	} __attribute__((aligned(LOOP_LINE))) lists[OBJECTS_SIZES][OBJECTS_THREADS];
+	struct floor_list *list = &lists[size][thread].list;
+	size_t bytes = (size_t)objects_bytes[size] * OBJECTS_LIVE;
+
+	if (!list->end) {
+		list->bytes = objects_bytes[size];
+		list->fresh = bench_memory(bytes);
+		list->end = list->fresh + bytes;
+	}
+	return list;
+}
+
+/* Whatever malloc() this process has. */
+
+static uintptr_t malloc_take(void *self, unsigned order)
+{
+	const uint32_t *bytes = self;
+
+	(void)order;
+	return (uintptr_t)malloc(*bytes);
+}
+
+static void malloc_give(void *self, uintptr_t item, unsigned order)
+{
+	(void)self;
+	(void)order;
+	free((void *)item);
+}
+
+LOOPS(malloc_loops, malloc_take, malloc_give, loop_write);
+
+static void *malloc_caller(unsigned size, unsigned thread)
+{
+	(void)thread;
+	return (void *)(uintptr_t)&objects_bytes[size];
+}
+
+/* All of them. */
+
+struct process {
+	const char *name;    /* also the column's */
+	const char *preload; /* NULL: nothing */
+	const char *library; /* where malloc() must come from; NULL: no matter */
+	struct objects_contender contender;
+};
+
+#define MALLOC                                                                                                         \
+	{                                                                                                              \
+		&malloc_loops, malloc_caller, NULL, false                                                              \
+	}
+#define DPDK 6
+
+/* In the order of the columns; the last is a program of its own. */
+static const struct process processes[] = {
+	{"slat", NULL, NULL, {&slat_loops, slat_caller, NULL, false}},
+	{"floor", NULL, NULL, {&floor_loops, floor_caller, NULL, true}},
+	{"glibc", NULL, "/libc.so.6", MALLOC},
+	{"jemalloc", "libjemalloc.so.2", "/libjemalloc", MALLOC},
+	{"mimalloc", "libmimalloc.so.2", "/libmimalloc", MALLOC},
+	{"tcmalloc", "libtcmalloc_minimal.so.4", "/libtcmalloc", MALLOC},
+	[DPDK] = {"DPDK mempool", NULL, NULL, {NULL, NULL, NULL, false}},
+};
+
+#define PROCESSES (sizeof(processes) / sizeof(processes[0]))
+
+/* The loader only warns when it cannot preload: glibc's figures must not stand under another name. */
+static void check_malloc(const struct process *p)
+{
+	void *(*function)(size_t) = malloc;
+	void *address;
+	Dl_info info;
+
+	memcpy(&address, &function, sizeof(address));
+	if (p->library && (!dladdr(address, &info) || !strstr(info.dli_fname, p->library)))
+		bench_refuse("this malloc() was not found", p->preload);
+}
+
+static int serve(const char *name)
+{
+	for (size_t i = 0; i < DPDK; i++) {
+		if (strcmp(processes[i].name, name) == 0) {
+			check_malloc(&processes[i]);
+			return objects_serve(&processes[i].contender);
+		}
+	}
+	bench_refuse("objects OUT.json", NULL);
+}
+
+/* The one that asks. */
+
+static int sockets[PROCESSES];
+
+struct question {
+	uint32_t number; /* of the case */
+	char name[OBJECTS_NAME_MAX];
+};
+
+static int start(const char *self, const struct process *p, bool own_program)
+{
+	char program[4096];
+	const char *words[] = {program, "--serve", p->name, NULL};
+	posix_spawn_file_actions_t actions;
+	int ends[2];
+	pid_t pid;
+
+	snprintf(program, sizeof(program), "%s%s", self, own_program ? "_dpdk" : "");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
+		bench_refuse("no socket", NULL);
+	if (p->preload)
+		setenv("LD_PRELOAD", p->preload, 1);
+	else
+		unsetenv("LD_PRELOAD");
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, ends[1], OBJECTS_FD);
+	if (posix_spawn(&pid, program, &actions, NULL, (char *const *)(uintptr_t)words, environ))
+		bench_refuse("cannot run", program);
+	posix_spawn_file_actions_destroy(&actions);
+	close(ends[1]);
+	return ends[0];
+}
+
+static double ask(void *self, unsigned column)
+{
+	const struct question *q = self;
+	double ns;
+
+	if (send(sockets[column], &q->number, sizeof(q->number), MSG_NOSIGNAL) != sizeof(q->number) ||
+	    read(sockets[column], &ns, sizeof(ns)) != sizeof(ns))
+		bench_refuse("its process ended", processes[column].name);
+	return ns;
+}
+
+static int ask_all(const char *self, const char *out)
+{
+	const char *peers[PROCESSES] = {NULL};
+	struct question questions[OBJECTS_CASES];
+	struct bench_item rows[OBJECTS_CASES];
+	struct bench b;
+
+	for (unsigned i = 0; i < PROCESSES; i++) {
+		sockets[i] = start(self, &processes[i], i == DPDK);
+		if (i >= BENCH_PEER)
+			peers[i - BENCH_PEER] = processes[i].name;
+	}
+	for (uint32_t i = 0; i < OBJECTS_CASES; i++) {
+		questions[i].number = i;
+		rows[i] = (struct bench_item){questions[i].name, NULL, ask, &questions[i]};
+		objects_name(i, questions[i].name, &rows[i].unit);
+	}
+	bench_open(&b, peers);
+	bench_cases(&b, rows, OBJECTS_CASES);
+	bench_geometric_mean(&b);
+	for (unsigned i = 0; i < PROCESSES; i++)
+		close(sockets[i]);
+	while (wait(NULL) > 0)
+		;
+	return bench_close(&b, out);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3 && strcmp(argv[1], "--serve") == 0)
+		return serve(argv[2]);
+	if (argc != 2)
+		bench_refuse("objects OUT.json", NULL);
+	return ask_all(argv[0], argv[1]);
+}

@@ -1,0 +1,41 @@
+/* tests/bench/objects.h: the cases of the objects' figures, and the end of a
+ * process that runs one allocator through them. Each allocator has a process of
+ * its own (objects.c starts them and has the theory).
+ *
+ * Threads: the main thread and the one of bench_pair(). */
+#ifndef SLAT_TESTS_BENCH_OBJECTS_H
+#define SLAT_TESTS_BENCH_OBJECTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "guests/bench/loops.h"
+
+#define OBJECTS_THREADS	 2u
+#define OBJECTS_LIVE	 100000u /* of one size, at most, besides what a ring and caches hold */
+#define OBJECTS_SIZES	 3u
+#define OBJECTS_FD	 3 /* a child's end of the socket to objects.c */
+#define OBJECTS_NAME_MAX 40
+
+enum objects_kind { HOT, LIFO, RANDOM, FREE, REFILL, PAIR_HOT, PAIR_RANDOM, PAIR_OTHER, OBJECTS_KINDS };
+
+#define OBJECTS_CASES (OBJECTS_SIZES * OBJECTS_KINDS)
+
+extern const uint32_t objects_bytes[OBJECTS_SIZES];
+
+struct objects_contender {
+	const struct loops *loops;
+	/* For take and give, by one thread, of objects_bytes[size]; lives on. */
+	void *(*caller)(unsigned size, unsigned thread);
+	void (*enter)(void); /* once in each thread before anything else; NULL: nothing to do */
+	bool apart;	     /* what one thread took, the other cannot free */
+};
+
+/* Name and unit of a case, [0, OBJECTS_CASES). */
+void objects_name(unsigned number, char name[OBJECTS_NAME_MAX], const char **unit);
+
+/* Answers each uint32_t case number from OBJECTS_FD with a double: ns, or NAN.
+ * Returns main()'s value when the other end closes. */
+int objects_serve(const struct objects_contender *c);
+
+#endif
