@@ -100,7 +100,7 @@ static const char *run_alloc(unsigned cpu, struct run *r, uint64_t random)
 {
 	r->order = random % 4 ? 0 : (unsigned)(random >> 8) % 11;
 	if (frames_alloc(guest_frames(), cpu, r->order, &r->first) != MM_OK)
-		return r->order == 0 ? "no single frame was left" : NULL;
+		return NULL; /* frames may lie in other CPUs' stacks; what is lost shows when all is quiet */
 	if (r->first.n % (UINT64_C(1) << r->order))
 		return "a run was not aligned";
 	r->held = true;

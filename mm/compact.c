@@ -59,8 +59,8 @@
  * every plan out.
  *
  * Cost. O(n log n) to load, sort the windows and gaps, and try the first window;
- * a step of work is O(log n) then (a placement of 3 counts as many steps as it
- * has parts). Where it pays: spaces with some gaps as long as the extents, which
+ * a step of work is O(log n) then, or, for a window, O(parts of it) (a placement
+ * of 3 counts as many steps as it has parts). Where it pays: spaces with some gaps as long as the extents, which
  * is what allocations and frees leave, are exact after the first few windows, at
  * some 200 ns a segment. Where no gap is as long as most extents, plans of 1.2
  * to 4 times the bound; the bound is then the weaker of the two.

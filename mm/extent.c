@@ -148,6 +148,8 @@ static uint64_t slack_of(const struct extent_space *e, struct spot s)
 
 static void slack_set(struct extent_space *e, struct spot s, uint64_t slack)
 {
+	if (e->region[EXTENT_SLACKS] == 0)
+		return;
 	*mark_of(s) &= (uint8_t)~EXTENT_SLACK;
 	if (slack == 0)
 		return;
@@ -155,23 +157,12 @@ static void slack_set(struct extent_space *e, struct spot s, uint64_t slack)
 	extent_slacks(e, s.leaf)[s.slot] = slack;
 }
 
-_Static_assert(EXTENT_LEAF_SLOTS + 1 == 3 * sizeof(uint64_t) + sizeof(uint32_t), "beside_move() reads all marks");
-
 /* What a leaf has beside its slots, if any of it is in use, moves as the slots do. */
 static void beside_move(const struct extent_space *e, uint32_t leaf, uint32_t to, uint32_t from, uint32_t n)
 {
-	const uint8_t *mark = extent_leaf(e, leaf)->mark;
-	uint64_t word[3], any;
-	uint32_t rest;
-
-	__builtin_memcpy(word, mark, sizeof(word));
-	__builtin_memcpy(&rest, mark + sizeof(word), sizeof(rest));
-	any = word[0] | word[1] | word[2] | rest;
-	if ((any & (EXTENT_PINNED | EXTENT_SLACK) * (UINT64_MAX / 255)) == 0)
-		return;
-	if (any & EXTENT_PINNED * (UINT64_MAX / 255))
+	if (RARELY(e->units_pinned > 0))
 		__builtin_memmove(extent_pins(e, leaf) + to, extent_pins(e, leaf) + from, n * sizeof(uint32_t));
-	if (any & EXTENT_SLACK * (UINT64_MAX / 255))
+	if (RARELY(e->region[EXTENT_SLACKS] != 0))
 		__builtin_memmove(extent_slacks(e, leaf) + to, extent_slacks(e, leaf) + from, n * sizeof(uint64_t));
 }
 
@@ -181,10 +172,8 @@ static struct spot slot_insert(struct extent_space *e, struct spot s, uint64_t f
 	uint32_t last = s.l->head.count++;
 
 	beside_move(e, s.leaf, s.slot + 1, s.slot, last - s.slot);
-	for (uint32_t i = last; i > s.slot; i--) {
-		s.l->first[i] = s.l->first[i - 1];
-		s.l->mark[i] = s.l->mark[i - 1];
-	}
+	__builtin_memmove(&s.l->first[s.slot + 1], &s.l->first[s.slot], (last - s.slot) * sizeof(s.l->first[0]));
+	__builtin_memmove(&s.l->mark[s.slot + 1], &s.l->mark[s.slot], last - s.slot);
 	s.l->first[s.slot] = first;
 	s.l->mark[s.slot] = mark;
 	return s;
@@ -202,7 +191,7 @@ static struct spot segment_split(struct extent_space *e, struct spot *low, uint6
 		high.l = extent_leaf(e, high.leaf);
 		high.slot = extent_leaf_rank(high.l, at);
 	}
-	if (high.l->head.count == EXTENT_LEAF_SLOTS) {
+	if (RARELY(high.l->head.count == EXTENT_LEAF_SLOTS)) {
 		uint64_t first = first_of(*low);
 
 		extent_make_room(e, EXTENT_BY_ADDRESS, at, 1);
@@ -220,10 +209,8 @@ static void segment_drop(struct extent_space *e, struct spot s)
 	uint32_t last = --s.l->head.count;
 
 	beside_move(e, s.leaf, s.slot, s.slot + 1, last - s.slot);
-	for (uint32_t i = s.slot; i < last; i++) {
-		s.l->first[i] = s.l->first[i + 1];
-		s.l->mark[i] = s.l->mark[i + 1];
-	}
+	__builtin_memmove(&s.l->first[s.slot], &s.l->first[s.slot + 1], (last - s.slot) * sizeof(s.l->first[0]));
+	__builtin_memmove(&s.l->mark[s.slot], &s.l->mark[s.slot + 1], last - s.slot);
 	s.l->first[last] = UINT64_MAX;
 	s.l->mark[last] = 0;
 }
@@ -245,12 +232,19 @@ EXTENT_COLD static void segments_settle(struct extent_space *e, uint64_t at)
 	struct spot s = spot_at(e, at), near[2];
 	bool any[2] = {spot_before(e, s, &near[0]), spot_after(e, s, &near[1])};
 
-	if (e->region[EXTENT_LARGEST] != 0) {
+	bool thin = too_few(e, s);
+
+	if (e->region[EXTENT_LARGEST] != 0)
 		extent_largest_renew(e, first_of(s));
-		for (unsigned i = 0; i < 2; i++)
-			if (any[i] && near[i].leaf != s.leaf)
-				extent_largest_renew(e, first_of(near[i]));
+	for (unsigned i = 0; i < 2; i++) {
+		if (!any[i] || near[i].leaf == s.leaf)
+			continue;
+		thin |= too_few(e, near[i]);
+		if (e->region[EXTENT_LARGEST] != 0)
+			extent_largest_renew(e, first_of(near[i]));
 	}
+	if (!thin)
+		return;
 	for (unsigned i = 0; i < 2; i++) {
 		/* Density below may have moved the other one: look again. */
 		s = spot_at(e, at);
@@ -286,7 +280,7 @@ static void size_add(struct extent_space *e, enum extent_tree t, extent_key key)
 {
 	struct extent_sizes *l = extent_sizes(e, extent_sizes_of(e, t, key));
 
-	if (l->head.count == EXTENT_SIZE_SLOTS) {
+	if (RARELY(l->head.count == EXTENT_SIZE_SLOTS)) {
 		extent_make_room(e, t, key, 1);
 		l = extent_sizes(e, extent_sizes_of(e, t, key));
 	}
@@ -377,19 +371,17 @@ static void count_extents(struct extent_space *e, uint64_t more)
 
 /* ---- holes that are cut and that grow together ---- */
 
-/* Whether both neighbours are in the same zone, or in none. */
-static bool same_zone(struct spot low, struct spot high)
+/* Whether two neighbours with these marks, the upper one a hole, are in the same zone, or in none. */
+static bool same_zone(uint8_t low, uint8_t high)
 {
-	const uint8_t of_zone = EXTENT_ZONE | EXTENT_LENT;
-
-	return !has(high, EXTENT_BORDER) && ((*mark_of(low) ^ *mark_of(high)) & of_zone) == 0;
+	return (high & (EXTENT_TAKEN | ZONE_MARKS)) == (low & (EXTENT_ZONE | EXTENT_LENT));
 }
 
 static bool joinable(const struct extent_space *e, struct spot low, struct spot high)
 {
 	uint64_t units;
 
-	if (has(low, EXTENT_TAKEN) || has(high, EXTENT_TAKEN) || !same_zone(low, high))
+	if (has(low, EXTENT_TAKEN) || !same_zone(*mark_of(low), *mark_of(high)))
 		return false;
 	if (e->policy != EXTENT_BUDDY)
 		return true;
@@ -400,7 +392,7 @@ static bool joinable(const struct extent_space *e, struct spot low, struct spot 
 /* How many more segments there are when `run` is cut out of a hole. */
 static uint64_t carve_cost(const struct extent_space *e, struct extent hole, struct extent run)
 {
-	if (e->policy == EXTENT_BUDDY)
+	if (RARELY(e->policy == EXTENT_BUDDY))
 		return (uint64_t)(__builtin_ctzll(hole.units) - __builtin_ctzll(run.units));
 	return (uint64_t)(run.first > hole.first) + (run.first + run.units < hole.first + hole.units);
 }
@@ -452,7 +444,7 @@ static struct spot hole_carve(struct extent_space *e, struct spot s, struct exte
 {
 	struct extent hole = {first_of(s), units_of(e, s)};
 
-	if (e->policy == EXTENT_BUDDY)
+	if (RARELY(e->policy == EXTENT_BUDDY))
 		return carve_halves(e, s, run);
 	carve_sizes(e, *mark_of(s), hole, run, seat);
 	if (run.first > hole.first)
@@ -509,7 +501,7 @@ static void join_holes(struct extent_space *e, struct spot s)
 
 static void hole_join(struct extent_space *e, struct spot s)
 {
-	if (e->policy == EXTENT_BUDDY)
+	if (RARELY(e->policy == EXTENT_BUDDY))
 		join_buddies(e, s);
 	else
 		join_holes(e, s);
@@ -623,14 +615,19 @@ EXTENT_COLD static bool place_worst(const struct extent_space *e, const struct w
 	return false;
 }
 
-/* The first slot of a leaf, from this one on, with a hole of `units` or more; its count if there is none. */
+/* The first slot of a leaf, from this one on, with a hole of `units` or more; its count if there is none. All slots are
+ * looked at alike, as in leaf_largest(). */
 static uint32_t long_slot(const struct extent_space *e, const struct extent_leaf *l, uint32_t slot,
 			  enum extent_kind kind, uint64_t units)
 {
-	while (slot < l->head.count &&
-	       (!extent_is_hole(l->mark[slot], kind) || extent_slot_end(e, l, slot) - l->first[slot] < units))
-		slot++;
-	return slot;
+	uint32_t last = l->head.count - 1, fit = 0;
+
+	for (uint32_t i = 0; i < last; i++)
+		fit |= (uint32_t)(extent_is_hole(l->mark[i], kind) & (l->first[i + 1] - l->first[i] >= units)) << i;
+	if (extent_is_hole(l->mark[last], kind) && extent_slot_end(e, l, last) - l->first[last] >= units)
+		fit |= 1u << last;
+	fit &= -(1u << slot);
+	return fit ? (uint32_t)__builtin_ctz(fit) : l->head.count;
 }
 
 /* The first child of an inner node, from this one on, with such a hole below it. */
@@ -643,59 +640,107 @@ static uint32_t long_child(const struct extent_space *e, uint32_t n, uint32_t i,
 	return i;
 }
 
+struct walk { /* a search in the tree by address: by level, the node and which of its children is next */
+	uint32_t node[EXTENT_HEIGHT_MAX + 1], next[EXTENT_HEIGHT_MAX + 1];
+	uint32_t level; /* this one and those above are filled in */
+};
+
+/* Starts before all leaves. */
+static void walk_start(const struct extent_space *e, struct walk *k)
+{
+	k->level = e->root[EXTENT_BY_ADDRESS].height;
+	k->node[k->level] = e->root[EXTENT_BY_ADDRESS].node;
+	k->next[k->level] = 0;
+}
+
+/* Starts where `from` is. Gives the leaf. */
+static uint32_t walk_to(const struct extent_space *e, uint64_t from, struct walk *k)
+{
+	uint32_t n = e->root[EXTENT_BY_ADDRESS].node;
+
+	k->level = e->root[EXTENT_BY_ADDRESS].height + 1;
+	while (k->level > 1) {
+		uint32_t i = extent_inner_slot(extent_inner(e, n), from);
+
+		k->level--;
+		k->node[k->level] = n;
+		k->next[k->level] = i + 1;
+		n = extent_inner(e, n)->child[i];
+	}
+	return n;
+}
+
+/* The next leaf that has such a hole; EXTENT_NONE if none has. */
+static uint32_t walk_on(const struct extent_space *e, const struct wish *w, struct walk *k)
+{
+	uint32_t height = e->root[EXTENT_BY_ADDRESS].height, n;
+
+	for (;; k->level++) {
+		if (k->level > height)
+			return EXTENT_NONE;
+		n = k->node[k->level];
+		k->next[k->level] = long_child(e, n, k->next[k->level], w->kind, w->units);
+		if (k->next[k->level] < extent_inner(e, n)->head.count)
+			break;
+	}
+	for (;;) {
+		n = extent_inner(e, n)->child[k->next[k->level]++];
+		if (k->level == 1)
+			return n;
+		k->level--;
+		k->node[k->level] = n;
+		k->next[k->level] = long_child(e, n, 0, w->kind, w->units);
+	}
+}
+
 /* The lowest such hole that starts at `from` or above. */
 static bool hole_from(const struct extent_space *e, uint64_t from, const struct wish *w, struct spot *out)
 {
-	uint32_t node[EXTENT_HEIGHT_MAX + 1], next[EXTENT_HEIGHT_MAX + 1];
-	uint32_t n = e->root[EXTENT_BY_ADDRESS].node, height = e->root[EXTENT_BY_ADDRESS].height, level;
+	struct walk k;
+	uint32_t n, slot = 0;
 
 	if (from == e->units) /* no offset: it may equal the unused keys */
 		return false;
-	for (level = height; level > 0; level--) {
-		uint32_t i = extent_inner_slot(extent_inner(e, n), from);
-
-		node[level] = n;
-		next[level] = i + 1;
-		n = extent_inner(e, n)->child[i];
+	if (from == 0 && e->root[EXTENT_BY_ADDRESS].height > 0) {
+		walk_start(e, &k);
+		n = walk_on(e, w, &k);
+	} else {
+		n = walk_to(e, from, &k);
+		slot = from > 0 ? extent_leaf_rank(extent_leaf(e, n), from - 1) : 0;
 	}
-	for (uint32_t slot = from > 0 ? extent_leaf_rank(extent_leaf(e, n), from - 1) : 0;; slot = 0) {
-		slot = long_slot(e, extent_leaf(e, n), slot, w->kind, w->units);
-		*out = spot_in(e, n, slot);
-		if (slot < out->l->head.count)
+	for (; n != EXTENT_NONE; n = walk_on(e, w, &k), slot = 0) {
+		*out = spot_in(e, n, long_slot(e, extent_leaf(e, n), slot, w->kind, w->units));
+		if (out->slot < out->l->head.count)
 			return true;
-		do {
-			if (++level > height)
-				return false;
-			next[level] = long_child(e, node[level], next[level], w->kind, w->units);
-		} while (next[level] == extent_inner(e, node[level])->head.count);
-		for (; level > 0; level--) {
-			n = extent_inner(e, node[level])->child[next[level]++];
-			if (level == 1)
-				continue;
-			node[level - 1] = n;
-			next[level - 1] = long_child(e, n, 0, w->kind, w->units);
-		}
 	}
+	return false;
+}
+
+/* Whether a hole starts below `from` and ends above. */
+static bool hole_around(const struct extent_space *e, uint64_t from, enum extent_kind kind, struct spot *out)
+{
+	if (from == e->units)
+		return false;
+	*out = spot_at(e, from);
+	return first_of(*out) < from && extent_is_hole(*mark_of(*out), kind);
 }
 
 /* The lowest place at `from` or above. */
 EXTENT_COLD static bool place_from(const struct extent_space *e, uint64_t from, const struct wish *w, struct place *p)
 {
 	struct spot s;
+	bool any = from > 0 && hole_around(e, from, w->kind, &s);
 
-	if (from >= e->units)
-		return false;
-	for (s = spot_at(e, from);; from = 0) {
+	for (any = any || hole_from(e, from, w, &s); any; any = hole_from(e, end_of(e, s), w, &s)) {
 		struct extent hole = {first_of(s), units_of(e, s)};
 
-		if (extent_is_hole(*mark_of(s), w->kind) && fits(e, w, hole, from, &p->at)) {
+		if (fits(e, w, hole, from, &p->at)) {
 			p->hole = hole.first;
 			p->seated = false;
 			return true;
 		}
-		if (!hole_from(e, end_of(e, s), w, &s))
-			return false;
 	}
+	return false;
 }
 
 static bool place_in(const struct extent_space *e, const struct wish *w, struct place *p)
@@ -869,8 +914,11 @@ static uint64_t free_cost(const struct extent_space *e, struct spot s, struct ex
 	if (front == back)
 		return front ? 0 : 2;
 	if (front)
-		return spot_before(e, s, &near) && !has(near, EXTENT_TAKEN) && same_zone(near, s) ? 0 : 1;
-	return spot_after(e, s, &near) && !has(near, EXTENT_TAKEN) && same_zone(s, near) ? 0 : 1;
+		return spot_before(e, s, &near) && !has(near, EXTENT_TAKEN) &&
+				       same_zone(*mark_of(near), *mark_of(s) & ZONE_MARKS)
+			       ? 0
+			       : 1;
+	return spot_after(e, s, &near) && same_zone(*mark_of(s), *mark_of(near)) ? 0 : 1;
 }
 
 /* Of live extent s only what is outside `run` stays; there is room for that. */
@@ -945,7 +993,7 @@ static enum mm_err shrink(struct extent_space *e, struct spot s, uint64_t units)
 
 	if (has(s, EXTENT_PINNED))
 		return MM_EBUSY;
-	if (e->policy == EXTENT_BUDDY) {
+	if (RARELY(e->policy == EXTENT_BUDDY)) {
 		if (!room_for(e, carve_cost(e, was, (struct extent){was.first, units})))
 			return MM_ENOMEM;
 		shrink_halves(e, s, units);
@@ -966,8 +1014,7 @@ static bool buddies_free(const struct extent_space *e, struct spot s, uint64_t u
 	if (number & (units - 1))
 		return false;
 	for (uint64_t size = units_of(e, s); size < units; size *= 2) {
-		if (!spot_after(e, low, &high) || has(high, EXTENT_TAKEN) || !same_zone(s, high) ||
-		    units_of(e, high) != size)
+		if (!spot_after(e, low, &high) || !same_zone(*mark_of(s), *mark_of(high)) || units_of(e, high) != size)
 			return false;
 		low = high;
 	}
@@ -1003,11 +1050,10 @@ static enum mm_err grow(struct extent_space *e, struct spot s, uint64_t units)
 	uint64_t first = first_of(s), more = units - units_of(e, s), step;
 	struct spot hole;
 
-	if (e->policy == EXTENT_BUDDY) {
+	if (RARELY(e->policy == EXTENT_BUDDY)) {
 		if (!buddies_free(e, s, units))
 			return MM_ENOMEM;
-	} else if (!spot_after(e, s, &hole) || has(hole, EXTENT_TAKEN) || !same_zone(s, hole) ||
-		   units_of(e, hole) < more) {
+	} else if (!spot_after(e, s, &hole) || !same_zone(*mark_of(s), *mark_of(hole)) || units_of(e, hole) < more) {
 		return MM_ENOMEM;
 	}
 	slack_set(e, s, 0); /* it is not at the end any more */
@@ -1268,7 +1314,8 @@ static bool check_marks(const struct extent_space *e, struct spot s, struct spot
 		return false;
 	if (!(mark & EXTENT_ZONE) && (mark & (EXTENT_LENT | EXTENT_BORDER)))
 		return false;
-	if ((mark & EXTENT_ZONE) && !(mark & EXTENT_BORDER) && (!any_low || !same_zone(low, s)))
+	if ((mark & EXTENT_ZONE) && !(mark & EXTENT_BORDER) &&
+	    (!any_low || !same_zone(*mark_of(low), mark & ZONE_MARKS)))
 		return false;
 	if ((mark & EXTENT_ZONE) && (mark & EXTENT_MOVABLE) && (!(mark & EXTENT_LENT) || (mark & EXTENT_PINNED)))
 		return false;

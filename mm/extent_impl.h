@@ -210,6 +210,7 @@ static inline uint64_t extent_slot_end(const struct extent_space *e, const struc
 #define EXTENT_INLINE static inline __attribute__((always_inline))
 #define EXTENT_COLD   __attribute__((noinline, cold))
 #define EXTENT_WHOLE  __attribute__((flatten))
+#define RARELY(x)     __builtin_expect((x), 0)
 
 /* Keeps this number one of its own: compilers like to make one long chain of sums, or minima, of several short ones
  * that the processor works on at once. */
@@ -242,6 +243,8 @@ static inline uint32_t extent_leaf_rank(const struct extent_leaf *l, uint64_t x)
 
 static inline uint32_t extent_inner_slot(const struct extent_inner *n, uint64_t x)
 {
+	if (n->head.count < 4 * 7) /* most often the root */
+		return extent_rank64(n->least, 4, 7, x) - 1;
 	return extent_rank64(n->least, 9, 9, x) - 1;
 }
 
@@ -272,7 +275,7 @@ EXTENT_INLINE uint32_t extent_sizes_of(const struct extent_space *e, enum extent
 	uint32_t n = e->root[t].node;
 
 	for (uint32_t level = e->root[t].height; level > 0; level--) {
-		if (e->wide)
+		if (RARELY(e->wide))
 			n = extent_route(e, n)->child[extent_route_slot(extent_route(e, n), key)];
 		else
 			n = extent_inner(e, n)->child[extent_inner_slot(extent_inner(e, n), (uint64_t)key)];
@@ -304,14 +307,14 @@ EXTENT_INLINE uint32_t extent_up_narrow(const uint64_t *k, uint64_t x)
 
 EXTENT_INLINE uint32_t extent_sizes_up(const struct extent_space *e, const struct extent_sizes *l, extent_key x)
 {
-	if (e->wide)
+	if (RARELY(e->wide))
 		return extent_up_wide(l->wide, x);
 	return extent_up_narrow(l->narrow, (uint64_t)x);
 }
 
 static inline void extent_sizes_set(const struct extent_space *e, struct extent_sizes *l, uint32_t slot, extent_key key)
 {
-	if (e->wide)
+	if (RARELY(e->wide))
 		l->wide[slot] = key;
 	else
 		l->narrow[slot] = (uint64_t)key;
@@ -319,22 +322,22 @@ static inline void extent_sizes_set(const struct extent_space *e, struct extent_
 
 static inline extent_key extent_sizes_key(const struct extent_space *e, const struct extent_sizes *l, uint32_t slot)
 {
-	return e->wide ? l->wide[slot] : l->narrow[slot];
+	return RARELY(e->wide) ? l->wide[slot] : l->narrow[slot];
 }
 
 static inline extent_key extent_key_of(const struct extent_space *e, uint64_t first, uint64_t units)
 {
-	return e->wide ? (extent_key)units << 64 | first : (units << EXTENT_NARROW_BITS | first) * EXTENT_NARROW_STEP;
+	return RARELY(e->wide) ? (extent_key)units << 64 | first : (units << EXTENT_NARROW_BITS | first) * EXTENT_NARROW_STEP;
 }
 
 static inline uint64_t extent_key_units(const struct extent_space *e, extent_key key)
 {
-	return e->wide ? (uint64_t)(key >> 64) : (uint64_t)key / EXTENT_NARROW_STEP >> EXTENT_NARROW_BITS;
+	return RARELY(e->wide) ? (uint64_t)(key >> 64) : (uint64_t)key / EXTENT_NARROW_STEP >> EXTENT_NARROW_BITS;
 }
 
 static inline uint64_t extent_key_first(const struct extent_space *e, extent_key key)
 {
-	return e->wide ? (uint64_t)key : (uint64_t)key / EXTENT_NARROW_STEP & ((UINT64_C(1) << EXTENT_NARROW_BITS) - 1);
+	return RARELY(e->wide) ? (uint64_t)key : (uint64_t)key / EXTENT_NARROW_STEP & ((UINT64_C(1) << EXTENT_NARROW_BITS) - 1);
 }
 
 /* The greatest key of a leaf by size that is less than x; 0: none is. */

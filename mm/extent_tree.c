@@ -362,16 +362,16 @@ static void slots_share(struct extent_space *e, const struct shape *s, uint32_t 
 
 /* ---- the largest holes ---- */
 
+/* Guessing which of the segments are holes would cost more than to look at all of them alike. */
 static uint64_t leaf_largest(const struct extent_space *e, const struct extent_leaf *l, enum extent_kind kind)
 {
-	uint64_t largest = 0;
+	uint32_t last = l->head.count - 1;
+	uint64_t largest = extent_is_hole(l->mark[last], kind) ? extent_slot_end(e, l, last) - l->first[last] : 0;
 
-	for (uint32_t i = 0; i < l->head.count; i++) {
-		uint64_t units;
+	for (uint32_t i = 0; i < last; i++) {
+		uint64_t units = l->first[i + 1] - l->first[i];
 
-		if (!extent_is_hole(l->mark[i], kind))
-			continue;
-		units = extent_slot_end(e, l, i) - l->first[i];
+		units &= -(uint64_t)extent_is_hole(l->mark[i], kind);
 		largest = units > largest ? units : largest;
 	}
 	return largest;
@@ -390,19 +390,11 @@ static uint64_t node_largest(const struct extent_space *e, uint32_t level, uint3
 	return largest;
 }
 
-/* Renews what `parent`, at `level`, has of its child i; false iff that was true already. */
-static bool largest_renew(struct extent_space *e, uint32_t level, uint32_t parent, uint32_t i)
+/* Renews what `parent`, at `level`, has of its child i. */
+static void largest_renew(struct extent_space *e, uint32_t level, uint32_t parent, uint32_t i)
 {
-	bool changed = false;
-
-	for (unsigned kind = 0; kind < EXTENT_KINDS; kind++) {
-		uint64_t now = node_largest(e, level - 1, children(e, parent)[i], kind);
-		uint64_t *was = &extent_largest(e, parent, kind)[i];
-
-		changed |= *was != now;
-		*was = now;
-	}
-	return changed;
+	for (unsigned kind = 0; kind < EXTENT_KINDS; kind++)
+		extent_largest(e, parent, kind)[i] = node_largest(e, level - 1, children(e, parent)[i], kind);
 }
 
 uint64_t extent_largest_hole(const struct extent_space *e)
@@ -433,19 +425,40 @@ static void path_to(const struct extent_space *e, enum extent_tree t, extent_key
 }
 
 /* Levels above one where nothing changes are right already, unless `all` is to be made so. */
-static void path_renew(struct extent_space *e, uint64_t offset, bool all)
+static void path_renew(struct extent_space *e, const struct path *p, enum extent_kind kind, bool all)
+{
+	uint64_t now = leaf_largest(e, extent_leaf(e, p->node[0]), kind), was = 0, largest;
+
+	for (uint32_t level = 1; level <= e->root[EXTENT_BY_ADDRESS].height; level++) {
+		uint64_t *above = &extent_largest(e, p->node[level], kind)[p->slot[level]];
+
+		/* `was` and `now` are what one child of the node below had and has; *above what all had. */
+		if (level == 1)
+			largest = now;
+		else if (all || (was == *above && now < was))
+			largest = node_largest(e, level - 1, p->node[level - 1], kind);
+		else
+			largest = now > *above ? now : *above;
+		if (largest == *above && !all)
+			return;
+		was = *above;
+		*above = now = largest;
+	}
+}
+
+static void largest_renew_at(struct extent_space *e, uint64_t offset, bool all)
 {
 	struct path p;
 
 	path_to(e, EXTENT_BY_ADDRESS, offset, &p);
-	for (uint32_t level = 1; level <= e->root[EXTENT_BY_ADDRESS].height; level++)
-		if (!largest_renew(e, level, p.node[level], p.slot[level]) && !all)
-			return;
+	path_renew(e, &p, EXTENT_PLAIN, all);
+	if (e->units_zone > 0) /* else there is no hole of the other kind, and was none */
+		path_renew(e, &p, EXTENT_LENDING, all);
 }
 
 void extent_largest_renew(struct extent_space *e, uint64_t offset)
 {
-	path_renew(e, offset, false);
+	largest_renew_at(e, offset, false);
 }
 
 struct family { /* children of one node, and what they are */
@@ -486,7 +499,8 @@ static void children_share(struct extent_space *e, const struct family *f, uint3
 	if (count_of(e, f->of_child, child[0]) == target)
 		return;
 	slots_share(e, f->of_child, child[0], child[1], target);
-	child_renew(e, f, i, false);
+	if (count_of(e, f->of_child, child[0]) > 0)
+		child_renew(e, f, i, false);
 	if (count_of(e, f->of_child, child[1]) > 0)
 		child_renew(e, f, i + 1, true);
 }
@@ -627,7 +641,7 @@ void extent_make_room(struct extent_space *e, enum extent_tree t, extent_key key
 		made = true;
 	/* Leaves may have changed since they were last told of above, and their own level has been told now. */
 	if (made && t == EXTENT_BY_ADDRESS && e->region[EXTENT_LARGEST] != 0)
-		path_renew(e, (uint64_t)key, true);
+		largest_renew_at(e, (uint64_t)key, true);
 }
 
 /* Of three children, with child i the one that has few: they share, or become two. */

@@ -16,7 +16,7 @@ struct heap_stats {
 	/* Of live allocations; 0 counts as 1. Exact while every free and realloc so far
 	 * named what was asked and no alignment was above a frame; else as well as the
 	 * implementation knows, from `allocations` to bytes_given. Its maximum: at
-	 * least what any reader saw, and at least half of what it truly was. */
+	 * least what any reader saw, and what it was when bytes_held last grew by a 64th. */
 	uint64_t bytes_asked, bytes_asked_max;
 	uint64_t bytes_given; /* usable bytes of live allocations */
 	uint64_t bytes_held;  /* taken from below: given, free and overhead */

@@ -16,8 +16,8 @@
  *       whichever way it ended, as no sanitizer sees into this heap.
  *
  * Cost. A page when it is first touched, 1 to 2 us on a nested host; at the start
- * that are the states of both allocators, some 100 KiB (their size goes with the
- * arena's: a byte a frame), and two pages for each size class in use. No huge
+ * that is what they write of their states (some pages; the caches of sizes that
+ * nobody asks for stay untouched), and two pages for each size class in use. No huge
  * pages: the kernel would clear 2 MiB for the first byte.
  *
  * Failure. The mapping alone can be refused, and is taken before anything else.
@@ -26,7 +26,7 @@
  * handler forms (a line of text, registers, a table of 24 routes: 4 KiB at most)
  * lies on its thread's stack, which is memory that is reset at the exit's end,
  * its bound checked by the page below it. A CPU number for each vCPU's thread:
- * metadata (1.2 KiB a CPU and class) for callers that there are not. A cache for
+ * metadata (152 B a CPU and class) for callers that there are not. A cache for
  * each type: one slab header and one magazine each, for a handful of objects that
  * share the heap's classes as well. */
 #include "vmm/memory.h"

@@ -424,6 +424,9 @@ bool table_print(const struct table_config *config)
 	}
 	console_print("alloc: %lu MHz; ns a pair (fill, refill: an allocation; shuffled free: a free), least of %lu\n",
 		      hz / 1000000, config->rounds);
+	if (config->cpus > 1)
+		console_print(
+			"alloc: CPUs without work spin: on a host with fewer CPUs, figures count its scheduler\n");
 	console_print("alloc:                                           slat    floor    ratio\n");
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (cpus_of(&rows[i]) <= config->cpus && !print_row(&rows[i], config, hz))

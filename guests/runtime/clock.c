@@ -22,8 +22,8 @@ static uint64_t one_count(uint8_t port_b)
 	port_write8(PORT_B, port_b | PORT_B_GATE2);
 	port_write8(PIT_PORT + PIT_CONTROL, CHANNEL << PIT_CONTROL_CHANNEL_SHIFT | PIT_CONTROL_WORD);
 	port_write8(PIT_PORT + CHANNEL, COUNT & 0xff);
+	start = cpu_cycles(); /* the next write starts the count: what comes between makes it longer */
 	port_write8(PIT_PORT + CHANNEL, COUNT >> 8);
-	start = cpu_cycles();
 	do {
 		now = cpu_cycles();
 		if (now - start > GIVE_UP_CYCLES)

@@ -39,7 +39,6 @@
 #include "tests/bench/objects.h"
 
 #define ARENA_FRAMES UINT32_C(262144) /* 1 GiB: each size's objects, and as much again */
-#define META_ALIGN   64u
 
 /* slat: caller and source. */
 
