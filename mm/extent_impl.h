@@ -327,7 +327,8 @@ static inline extent_key extent_sizes_key(const struct extent_space *e, const st
 
 static inline extent_key extent_key_of(const struct extent_space *e, uint64_t first, uint64_t units)
 {
-	return RARELY(e->wide) ? (extent_key)units << 64 | first : (units << EXTENT_NARROW_BITS | first) * EXTENT_NARROW_STEP;
+	return RARELY(e->wide) ? (extent_key)units << 64 | first
+			       : (units << EXTENT_NARROW_BITS | first) * EXTENT_NARROW_STEP;
 }
 
 static inline uint64_t extent_key_units(const struct extent_space *e, extent_key key)
@@ -337,7 +338,8 @@ static inline uint64_t extent_key_units(const struct extent_space *e, extent_key
 
 static inline uint64_t extent_key_first(const struct extent_space *e, extent_key key)
 {
-	return RARELY(e->wide) ? (uint64_t)key : (uint64_t)key / EXTENT_NARROW_STEP & ((UINT64_C(1) << EXTENT_NARROW_BITS) - 1);
+	return RARELY(e->wide) ? (uint64_t)key
+			       : (uint64_t)key / EXTENT_NARROW_STEP & ((UINT64_C(1) << EXTENT_NARROW_BITS) - 1);
 }
 
 /* The greatest key of a leaf by size that is less than x; 0: none is. */
