@@ -32,16 +32,22 @@
  *       of high and low water bound them; holes and extents are at most
  *       segments_max.
  *
- * Cost. Every operation is a few searches in the trees, O(log n) nodes. Alignment may
- * make extent_alloc() O((k + 1) log n), where k is the number of holes long
- * enough but, cut to the alignment, too short: those are tried one by one in
- * the policy's order. k is 0 for align 1, and no hole of units + align - 1 or
- * more is ever counted in it. EXTENT_BUDDY: an operation splits or joins at most
- * 63 runs, each O(log n). extent_unreserve() of what is not free reads the zone.
+ * Cost. Every operation is a few searches in the trees, O(log n) nodes: under best
+ * fit one by size and one by address to allocate, one by address and one to
+ * three by size to free. Alignment may make extent_alloc() O((k + 1) log n), where
+ * k is the number of holes long enough but, cut to the alignment, too short:
+ * those are tried one by one in the policy's order. k is 0 for align 1, and no
+ * hole of units + align - 1 or more is ever counted in it. EXTENT_BUDDY: an
+ * operation splits or joins at most 63 runs, each O(log n). extent_unreserve() of
+ * what is not free reads the zone.
+ *
+ * Memory. At most 58 bytes a segment under best fit, so 116 a live extent, since
+ * half of the segments may be holes; extent_tree.c has the sum, and the others.
  *
  * Failure. Each operation first finds what it will change and how many segments
  * that adds, then asks for those, and only then changes anything. Nodes need no
- * asking: there are enough for any segments_max segments.
+ * asking: there are enough for any segments_max segments, and for one more, since
+ * a change may split before it joins.
  *
  * Rejected. Boundary tags in the free units: this manages numbers, there is
  * nothing to write tags in. Bins by size with a bitmap, as in TLSF: O(1), yet it
@@ -160,13 +166,13 @@ static void slack_set(struct extent_space *e, struct spot s, uint64_t slack)
 /* What a leaf has beside its slots, if any of it is in use, moves as the slots do. */
 static void beside_move(const struct extent_space *e, uint32_t leaf, uint32_t to, uint32_t from, uint32_t n)
 {
-	if (RARELY(e->units_pinned > 0))
+	if (EXTENT_RARELY(e->units_pinned > 0))
 		__builtin_memmove(extent_pins(e, leaf) + to, extent_pins(e, leaf) + from, n * sizeof(uint32_t));
-	if (RARELY(e->region[EXTENT_SLACKS] != 0))
+	if (EXTENT_RARELY(e->region[EXTENT_SLACKS] != 0))
 		__builtin_memmove(extent_slacks(e, leaf) + to, extent_slacks(e, leaf) + from, n * sizeof(uint64_t));
 }
 
-/* Room for a segment that starts at this offset, which is where the spot is then. */
+/* A new slot where the spot is; the leaf has room. */
 static struct spot slot_insert(struct extent_space *e, struct spot s, uint64_t first, uint8_t mark)
 {
 	uint32_t last = s.l->head.count++;
@@ -191,7 +197,7 @@ static struct spot segment_split(struct extent_space *e, struct spot *low, uint6
 		high.l = extent_leaf(e, high.leaf);
 		high.slot = extent_leaf_rank(high.l, at);
 	}
-	if (RARELY(high.l->head.count == EXTENT_LEAF_SLOTS)) {
+	if (EXTENT_RARELY(high.l->head.count == EXTENT_LEAF_SLOTS)) {
 		uint64_t first = first_of(*low);
 
 		extent_make_room(e, EXTENT_BY_ADDRESS, at, 1);
@@ -280,7 +286,7 @@ static void size_add(struct extent_space *e, enum extent_tree t, extent_key key)
 {
 	struct extent_sizes *l = extent_sizes(e, extent_sizes_of(e, t, key));
 
-	if (RARELY(l->head.count == EXTENT_SIZE_SLOTS)) {
+	if (EXTENT_RARELY(l->head.count == EXTENT_SIZE_SLOTS)) {
 		extent_make_room(e, t, key, 1);
 		l = extent_sizes(e, extent_sizes_of(e, t, key));
 	}
@@ -311,7 +317,7 @@ static void size_cut(struct extent_space *e, enum extent_tree t, extent_key key)
 	size_cut_at(e, t, size_find(e, t, key), key);
 }
 
-/* Each of these: a hole with these marks comes, goes, or becomes another. */
+/* A hole with these marks comes, or goes. */
 static void hole_add(struct extent_space *e, uint8_t mark, uint64_t first, uint64_t end)
 {
 	enum extent_tree t;
@@ -392,7 +398,7 @@ static bool joinable(const struct extent_space *e, struct spot low, struct spot 
 /* How many more segments there are when `run` is cut out of a hole. */
 static uint64_t carve_cost(const struct extent_space *e, struct extent hole, struct extent run)
 {
-	if (RARELY(e->policy == EXTENT_BUDDY))
+	if (EXTENT_RARELY(e->policy == EXTENT_BUDDY))
 		return (uint64_t)(__builtin_ctzll(hole.units) - __builtin_ctzll(run.units));
 	return (uint64_t)(run.first > hole.first) + (run.first + run.units < hole.first + hole.units);
 }
@@ -444,7 +450,7 @@ static struct spot hole_carve(struct extent_space *e, struct spot s, struct exte
 {
 	struct extent hole = {first_of(s), units_of(e, s)};
 
-	if (RARELY(e->policy == EXTENT_BUDDY))
+	if (EXTENT_RARELY(e->policy == EXTENT_BUDDY))
 		return carve_halves(e, s, run);
 	carve_sizes(e, *mark_of(s), hole, run, seat);
 	if (run.first > hole.first)
@@ -501,7 +507,7 @@ static void join_holes(struct extent_space *e, struct spot s)
 
 static void hole_join(struct extent_space *e, struct spot s)
 {
-	if (RARELY(e->policy == EXTENT_BUDDY))
+	if (EXTENT_RARELY(e->policy == EXTENT_BUDDY))
 		join_buddies(e, s);
 	else
 		join_holes(e, s);
@@ -778,15 +784,26 @@ static uint64_t given_for(const struct extent_space *e, uint64_t units)
 
 /* ---- the interface ---- */
 
+size_t extent_config_bytes(const struct extent_config *config)
+{
+	struct extent_space trial = {.policy = config->policy,
+				     .segments_max = config->segments_max,
+				     .wide = config->units >> EXTENT_NARROW_BITS != 0};
+
+	if (config->segments_max == 0 || (unsigned)config->policy >= EXTENT_POLICIES)
+		return 0;
+	return extent_layout(&trial);
+}
+
 size_t extent_meta_bytes(uint32_t segments_max)
 {
+	struct extent_config config = {.segments_max = segments_max};
 	uint64_t most = 0;
 
-	for (unsigned i = 0; segments_max > 0 && i < 2 * EXTENT_POLICIES; i++) {
-		struct extent_space trial = {
-			.policy = (enum extent_policy)(i / 2), .segments_max = segments_max, .wide = i % 2};
-
-		most = max(most, extent_layout(&trial));
+	for (unsigned i = 0; i < 2 * EXTENT_POLICIES; i++) {
+		config.policy = (enum extent_policy)(i / 2);
+		config.units = i % 2 ? UINT64_MAX : 1;
+		most = max(most, extent_config_bytes(&config));
 	}
 	return most;
 }
@@ -826,9 +843,10 @@ enum mm_err extent_init(void *meta, size_t meta_bytes, const struct extent_confi
 {
 	struct extent_space *e = meta, trial;
 
-	if (!meta || (uintptr_t)meta % 64 || config->segments_max == 0 || config->units == 0 ||
-	    config->units - 1 > UINT64_MAX - config->base || (unsigned)config->policy >= EXTENT_POLICIES ||
-	    meta_bytes < extent_meta_bytes(config->segments_max))
+	size_t need = extent_config_bytes(config);
+
+	if (!meta || (uintptr_t)meta % 64 || need == 0 || meta_bytes < need || config->units == 0 ||
+	    config->units - 1 > UINT64_MAX - config->base)
 		return MM_EINVAL;
 	trial = (struct extent_space){
 		.base = config->base,
@@ -937,8 +955,7 @@ static void release(struct extent_space *e, struct spot s, struct extent run)
 	}
 	slack_set(e, s, 0);
 	if (first < run.first) { /* the part below */
-		uint64_t asked = asked_end < run.first ? asked_end - first : run.first - first;
-
+		uint64_t asked = min(asked_end, run.first) - first;
 		struct spot above = segment_split(e, &s, run.first);
 
 		slack_set(e, s, run.first - first - asked);
@@ -993,7 +1010,7 @@ static enum mm_err shrink(struct extent_space *e, struct spot s, uint64_t units)
 
 	if (has(s, EXTENT_PINNED))
 		return MM_EBUSY;
-	if (RARELY(e->policy == EXTENT_BUDDY)) {
+	if (EXTENT_RARELY(e->policy == EXTENT_BUDDY)) {
 		if (!room_for(e, carve_cost(e, was, (struct extent){was.first, units})))
 			return MM_ENOMEM;
 		shrink_halves(e, s, units);
@@ -1050,7 +1067,7 @@ static enum mm_err grow(struct extent_space *e, struct spot s, uint64_t units)
 	uint64_t first = first_of(s), more = units - units_of(e, s), step;
 	struct spot hole;
 
-	if (RARELY(e->policy == EXTENT_BUDDY)) {
+	if (EXTENT_RARELY(e->policy == EXTENT_BUDDY)) {
 		if (!buddies_free(e, s, units))
 			return MM_ENOMEM;
 	} else if (!spot_after(e, s, &hole) || !same_zone(*mark_of(s), *mark_of(hole)) || units_of(e, hole) < more) {

@@ -78,14 +78,18 @@ struct extent_stats {
 uint32_t extent_fragmentation_ppm(const struct extent_stats *s);
 
 /* Metadata bytes for at most segments_max segments (n live extents need at most
- * 2n + 1; under EXTENT_BUDDY more: each split leaves a run an order); 0 iff
- * segments_max is 0. */
+ * 2n + 1; under EXTENT_BUDDY more: each split leaves a run an order), whatever
+ * else the configuration is; 0 iff segments_max is 0. */
 size_t extent_meta_bytes(uint32_t segments_max);
+
+/* What this very configuration needs: at most that, and often less than half. 0
+ * for one that extent_init() refuses by its policy or segments_max. */
+size_t extent_config_bytes(const struct extent_config *config);
 
 /* Borrows meta (64-byte aligned) while *out is in use; nothing to destroy. The
  * whole space [base, base + units) starts as holes. meta is not read or written
  * beyond what is in use.
- * MM_EINVAL: meta NULL, misaligned or too small; units 0; a unit above 2^64 - 1;
+ * MM_EINVAL: meta NULL, misaligned or less than extent_config_bytes(); units 0; a unit above 2^64 - 1;
  * unknown policy; under EXTENT_BUDDY, segments_max below the runs of the start.
  * (A space may end at 2^64 exactly: first + units of its last segment is then 0.) */
 MM_MUST_CHECK enum mm_err extent_init(void *meta, size_t meta_bytes, const struct extent_config *config,
@@ -156,7 +160,7 @@ bool extent_segment_at(const struct extent_space *e, uint64_t at, struct extent_
 struct extent_config extent_config_read(const struct extent_space *e); /* as it was made; O(1) */
 struct extent_stats extent_stats_read(const struct extent_space *e);   /* O(1) */
 
-/* All invariants of extent.c; false for any metadata that breaks one. O(n). */
+/* All invariants of extent.c and extent_tree.c; false for any metadata that breaks one. O(n log n). */
 bool extent_check(const struct extent_space *e);
 
 /* Fault injection: after this call the n-th operation that asks for room in the

@@ -13,11 +13,11 @@
  * but the last of one group. */
 #define EXTENT_LEAF_SLOTS  (4u * 7u - 1u)
 #define EXTENT_INNER_SLOTS (9u * 9u - 1u)
-#define EXTENT_SIZE_SLOTS  30u /* searched as a whole: no order within the leaf, so nothing is shifted */
+#define EXTENT_SIZE_SLOTS  30u /* in no order: searched as a whole */
 #define EXTENT_ROUTE_SLOTS (7u * 7u - 1u)
 
-/* Of a node that has siblings, so many slots at least are taken: extent_tree.c T3. Narrow leaves by size come and go
- * most, and may be emptier: they are half as long as the wide ones, for which there must be memory. */
+/* Of a node that has siblings, so many slots at least are taken: extent_tree.c T3. Narrow leaves by size change most
+ * and cost least: they may be emptier. */
 #define EXTENT_FEW(slots) ((slots) / 2u)
 #define EXTENT_NARROW_FEW (EXTENT_SIZE_SLOTS / 3u)
 
@@ -98,7 +98,7 @@ enum extent_region {
 enum extent_tree { EXTENT_BY_ADDRESS, EXTENT_BY_SIZE, EXTENT_BY_SIZE_LENT };
 #define EXTENT_TREES 3u
 
-/* A node but the root has 17 slots or more taken: 2^32 segments are 2^28 leaves, 6 levels of 20 above them. */
+/* Wide: 2^32 holes are at most 2^29 leaves, and inner nodes have 24 children or more. */
 #define EXTENT_HEIGHT_MAX 8u
 
 struct extent_pool {
@@ -207,10 +207,10 @@ static inline uint64_t extent_slot_end(const struct extent_space *e, const struc
 }
 
 /* What runs all the time is one piece of code, and what rarely runs is not in its way. */
-#define EXTENT_INLINE static inline __attribute__((always_inline))
-#define EXTENT_COLD   __attribute__((noinline, cold))
-#define EXTENT_WHOLE  __attribute__((flatten))
-#define RARELY(x)     __builtin_expect((x), 0)
+#define EXTENT_INLINE	 static inline __attribute__((always_inline))
+#define EXTENT_COLD	 __attribute__((noinline, cold))
+#define EXTENT_WHOLE	 __attribute__((flatten))
+#define EXTENT_RARELY(x) __builtin_expect((x), 0)
 
 /* Keeps this number one of its own: compilers like to make one long chain of sums, or minima, of several short ones
  * that the processor works on at once. */
@@ -275,7 +275,7 @@ EXTENT_INLINE uint32_t extent_sizes_of(const struct extent_space *e, enum extent
 	uint32_t n = e->root[t].node;
 
 	for (uint32_t level = e->root[t].height; level > 0; level--) {
-		if (RARELY(e->wide))
+		if (EXTENT_RARELY(e->wide))
 			n = extent_route(e, n)->child[extent_route_slot(extent_route(e, n), key)];
 		else
 			n = extent_inner(e, n)->child[extent_inner_slot(extent_inner(e, n), (uint64_t)key)];
@@ -307,14 +307,14 @@ EXTENT_INLINE uint32_t extent_up_narrow(const uint64_t *k, uint64_t x)
 
 EXTENT_INLINE uint32_t extent_sizes_up(const struct extent_space *e, const struct extent_sizes *l, extent_key x)
 {
-	if (RARELY(e->wide))
+	if (EXTENT_RARELY(e->wide))
 		return extent_up_wide(l->wide, x);
 	return extent_up_narrow(l->narrow, (uint64_t)x);
 }
 
 static inline void extent_sizes_set(const struct extent_space *e, struct extent_sizes *l, uint32_t slot, extent_key key)
 {
-	if (RARELY(e->wide))
+	if (EXTENT_RARELY(e->wide))
 		l->wide[slot] = key;
 	else
 		l->narrow[slot] = (uint64_t)key;
@@ -322,24 +322,25 @@ static inline void extent_sizes_set(const struct extent_space *e, struct extent_
 
 static inline extent_key extent_sizes_key(const struct extent_space *e, const struct extent_sizes *l, uint32_t slot)
 {
-	return RARELY(e->wide) ? l->wide[slot] : l->narrow[slot];
+	return EXTENT_RARELY(e->wide) ? l->wide[slot] : l->narrow[slot];
 }
 
 static inline extent_key extent_key_of(const struct extent_space *e, uint64_t first, uint64_t units)
 {
-	return RARELY(e->wide) ? (extent_key)units << 64 | first
-			       : (units << EXTENT_NARROW_BITS | first) * EXTENT_NARROW_STEP;
+	return EXTENT_RARELY(e->wide) ? (extent_key)units << 64 | first
+				      : (units << EXTENT_NARROW_BITS | first) * EXTENT_NARROW_STEP;
 }
 
 static inline uint64_t extent_key_units(const struct extent_space *e, extent_key key)
 {
-	return RARELY(e->wide) ? (uint64_t)(key >> 64) : (uint64_t)key / EXTENT_NARROW_STEP >> EXTENT_NARROW_BITS;
+	return EXTENT_RARELY(e->wide) ? (uint64_t)(key >> 64)
+				      : (uint64_t)key / EXTENT_NARROW_STEP >> EXTENT_NARROW_BITS;
 }
 
 static inline uint64_t extent_key_first(const struct extent_space *e, extent_key key)
 {
-	return RARELY(e->wide) ? (uint64_t)key
-			       : (uint64_t)key / EXTENT_NARROW_STEP & ((UINT64_C(1) << EXTENT_NARROW_BITS) - 1);
+	return EXTENT_RARELY(e->wide) ? (uint64_t)key
+				      : (uint64_t)key / EXTENT_NARROW_STEP & ((UINT64_C(1) << EXTENT_NARROW_BITS) - 1);
 }
 
 /* The greatest key of a leaf by size that is less than x; 0: none is. */

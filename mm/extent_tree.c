@@ -8,38 +8,58 @@
  * dense. extent_impl.h has the nodes and the searches.
  *
  * Words. A slot is one entry of a node. The range of a node is the keys that a
- * search leads to it: from its `least` in its parent up to the next one's.
- * `slots` is how many a node has, `few` how many it must have taken.
+ * search leads to it: from its `least` in its parent up to the next one's. A
+ * node is full when all its slots are taken, and thin when less than `few` are.
+ * Trees by size are narrow in a space of less than 2^29 units, where a key is
+ * one word, and wide in others, where it is two.
  *
  * Invariants, all of them verified by extent_trees_check():
- *   T1  keys rise strictly within a node and lie in its range; the range of the
- *       leftmost node starts at 0; a node's first `least` is where its range
- *       starts; unused keys are the largest number, unused marks 0;
- *   T2  all leaves are at the same depth and linked in order, first to last;
- *   T3  a node has at least `few` slots taken, two thirds of all but the odd
- *       one; but the root 1 (by size, while a leaf: 0), and the children of a
- *       root that has only two a third of all;
+ *   T1  the keys of a node differ and lie in its range, and but for leaves by
+ *       size rise; the leftmost range starts at 0, and a node's first `least` is
+ *       where its range starts; unused keys are the largest number (in leaves by
+ *       size 0), unused marks 0;
+ *   T2  all leaves are at the same depth and linked in order, up to `last`;
+ *   T3  no node is thin; but the root has 1 slot taken (by size, while a leaf:
+ *       0), and the children of a root that has only two may have two thirds of
+ *       `few`;
  *   T4  where there is a region of largest holes, each inner node has the true
  *       length of the largest hole below each child, by kind;
- *   T5  a node of a pool below `fresh` is in one tree, or with count 0 spare.
+ *   T5  a node of a pool below `fresh` is in one tree, or with count 0 spare;
+ *   T6  regions, pools and width are what units, policy and segments_max say.
  *
- * Cost. A search touches one node a level and has no branch that depends on
- * the keys. Room or density concerns two or three neighbours a level: O(log n)
- * worst case, and rarely: a node that was made room in, or made dense, needs
- * about a sixth of its slots to be added or removed before it is touched again.
+ * The searches. In an ordered node the last slot of each group of slots is
+ * compared, then the others of the group where the key belongs: about a quarter
+ * of the slots, all in sums that no branch depends on, for a processor loses
+ * more by one wrong guess than by ten comparisons. A leaf by size is in no order:
+ * its search is the minimum of (key - x) as numbers without sign, over all slots,
+ * and in exchange a key is added or removed by one store or two. First and next
+ * fit look at a leaf's holes in the same way.
  *
- * Memory. T3 bounds the number of nodes of n slots by n / few and two more, so
- * what extent_layout() lends is enough for any segments_max slots in any order,
- * with nothing to reserve: running out is a bug, and asserted. A segment costs
- * 256 / 17 bytes of leaf, 12 * 27 / 17 of pins and slack, 512 / 20 of leaf by
- * size, and 2.2 of inner nodes: 62 in all at the worst; touched are about 11 of
- * these for a live extent and 20 for a hole, unless they are pinned or rounded.
+ * Room and density. A search keeps no path. When a leaf is full, or turns thin,
+ * a second descent finds the parent. Two neighbours share what they have, or
+ * become three, or three become two: by shared_most() whichever leaves each as
+ * far from full as from thin, about a fifth of its slots either way, so that the
+ * next time is far: one change in about a hundred comes here. By size, the keys
+ * that change leaves are found by their ranks.
+ *
+ * Cost. O(log n) worst case, one node a level to search, up to three a level to
+ * make room or density; inner nodes have 80 children (wide: 48).
+ *
+ * Memory. T3 bounds the number of nodes for n slots, so what extent_layout() asks
+ * for is enough for any segments_max slots in any order, and nothing need be
+ * reserved before a change: running out is a bug, and asserted. A segment costs,
+ * with leaves at their thinnest: 256/13 bytes of leaf and 4 * 27/13 of pins; by
+ * size 256/10 (wide 512/15); 8 * 27/13 of slack for policies that round up; and 2
+ * to 5 of inner nodes. In all 58 bytes for best and worst fit (wide 67), 33 for
+ * first and next fit, 75 for the others (wide 84). What is touched is less: pins
+ * when there are any, and leaves are three quarters full on the average.
  *
  * Rejected. Balanced binary trees: at a million a descent is 20 cold lines and
- * 20 guesses of the processor, half of them wrong; here it is 4 nodes and no
- * guess. Nodes half full at the least, split and joined in pairs: simpler, but
- * a third more memory to lend. Paths of parents kept up in every search: only
- * one change in about thirty needs a second descent, and then from the root. */
+ * 20 guesses of the processor, half of them wrong; here it is 4 nodes and none.
+ * Nodes two thirds full, which B* trees keep: a quarter less memory, but then
+ * full and thin are so near to each other that one change in fifteen came here.
+ * Order in the leaves by size: what it saves a search is less than what it costs
+ * to move slots. Paths kept up in every search: work for the one that needs it. */
 #include "mm/extent_impl.h"
 #include "mm/port.h"
 

@@ -105,14 +105,21 @@ static uint32_t segments_of(const struct extent_case *c)
 	return c->policy == EXTENT_BUDDY ? 4 * c->live + 256 : 2 * c->live + 1;
 }
 
+static struct extent_config config_of(const struct extent_case *c)
+{
+	uint64_t mean = c->tail ? TAIL_MAX * 3 / 4 + 1 : 33;
+	uint64_t room = c->policy == EXTENT_FIRST_FIT || c->policy == EXTENT_BEST_FIT ? 1 : 2;
+
+	return (struct extent_config){.units = c->live * mean * room * 5 / 4 + (c->tail ? 1U << (TAIL_MAX + 2) : 0),
+				      .segments_max = segments_of(c),
+				      .policy = c->policy};
+}
+
 static void make(struct extent_case *c)
 {
-	uint64_t mean = c->tail ? TAIL_MAX * 3 / 4 + 1 : 33, state = 1;
-	uint64_t room = c->policy == EXTENT_FIRST_FIT || c->policy == EXTENT_BEST_FIT ? 1 : 2;
-	struct extent_config config = {.units = c->live * mean * room * 5 / 4 + (c->tail ? 1U << (TAIL_MAX + 2) : 0),
-				       .segments_max = segments_of(c),
-				       .policy = c->policy};
-	size_t bytes = extent_meta_bytes(config.segments_max);
+	struct extent_config config = config_of(c);
+	size_t bytes = extent_config_bytes(&config);
+	uint64_t state = 1;
 
 	c->state = 1;
 	c->meta = aligned_alloc(META_ALIGN, (bytes + META_ALIGN - 1) / META_ALIGN * META_ALIGN);
@@ -184,9 +191,9 @@ static void time_pairs(struct bench *b, struct extent_case *c, unsigned which)
 
 static void count_bytes(struct bench *b, const struct extent_case *c)
 {
-	double values[COLUMNS] = {[SLAT] = (double)extent_meta_bytes(segments_of(c)) / c->live,
-				  [FLOOR] = NAN,
-				  [TREE] = sizeof(struct key)};
+	struct extent_config config = config_of(c);
+	double values[COLUMNS] = {
+		[SLAT] = (double)extent_config_bytes(&config) / c->live, [FLOOR] = NAN, [TREE] = sizeof(struct key)};
 	char name[64];
 
 	snprintf(name, sizeof(name), "metadata, %s, %u live", policies[c->policy], c->live);

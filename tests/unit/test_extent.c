@@ -872,6 +872,37 @@ START_TEST(promises)
 }
 END_TEST
 
+/* Two holes of a length next to each other, the lower one out of step: of narrow keys and of wide ones (_i). */
+START_TEST(equals_that_do_not_fit_are_passed)
+{
+	struct extent_space *e = space(EXTENT_BEST_FIT, 0, _i ? UINT64_C(1) << 40 : 1000);
+
+	ck_assert_int_eq(extent_alloc_at(e, (struct extent){0, 30}, false), MM_OK);
+	ck_assert_int_eq(extent_free(e, (struct extent){9, 3}), MM_OK);
+	ck_assert_int_eq(extent_free(e, (struct extent){20, 3}), MM_OK);
+	ck_assert_uint_eq(put(e, 2, 4), 20);
+	ck_assert_uint_eq(put(e, 2, 0), 9);
+	ck_assert_uint_eq(put(e, 2, 4), 32);
+}
+END_TEST
+
+/* The part of an extent that joins the hole at its side needs no segment; not for a moment, either. */
+START_TEST(a_full_leaf_gives_way)
+{
+	const struct extent_config c = {0, 1000, EXTENT_LEAF_SLOTS, (enum extent_policy)_i};
+	struct extent_space *e = space_in(memory, extent_config_bytes(&c), c);
+	uint64_t at = 10;
+
+	for (; extent_stats_read(e).holes + extent_stats_read(e).extents < EXTENT_LEAF_SLOTS; at += 10)
+		ck_assert_int_eq(extent_alloc_at(e, (struct extent){at, 10}, false), MM_OK);
+	ck_assert_int_eq(extent_free(e, (struct extent){10, 4}), MM_OK);
+	ck_assert_int_eq(extent_free(e, (struct extent){at - 5, 5}), MM_OK);
+	ck_assert_int_eq(extent_resize(e, (struct extent){at - 10, 5}, 8, NULL), MM_OK);
+	ck_assert_int_eq(extent_free(e, (struct extent){30, 4}), MM_ENOMEM);
+	ck_assert(extent_check(e));
+}
+END_TEST
+
 START_TEST(next_fit_goes_round)
 {
 	struct extent_space *e = comb(EXTENT_NEXT_FIT);
@@ -1021,11 +1052,20 @@ START_TEST(init_refuses)
 			ck_abort_msg("%u segments need more than %u", n, n + 1);
 	ck_assert_int_eq(extent_init(NULL, bytes, &good, &e), MM_EINVAL);
 	ck_assert_int_eq(extent_init(memory + 32, bytes, &good, &e), MM_EINVAL);
-	ck_assert_int_eq(extent_init(memory, bytes - 1, &good, &e), MM_EINVAL);
+	ck_assert_int_eq(extent_init(memory, extent_config_bytes(&good) - 1, &good, &e), MM_EINVAL);
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		ck_assert_int_eq(extent_init(memory, sizeof(memory), &bad[i], &e), MM_EINVAL);
 	ck_assert_ptr_null(e);
-	ck_assert_int_eq(extent_init(memory, bytes, &good, &e), MM_OK);
+	ck_assert_int_eq(extent_init(memory, extent_config_bytes(&good), &good, &e), MM_OK);
+	for (unsigned policy = 0; policy < EXTENT_POLICIES; policy++) {
+		struct extent_config any = {0, UINT64_MAX, 64, (enum extent_policy)policy};
+
+		ck_assert_uint_le(extent_config_bytes(&any), bytes);
+		any.units = 1;
+		ck_assert_uint_le(extent_config_bytes(&any), bytes);
+	}
+	ck_assert_uint_eq(extent_config_bytes(&bad[0]), 0);
+	ck_assert_uint_eq(extent_config_bytes(&bad[5]), 0);
 	e = space_in(memory, sizeof(memory), (struct extent_config){0, 7, 3, EXTENT_BUDDY});
 	ck_assert(extent_check(e) && extent_stats_read(e).holes == 3);
 }
@@ -1761,6 +1801,8 @@ Suite *extent_suite(void)
 	TCase *plain = tcase_create("plain"), *random = tcase_create("random");
 
 	tcase_add_test(plain, promises);
+	tcase_add_loop_test(plain, equals_that_do_not_fit_are_passed, 0, 2);
+	tcase_add_loop_test(plain, a_full_leaf_gives_way, 0, EXTENT_BUDDY);
 	tcase_add_test(plain, next_fit_goes_round);
 	tcase_add_test(plain, roundings);
 	tcase_add_test(plain, pins_have_a_limit);
