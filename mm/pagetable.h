@@ -1,16 +1,21 @@
 /* mm/pagetable.h: page tables in a hardware's own format. Theory: top of pagetable.c.
  *
- * One engine for EPT (Intel SDM vol. 3C, ch. 29), NPT (AMD APM vol. 2, 15.25)
- * and x86-64 stage 1 (SDM vol. 3A, 4.5): 4 levels, leaves of 4K, 2M and 1G.
- * It maps input addresses (gpa; gva in stage 1) to output addresses (hpa; gpa
- * in stage 1). Every range is half open and in bytes, all of it multiples of
- * FRAME_BYTES.
+ * One engine for EPT (Intel SDM vol. 3C, ch. 29), NPT (AMD APM vol. 2, 15.25),
+ * x86-64 stage 1 (SDM vol. 3A, 4.5) and an IOMMU's domain (second-stage entries
+ * of VT-d, specification 3.7 and 9.8): 4 levels, leaves of 4K, 2M and 1G. It maps
+ * input addresses (gpa; gva in stage 1; iova in a domain) to output addresses
+ * (hpa; gpa in stage 1 and in a domain). Every range is half open and in bytes,
+ * all of it multiples of FRAME_BYTES.
  *
  * Memory:  table pages lie in one arena that the caller lends; which page is
  *          next comes from the caller's get(); a page goes back by put(), only
- *          after the caller said by pagetable_flushed() that no walker can
- *          still hold it.
- * Threads: one caller at a time per struct pagetable.
+ *          after the caller said by pagetable_flushed() that no hardware walker
+ *          can still hold it, and every reader of that time has left.
+ * Threads: one writer at a time per struct pagetable. pagetable_walk() and
+ *          pagetable_next_run() may run beside it, without a lock, in any thread
+ *          between pagetable_enter() and pagetable_leave() of a reader of its own;
+ *          they see each leaf as it was or as it is, never torn, never freed. What
+ *          they answer about two leaves need not be of one moment.
  * Errors:  MM_OK or the codes listed; on error the table is as it was: the
  *          pages that a change needs are got before its first entry is written.
  * Cost:    proportional to the entries touched, not to the bytes spanned. */
@@ -26,6 +31,7 @@ enum pagetable_format {
 	PAGETABLE_EPT,
 	PAGETABLE_NPT,
 	PAGETABLE_STAGE1, /* input addresses are the low or the high canonical half */
+	PAGETABLE_DOMAIN,
 };
 
 /* Leaf sizes by level: 0 is 4K, 1 is 2M, 2 is 1G. */
@@ -37,7 +43,8 @@ static inline uint64_t pagetable_size_bytes(enum pagetable_size s)
 }
 
 /* Access rights. READ is implied by being mapped, but in EPT, where a leaf may
- * be execute-only. USER: NPT and stage 1 (NPT wants it for every guest access). */
+ * be execute-only, and in a domain, where it may be write-only. USER: NPT and
+ * stage 1 (NPT wants it for every guest access). A domain knows no EXEC. */
 enum {
 	PAGETABLE_READ = 1u << 0,
 	PAGETABLE_WRITE = 1u << 1,
@@ -45,7 +52,16 @@ enum {
 	PAGETABLE_USER = 1u << 3,
 };
 
-enum pagetable_memory { PAGETABLE_WRITE_BACK, PAGETABLE_UNCACHED };
+/* EPT says all but UNCACHED_MINUS; NPT and stage 1, by PWT and PCD with the PAT
+ * as it is from reset on, the first four; a domain the first alone. */
+enum pagetable_memory {
+	PAGETABLE_WRITE_BACK,
+	PAGETABLE_WRITE_THROUGH,
+	PAGETABLE_UNCACHED_MINUS,
+	PAGETABLE_UNCACHED,
+	PAGETABLE_WRITE_COMBINING,
+	PAGETABLE_WRITE_PROTECTED,
+};
 
 struct pagetable_attr {
 	unsigned rights; /* PAGETABLE_READ | ... */
@@ -58,6 +74,11 @@ struct pagetable_pages {
 	void (*put)(void *self, struct pfn page);
 };
 
+/* One reader's presence, in a cache line of its own; zeroed before pagetable_init(). */
+struct pagetable_reader {
+	_Alignas(64) uint64_t epoch; /* 0: outside */
+};
+
 struct pagetable_config {
 	enum pagetable_format format;
 	unsigned phys_bits;	      /* width of an output address: 32 to 52 */
@@ -68,6 +89,8 @@ struct pagetable_config {
 	struct pfn arena_first;
 	uint64_t arena_frames;
 	struct pagetable_pages pages;
+	struct pagetable_reader *readers; /* lent: every one that may ever enter; NULL with 0 */
+	unsigned readers_count;
 };
 
 struct pagetable { /* private; lent by the caller */
@@ -142,8 +165,30 @@ MM_MUST_CHECK enum mm_err pagetable_unmap(struct pagetable *pt, uint64_t in, uin
 MM_MUST_CHECK enum mm_err pagetable_protect(struct pagetable *pt, uint64_t in, uint64_t bytes,
 					    struct pagetable_attr attr, struct pagetable_flush *flush);
 
-/* All flushes that changes so far asked for are done: retired pages go back to put(). */
+/* Reads and, of the marks in `clear` (PAGETABLE_ACCESSED | ..., 0: none), takes
+ * back what walkers marked in the range: each leaf that has a mark is told, once,
+ * as it was, in order of its address; a leaf that reaches out of the range is told
+ * and cleared whole. A mark that a walker sets meanwhile is told now or the next
+ * time, never lost. The flush (not narrowed) is what must be forgotten before a
+ * walker sets the marks anew; MM_EINVAL as pagetable_unmap(), and a mark unknown. */
+enum { PAGETABLE_ACCESSED = 1u << 0, PAGETABLE_DIRTY = 1u << 1 };
+struct pagetable_marked {
+	void *self;
+	void (*leaf)(void *self, const struct pagetable_leaf *leaf);
+};
+MM_MUST_CHECK enum mm_err pagetable_harvest(struct pagetable *pt, uint64_t in, uint64_t bytes, unsigned clear,
+					    const struct pagetable_marked *tell, struct pagetable_flush *flush);
+
+/* All flushes that changes so far asked for are done: retired pages go back to
+ * put() as soon as the readers of this moment have left; at the latest this call
+ * or a later one after that gives them. */
 void pagetable_flushed(struct pagetable *pt);
+
+/* A reader, one of config.readers, is used by one thread at a time. Between the two
+ * it may walk as often as it likes; pages retired meanwhile wait for it. O(1); one
+ * atomic exchange and one store. */
+void pagetable_enter(const struct pagetable *pt, struct pagetable_reader *r);
+void pagetable_leave(struct pagetable_reader *r);
 
 /* The leaf that translates `in`, or false iff there is none. O(levels). */
 bool pagetable_walk(const struct pagetable *pt, uint64_t in, struct pagetable_leaf *out);
@@ -154,8 +199,16 @@ bool pagetable_walk(const struct pagetable *pt, uint64_t in, struct pagetable_le
  * high half). A run does not cross from one canonical half into the other. */
 bool pagetable_next_run(const struct pagetable *pt, uint64_t in, struct pagetable_run *out);
 
-/* The value for EPTP (without the capability bits), nCR3 or CR3: the root's address. */
+/* The root's address: nCR3 or CR3, and part of EPTP. */
 uint64_t pagetable_root_address(const struct pagetable *pt);
+
+/* The EPTP for a CPU whose IA32_VMX_EPT_VPID_CAP reads `capability` (SDM A.10):
+ * write-back if it can, 4 levels, A/D if it can and `marks`. MM_EINVAL: not an EPT
+ * table, or it cannot walk this one (4 levels, leaf_max, execute-only leaves). */
+MM_MUST_CHECK enum mm_err pagetable_eptp(const struct pagetable *pt, uint64_t capability, bool marks, uint64_t *out);
+
+/* What such a CPU can walk: sets leaf_max and execute_only. */
+void pagetable_ept_limits(uint64_t capability, struct pagetable_config *config);
 
 struct pagetable_stats pagetable_stats_read(const struct pagetable *pt); /* O(1) */
 
