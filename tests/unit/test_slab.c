@@ -615,7 +615,7 @@ START_TEST(other_cpus_are_asked)
 	slab_free(c, 1, object[1]);
 	ck_assert_uint_eq(slab_stats_read(c).objects_live, 2);
 	ck_assert_uint_eq(c->cpu[1].drain, 0);
-	ck_assert_uint_eq((uint64_t)(c->cpu[1].top - c->cpu[1].base), 1); /* the rest went, then this one came */
+	ck_assert_uint_eq((uint64_t)(c->cpu[1].hot.top - c->cpu[1].base), 1); /* the rest went, then this one came */
 	object[1] = get(c, 2);
 	ck_assert_uint_eq(c->cpu[2].drain, 0);
 	slab_reap(c, 3, false); /* is a call, too */
@@ -653,11 +653,11 @@ START_TEST(asked_in_the_middle)
 	a = get(c, 0);
 	ck_assert_ptr_null(w.supply.reaper);
 	ck_assert_uint_eq(c->cpu[0].drain, 1);
-	ck_assert_ptr_null(c->cpu[0].limit);
+	ck_assert_ptr_null(c->cpu[0].hot.limit);
 	ck_assert(slab_check(c));
 	b = get(c, 0);
 	ck_assert_uint_eq(c->cpu[0].drain, 0);
-	ck_assert_ptr_nonnull(c->cpu[0].limit);
+	ck_assert_ptr_nonnull(c->cpu[0].hot.limit);
 	free_many(c, 0, (void *[]){a, b}, 2);
 	cache_close(&w);
 }
@@ -672,15 +672,15 @@ START_TEST(stopped_in_vain)
 	struct slab_cpu *p = &c->cpu[0];
 
 	for (unsigned i = 0; i < 2; i++) {
-		p->bottom = (void **)UINTPTR_MAX;
-		p->limit = NULL;
+		p->hot.bottom = (void **)UINTPTR_MAX;
+		p->hot.limit = NULL;
 		ck_assert(slab_check(c));
 		if (i == 0)
 			slab_free(c, 0, a);
 		else
 			ck_assert_ptr_eq(get(c, 0), a);
-		ck_assert_ptr_eq(p->bottom, p->base);
-		ck_assert_ptr_eq(p->limit, p->base + p->loaded->capacity);
+		ck_assert_ptr_eq(p->hot.bottom, p->base);
+		ck_assert_ptr_eq(p->hot.limit, p->base + p->loaded->capacity);
 	}
 	free_many(c, 0, (void *[]){a, b}, 2);
 	cache_close(&w);
@@ -701,7 +701,7 @@ START_TEST(the_refusal_is_the_nth)
 		slab_fail_after(c, n);
 		object = get(c, 0);
 		ck_assert_int_eq(!c->cpu[0].loaded, n == 1);
-		ck_assert_int_eq(c->cpu[0].top == c->cpu[0].base, n == 1 || n == 2);
+		ck_assert_int_eq(c->cpu[0].hot.top == c->cpu[0].base, n == 1 || n == 2);
 		ck_assert_uint_eq(c->fail_after, n == 3 ? 1 : 0);
 		slab_free(c, 0, object);
 		cache_close(&w);
@@ -957,7 +957,7 @@ static struct slab_cache *rich_cache(void)
 	ck_assert_uint_gt(c->depot.full.length, 1);
 	ck_assert_uint_gt(c->depot.empty.length, 1);
 	ck_assert_uint_gt(c->cpu[0].previous_rounds, 1);
-	ck_assert_uint_gt((uint64_t)(c->cpu[0].top - c->cpu[0].base), 1);
+	ck_assert_uint_gt((uint64_t)(c->cpu[0].hot.top - c->cpu[0].base), 1);
 	ck_assert(slab_check(c));
 	return spoilt = c;
 }
@@ -1063,20 +1063,20 @@ START_TEST(check_cpus)
 	ck_assert_ptr_null(none->loaded);
 	slab_free(c, 0, get(c, 0));
 	slab_reap(c, 1, false);
-	SPOIL(p->top, p->base - 1);
-	SPOIL(p->top, p->base + p->loaded->capacity + 1);
+	SPOIL(p->hot.top, p->base - 1);
+	SPOIL(p->hot.top, p->base + p->loaded->capacity + 1);
 	SPOIL(p->base, p->base + 1);
-	SPOIL(p->bottom, p->base + 1);
-	SPOIL(p->limit, p->limit + 1);
+	SPOIL(p->hot.bottom, p->base + 1);
+	SPOIL(p->hot.limit, p->hot.limit + 1);
 	SPOIL(p->loaded, NULL);
 	SPOIL(p->loaded->capacity, p->loaded->capacity + 1);
 	SPOIL(p->drain, 1);
 	SPOIL(p->previous_rounds, 1);
 	SPOIL(none->previous_rounds, 1);
 	SPOIL(none->base, p->base);
-	SPOIL(none->top, p->base);
+	SPOIL(none->hot.top, p->base);
 	SPOIL(none->previous, p->loaded);
-	p->limit = NULL;
+	p->hot.limit = NULL;
 	SPOIL(p->drain, 1);
 }
 END_TEST
