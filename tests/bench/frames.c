@@ -350,7 +350,7 @@ static double one_thread(enum kind kind, enum column column, const struct loops 
 	if (kind == HOT)
 		return timed(loops->hot, l) / pairs;
 	if (kind == BULK)
-		return timed(column == SLAT ? fill_in_bulk : loops->fill, l) / count;
+		return column == SLAT ? timed(fill_in_bulk, l) / count : NAN;
 	if (kind == FILL)
 		return timed(loops->fill, l) / count;
 	if (kind == MIXED) {

@@ -219,6 +219,10 @@ START_TEST(cpus_are_apart)
 		ck_assert_uint_eq((uintptr_t)&c->cpu[1] % SLAB_APART, 0);
 		ck_assert_uint_eq((uintptr_t)&c->cpu[1] - (uintptr_t)&c->cpu[0], SLAB_APART);
 		ck_assert_uint_eq((uintptr_t)&c->depot % SLAB_APART, 0);
+		for (unsigned cpu = 0; cpu < config.cpus; cpu++)
+			ck_assert_ptr_eq(slab_hot_of(c, cpu), &c->cpu[cpu].hot);
+		ck_assert_ptr_null(slab_hot_of(c, config.cpus));
+		ck_assert_ptr_null(slab_hot_of(c, UINT32_MAX));
 		ck_assert((char *)&c->cpu[config.cpus] <= meta + (size_t)line * SLAB_LINE + bytes);
 		ck_assert_int_eq(meta[line * SLAB_LINE + bytes], (char)0xa5);
 	}
@@ -305,6 +309,103 @@ START_TEST(last_freed_comes_first)
 	ck_assert(slab_check(c));
 	slab_free(c, 0, a);
 	slab_free(c, 0, b);
+	cache_close(&w);
+}
+END_TEST
+
+/* Where all that a usual call may touch is copied to. */
+struct picture {
+	char meta[4096], magazine[4096], object[4096];
+};
+
+static void picture_take(struct picture *p, const struct world *w, const void *object)
+{
+	const struct slab_magazine *m = w->c->cpu[0].loaded;
+
+	memset(p, 0, sizeof(*p));
+	memcpy(p->meta, w->meta, slab_meta_bytes(w->config.cpus));
+	memcpy(p->magazine, m, sizeof(*m) + m->capacity * sizeof(void *));
+	memcpy(p->object, object, w->config.bytes);
+}
+
+/* A call that the loaded magazine serves moves top, and a free writes its round: no other byte changes. */
+START_TEST(the_usual_call_writes_two_words)
+{
+	static struct picture before, after;
+	struct world w;
+	struct slab_cache *c = world_open(&w, 96, 0, 2);
+	struct slab_cpu *p = &c->cpu[0];
+	void *first = get(c, 0), *last = get(c, 0), **top = p->hot.top;
+
+	memset(last, 0x5a, 96);
+	picture_take(&before, &w, last);
+	slab_free(c, 0, first);
+	ck_assert_ptr_eq(p->hot.top, top + 1);
+	ck_assert_ptr_eq(*top, first);
+	picture_take(&after, &w, last);
+	memcpy(after.meta + ((char *)&p->hot.top - (char *)w.meta), &top, sizeof(top));
+	ck_assert_mem_eq(after.meta, before.meta, sizeof(after.meta));
+	memcpy(before.magazine + ((char *)top - (char *)p->loaded), top, sizeof(*top));
+	ck_assert_mem_eq(after.magazine, before.magazine, sizeof(after.magazine));
+	picture_take(&before, &w, first);
+	ck_assert_ptr_eq(get(c, 0), first);
+	ck_assert_ptr_eq(p->hot.top, top);
+	picture_take(&after, &w, first);
+	top++;
+	memcpy(after.meta + ((char *)&p->hot.top - (char *)w.meta), &top, sizeof(top));
+	ck_assert_mem_eq(&after, &before, sizeof(after));
+	free_many(c, 0, (void *[]){first, last}, 2);
+	cache_close(&w);
+}
+END_TEST
+
+/* What is out of line is the whole call, also where the inlined part would have sufficed. */
+START_TEST(the_slow_calls_are_whole)
+{
+	struct world w;
+	struct slab_cache *c = world_open(&w, 64, 0, 1);
+	void *a = slab_alloc_slow(c, 0), *b = slab_alloc_slow(c, 0);
+	void **top = c->cpu[0].hot.top;
+
+	ck_assert_ptr_ne(a, b);
+	slab_free_slow(c, 0, a);
+	ck_assert_ptr_eq(c->cpu[0].hot.top, top + 1);
+	ck_assert_ptr_eq(get(c, 0), a);
+	slab_free(c, 0, b);
+	ck_assert_ptr_eq(slab_alloc_slow(c, 0), b);
+	ck_assert(slab_check(c));
+	slab_free_slow(c, 0, a);
+	slab_free_slow(c, 0, b);
+	cache_close(&w);
+}
+END_TEST
+
+/* A magazine is used to its last round and its last place before anything else is. */
+START_TEST(the_bounds_are_exact)
+{
+	struct world w;
+	struct slab_cache *c = world_open(&w, 64, 0, 1);
+	struct slab_cpu *p = &c->cpu[0];
+	static void *objects[200];
+	struct slab_magazine *loaded;
+	unsigned n = 1;
+
+	objects[0] = get(c, 0);
+	loaded = p->loaded;
+	while (p->hot.top > p->base)
+		objects[n++] = get(c, 0);
+	ck_assert_uint_eq(c->objects.claimed, n);
+	ck_assert_ptr_eq(p->loaded, loaded);
+	objects[n++] = get(c, 0);
+	ck_assert_uint_gt(c->objects.claimed, n);
+	while (p->hot.top < p->base + loaded->capacity)
+		slab_free(c, 0, objects[--n]);
+	ck_assert_ptr_eq(p->loaded, loaded);
+	ck_assert_ptr_eq(loaded->round[loaded->capacity - 1], objects[n]);
+	slab_free(c, 0, objects[--n]);
+	ck_assert_ptr_ne(p->loaded, loaded);
+	ck_assert_ptr_eq(p->base[0], objects[n]);
+	free_many(c, 0, objects, n);
 	cache_close(&w);
 }
 END_TEST
@@ -1323,6 +1424,9 @@ Suite *slab_suite(void)
 	tcase_add_test(cache, every_size_has_a_geometry);
 	tcase_add_test(cache, colours);
 	tcase_add_test(cache, last_freed_comes_first);
+	tcase_add_test(cache, the_usual_call_writes_two_words);
+	tcase_add_test(cache, the_slow_calls_are_whole);
+	tcase_add_test(cache, the_bounds_are_exact);
 	tcase_add_test(cache, figures);
 	tcase_add_test(cache, live_max_of_one_cpu);
 	tcase_add_test(cache, a_swing_at_the_edge_stays_with_the_cpu);
