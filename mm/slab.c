@@ -52,9 +52,9 @@
  *
  * Inlined. A call that the loaded magazine serves is inlined from slab.h: out of
  * line a hot pair took 1.6 times as long, more than a peer that inlines. What callers
- * compile in is SLAB_CPU_AT, SLAB_APART and three words of a CPU's part, each checked
- * against the structs in slab_impl.h; whatever else there is to do, a wrong CPU too,
- * is found here, so that the call has one way out of its caller's code.
+ * compile in is SLAB_CPU_AT, SLAB_APART, the number of CPUs and three words of a
+ * CPU's part, each checked against the structs in slab_impl.h. What is out of line is
+ * the whole call, whatever it takes.
  *
  * Cost. A call served by the loaded magazine: about a dozen instructions, three
  * lines (the cache's first, the CPU's, one of the magazine; none of the object). One

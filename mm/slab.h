@@ -11,6 +11,7 @@
 #ifndef SLAT_MM_SLAB_H
 #define SLAT_MM_SLAB_H
 
+#include "mm/port.h"
 #include "mm/types.h"
 
 #define SLAB_OBJECT_BYTES_MAX 65536u
@@ -103,43 +104,36 @@ struct slab_hot {		/* the start of a CPU's part */
 void *slab_alloc_slow(struct slab_cache *c, unsigned cpu) __attribute__((warn_unused_result));
 void slab_free_slow(struct slab_cache *c, unsigned cpu, void *object);
 
-/* A CPU's part; NULL: there is no such CPU. */
 static inline struct slab_hot *slab_hot_of(struct slab_cache *c, unsigned cpu)
 {
-	if (__builtin_expect(cpu >= ((const struct slab_front *)c)->cpus, 0))
-		return NULL;
+	const struct slab_front *front = (const struct slab_front *)c;
+
+	MM_ASSERT(cpu < front->cpus, cpu, front->cpus);
 	return (struct slab_hot *)((char *)c + SLAB_CPU_AT + (size_t)cpu * SLAB_APART);
 }
 
 static inline void *slab_alloc(struct slab_cache *c, unsigned cpu)
 {
 	struct slab_hot *h = slab_hot_of(c, cpu);
-	void **top;
+	void **top = __atomic_load_n(&h->top, __ATOMIC_RELAXED);
 
-	if (h) {
-		top = __atomic_load_n(&h->top, __ATOMIC_RELAXED);
-		if (__builtin_expect(top > __atomic_load_n(&h->bottom, __ATOMIC_RELAXED), 1)) {
-			__atomic_store_n(&h->top, top - 1, __ATOMIC_RELAXED);
-			return top[-1];
-		}
-	}
-	return slab_alloc_slow(c, cpu);
+	if (__builtin_expect(top <= __atomic_load_n(&h->bottom, __ATOMIC_RELAXED), 0))
+		return slab_alloc_slow(c, cpu);
+	__atomic_store_n(&h->top, top - 1, __ATOMIC_RELAXED);
+	return top[-1];
 }
 
 static inline void slab_free(struct slab_cache *c, unsigned cpu, void *object)
 {
 	struct slab_hot *h = slab_hot_of(c, cpu);
-	void **top;
+	void **top = __atomic_load_n(&h->top, __ATOMIC_RELAXED);
 
-	if (h) {
-		top = __atomic_load_n(&h->top, __ATOMIC_RELAXED);
-		if (__builtin_expect(top < __atomic_load_n(&h->limit, __ATOMIC_RELAXED), 1)) {
-			*top = object;
-			__atomic_store_n(&h->top, top + 1, __ATOMIC_RELAXED);
-			return;
-		}
+	if (__builtin_expect(top >= __atomic_load_n(&h->limit, __ATOMIC_RELAXED), 0)) {
+		slab_free_slow(c, cpu, object);
+		return;
 	}
-	slab_free_slow(c, cpu, object);
+	*top = object;
+	__atomic_store_n(&h->top, top + 1, __ATOMIC_RELAXED);
 }
 
 #endif
