@@ -11,7 +11,7 @@ BUILD=${BUILD:-build}
 rows='
 	def line: "| " + (map(. // "" | tostring) | join(" | ")) + " |";
 	def with($median): if . and $median then "\(.) (\($median))" else . end;
-	def cell($row; $peer): $row.peers[$peer].min? | if . and $row.best_peer == $peer then
+	def cell($row; $peer): $row.peers[$peer].min? | if . and $row.best_peer_ratio and $row.best_peer == $peer then
 		"**\(with($row.best_peer_median))**" else . end;
 	([.[].peers // {} | keys_unsorted] | max_by(length)) as $peers
 	| if ($peers | length) == 0 then
