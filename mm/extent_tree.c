@@ -307,7 +307,7 @@ static uint32_t narrow_rank(const uint64_t *k, uint64_t key)
 {
 	uint32_t rank[2] = {0, 0};
 
-#pragma GCC unroll 30
+	EXTENT_UNROLL
 	for (uint32_t i = 0; i < EXTENT_SIZE_SLOTS; i++)
 		rank[i % 2] += k[i] < key;
 	EXTENT_APART(rank[1]);
