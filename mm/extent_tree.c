@@ -338,10 +338,12 @@ static void ranks_move(struct extent_space *e, const struct shape *s, uint32_t t
 	for (uint32_t i = 0; i < count; i++) {
 		extent_key key = extent_sizes_key(e, giver, i);
 
-		if (rank[i] >= low && rank[i] < high)
-			extent_sizes_set(e, taker, taken++, key);
-		else
-			extent_sizes_set(e, giver, kept++, key);
+		uint32_t goes = rank[i] - low < high - low;
+
+		extent_sizes_set(e, taker, taken, key & -(extent_key)goes);
+		extent_sizes_set(e, giver, kept, key);
+		taken += goes;
+		kept += 1 - goes;
 	}
 	taker->head.count = taken;
 	giver->head.count = kept;
