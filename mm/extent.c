@@ -486,7 +486,7 @@ EXTENT_COLD static void join_buddies(struct extent_space *e, struct spot s)
 /* Segment s, no longer taken, becomes a hole, one with the holes at its sides. */
 static void join_holes(struct extent_space *e, struct spot s)
 {
-	struct spot low, high;
+	struct spot low = s, high = s;
 	bool joins_low = spot_before(e, s, &low) && joinable(e, low, s);
 	bool joins_high = spot_after(e, s, &high) && joinable(e, s, high);
 	uint64_t first = joins_low ? first_of(low) : first_of(s), end = end_of(e, joins_high ? high : s);
@@ -1090,14 +1090,11 @@ enum mm_err extent_resize(struct extent_space *e, struct extent run, uint64_t un
 	uint64_t now, asked;
 	struct spot s;
 
-	if (units == 0 || !run_inside(e, &run))
+	if (units == 0 || (now = given_for(e, units)) == 0 || !run_inside(e, &run))
 		return MM_EINVAL;
 	s = spot_at(e, run.first);
 	if (!has(s, EXTENT_TAKEN) || first_of(s) != run.first || units_of(e, s) != run.units)
 		return MM_ESTATE;
-	now = given_for(e, units);
-	if (now == 0)
-		return MM_ENOMEM;
 	asked = min(run.units - slack_of(e, s), now); /* shrinking leaves it so */
 	if (now < run.units)
 		err = shrink(e, s, now);
