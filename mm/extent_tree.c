@@ -173,6 +173,15 @@ uint32_t extent_up_wide(const extent_key *k, extent_key x)
 	return at;
 }
 
+extent_key extent_down_wide(const extent_key *k, uint32_t count, extent_key x)
+{
+	extent_key best = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		best = k[i] < x && k[i] > best ? k[i] : best;
+	return best;
+}
+
 static uint32_t slot_of(const struct extent_space *e, enum extent_tree t, uint32_t n, extent_key key)
 {
 	if (t != EXTENT_BY_ADDRESS && e->wide)
