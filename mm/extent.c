@@ -42,10 +42,9 @@
  * what is not free reads the zone. tests/bench/extent.c times it beside a balanced
  * tree that finds, erases and inserts, for extent_free() is told an address and has
  * to find it; a tree whose caller kept the node, and finds nothing, is shown too.
- * What an operation costs while all is in the caches is instructions, some five
- * a cycle, so what saves a wrong guess by more of them gains nothing: slots that
- * move by selects of all of a leaf, and an exact fit without a branch, were slower
- * than memmove() and the branch.
+ * While all is in the caches it is the number of instructions that costs: an exact
+ * fit without a branch was slower than the branch, and slots that move by selects
+ * of a whole leaf no faster than memmove(), for they take more of them.
  *
  * Memory. At most 58 bytes a segment under best fit, so 116 a live extent, since
  * half of the segments may be holes; extent_tree.c has the sum, and the others.
