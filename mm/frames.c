@@ -832,29 +832,26 @@ static void stacks_empty(struct frames_shared *s, struct frames_cpu *c)
 	__atomic_fetch_add(&s->drains, 1, __ATOMIC_RELAXED);
 }
 
-/* Fills an empty stack to half; false: the core has none. */
+/* Fills an empty stack from one chunk; false: the core has none. */
 static bool stack_refill(struct frames_shared *s, struct frames_cpu *c, unsigned order)
 {
-	unsigned want = order < 6 ? (s->layout.limit[order] + 1u) / 2 : 1, have = 0;
-	unsigned most = order < 6 ? s->layout.limit[order] : want, left = 0;
+	unsigned have = 0;
 	uint32_t *run = stack_of(s, c, order);
 	struct take take;
 
-	while (have < want && core_take(s, order, most - have, &take)) {
-		if (take.left > left)
-			left = take.left;
-		while (take.starts) { /* from above, so that they come out in ascending order */
-			unsigned top = 63 - (unsigned)__builtin_clzll(take.starts);
+	if (!core_take(s, order, order < 6 ? s->layout.limit[order] : 1, &take))
+		return false;
+	while (take.starts) { /* from above, so that they come out in ascending order */
+		unsigned top = 63 - (unsigned)__builtin_clzll(take.starts);
 
-			take.starts ^= UINT64_C(1) << top;
-			run[have++] = (uint32_t)(take.first + top);
-		}
+		take.starts ^= UINT64_C(1) << top;
+		run[have++] = (uint32_t)(take.first + top);
 	}
 	count_taken(s, (uint64_t)have << order);
 	if (order < 6)
-		c->accept[order] = (uint8_t)left;
+		c->accept[order] = (uint8_t)take.left;
 	stack_set(c, order, have);
-	return have > 0;
+	return true;
 }
 
 /* Tokens of the chunk in which this run lies; 0 if it is a whole chunk or more. */
@@ -865,13 +862,13 @@ static inline unsigned tokens_beside(struct frames_shared *s, uint64_t first)
 	return __atomic_load_n(&counts[first / FRAMES_CHUNK], __ATOMIC_RELAXED) & 0x7f;
 }
 
-/* Would this run of order 6 to 8 merge with its other half in the core? */
-static bool run_merges(struct frames_shared *s, uint64_t first, unsigned order)
+/* Would the core place the next run of this order, 6 to 8, here: is it free the largest of its area, and single? */
+static bool run_is_next(struct frames_shared *s, uint64_t first, unsigned order)
 {
-	uint64_t other = first / FRAMES_CHUNK % FRAMES_AREA_CHUNKS ^ UINT64_C(1) << (order - 6);
-	uint64_t half = run_bits(order - 6) << other;
+	uint64_t free = whole_chunks(look(area_word(s, first / FRAMES_AREA)));
 
-	return (whole_chunks(look(area_word(s, first / FRAMES_AREA))) & half) == half;
+	free |= run_bits(order - 6) << first / FRAMES_CHUNK % FRAMES_AREA_CHUNKS;
+	return largest_run(free) == order - 6;
 }
 
 /* Orders 0 to 5: is no more of the chunk free than a refill left there? From 6 up: was it the last to leave? */
@@ -1035,7 +1032,7 @@ static unsigned stack_for(struct frames_shared *s, struct frames_cpu *c, unsigne
 {
 	bool room = stack_count(c, order) < s->layout.limit[order];
 
-	if (stack_takes(s, c, order, first) || (order >= 6 && order < 9 && room && !run_merges(s, first.n, order)))
+	if (stack_takes(s, c, order, first) || (order >= 6 && order < 9 && room && run_is_next(s, first.n, order)))
 		return order;
 	return order == 0 ? FRAMES_RETURNS : NONE;
 }

@@ -10,10 +10,14 @@
  * a stack a thread. Frames are numbers: no memory stands behind them,
  * and 64 GiB cost their metadata alone.
  *
- * "refused": requests of that order that got nothing while requests of random
- * orders from 0 to 10 come from two CPUs and random runs go back, so that the
- * given share of 1 GiB stays taken; a request never asks for more than is free.
- * "mostly small": each order is asked for half as often as the one below it.
+ * "refused": which share of the runs of that order that the free frames could
+ * make is not there. The whole GiB is taken in runs of random orders, random ones
+ * go back until the given share is left, and it is churned from two CPUs until all
+ * was replaced ten times; then, ten times, all is replaced once more and as
+ * many runs are asked for as the free frames have room for. slat and the plain buddy get
+ * the same requests and hold the same runs: what one of them refuses, neither
+ * keeps. "single frames": order 0 alone; "mostly small": orders 0 to 10, each asked
+ * for half as often as the one below it; "any order": 0 to 10, equally often.
  *
  * What it cannot see: more than two CPUs. */
 #include <linux/membarrier.h>
@@ -465,98 +469,172 @@ static double trip_round(void *self, unsigned column)
 	return bench_pair(play, &a, &b) / TRIPS;
 }
 
-/* Which share of requests is refused. */
+/* Which share of large runs is refused. */
 
-#define SEEDS	      20u
-#define STEPS	      UINT32_C(100000) /* requests a seed; as many before, that are not counted */
-#define LARGE_ORDERS  2u	       /* 9 and 10 */
-#define LARGE_ORDER_1 9u
+#define SEEDS	     20u
+#define TURNS	     10u /* replacements of all that is live, before the questions and again with one after each */
+#define RIVALS	     2u
+#define LARGE_ORDERS 2u
+#define LARGE_ORDER  9u /* and the next */
 
-struct refusals {
-	double asked[LARGE_ORDERS], refused[LARGE_ORDERS];
-};
+enum mix { SINGLE, MOSTLY_SMALL, ANY_ORDER, MIXES };
+static const char *const mixes[MIXES] = {"single frames", "mostly small", "any order"};
 
-struct world { /* what is live: items[] and orders[] */
+static const struct {
+	enum column column;
 	loop_take *take;
 	loop_give *give;
-	uint32_t live;
+} rivals[RIVALS] = {{SLAT, slat_take, slat_give}, {BUDDY, buddy_take, buddy_give}};
+
+struct world {
+	enum mix mix;
+	uint32_t live;		   /* runs; of each rival in items_of(), their orders in orders[] */
 	uint32_t taken, taken_max; /* frames */
-	bool mostly_small;
 	uint64_t state;
 };
 
+static uintptr_t *items_of(unsigned rival)
+{
+	return items + (size_t)rival * GIB_FRAMES;
+}
+
+static struct caller *any_caller(struct world *w)
+{
+	return &callers[loop_random(&w->state, CPUS)];
+}
+
+static unsigned any_order(struct world *w)
+{
+	if (w->mix == SINGLE)
+		return 0;
+	if (w->mix == ANY_ORDER)
+		return loop_random(&w->state, LOOP_ORDER_MAX + 1);
+	return (unsigned)__builtin_ctz(loop_random(&w->state, UINT32_MAX) | 1u << LOOP_ORDER_MAX);
+}
+
 static void give_random(struct world *w)
 {
-	uint32_t i = loop_random(&w->state, w->live);
+	uint32_t i = loop_random(&w->state, w->live--);
+	struct caller *c = any_caller(w);
 
-	w->give(&callers[loop_random(&w->state, CPUS)], items[i], orders[i]);
 	w->taken -= 1u << orders[i];
-	w->live--;
-	items[i] = items[w->live];
+	for (unsigned r = 0; r < RIVALS; r++) {
+		rivals[r].give(c, items_of(r)[i], orders[i]);
+		items_of(r)[i] = items_of(r)[w->live];
+	}
 	orders[i] = orders[w->live];
 }
 
-static bool take_random(struct world *w, unsigned *order)
+/* A run of this order for each, or none for any. */
+static bool take_same(struct world *w, unsigned order)
 {
-	*order = loop_random(&w->state, LOOP_ORDER_MAX + 1);
-	if (w->mostly_small)
-		*order = (unsigned)__builtin_ctz(loop_random(&w->state, UINT32_MAX) | 1u << LOOP_ORDER_MAX);
-	while (w->taken + (1u << *order) > w->taken_max)
-		give_random(w);
-	items[w->live] = w->take(&callers[loop_random(&w->state, CPUS)], *order);
-	if (items[w->live] == LOOP_NONE)
-		return false;
-	orders[w->live++] = (uint8_t)*order;
-	w->taken += 1u << *order;
-	return true;
+	struct caller *c = any_caller(w);
+	unsigned got = 0;
+
+	while (got < RIVALS && (items_of(got)[w->live] = rivals[got].take(c, order)) != LOOP_NONE)
+		got++;
+	if (got == RIVALS) {
+		orders[w->live++] = (uint8_t)order;
+		w->taken += 1u << order;
+		return true;
+	}
+	while (got-- > 0)
+		rivals[got].give(c, items_of(got)[w->live], order);
+	return false;
 }
 
-static const struct {
-	loop_take *take; /* NULL: not asked */
-	loop_give *give;
-} asked[COLUMNS] = {
-	[SLAT] = {slat_take, slat_give}, [BUDDY] = {buddy_take, buddy_give}, [CACHED] = {cached_take, cached_give}};
-
-static void count_refusals(enum column column, struct world w, struct refusals *r)
+static void turn_over(struct world *w)
 {
-	const struct frames_case one_gib = {.frames = GIB_FRAMES};
-	unsigned order;
+	for (uint32_t i = w->live; i > 0; i--) {
+		unsigned order = any_order(w);
 
-	w.take = asked[column].take;
-	w.give = asked[column].give;
-	make(column, &one_gib);
-	for (uint32_t i = 0; i < 2 * STEPS; i++) {
-		bool got = take_random(&w, &order);
-
-		if (i >= STEPS && order >= LARGE_ORDER_1) {
-			r->asked[order - LARGE_ORDER_1]++;
-			r->refused[order - LARGE_ORDER_1] += !got;
-		}
+		while (w->taken + (1u << order) > w->taken_max)
+			give_random(w);
+		take_same(w, order);
 	}
 }
 
-static void refused(struct bench *b, uint32_t percent, bool mostly_small)
+static void make_world(struct world *w)
 {
-	struct refusals all[COLUMNS] = {0};
+	make_slat(GIB_FRAMES);
+	make_buddy(GIB_FRAMES);
+	while (w->taken < GIB_FRAMES) {
+		for (unsigned order = any_order(w); !take_same(w, order); order--)
+			must(order ? MM_OK : MM_ENOMEM, "a frame, of those that are free");
+	}
+	while (w->taken > w->taken_max)
+		give_random(w);
+	for (unsigned i = 0; i < TURNS; i++)
+		turn_over(w);
+}
+
+/* In percent. All that it took it gives back. */
+static double share_refused(struct world *w, unsigned rival, unsigned order)
+{
+	uint32_t asked = (GIB_FRAMES - w->taken) >> order, got = 0;
+	uintptr_t *run = items_of(rival) + w->live;
+
+	while (got < asked && (run[got] = rivals[rival].take(any_caller(w), order)) != LOOP_NONE)
+		got++;
+	for (uint32_t i = 0; i < got; i++)
+		rivals[rival].give(any_caller(w), run[i], order);
+	return 100.0 * (asked - got) / asked;
+}
+
+/* The difference, and its standard error over the seeds. */
+static double print_difference(double sum, double squares)
+{
+	double mean = sum / SEEDS;
+
+	printf("%-44s %-10s %+.2f, standard error %.2f\n", "    slat - plain buddy", "points", mean,
+	       sqrt(fmax(squares / SEEDS - mean * mean, 0) / (SEEDS - 1)));
+	return mean;
+}
+
+/* Two rows; the largest difference. */
+static double refused(struct bench *b, enum mix mix, uint32_t percent)
+{
+	double share[LARGE_ORDERS][RIVALS] = {{0}}, sum[LARGE_ORDERS] = {0}, squares[LARGE_ORDERS] = {0}, most = -100;
 	char name[48];
 
 	for (unsigned seed = 1; seed <= SEEDS; seed++) {
-		struct world w = {.taken_max = GIB_FRAMES / 100 * percent, .mostly_small = mostly_small, .state = seed};
+		struct world w = {.mix = mix, .taken_max = GIB_FRAMES / 100 * percent, .state = seed};
+		double mean[LARGE_ORDERS][RIVALS] = {{0}};
 
-		for (unsigned column = 0; column < COLUMNS; column++) {
-			if (asked[column].take)
-				count_refusals(column, w, &all[column]);
+		make_world(&w);
+		for (unsigned i = 0; i < TURNS; i++) {
+			turn_over(&w);
+			for (unsigned k = 0; k < LARGE_ORDERS * RIVALS; k++)
+				mean[k / RIVALS][k % RIVALS] +=
+					share_refused(&w, k % RIVALS, LARGE_ORDER + k / RIVALS) / TURNS;
+		}
+		for (unsigned k = 0; k < LARGE_ORDERS; k++) {
+			double difference = mean[k][0] - mean[k][1];
+
+			sum[k] += difference;
+			squares[k] += difference * difference;
+			for (unsigned r = 0; r < RIVALS; r++)
+				share[k][r] += mean[k][r] / SEEDS;
 		}
 	}
-	for (unsigned i = 0; i < LARGE_ORDERS; i++) {
-		double values[COLUMNS];
+	for (unsigned k = 0; k < LARGE_ORDERS; k++) {
+		double values[COLUMNS] = {share[k][0], NAN, share[k][1], NAN, NAN};
 
-		for (unsigned column = 0; column < COLUMNS; column++)
-			values[column] = asked[column].take ? 100 * all[column].refused[i] / all[column].asked[i] : NAN;
-		snprintf(name, sizeof(name), "refused order %u, %u %% taken%s", LARGE_ORDER_1 + i, percent,
-			 mostly_small ? ", mostly small" : "");
+		snprintf(name, sizeof(name), "refused order %u, %u %% taken, %s", LARGE_ORDER + k, percent, mixes[mix]);
 		bench_fact(b, name, "%", values);
+		most = fmax(most, print_difference(sum[k], squares[k]));
 	}
+	return most;
+}
+
+static void refusals(struct bench *b)
+{
+	double most = -100;
+
+	for (unsigned mix = 0; mix < MIXES; mix++)
+		for (uint32_t percent = 30; percent <= 90; percent += 30)
+			most = fmax(most, refused(b, mix, percent));
+	bench_fact(b, "refused, most above the plain buddy", "points", (double[COLUMNS]){most, NAN, NAN, NAN, NAN});
 }
 
 static void metadata(struct bench *b, const char *name, uint32_t count)
@@ -593,8 +671,7 @@ int main(int argc, char **argv)
 		rows[i + 2] =
 			(struct bench_item){cases[i].name, cases[i].unit, frames_round, (void *)(uintptr_t)&cases[i]};
 	bench_cases(&b, rows, CASES + 2);
-	for (uint32_t i = 0; i < 6; i++)
-		refused(&b, 30 * (i % 3 + 1), i >= 3);
+	refusals(&b);
 	metadata(&b, "metadata, 1 GiB", GIB_FRAMES);
 	metadata(&b, "metadata, 64 GiB", FRAMES_MAX);
 	return bench_close(&b, argv[1]);
