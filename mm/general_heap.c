@@ -320,6 +320,7 @@ static enum mm_err slab_take(void *self, unsigned cpu, unsigned order, void **ou
 	kinds_fill(h, first.n, order, GENERAL_HEAP_CLASS + (unsigned)(from - h->classes));
 	held_add(h, order_bytes(order));
 	*out = frame_at(h, first.n);
+	MM_UNPOISON(*out, order_bytes(order));
 	return MM_OK;
 }
 
