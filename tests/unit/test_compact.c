@@ -638,7 +638,7 @@ END_TEST
 
 #define ROW	  100000u
 #define ROW_LARGE 3u
-#define ROW_ROOM  15000u	  /* small extents that are in the way of a large one, or so */
+#define ROW_ROOM  15000u  /* small extents that are in the way of a large one, or so */
 #define ROW_GAP	  200000u /* as long as the first of them */
 #define ROW_LOOKS 30u
 
