@@ -508,7 +508,8 @@ static bool print_extents(uint32_t live, bool tail, const struct table_config *c
 {
 	uint64_t scale = config->scale ? config->scale : 1, least[2] = {UINT64_MAX, 0};
 
-	table.live = live / scale > 16 ? (uint32_t)(live / scale) : 16;
+	/* Of a few, too many requests would find no hole. */
+	table.live = live / scale > extents_live[0] ? (uint32_t)(live / scale) : extents_live[0];
 	table.pairs = extents_pairs(live) / scale ? extents_pairs(live) / scale : 1;
 	table.extents = (struct extents){.policy = EXTENT_BEST_FIT, .tail = tail, .live = table.live};
 	print_extents_name(live);
