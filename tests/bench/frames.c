@@ -4,11 +4,11 @@
  *
  *   frames OUT.json
  *
- * All loops are guests/bench/loops.h's; every allocator is called out of line
- * and made anew for each round, so that a round finds what the first one found.
- * With one thread the plain buddy has no lock; with two it has one. The floor is
- * a stack a thread. Frames are numbers: no memory stands behind them,
- * and 64 GiB cost their metadata alone.
+ * The cases are guests/bench/cases.h's, the loops loops.h's; every allocator is
+ * called out of line and made anew for each round, so that a round finds what the
+ * first one found. With one thread the plain buddy has no lock; with two it has
+ * one. The floor is a stack a thread. Frames are numbers: no memory stands behind
+ * them, and 64 GiB cost their metadata alone.
  *
  * "refused": which share of the runs of that order that the free frames could
  * make is not there. The whole GiB is taken in runs of random orders, random ones
@@ -28,17 +28,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "guests/bench/cases.h"
 #include "guests/bench/floors.h"
 #include "guests/bench/loops.h"
 #include "mm/buddy.h"
 #include "mm/frames.h"
 #include "mm/lock.h"
 #include "tests/bench/bench.h"
-
-#define GIB_FRAMES   UINT32_C(262144)
-#define FRAMES_MAX   (64 * GIB_FRAMES)
-#define CPUS	     2u
-#define STREAM_SEED  UINT64_C(0x5eed)
 
 #define CACHE_FRAMES 256u
 #define CACHE_HALF   (CACHE_FRAMES / 2)
@@ -60,7 +56,7 @@ static struct buddy *buddy;
 static uint32_t frame_count; /* of the buddy */
 static struct lock lock __attribute__((aligned(LOOP_LINE)));
 static struct floor_stack shared_stack __attribute__((aligned(LOOP_LINE)));
-static struct caller callers[CPUS];
+static struct caller callers[CASE_CPUS];
 static uint32_t *numbers; /* what the stacks stand in */
 static void *slat_meta, *buddy_meta;
 
@@ -121,7 +117,7 @@ FLOOR_OUT_OF_LINE enum mm_err cached_alloc(unsigned cpu, unsigned order, struct 
 {
 	struct caller *c = &callers[cpu];
 
-	if (cpu >= CPUS || order > BUDDY_ORDER_MAX)
+	if (cpu >= CASE_CPUS || order > BUDDY_ORDER_MAX)
 		return MM_EINVAL;
 	if (order == 0 && !c->cached) {
 		lock_take(&lock);
@@ -144,7 +140,7 @@ FLOOR_OUT_OF_LINE enum mm_err cached_free(unsigned cpu, struct pfn first, unsign
 	struct caller *c = &callers[cpu];
 	enum mm_err e = MM_OK;
 
-	if (cpu >= CPUS || order > BUDDY_ORDER_MAX || first.n >= frame_count)
+	if (cpu >= CASE_CPUS || order > BUDDY_ORDER_MAX || first.n >= frame_count)
 		return MM_EINVAL;
 	if (order == 0 && c->cached < CACHE_FRAMES) {
 		c->cache[c->cached++] = first;
@@ -227,9 +223,9 @@ static void make_slat(uint32_t count)
 {
 	bool can = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 	struct frames_config config = {
-		.frame_count = count, .cpus = CPUS, .barrier = can ? all_cpus_pass : NULL, .barrier_self = NULL};
+		.frame_count = count, .cpus = CASE_CPUS, .barrier = can ? all_cpus_pass : NULL, .barrier_self = NULL};
 
-	must(frames_init(&frames, slat_meta, frames_meta_bytes(count, CPUS), &config), "frames_init");
+	must(frames_init(&frames, slat_meta, frames_meta_bytes(count, CASE_CPUS), &config), "frames_init");
 	must(frames_donate(&frames, (struct pfn){0}, count), "frames_donate");
 }
 
@@ -238,79 +234,39 @@ static void make_buddy(uint32_t count)
 	must(buddy_init(buddy_meta, buddy_meta_bytes(count), count, &buddy), "buddy_init");
 	must(buddy_donate(buddy, (struct pfn){0}, count), "buddy_donate");
 	frame_count = count;
-	for (unsigned i = 0; i < CPUS; i++)
+	for (unsigned i = 0; i < CASE_CPUS; i++)
 		callers[i].cached = 0;
 }
 
 /* As many runs of 2^order as there are: one stack, or half a stack for each thread. */
 static void make_stacks(uint32_t count, unsigned order, bool pair)
 {
-	uint32_t runs = count >> order, each = pair ? runs / CPUS : runs;
+	uint32_t runs = count >> order, each = pair ? runs / CASE_CPUS : runs;
 
-	for (unsigned i = 0; i < (pair ? CPUS : 1); i++)
+	for (unsigned i = 0; i < (pair ? CASE_CPUS : 1); i++)
 		floor_stack_init(&callers[i].stack, numbers + i * each, each, 1u << order);
 }
 
 /* The cases. */
 
-enum kind { HOT, RANDOM, FILL, BULK, FREE, REFILL, MIXED, PAIR_HOT, PAIR_RANDOM, PAIR_OTHER };
-
-struct frames_case {
-	const char *name, *unit;
-	enum kind kind;
-	uint32_t frames; /* all that there are */
-	unsigned order;
-	uint32_t live; /* items */
-	uint64_t pairs;
-};
-
-#define PAIRS		   400000u
-#define MIXED_LIVE(frames) ((frames) / 2 / 186) /* 186: the mean of 2^0 to 2^10; about half is taken */
-
-static const struct frames_case cases[] = {
-	{"order 0 hot", "ns/pair", HOT, GIB_FRAMES, 0, 0, PAIRS},
-	{"order 0 random", "ns/pair", RANDOM, GIB_FRAMES, 0, GIB_FRAMES / 2, PAIRS},
-	{"order 0 fill", "ns/alloc", FILL, GIB_FRAMES, 0, GIB_FRAMES, 0},
-	{"order 0 fill by the bulk call", "ns/alloc", BULK, GIB_FRAMES, 0, GIB_FRAMES, 0},
-	{"order 0 shuffled free", "ns/free", FREE, GIB_FRAMES, 0, GIB_FRAMES, 0},
-	{"order 0 refill after it", "ns/alloc", REFILL, GIB_FRAMES, 0, GIB_FRAMES, 0},
-	{"order 9 hot", "ns/pair", HOT, GIB_FRAMES, 9, 0, PAIRS},
-	{"order 9 random", "ns/pair", RANDOM, GIB_FRAMES, 9, GIB_FRAMES / 512 / 2, PAIRS},
-	{"orders 0 to 10 mixed", "ns/pair", MIXED, GIB_FRAMES, 0, MIXED_LIVE(GIB_FRAMES), PAIRS},
-	{"2 threads, order 0 hot", "ns/pair", PAIR_HOT, GIB_FRAMES, 0, 0, PAIRS},
-	{"2 threads, order 0 random", "ns/pair", PAIR_RANDOM, GIB_FRAMES, 0, GIB_FRAMES / 2 / CPUS, PAIRS},
-	{"2 threads, freed by the other", "ns/pair", PAIR_OTHER, GIB_FRAMES, 0, 0, PAIRS / 2},
-	{"64 GiB, order 0 hot", "ns/pair", HOT, FRAMES_MAX, 0, 0, PAIRS},
-	{"64 GiB, order 0 random", "ns/pair", RANDOM, FRAMES_MAX, 0, FRAMES_MAX / 2, PAIRS},
-	{"64 GiB, order 0 fill", "ns/alloc", FILL, FRAMES_MAX, 0, FRAMES_MAX, 0},
-	{"64 GiB, orders 0 to 10 mixed", "ns/pair", MIXED, FRAMES_MAX, 0, MIXED_LIVE(FRAMES_MAX), PAIRS},
-};
-
-#define CASES (sizeof(cases) / sizeof(cases[0]))
-
 static uintptr_t *items;
 static uint8_t *orders;
 static struct loop_ring ring;
 
-static bool is_pair(enum kind kind)
-{
-	return kind == PAIR_HOT || kind == PAIR_RANDOM || kind == PAIR_OTHER;
-}
-
 /* NULL: this column has no place in this case. */
-static const struct loops *loops_of(enum column column, enum kind kind)
+static const struct loops *loops_of(enum column column, enum case_kind kind)
 {
 	switch (column) {
 	case SLAT:
 		return &slat_loops;
 	case FLOOR:
-		return kind == MIXED || kind == PAIR_OTHER ? NULL : &own_stack_loops;
+		return kind == CASE_MIXED || kind == CASE_PAIR_OTHER ? NULL : &own_stack_loops;
 	case BUDDY:
-		return is_pair(kind) ? &locked_buddy_loops : &buddy_loops;
+		return case_is_pair(kind) ? &locked_buddy_loops : &buddy_loops;
 	case CACHED:
 		return &cached_loops;
 	case LOCKED_STACK:
-		return is_pair(kind) ? &locked_stack_loops : NULL;
+		return case_is_pair(kind) ? &locked_stack_loops : NULL;
 	default:
 		return NULL;
 	}
@@ -323,7 +279,7 @@ static void make(enum column column, const struct frames_case *c)
 	else if (column == BUDDY || column == CACHED)
 		make_buddy(c->frames);
 	else if (column == FLOOR)
-		make_stacks(c->frames, c->order, is_pair(c->kind));
+		make_stacks(c->frames, c->order, case_is_pair(c->kind));
 	else
 		floor_stack_init(&shared_stack, numbers, c->frames, 1);
 }
@@ -347,27 +303,27 @@ static double timed(void (*loop)(const struct loop *l), const struct loop *l)
 	return bench_ns() - start;
 }
 
-static double one_thread(enum kind kind, enum column column, const struct loops *loops, const struct loop *l)
+static double one_thread(enum case_kind kind, enum column column, const struct loops *loops, const struct loop *l)
 {
 	double pairs = (double)l->pairs, count = l->count;
 
-	if (kind == HOT)
+	if (kind == CASE_HOT)
 		return timed(loops->hot, l) / pairs;
-	if (kind == BULK)
+	if (kind == CASE_BULK)
 		return column == SLAT ? timed(fill_in_bulk, l) / count : NAN;
-	if (kind == FILL)
+	if (kind == CASE_FILL)
 		return timed(loops->fill, l) / count;
-	if (kind == MIXED) {
+	if (kind == CASE_MIXED) {
 		for (uint32_t i = 0; i < l->count; i++)
 			l->item[i] = LOOP_NONE;
 		loops->mixed(l); /* until it is as full as it stays */
 		return timed(loops->mixed, l) / pairs;
 	}
 	loops->fill(l);
-	if (kind == RANDOM)
+	if (kind == CASE_RANDOM)
 		return timed(loops->random, l) / pairs;
 	loop_shuffle(l);
-	if (kind == FREE)
+	if (kind == CASE_FREE)
 		return timed(loops->drain, l) / count;
 	loops->drain(l);
 	return timed(loops->fill, l) / count;
@@ -385,20 +341,20 @@ static void run_half(void *self)
 	h->loop(&h->l);
 }
 
-static double two_threads(enum kind kind, const struct loops *loops, const struct loop *first)
+static double two_threads(enum case_kind kind, const struct loops *loops, const struct loop *first)
 {
-	struct half halves[CPUS];
+	struct half halves[CASE_CPUS];
 
 	memset(&ring, 0, sizeof(ring));
-	for (unsigned i = 0; i < CPUS; i++) {
+	for (unsigned i = 0; i < CASE_CPUS; i++) {
 		halves[i] = (struct half){loops->hot, *first};
 		halves[i].l.self = &callers[i];
 		halves[i].l.item += (size_t)i * first->count;
 		halves[i].l.seed += i;
-		if (kind == PAIR_RANDOM) {
+		if (kind == CASE_PAIR_RANDOM) {
 			loops->fill(&halves[i].l);
 			halves[i].loop = loops->random;
-		} else if (kind == PAIR_OTHER) {
+		} else if (kind == CASE_PAIR_OTHER) {
 			halves[i].loop = i == 0 ? loops->produce : loops->consume;
 		}
 	}
@@ -415,13 +371,13 @@ static double frames_round(void *self, unsigned column)
 			 .orders = orders,
 			 .count = c->live,
 			 .pairs = c->pairs,
-			 .seed = STREAM_SEED,
+			 .seed = CASE_SEED,
 			 .ring = &ring};
 
 	if (!loops)
 		return NAN;
 	make(column, c);
-	return is_pair(c->kind) ? two_threads(c->kind, loops, &l) : one_thread(c->kind, column, loops, &l);
+	return case_is_pair(c->kind) ? two_threads(c->kind, loops, &l) : one_thread(c->kind, column, loops, &l);
 }
 
 /* What the machine's own words cost. */
@@ -433,12 +389,12 @@ static double swap_round(void *self, unsigned column)
 
 	if (column != FLOOR)
 		return NAN;
-	for (unsigned i = 0; i < PAIRS; i++) {
+	for (unsigned i = 0; i < CASE_PAIRS; i++) {
 		if (__atomic_compare_exchange_n(word, &expected, expected + 1, false, __ATOMIC_ACQ_REL,
 						__ATOMIC_ACQUIRE))
 			expected++;
 	}
-	return (bench_ns() - start) / PAIRS;
+	return (bench_ns() - start) / CASE_PAIRS;
 }
 
 #define TRIPS 20000u
@@ -495,12 +451,12 @@ struct world {
 
 static uintptr_t *items_of(unsigned rival)
 {
-	return items + (size_t)rival * GIB_FRAMES;
+	return items + (size_t)rival * CASE_GIB_FRAMES;
 }
 
 static struct caller *any_caller(struct world *w)
 {
-	return &callers[loop_random(&w->state, CPUS)];
+	return &callers[loop_random(&w->state, CASE_CPUS)];
 }
 
 static unsigned any_order(struct world *w)
@@ -556,9 +512,9 @@ static void turn_over(struct world *w)
 
 static void make_world(struct world *w)
 {
-	make_slat(GIB_FRAMES);
-	make_buddy(GIB_FRAMES);
-	while (w->taken < GIB_FRAMES) {
+	make_slat(CASE_GIB_FRAMES);
+	make_buddy(CASE_GIB_FRAMES);
+	while (w->taken < CASE_GIB_FRAMES) {
 		for (unsigned order = any_order(w); !take_same(w, order); order--)
 			must(order ? MM_OK : MM_ENOMEM, "a frame, of those that are free");
 	}
@@ -571,7 +527,7 @@ static void make_world(struct world *w)
 /* In percent. All that it took it gives back. */
 static double share_refused(struct world *w, unsigned rival, unsigned order)
 {
-	uint32_t asked = (GIB_FRAMES - w->taken) >> order, got = 0;
+	uint32_t asked = (CASE_GIB_FRAMES - w->taken) >> order, got = 0;
 	uintptr_t *run = items_of(rival) + w->live;
 
 	while (got < asked && (run[got] = rivals[rival].take(any_caller(w), order)) != LOOP_NONE)
@@ -598,7 +554,7 @@ static double refused(struct bench *b, enum mix mix, uint32_t percent)
 	char name[48];
 
 	for (unsigned seed = 1; seed <= SEEDS; seed++) {
-		struct world w = {.mix = mix, .taken_max = GIB_FRAMES / 100 * percent, .state = seed};
+		struct world w = {.mix = mix, .taken_max = CASE_GIB_FRAMES / 100 * percent, .state = seed};
 		double mean[LARGE_ORDERS][RIVALS] = {{0}};
 
 		make_world(&w);
@@ -639,7 +595,7 @@ static void refusals(struct bench *b)
 
 static void metadata(struct bench *b, const char *name, uint32_t count)
 {
-	const double values[COLUMNS] = {[SLAT] = 8 * (double)frames_meta_bytes(count, CPUS) / count,
+	const double values[COLUMNS] = {[SLAT] = 8 * (double)frames_meta_bytes(count, CASE_CPUS) / count,
 					[FLOOR] = 8 * sizeof(*numbers),
 					[BUDDY] = 8 * (double)buddy_meta_bytes(count) / count,
 					[CACHED] = 8 * (double)(buddy_meta_bytes(count) + sizeof(callers)) / count,
@@ -651,28 +607,28 @@ static void metadata(struct bench *b, const char *name, uint32_t count)
 int main(int argc, char **argv)
 {
 	static uint64_t word __attribute__((aligned(LOOP_LINE)));
-	struct bench_item rows[CASES + 2];
+	struct bench_item rows[CASES_FRAMES + 2];
 	struct bench b;
 
 	if (argc != 2)
 		bench_refuse("frames OUT.json", NULL);
 	bench_pin(0);
-	slat_meta = bench_memory(frames_meta_bytes(FRAMES_MAX, CPUS));
-	buddy_meta = bench_memory(buddy_meta_bytes(FRAMES_MAX));
-	numbers = bench_memory(FRAMES_MAX * sizeof(*numbers));
-	items = bench_memory(FRAMES_MAX * sizeof(*items));
-	orders = bench_memory(GIB_FRAMES);
-	for (unsigned i = 0; i < CPUS; i++)
+	slat_meta = bench_memory(frames_meta_bytes(CASE_64_GIB, CASE_CPUS));
+	buddy_meta = bench_memory(buddy_meta_bytes(CASE_64_GIB));
+	numbers = bench_memory(CASE_64_GIB * sizeof(*numbers));
+	items = bench_memory(CASE_64_GIB * sizeof(*items));
+	orders = bench_memory(CASE_GIB_FRAMES);
+	for (unsigned i = 0; i < CASE_CPUS; i++)
 		callers[i].cpu = i;
 	bench_open(&b, peers);
 	rows[0] = (struct bench_item){"a compare-and-swap, own line", "ns", swap_round, &word};
 	rows[1] = (struct bench_item){"a line to the other CPU and back", "ns", trip_round, &word};
-	for (unsigned i = 0; i < CASES; i++)
-		rows[i + 2] =
-			(struct bench_item){cases[i].name, cases[i].unit, frames_round, (void *)(uintptr_t)&cases[i]};
-	bench_cases(&b, rows, CASES + 2);
+	for (unsigned i = 0; i < CASES_FRAMES; i++)
+		rows[i + 2] = (struct bench_item){frames_cases[i].name, frames_cases[i].unit, frames_round,
+						  (void *)(uintptr_t)&frames_cases[i]};
+	bench_cases(&b, rows, CASES_FRAMES + 2);
 	refusals(&b);
-	metadata(&b, "metadata, 1 GiB", GIB_FRAMES);
-	metadata(&b, "metadata, 64 GiB", FRAMES_MAX);
+	metadata(&b, "metadata, 1 GiB", CASE_GIB_FRAMES);
+	metadata(&b, "metadata, 64 GiB", CASE_64_GIB);
 	return bench_close(&b, argv[1]);
 }

@@ -8,9 +8,9 @@
  * malloc() is the process's only one, preloaded and called by its name; DPDK is
  * objects_dpdk, with its inlined get and put, its environment without huge pages
  * and both threads registered. This process asks them for one round after the
- * other, so that they take turns; who is not asked sleeps. All run the same
- * loops (guests/bench/loops.h), and each object's first 8 bytes are written when
- * it is taken. All memory is in 4 KiB pages: transparent huge pages are off for all
+ * other, so that they take turns; who is not asked sleeps. All run the same cases
+ * (guests/bench/cases.h) by the same loops (loops.h there), and each object's first
+ * 8 bytes are written when it is taken. All memory is in 4 KiB pages: transparent huge pages are off for all
  * of them, whatever the host's setting, or the figures would depend on who asks for
  * them, and on whether the host has some.
  *
@@ -103,8 +103,8 @@ static char *map_arena(size_t bytes)
 
 static void make_frames(void)
 {
-	size_t bytes = frames_meta_bytes(ARENA_FRAMES, OBJECTS_THREADS);
-	struct frames_config config = {.frame_count = ARENA_FRAMES, .cpus = OBJECTS_THREADS};
+	size_t bytes = frames_meta_bytes(ARENA_FRAMES, CASE_CPUS);
+	struct frames_config config = {.frame_count = ARENA_FRAMES, .cpus = CASE_CPUS};
 
 	arena = map_arena(ARENA_FRAMES * FRAME_BYTES);
 	if (frames_init(&frames, bench_memory(bytes), bytes, &config) != MM_OK ||
@@ -114,9 +114,9 @@ static void make_frames(void)
 
 static struct slab_cache *make_cache(uint32_t object_bytes)
 {
-	size_t bytes = slab_meta_bytes(OBJECTS_THREADS);
+	size_t bytes = slab_meta_bytes(CASE_CPUS);
 	struct slab_config config = {
-		.bytes = object_bytes, .cpus = OBJECTS_THREADS, .source = {&frames, source_take, source_give}};
+		.bytes = object_bytes, .cpus = CASE_CPUS, .source = {&frames, source_take, source_give}};
 	struct slab_cache *cache;
 
 	if (slab_init(bench_memory(bytes), bytes, &config, &cache) != MM_OK)
@@ -126,13 +126,13 @@ static struct slab_cache *make_cache(uint32_t object_bytes)
 
 static void *slat_caller(unsigned size, unsigned thread)
 {
-	static struct slab_cache *caches[OBJECTS_SIZES];
+	static struct slab_cache *caches[CASES_SIZES];
 
 	(void)thread;
 	if (!arena)
 		make_frames();
 	if (!caches[size])
-		caches[size] = make_cache(objects_bytes[size]);
+		caches[size] = make_cache(objects_sizes[size]);
 	return caches[size];
 }
 
@@ -144,12 +144,12 @@ static void *floor_caller(unsigned size, unsigned thread)
 {
 	static struct own_list {
 		struct floor_list list;
-	} __attribute__((aligned(LOOP_LINE))) lists[OBJECTS_SIZES][OBJECTS_THREADS];
+	} __attribute__((aligned(LOOP_LINE))) lists[CASES_SIZES][CASE_CPUS];
 	struct floor_list *list = &lists[size][thread].list;
-	size_t bytes = (size_t)objects_bytes[size] * OBJECTS_LIVE;
+	size_t bytes = (size_t)objects_sizes[size] * CASE_LIVE;
 
 	if (!list->end) {
-		list->bytes = objects_bytes[size];
+		list->bytes = objects_sizes[size];
 		list->fresh = bench_memory(bytes);
 		list->end = list->fresh + bytes;
 	}
@@ -178,7 +178,7 @@ LOOPS(malloc_loops, malloc_take, malloc_give, loop_write);
 static void *malloc_caller(unsigned size, unsigned thread)
 {
 	(void)thread;
-	return (void *)(uintptr_t)&objects_bytes[size];
+	return (void *)(uintptr_t)&objects_sizes[size];
 }
 
 /* All of them. */
