@@ -13,6 +13,7 @@
  */
 #include "guests/bench/table.h"
 #include "guests/runtime/boot_info.h"
+#include "guests/runtime/clock.h"
 #include "guests/runtime/console.h"
 #include "guests/runtime/crew.h"
 #include "guests/runtime/guest.h"
@@ -264,6 +265,8 @@ int guest_main(const struct boot_info *boot)
 				     .scale = text_option(boot->cmdline, "scale", 1)};
 	bool ok;
 
+	/* Before other CPUs spin: where they take this one's time, some hosts stop its counter meanwhile. */
+	table.hz = clock_cycles_hz();
 	shared.operations = text_option(boot->cmdline, "operations", OPERATIONS);
 	shared.cpus = table.cpus = crew_start();
 	ring3_call(open, NULL);

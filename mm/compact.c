@@ -58,12 +58,15 @@
  * Nothing here outlives the call, so there is no check to call; the tests carry
  * every plan out.
  *
- * Cost. O(n log n) to load, sort the windows and gaps, and try the first window;
- * a step of work is O(log n) then, or, for a window, O(parts of it) (a placement
- * of 3 counts as many steps as it has parts). Where it pays: spaces with some gaps as long as the extents, which
- * is what allocations and frees leave, are exact after the first few windows, at
- * some 200 ns a segment. Where no gap is as long as most extents, plans of 1.2
- * to 4 times the bound; the bound is then the weaker of the two.
+ * Cost. O(n log n) to load, to sort the windows and gaps, and to try the first
+ * window. Then `work` bounds it: a step is O(log n) in 1 and 2, where a window's
+ * extents count one each and a look for a room n; a window that is tried ends what
+ * it began, n steps at most. In 3 a placement that is tried counts n, and so does
+ * each place to rest at; it costs O(n) for each move that led there, with n at most
+ * 256. Where it pays: spaces with some gaps as long as the extents, which is what
+ * allocations and frees leave, are exact after the first few windows, at some
+ * 200 ns a segment. Where no gap is as long as most extents, plans of 1.2 to 4
+ * times the bound; the bound is then the weaker of the two.
  * Memory: scratch only, see compact_scratch_bytes(); 48 bytes a placement, which
  * is kept as what it differs in from another. No recursion.
  *
@@ -485,19 +488,31 @@ static bool bin_take(struct planner *c, const struct part *p, uint64_t *to)
 
 /* ---- an attempt: empty one window, each extent moving once ---- */
 
-/* Whether all that is free of the sweep's window is still in bins. */
-static bool gaps_left(const struct planner *c, const struct sweep *s)
+/* Whether what [first, end) takes of the gap before part j is still in its bin. */
+static bool gap_left(const struct planner *c, uint32_t j, uint64_t first, uint64_t end)
 {
-	for (uint32_t j = s->lo; j <= s->hi; j++) {
-		uint64_t from = max(s->first, gap_first(c->parts, j));
-		uint64_t to = min(s->first + s->units, c->parts[j].first);
+	uint64_t from = max(first, gap_first(c->parts, j)), to = min(end, c->parts[j].first);
+	uint32_t b = c->parts[j].bin;
 
-		if (from >= to)
-			continue;
-		if (c->bins[c->parts[j].bin].lo > from || c->bins[c->parts[j].bin].hi < to)
-			return false;
-	}
-	return true;
+	return from >= to || (c->bins[b].lo <= from && to <= c->bins[b].hi);
+}
+
+struct bitten {
+	uint32_t next; /* gaps below were looked at */
+	uint32_t last; /* of them the last that is not whole any more; 0: none, or the first of all */
+};
+
+/* Whether all that is free of the sweep's window is still in bins. Gaps between
+ * its parts lie in it whole, so of those the last bitten one tells; windows rise,
+ * so it is looked for once in a sweep. */
+static bool gaps_left(const struct planner *c, const struct sweep *s, struct bitten *b)
+{
+	uint64_t end = s->first + s->units;
+
+	for (; b->next < s->hi; b->next++)
+		if (!gap_left(c, b->next, 0, c->total))
+			b->last = b->next;
+	return b->last <= s->lo && gap_left(c, s->lo, s->first, end) && gap_left(c, s->hi, s->first, end);
 }
 
 /* Nothing may be put into this window any more, and its extents must move: the longest first. */
@@ -524,6 +539,7 @@ static void window_close(struct planner *c, uint64_t first, uint64_t units, uint
 static bool room_find(struct planner *c, const struct part *p, struct sweep *room)
 {
 	struct sweep s = sweep_hole(c, c->parts);
+	struct bitten bitten = {0, 0};
 	bool found = false;
 
 	s.units = s.limit = p->units;
@@ -532,7 +548,7 @@ static bool room_find(struct planner *c, const struct part *p, struct sweep *roo
 	if (!spend(c, c->n))
 		return false;
 	while (sweep_next(&s)) {
-		if ((found && s.cost >= room->cost) || !gaps_left(c, &s))
+		if ((found && s.cost >= room->cost) || !gaps_left(c, &s, &bitten))
 			continue;
 		*room = s;
 		found = true;
@@ -772,15 +788,15 @@ static bool place_stack(struct search *s, uint64_t on, struct grid grid, uint64_
 	return place_add(s, at + units);
 }
 
-/* All places to rest on; false iff they are too many. */
+/* All places to rest on; false: they are too many, or work has run out. */
 static bool places_fill(struct search *s)
 {
-	const struct planner *c = s->c;
+	struct planner *c = s->c;
 
 	for (uint32_t j = 0; j <= c->n; j++)
 		s->places[s->places_n++] = gap_first(c->parts, j);
 	for (uint32_t k = 0; k < s->places_n; k++) {
-		bool room = place_stack(s, s->places[k], c->grid, c->units);
+		bool room = spend(c, c->n) && place_stack(s, s->places[k], c->grid, c->units);
 
 		for (uint32_t i = 0; room && i < c->n; i++)
 			if (!c->parts[i].wall)

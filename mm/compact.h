@@ -46,7 +46,8 @@ size_t compact_scratch_bytes(uint32_t segments);
  * whatever the size of the space and of `work`. With at most 256 extents, and
  * work and scratch without end, it is exact unless the lengths make more than
  * 1024 places to rest at (never in a space of up to 1023 units).
- * O(n log n) for n segments, and then O(segments) a step of work.
+ * O(n log n) for n segments, and then O(log n) a step of work; where there are at
+ * most 256 extents, O(256 + moves) a step.
  * MM_EINVAL: units 0, align or step not a power of two, scratch too small or
  * misaligned (64). MM_ENOMEM: no plan was found (moves 0), or one of more than
  * moves_max moves (they are not written). *out then has no hole; units_moved_min

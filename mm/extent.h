@@ -121,9 +121,10 @@ MM_MUST_CHECK enum mm_err extent_free(struct extent_space *e, struct extent run)
 /* Makes the live extent `run` (exactly) [run.first, run.first + units), in
  * place; *given, if not NULL, is its length then (rounded as extent_alloc() does;
  * under EXTENT_BUDDY it may only grow into free buddies above it). O(log n).
- * MM_EINVAL: units 0, run outside. MM_ESTATE: not one live extent. MM_EBUSY:
- * pinned and units is less. MM_ENOMEM: what follows is not free that far, or the
- * metadata is full. */
+ * MM_EINVAL: units 0 or, rounded up, above 2^64 - 1; run empty or outside.
+ * MM_ESTATE: not one live extent. MM_EBUSY: it is pinned, and units, rounded up,
+ * less than given (run.units). MM_ENOMEM: what follows is not free that far, also
+ * where the space ends before, or the metadata is full. */
 MM_MUST_CHECK enum mm_err extent_resize(struct extent_space *e, struct extent run, uint64_t units, uint64_t *given);
 
 /* Counts one more, or one less, pin on the live extent that holds `at`: while

@@ -143,9 +143,10 @@ void extent_make_dense(struct extent_space *e, enum extent_tree t, extent_key ke
 /* Tells the nodes above the leaf of that offset how large its holes are. */
 void extent_largest_renew(struct extent_space *e, uint64_t offset);
 
-/* As extent_inner_slot() and extent_up_narrow(), for wide trees. */
+/* As extent_inner_slot(), extent_up_narrow() and extent_down_narrow(), for wide trees. */
 uint32_t extent_route_slot(const struct extent_route *n, extent_key x);
 uint32_t extent_up_wide(const extent_key *k, extent_key x);
+extent_key extent_down_wide(const extent_key *k, uint32_t count, extent_key x);
 
 uint64_t extent_largest_hole(const struct extent_space *e);
 bool extent_trees_check(const struct extent_space *e);
@@ -212,6 +213,14 @@ static inline uint64_t extent_slot_end(const struct extent_space *e, const struc
 #define EXTENT_WHOLE	 __attribute__((flatten))
 #define EXTENT_RARELY(x) __builtin_expect((x), 0)
 
+/* Before a loop of a constant number of rounds, all of which are to be code of their own: as a loop it would keep its
+ * sums in memory. Each compiler has its own word for that, and clang takes no notice of gcc's. */
+#ifdef __clang__
+#define EXTENT_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define EXTENT_UNROLL _Pragma("GCC unroll 32")
+#endif
+
 /* Keeps this number one of its own: compilers like to make one long chain of sums, or minima, of several short ones
  * that the processor works on at once. */
 #define EXTENT_APART(n) __asm__("" : "+r"(n))
@@ -223,13 +232,13 @@ EXTENT_INLINE uint32_t extent_rank64(const uint64_t *k, uint32_t groups, uint32_
 {
 	uint32_t group[2] = {0, 0}, in[2] = {0, 0};
 
-#pragma GCC unroll 16
+	EXTENT_UNROLL
 	for (uint32_t i = 1; i < groups; i++)
 		group[i % 2] += k[i * width - 1] <= x;
 	EXTENT_APART(group[1]);
 	group[0] = (group[0] + group[1]) * width;
 	k += group[0];
-#pragma GCC unroll 16
+	EXTENT_UNROLL
 	for (uint32_t i = 0; i < width - 1; i++)
 		in[i % 2] += k[i] <= x;
 	EXTENT_APART(in[1]);
@@ -250,7 +259,7 @@ static inline uint32_t extent_inner_slot(const struct extent_inner *n, uint64_t 
 
 EXTENT_INLINE void extent_prefetch(const void *node, size_t bytes)
 {
-#pragma GCC unroll 16
+	EXTENT_UNROLL
 	for (size_t i = 0; i < bytes; i += 64)
 		__builtin_prefetch((const char *)node + i);
 }
@@ -292,14 +301,14 @@ EXTENT_INLINE uint32_t extent_up_narrow(const uint64_t *k, uint64_t x)
 	uint64_t minus = -x, best[EXTENT_CHAINS];
 
 	EXTENT_APART(minus);
-#pragma GCC unroll 30
+	EXTENT_UNROLL
 	for (uint32_t i = 0; i < EXTENT_SIZE_SLOTS; i++) {
 		uint64_t past = k[i] + minus + i, *least = &best[i % EXTENT_CHAINS];
 
 		*least = i < EXTENT_CHAINS || past < *least ? past : *least;
 		EXTENT_APART(*least);
 	}
-#pragma GCC unroll 8
+	EXTENT_UNROLL
 	for (uint32_t i = 1; i < EXTENT_CHAINS; i++)
 		best[0] = best[i] < best[0] ? best[i] : best[0];
 	return best[0] % EXTENT_NARROW_STEP;
@@ -343,17 +352,31 @@ static inline uint64_t extent_key_first(const struct extent_space *e, extent_key
 				      : (uint64_t)key / EXTENT_NARROW_STEP & ((UINT64_C(1) << EXTENT_NARROW_BITS) - 1);
 }
 
+/* As extent_up_narrow(), downwards: of x - 1 - key, keys that are not less than x wrap. 0: none is less; what is unused
+ * is 0, too. */
+EXTENT_INLINE uint64_t extent_down_narrow(const uint64_t *k, uint64_t x)
+{
+	uint64_t best[EXTENT_CHAINS];
+
+	EXTENT_UNROLL
+	for (uint32_t i = 0; i < EXTENT_SIZE_SLOTS; i++) {
+		uint64_t short_of = x - 1 - k[i], *least = &best[i % EXTENT_CHAINS];
+
+		*least = i < EXTENT_CHAINS || short_of < *least ? short_of : *least;
+		EXTENT_APART(*least);
+	}
+	EXTENT_UNROLL
+	for (uint32_t i = 1; i < EXTENT_CHAINS; i++)
+		best[0] = best[i] < best[0] ? best[i] : best[0];
+	return best[0] < x ? x - 1 - best[0] : 0;
+}
+
 /* The greatest key of a leaf by size that is less than x; 0: none is. */
 static inline extent_key extent_sizes_down(const struct extent_space *e, const struct extent_sizes *l, extent_key x)
 {
-	extent_key best = 0;
-
-	for (uint32_t i = 0; i < l->head.count; i++) {
-		extent_key key = extent_sizes_key(e, l, i);
-
-		best = key < x && key > best ? key : best;
-	}
-	return best;
+	if (EXTENT_RARELY(e->wide))
+		return extent_down_wide(l->wide, l->head.count, x);
+	return extent_down_narrow(l->narrow, (uint64_t)x);
 }
 
 /* The length of the longest hole in a tree by size; 0: none. */

@@ -173,6 +173,15 @@ uint32_t extent_up_wide(const extent_key *k, extent_key x)
 	return at;
 }
 
+extent_key extent_down_wide(const extent_key *k, uint32_t count, extent_key x)
+{
+	extent_key best = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		best = k[i] < x && k[i] > best ? k[i] : best;
+	return best;
+}
+
 static uint32_t slot_of(const struct extent_space *e, enum extent_tree t, uint32_t n, extent_key key)
 {
 	if (t != EXTENT_BY_ADDRESS && e->wide)
@@ -307,7 +316,7 @@ static uint32_t narrow_rank(const uint64_t *k, uint64_t key)
 {
 	uint32_t rank[2] = {0, 0};
 
-#pragma GCC unroll 30
+	EXTENT_UNROLL
 	for (uint32_t i = 0; i < EXTENT_SIZE_SLOTS; i++)
 		rank[i % 2] += k[i] < key;
 	EXTENT_APART(rank[1]);
@@ -338,10 +347,12 @@ static void ranks_move(struct extent_space *e, const struct shape *s, uint32_t t
 	for (uint32_t i = 0; i < count; i++) {
 		extent_key key = extent_sizes_key(e, giver, i);
 
-		if (rank[i] >= low && rank[i] < high)
-			extent_sizes_set(e, taker, taken++, key);
-		else
-			extent_sizes_set(e, giver, kept++, key);
+		uint32_t goes = rank[i] - low < high - low;
+
+		extent_sizes_set(e, taker, taken, key & -(extent_key)goes);
+		extent_sizes_set(e, giver, kept, key);
+		taken += goes;
+		kept += 1 - goes;
 	}
 	taker->head.count = taken;
 	giver->head.count = kept;

@@ -40,7 +40,8 @@
  *   I5  core_free is the number of free frames in the core, core_free_min and
  *       total bound it, and no frame at or above frame_count is free;
  *   I6  a stack holds at most its limit, of runs that are inside, aligned, taken
- *       in the core, and of which no two overlap; nobody is inside;
+ *       in the core, and of which no two overlap; a run that stays only while it is
+ *       next is there, and of an order of which such may stay; nobody is inside;
  *   I7  the layout is the one that follows from frame_count and cpus.
  * While calls are under way: bits of a chunk = its tokens + tokens taken whose
  * bits are not yet claimed + bits freed whose tokens are not yet given. Hence 64
@@ -63,10 +64,18 @@
  * kept every free would wear the large runs down (measured: at 30 % occupancy 23 %
  * of order 10 refused, a plain buddy 5 %). They keep what the core would place
  * there, too. Of orders 0 to 5 a run in whose chunk no more is free than the last
- * refill left there (a refill takes all that it can use of a chunk): that is so of
- * what was just taken, and of a frame in a full chunk. Other single frames collect
- * in the stack of returns and go to the core together. Of orders 6 to 8 a run that
- * would not merge, or that was the last to leave; of 9 and 10 only the latter.
+ * refill left there: that is so of what was just taken, and of a frame in a full
+ * chunk. A refill takes all that it can use of one chunk and breaks no second one,
+ * or orders that few ask for would lie about in many (measured: at 90 % occupancy,
+ * orders 0 to 10 equally often, a point more of order 9 refused). Other single
+ * frames collect in the stack of returns and go to the core together. Of orders 6
+ * to 10 the run that was the last to leave. Of 6 to 9 also one that is next: that
+ * the core would hand out for this order, as it is single and, below 9, nothing
+ * larger is free in its area. When it is asked for it must be next still, or its
+ * other half came back meanwhile: then both go to the core. It is kept only where
+ * it is a small part of a CPU's share of the frames: while it lies in a stack
+ * its other half cannot merge (measured: 8 CPUs that keep an area each of 1 GiB
+ * cost 4 points of order 10).
  *
  * The owner of a CPU's stacks marks itself `inside` by a plain store and looks at
  * `drain`, works, and stores 0. Who finds no run in the core takes every other
@@ -86,8 +95,8 @@
  * allocation also empties the stacks of all CPUs that hold something.
  * Memory: a bit a frame in chunk words, 1/8 in area words, 1/32 for a region;
  * stacks at most 1.5 KiB a CPU, and no more than layout_stacks() gives: of most
- * orders 1/512 of a CPU's share of the frames, so that 16 CPUs on 1 GiB refuse no
- * more large runs than 2 do.
+ * orders 1/512 of a CPU's share of the frames or less, so that 16 CPUs on 1 GiB
+ * refuse no more large runs than 2 do.
  *
  * core_free counts what is free in the core, stacks not, and core_free_min is its
  * least since the last donation; both lead by what calls under way just moved.
@@ -813,6 +822,7 @@ static void stack_spill(struct frames_shared *s, struct frames_cpu *c, unsigned 
 	runs_give(s, run, n, order_of(stack));
 	__builtin_memmove(run, run + n, left * sizeof(*run));
 	stack_set(c, stack, left);
+	c->next &= (uint16_t) ~(1u << stack);
 }
 
 static bool stacks_hold(const struct frames_cpu *c)
@@ -832,29 +842,26 @@ static void stacks_empty(struct frames_shared *s, struct frames_cpu *c)
 	__atomic_fetch_add(&s->drains, 1, __ATOMIC_RELAXED);
 }
 
-/* Fills an empty stack to half; false: the core has none. */
+/* Fills an empty stack from one chunk; false: the core has none. */
 static bool stack_refill(struct frames_shared *s, struct frames_cpu *c, unsigned order)
 {
-	unsigned want = order < 6 ? (s->layout.limit[order] + 1u) / 2 : 1, have = 0;
-	unsigned most = order < 6 ? s->layout.limit[order] : want, left = 0;
+	unsigned have = 0;
 	uint32_t *run = stack_of(s, c, order);
 	struct take take;
 
-	while (have < want && core_take(s, order, most - have, &take)) {
-		if (take.left > left)
-			left = take.left;
-		while (take.starts) { /* from above, so that they come out in ascending order */
-			unsigned top = 63 - (unsigned)__builtin_clzll(take.starts);
+	if (!core_take(s, order, order < 6 ? s->layout.limit[order] : 1, &take))
+		return false;
+	while (take.starts) { /* from above, so that they come out in ascending order */
+		unsigned top = 63 - (unsigned)__builtin_clzll(take.starts);
 
-			take.starts ^= UINT64_C(1) << top;
-			run[have++] = (uint32_t)(take.first + top);
-		}
+		take.starts ^= UINT64_C(1) << top;
+		run[have++] = (uint32_t)(take.first + top);
 	}
 	count_taken(s, (uint64_t)have << order);
 	if (order < 6)
-		c->accept[order] = (uint8_t)left;
+		c->accept[order] = (uint8_t)take.left;
 	stack_set(c, order, have);
-	return have > 0;
+	return true;
 }
 
 /* Tokens of the chunk in which this run lies; 0 if it is a whole chunk or more. */
@@ -865,13 +872,19 @@ static inline unsigned tokens_beside(struct frames_shared *s, uint64_t first)
 	return __atomic_load_n(&counts[first / FRAMES_CHUNK], __ATOMIC_RELAXED) & 0x7f;
 }
 
-/* Would this run of order 6 to 8 merge with its other half in the core? */
-static bool run_merges(struct frames_shared *s, uint64_t first, unsigned order)
+/* Would the core place the next run of this order here? One of 6 to 8 where it would be the largest of
+ * what is free in its area, and single; one of 9 where it would be single. */
+static bool run_is_next(struct frames_shared *s, uint64_t first, unsigned order)
 {
-	uint64_t other = first / FRAMES_CHUNK % FRAMES_AREA_CHUNKS ^ UINT64_C(1) << (order - 6);
-	uint64_t half = run_bits(order - 6) << other;
+	uint64_t area = first / FRAMES_AREA, free;
 
-	return (whole_chunks(look(area_word(s, first / FRAMES_AREA))) & half) == half;
+	if (order == FRAMES_ORDER_2M) {
+		free = look(&region_of(s, area / FRAMES_REGION_AREAS)->whole);
+		return !(free >> (area % FRAMES_REGION_AREAS ^ 1) & 1);
+	}
+	free = whole_chunks(look(area_word(s, area)));
+	free |= run_bits(order - 6) << first / FRAMES_CHUNK % FRAMES_AREA_CHUNKS;
+	return largest_run(free) == order - 6;
 }
 
 /* Orders 0 to 5: is no more of the chunk free than a refill left there? From 6 up: was it the last to leave? */
@@ -893,7 +906,19 @@ static struct pfn stack_pop(struct frames_shared *s, struct frames_cpu *c, unsig
 	unsigned n = stack_count(c, order) - 1;
 
 	stack_set(c, order, n);
+	c->next &= (uint16_t) ~(1u << order);
 	return (struct pfn){stack_of(s, c, order)[n]};
+}
+
+/* Has this stack a run to hand out? Not one that stays only while it is next, and no longer is. */
+static bool stack_serves(struct frames_shared *s, struct frames_cpu *c, unsigned order)
+{
+	if (!stack_count(c, order))
+		return false;
+	if (!(c->next >> order & 1) || run_is_next(s, *stack_of(s, c, order), order))
+		return true;
+	stack_spill(s, c, order, 1);
+	return false;
 }
 
 /* ---- who has them to himself ---- */
@@ -1017,7 +1042,7 @@ __attribute__((noinline)) static enum mm_err alloc_slow(struct frames *f, unsign
 	if (fault_now(s))
 		return MM_ENOMEM;
 	if (order < FRAMES_STACK_ORDERS && s->layout.limit[order] && own_enter(s, c)) {
-		bool found = stack_count(c, order) || stack_refill(s, c, order);
+		bool found = stack_serves(s, c, order) || stack_refill(s, c, order);
 
 		if (found)
 			*out = stack_pop(s, c, order);
@@ -1030,35 +1055,35 @@ __attribute__((noinline)) static enum mm_err alloc_slow(struct frames *f, unsign
 	return alloc_drained(f, cpu, order, out);
 }
 
-/* The stack for a run that comes back; NONE: it goes to the core. */
-static unsigned stack_for(struct frames_shared *s, struct frames_cpu *c, unsigned order, struct pfn first)
+/* Keeps a run that comes back; false: it is for the core. */
+static bool stack_keep(struct frames_shared *s, struct frames_cpu *c, unsigned order, struct pfn first)
 {
-	bool room = stack_count(c, order) < s->layout.limit[order];
+	bool last = stack_takes(s, c, order, first), next = false;
+	unsigned stack = last || order ? order : FRAMES_RETURNS, limit = s->layout.limit[stack];
 
-	if (stack_takes(s, c, order, first) || (order >= 6 && order < 9 && room && !run_merges(s, first.n, order)))
-		return order;
-	return order == 0 ? FRAMES_RETURNS : NONE;
+	if (!last && order) {
+		next = s->layout.may_stay >> order & 1 && !stack_count(c, order) && run_is_next(s, first.n, order);
+		if (!next)
+			return false;
+	}
+	if (stack_count(c, stack) == limit)
+		stack_spill(s, c, stack, stack == FRAMES_RETURNS ? limit : (limit + 1) / 2);
+	stack_push(s, c, stack, first);
+	c->next |= (uint16_t)(next << order);
+	return true;
 }
 
 __attribute__((noinline)) static enum mm_err free_slow(struct frames *f, unsigned cpu, struct pfn first, unsigned order)
 {
 	struct frames_shared *s = f->shared;
 	struct frames_cpu *c = cpu_of(s, cpu);
-	unsigned stack, limit;
+	bool kept;
 
 	if (order >= FRAMES_STACK_ORDERS || s->layout.limit[order] == 0 || !own_enter(s, c))
 		return core_free(s, first.n, order);
-	stack = stack_for(s, c, order, first);
-	if (stack == NONE) {
-		leave(c);
-		return core_free(s, first.n, order);
-	}
-	limit = s->layout.limit[stack];
-	if (stack_count(c, stack) == limit)
-		stack_spill(s, c, stack, stack == FRAMES_RETURNS ? limit : (limit + 1) / 2);
-	stack_push(s, c, stack, first);
+	kept = stack_keep(s, c, order, first);
 	leave(c);
-	return MM_OK;
+	return kept ? MM_OK : core_free(s, first.n, order);
 }
 
 /* ---- set-up ---- */
@@ -1072,7 +1097,8 @@ static uint64_t round_up(uint64_t n, uint64_t to)
 static void layout_stacks(struct frames_layout *l)
 {
 	static const uint16_t most[FRAMES_STACKS] = {256, 32, 16, 8, 4, 2, 1, 1, 1, 1, 1, 32};
-	static const uint8_t part[FRAMES_STACKS] = {9, 10, 10, 10, 10, 10, 9, 9, 9, 5, 7, 9};
+	static const uint8_t part[FRAMES_STACKS] = {9, 11, 11, 11, 11, 11, 9, 9, 9, 5, 7, 9};
+	static const uint8_t next_part[] = {10, 10, 10, 8}; /* of orders 6 to 9 */
 	uint64_t share = l->frame_count / l->cpus, slots = 0;
 
 	for (unsigned stack = 0; stack < FRAMES_STACKS; stack++) {
@@ -1082,6 +1108,9 @@ static void layout_stacks(struct frames_layout *l)
 		l->slot_at[stack] = (uint16_t)slots;
 		slots += l->limit[stack];
 	}
+	for (unsigned order = 6; order <= FRAMES_ORDER_2M; order++)
+		if (share >> (order + next_part[order - 6]))
+			l->may_stay |= 1u << order;
 	l->cpu_bytes = (uint32_t)(sizeof(struct frames_cpu) + round_up(slots * sizeof(uint32_t), 64));
 }
 
@@ -1196,7 +1225,7 @@ static inline bool pop_inside(struct frames_shared *s, struct frames_cpu *c, uns
 {
 	uint32_t drain = enter(c);
 	unsigned n = stack_count(c, order);
-	bool ours = __builtin_expect(drain == FRAMES_DRAIN_NONE && n > 0, 1);
+	bool ours = __builtin_expect(drain == FRAMES_DRAIN_NONE && n > 0 && !(order && c->next >> order & 1), 1);
 
 	if (ours) {
 		stack_set(c, order, n - 1);
@@ -1561,10 +1590,10 @@ static bool check_stacks(struct frames_shared *s) /* I6 */
 	for (unsigned cpu = 0; cpu < s->layout.cpus; cpu++) {
 		struct frames_cpu *c = cpu_of(s, cpu);
 
-		if (c->inside || c->drain >= FRAMES_DRAIN_BY)
+		if (c->inside || c->drain >= FRAMES_DRAIN_BY || c->next & ~s->layout.may_stay)
 			return false;
 		for (unsigned stack = 0; stack < FRAMES_STACKS; stack++) {
-			if (c->count[stack] > s->layout.limit[stack])
+			if (c->count[stack] > s->layout.limit[stack] || c->count[stack] < (c->next >> stack & 1))
 				return false;
 			runs += c->count[stack];
 		}

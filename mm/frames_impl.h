@@ -41,7 +41,8 @@ struct frames_cpu {
 	_Alignas(64) uint32_t inside;  /* written by the owner alone */
 	uint32_t drain;		       /* enum frames_drain */
 	uint32_t count[FRAMES_STACKS]; /* runs in each stack */
-	uint8_t accept[8];	       /* orders 0 to 5: tokens that a chunk may have for its run to stay */
+	uint8_t accept[6];	       /* orders 0 to 5: tokens that a chunk may have for its run to stay */
+	uint16_t next;		       /* a bit an order, 6 to 9: its run stays only while it is next */
 	uint32_t slot[];	       /* the stacks, one after the other, at layout.slot_at */
 };
 _Static_assert(sizeof(struct frames_cpu) == 64, "what a pair touches is one line and the slots");
@@ -55,6 +56,7 @@ struct frames_layout { /* follows from frame_count and cpus; never changes */
 	uint32_t map_words; /* words of one class map: a bit a region */
 	uint32_t regions;
 	uint32_t areas;
+	uint32_t may_stay; /* a bit an order, 6 to 9: stacks keep runs that are next */
 	uint64_t regions_at, maps_at, areas_at, chunks_at, meta_bytes; /* offsets in bytes */
 };
 

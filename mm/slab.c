@@ -50,6 +50,12 @@
  * lock each, for list surgery alone; no two are ever held together, and none while
  * the source or a constructor runs. Figures are atomic words that anyone may read.
  *
+ * Inlined. A call that the loaded magazine serves is inlined from slab.h: out of
+ * line a hot pair took 1.6 times as long, more than a peer that inlines. What callers
+ * compile in is SLAB_CPU_AT, SLAB_APART, the number of CPUs and three words of a
+ * CPU's part, each checked against the structs in slab_impl.h. What is out of line is
+ * the whole call, whatever it takes.
+ *
  * Cost. A call served by the loaded magazine: about a dozen instructions, three
  * lines (the cache's first, the CPU's, one of the magazine; none of the object). One
  * in a magazine's length goes to the depot: a lock, two pointers, the prefetches.
@@ -88,9 +94,9 @@
  * come to the depot: the next owner would find them in address order, but each free
  * would pay for it, and the prefetch buys as much. Prefetching each object as it is
  * freed: good for whoever takes it again at once, but freeing many then reads them
- * all (256 B, shuffled: 2.2 ns instead of 1.5). Fast paths inlined from a header: out
- * of line a pair costs 2 ns, less than any peer's inlined one, and the fields stay
- * private. A count of live objects on the fast path: exact high-water marks are not
+ * all (256 B, shuffled: 2.2 ns instead of 1.5). The CPUs' parts found by a pointer in
+ * the cache: one more load that all else waits for, for a constant that never
+ * changes. A count of live objects on the fast path: exact high-water marks are not
  * worth its store. Taking the rounds of a CPU that does not run: nobody but its owner
  * can touch them without an atomic operation in each call. */
 #include "mm/port.h"
@@ -98,8 +104,6 @@
 
 #define RECIPROCAL_SHIFT 40u
 #define SEAL		 UINT64_C(0x51ab51ab0ddba115)
-#define COLD		 __attribute__((noinline))
-#define HOT		 __attribute__((aligned(64))) /* all of it that usually runs is one line of code */
 
 /* Figures that anyone may read at any time; who writes them holds the lock. */
 static uint64_t figure(const uint64_t *at)
@@ -527,7 +531,7 @@ static void depot_release(struct slab_cache *c, bool full, uint64_t n)
 
 static uint32_t cpu_rounds(const struct slab_cpu *p)
 {
-	return (uint32_t)(p->top - p->base);
+	return (uint32_t)(p->hot.top - p->base);
 }
 
 static uint32_t capacity_of(const struct slab_magazine *m)
@@ -539,7 +543,7 @@ static void cpu_load(struct slab_cpu *p, struct slab_magazine *m, uint32_t round
 {
 	p->loaded = m;
 	__atomic_store_n(&p->base, m ? m->round : NULL, __ATOMIC_RELAXED);
-	__atomic_store_n(&p->top, m ? m->round + rounds : NULL, __ATOMIC_RELAXED);
+	__atomic_store_n(&p->hot.top, m ? m->round + rounds : NULL, __ATOMIC_RELAXED);
 }
 
 static void previous_set(struct slab_cpu *p, struct slab_magazine *m, uint32_t rounds)
@@ -560,8 +564,8 @@ static void cpu_swap(struct slab_cpu *p)
 /* Makes both bounds fail, so that the next call comes to settle(). */
 static void cpu_stop(struct slab_cpu *p)
 {
-	__atomic_store_n(&p->bottom, (void **)UINTPTR_MAX, __ATOMIC_RELAXED);
-	__atomic_store_n(&p->limit, NULL, __ATOMIC_RELAXED);
+	__atomic_store_n(&p->hot.bottom, (void **)UINTPTR_MAX, __ATOMIC_RELAXED);
+	__atomic_store_n(&p->hot.limit, NULL, __ATOMIC_RELAXED);
 }
 
 /* Another CPU's. See "Threads" for why settle() cannot miss it. */
@@ -574,8 +578,8 @@ static void cpu_ask(struct slab_cpu *p)
 /* Ends every slow call: the bounds are those of the loaded magazine again, unless someone asks. */
 static void settle(struct slab_cpu *p)
 {
-	__atomic_store_n(&p->bottom, p->base, __ATOMIC_RELAXED);
-	__atomic_store_n(&p->limit, p->base ? p->base + p->loaded->capacity : NULL, __ATOMIC_RELAXED);
+	__atomic_store_n(&p->hot.bottom, p->base, __ATOMIC_RELAXED);
+	__atomic_store_n(&p->hot.limit, p->base ? p->base + p->loaded->capacity : NULL, __ATOMIC_RELAXED);
 	if (__atomic_fetch_or(&p->drain, 0, __ATOMIC_ACQ_REL))
 		cpu_stop(p);
 }
@@ -600,7 +604,7 @@ static void cpu_flush(struct slab_cache *c, struct slab_cpu *p)
 /* Everything free within reach of this CPU goes to the source; the others are asked for theirs. */
 static void reclaim(struct slab_cache *c, unsigned cpu)
 {
-	for (unsigned i = 0; i < c->cpus; i++)
+	for (unsigned i = 0; i < c->front.cpus; i++)
 		if (i != cpu)
 			cpu_ask(&c->cpu[i]);
 	cpu_flush(c, &c->cpu[cpu]);
@@ -609,11 +613,12 @@ static void reclaim(struct slab_cache *c, unsigned cpu)
 	release_empty(c, cpu);
 }
 
-/* Begins every slow call: does what another CPU asked for. */
+/* Begins every call that is not served inline: does what another CPU asked for. */
 static struct slab_cpu *enter(struct slab_cache *c, unsigned cpu)
 {
 	struct slab_cpu *p = &c->cpu[cpu];
 
+	MM_ASSERT(cpu < c->front.cpus, cpu, c->front.cpus);
 	if (__atomic_load_n(&p->drain, __ATOMIC_RELAXED)) {
 		__atomic_exchange_n(&p->drain, 0, __ATOMIC_ACQ_REL);
 		cpu_flush(c, p);
@@ -628,9 +633,9 @@ static uint64_t cached(const struct slab_cache *c)
 {
 	uint64_t n = figure(&c->depot.rounds);
 
-	for (unsigned i = 0; i < c->cpus; i++) {
+	for (unsigned i = 0; i < c->front.cpus; i++) {
 		const struct slab_cpu *p = &c->cpu[i];
-		uint64_t in = (uint64_t)(__atomic_load_n(&p->top, __ATOMIC_RELAXED) -
+		uint64_t in = (uint64_t)(__atomic_load_n(&p->hot.top, __ATOMIC_RELAXED) -
 					 __atomic_load_n(&p->base, __ATOMIC_RELAXED));
 
 		/* Read while its owner swaps, the two need not belong together. */
@@ -708,33 +713,20 @@ static bool cpu_refill(struct slab_cache *c, unsigned cpu, struct slab_cpu *p)
 	return rounds > 0;
 }
 
-COLD static void *alloc_slow(struct slab_cache *c, unsigned cpu)
+void *slab_alloc_slow(struct slab_cache *c, unsigned cpu)
 {
 	struct slab_cpu *p = enter(c, cpu);
 	void *object = NULL;
 
 	if (cpu_rounds(p) > 0 || cpu_refill(c, cpu, p)) {
-		object = p->top[-1];
-		__atomic_store_n(&p->top, p->top - 1, __ATOMIC_RELAXED);
+		object = p->hot.top[-1];
+		__atomic_store_n(&p->hot.top, p->hot.top - 1, __ATOMIC_RELAXED);
 	} else if (!store_take(c, cpu, &c->objects, &object, 1)) {
 		reclaim(c, cpu);
 		store_take(c, cpu, &c->objects, &object, 1);
 	}
 	settle(p);
 	return object;
-}
-
-HOT void *slab_alloc(struct slab_cache *c, unsigned cpu)
-{
-	struct slab_cpu *p = &c->cpu[cpu];
-	void **top;
-
-	MM_ASSERT(cpu < c->cpus, cpu, c->cpus);
-	top = __atomic_load_n(&p->top, __ATOMIC_RELAXED);
-	if (__builtin_expect(top <= __atomic_load_n(&p->bottom, __ATOMIC_RELAXED), 0))
-		return alloc_slow(c, cpu);
-	__atomic_store_n(&p->top, top - 1, __ATOMIC_RELAXED);
-	return top[-1];
 }
 
 /* Makes room in the loaded magazine, which is full or none. False iff it stays so. */
@@ -759,32 +751,17 @@ static bool cpu_make_room(struct slab_cache *c, unsigned cpu, struct slab_cpu *p
 	return true;
 }
 
-COLD static void free_slow(struct slab_cache *c, unsigned cpu, void *object)
+void slab_free_slow(struct slab_cache *c, unsigned cpu, void *object)
 {
 	struct slab_cpu *p = enter(c, cpu);
 
 	if (cpu_rounds(p) < capacity_of(p->loaded) || cpu_make_room(c, cpu, p)) {
-		*p->top = object;
-		__atomic_store_n(&p->top, p->top + 1, __ATOMIC_RELAXED);
+		*p->hot.top = object;
+		__atomic_store_n(&p->hot.top, p->hot.top + 1, __ATOMIC_RELAXED);
 	} else {
 		store_return(&c->objects, &object, 1);
 	}
 	settle(p);
-}
-
-HOT void slab_free(struct slab_cache *c, unsigned cpu, void *object)
-{
-	struct slab_cpu *p = &c->cpu[cpu];
-	void **top;
-
-	MM_ASSERT(cpu < c->cpus, cpu, c->cpus);
-	top = __atomic_load_n(&p->top, __ATOMIC_RELAXED);
-	if (__builtin_expect(top >= __atomic_load_n(&p->limit, __ATOMIC_RELAXED), 0)) {
-		free_slow(c, cpu, object);
-		return;
-	}
-	*top = object;
-	__atomic_store_n(&p->top, top + 1, __ATOMIC_RELAXED);
 }
 
 /* ---- the cache ---- */
@@ -819,10 +796,8 @@ static void depot_interval(struct slab_cache *c)
 
 void slab_reap(struct slab_cache *c, unsigned cpu, bool all)
 {
-	struct slab_cpu *p;
+	struct slab_cpu *p = enter(c, cpu);
 
-	MM_ASSERT(cpu < c->cpus, cpu, c->cpus);
-	p = enter(c, cpu);
 	if (all)
 		reclaim(c, cpu);
 	depot_interval(c);
@@ -896,7 +871,7 @@ enum mm_err slab_init(void *meta, size_t meta_bytes, const struct slab_config *c
 	c->construct = config->construct;
 	c->construct_self = config->construct_self;
 	c->bytes = config->bytes;
-	c->cpus = config->cpus;
+	c->front.cpus = config->cpus;
 	c->objects.geometry = geometry_of(config->bytes, align, SLAB_OBJECTS_WANTED);
 	words = magazine_words(c->objects.geometry.stride);
 	for (uint32_t i = 0; i < SLAB_SIZES; i++)
@@ -909,7 +884,7 @@ enum mm_err slab_destroy(struct slab_cache *c)
 {
 	if (figure(&c->objects.claimed) != cached(c))
 		return MM_EBUSY;
-	for (unsigned i = 0; i < c->cpus; i++)
+	for (unsigned i = 0; i < c->front.cpus; i++)
 		cpu_flush(c, &c->cpu[i]);
 	depot_release(c, true, UINT64_MAX);
 	depot_release(c, false, UINT64_MAX);
@@ -977,17 +952,17 @@ static bool magazine_holds(const struct slab_cache *c, const struct slab_magazin
 static bool cpu_holds(const struct slab_cache *c, const struct slab_cpu *p)
 {
 	const struct slab_magazine *m = p->loaded, *previous = p->previous;
-	bool low_stopped = p->bottom == (void **)UINTPTR_MAX, high_stopped = !p->limit;
+	bool low_stopped = p->hot.bottom == (void **)UINTPTR_MAX, high_stopped = !p->hot.limit;
 
-	if (m ? p->base != m->round || !magazine_holds(c, m) || p->top < p->base || cpu_rounds(p) > m->capacity
-	      : p->base || p->top || previous)
+	if (m ? p->base != m->round || !magazine_holds(c, m) || p->hot.top < p->base || cpu_rounds(p) > m->capacity
+	      : p->base || p->hot.top || previous)
 		return false;
 	if (previous ? !magazine_holds(c, previous) || (p->previous_rounds && p->previous_rounds != previous->capacity)
 		     : p->previous_rounds)
 		return false;
 	if (p->drain && (!low_stopped || !high_stopped))
 		return false;
-	return (low_stopped || p->bottom == p->base) && (high_stopped || p->limit == p->base + capacity_of(m));
+	return (low_stopped || p->hot.bottom == p->base) && (high_stopped || p->hot.limit == p->base + capacity_of(m));
 }
 
 /* I6. */
@@ -1046,7 +1021,7 @@ static bool walk_all(struct walk *w)
 {
 	const struct slab_cache *c = w->c;
 
-	for (unsigned i = 0; i < c->cpus; i++)
+	for (unsigned i = 0; i < c->front.cpus; i++)
 		if (!walk_magazine(w, c->cpu[i].loaded, cpu_rounds(&c->cpu[i])) ||
 		    !walk_magazine(w, c->cpu[i].previous, c->cpu[i].previous_rounds))
 			return false;
@@ -1080,7 +1055,7 @@ bool slab_check(const struct slab_cache *c)
 	for (uint32_t i = 0; i < SLAB_SIZES; i++)
 		if (!store_holds(&c->magazines[i]))
 			return false;
-	for (unsigned i = 0; i < c->cpus; i++)
+	for (unsigned i = 0; i < c->front.cpus; i++)
 		if (!cpu_holds(c, &c->cpu[i]))
 			return false;
 	return shelf_holds(c, &c->depot.full, &full_rounds) && shelf_holds(c, &c->depot.empty, &empty_rounds) &&

@@ -11,6 +11,7 @@
 #ifndef SLAT_MM_SLAB_H
 #define SLAT_MM_SLAB_H
 
+#include "mm/port.h"
 #include "mm/types.h"
 
 #define SLAB_OBJECT_BYTES_MAX 65536u
@@ -61,13 +62,13 @@ MM_MUST_CHECK enum mm_err slab_init(void *meta, size_t meta_bytes, const struct 
 MM_MUST_CHECK enum mm_err slab_destroy(struct slab_cache *c);
 
 /* One object; NULL iff the source has no more. From a magazine: a handful of
- * instructions, no atomic read-modify-write, the object is not touched. */
-void *slab_alloc(struct slab_cache *c, unsigned cpu) __attribute__((warn_unused_result));
+ * instructions, inlined, no atomic read-modify-write, the object is not touched. */
+static inline void *slab_alloc(struct slab_cache *c, unsigned cpu) __attribute__((warn_unused_result));
 
 /* Takes back one object of this cache. One that is not of it, or free already, is
  * the caller's bug: seen where it reaches a slab, in every build, and ends in
  * mm_panic(). */
-void slab_free(struct slab_cache *c, unsigned cpu, void *object);
+static inline void slab_free(struct slab_cache *c, unsigned cpu, void *object);
 
 /* Ends a working-set interval: magazines that nobody needed since the last call,
  * and slabs that stayed empty, go back to the source. Any thread, by its CPU's
@@ -84,5 +85,55 @@ bool slab_check(const struct slab_cache *c);
 /* Fault injection: after this call the n-th time that the source is asked (1 is
  * the next) counts as refused, once; 0 switches it off. For tests. */
 void slab_fail_after(struct slab_cache *c, uint64_t n);
+
+/* ---- No contract from here on: what the usual call needs to be inlined. ---- */
+
+#define SLAB_APART  128u  /* from one CPU's part to the next: found by a shift */
+#define SLAB_CPU_AT 1280u /* CPU 0's, from the start of the cache */
+
+struct slab_front { /* the start of a struct slab_cache */
+	unsigned cpus;
+};
+
+struct slab_hot {		/* the start of a CPU's part */
+	void **top;		/* of the loaded magazine: where the next round goes; only the CPU writes it */
+	void **bottom, **limit; /* its base and end, or all ones and 0 for who must look at more than top */
+};
+
+/* The whole call, whatever it takes. */
+void *slab_alloc_slow(struct slab_cache *c, unsigned cpu) __attribute__((warn_unused_result));
+void slab_free_slow(struct slab_cache *c, unsigned cpu, void *object);
+
+static inline struct slab_hot *slab_hot_of(struct slab_cache *c, unsigned cpu)
+{
+	const struct slab_front *front = (const struct slab_front *)c;
+
+	MM_ASSERT(cpu < front->cpus, cpu, front->cpus);
+	return (struct slab_hot *)((char *)c + SLAB_CPU_AT + (size_t)cpu * SLAB_APART);
+}
+
+static inline void *slab_alloc(struct slab_cache *c, unsigned cpu)
+{
+	struct slab_hot *h = slab_hot_of(c, cpu);
+	void **top = __atomic_load_n(&h->top, __ATOMIC_RELAXED);
+
+	if (__builtin_expect(top <= __atomic_load_n(&h->bottom, __ATOMIC_RELAXED), 0))
+		return slab_alloc_slow(c, cpu);
+	__atomic_store_n(&h->top, top - 1, __ATOMIC_RELAXED);
+	return top[-1];
+}
+
+static inline void slab_free(struct slab_cache *c, unsigned cpu, void *object)
+{
+	struct slab_hot *h = slab_hot_of(c, cpu);
+	void **top = __atomic_load_n(&h->top, __ATOMIC_RELAXED);
+
+	if (__builtin_expect(top >= __atomic_load_n(&h->limit, __ATOMIC_RELAXED), 0)) {
+		slab_free_slow(c, cpu, object);
+		return;
+	}
+	*top = object;
+	__atomic_store_n(&h->top, top + 1, __ATOMIC_RELAXED);
+}
 
 #endif

@@ -6,7 +6,6 @@
 #include "mm/slab.h"
 
 #define SLAB_LINE     64u
-#define SLAB_APART    128u /* what two CPUs write lies this far apart: lines are also prefetched in pairs */
 #define SLAB_CPUS_MAX 1024u
 
 /* A magazine is 2^k words, two of them its header. It starts with as many rounds
@@ -79,10 +78,9 @@ struct slab_depot {
 	uint64_t live_max;
 };
 
-struct slab_cpu {			 /* its owner's alone, but for drain, bottom and limit */
-	_Alignas(SLAB_APART) void **top; /* where the next round goes */
-	void **bottom, **limit;		 /* base and end of the loaded magazine, or all ones and 0: look at drain */
-	void **base;			 /* of the loaded magazine; NULL: none */
+struct slab_cpu { /* its owner's alone, but for drain and the bounds */
+	_Alignas(SLAB_APART) struct slab_hot hot;
+	void **base; /* of the loaded magazine; NULL: none */
 	struct slab_magazine *loaded, *previous;
 	uint32_t previous_rounds;
 	uint32_t drain; /* another CPU asks for all that is here */
@@ -91,16 +89,19 @@ struct slab_cpu {			 /* its owner's alone, but for drain, bottom and limit */
 _Static_assert(sizeof(struct slab_cpu) == SLAB_APART, "a CPU's index is scaled by a shift");
 
 struct slab_cache {
+	struct slab_front front;
+	uint32_t bytes;
 	struct slab_source source;
 	void (*construct)(void *self, void *object);
 	void *construct_self;
 	uint64_t fail_after; /* 0: no fault to inject */
-	uint32_t bytes;
-	unsigned cpus;
 	struct slab_depot depot;
 	struct slab_store objects;
 	struct slab_store magazines[SLAB_SIZES];
 	struct slab_cpu cpu[];
 };
+_Static_assert(offsetof(struct slab_cache, cpu) == SLAB_CPU_AT && offsetof(struct slab_cache, front) == 0 &&
+		       offsetof(struct slab_cpu, hot) == 0,
+	       "slab.h finds a CPU's part");
 
 #endif

@@ -7,6 +7,7 @@ export BUILD=${BUILD:-build} LC_ALL=C
 export tap=$BUILD/log/unit
 rm -rf "$tap" && mkdir -p "$tap"
 
+# What a suite cannot try here it says itself: SKIP case: why.
 # A suite's TAP lines are `ok 1 - file:case:test: text`; without its plan line `1..n` it died half way.
 suite() {
 	local name=$1 file=$tap/$1.tap code
@@ -17,6 +18,7 @@ suite() {
 	sed -nE \
 		-e "s|^ok [0-9]+ - [^:]*:([^:]*):([^:]*):.*|PASS unit/$name/\1/\2|p" \
 		-e "s|^not ok [0-9]+ - ([^:]*):([^:]*):([^:]*): *(.*)|FAIL unit/$name/\2/\3: \1: \4|p" "$file"
+	sed -n "s|^SKIP |SKIP unit/$name/|p" "$tap/$name.out"
 	if ! grep -q '^1\.\.[1-9]' "$file"; then
 		echo "FAIL unit/$name: the suite ended early, with code $code: $(tail -n 1 "$tap/$name.out")"
 	elif [ "$code" != 0 ] && ! grep -q '^not ok' "$file"; then

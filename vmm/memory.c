@@ -13,7 +13,8 @@
  *
  *   M1  one thread calls, the one that opened it: CPU 0.
  *   M2  at the close nothing is live: what leaks is seen at the end of every run,
- *       whichever way it ended, as no sanitizer sees into this heap.
+ *       whichever way it ended, as no sanitizer sees what leaks of this heap. What
+ *       is read or written wrongly in it one does see, by redzone.h.
  *
  * Cost. A page when it is first touched, 1 to 2 us on a nested host; at the start
  * that is what they write of their states (some pages; the caches of sizes that
@@ -92,6 +93,7 @@ int memory_open(struct memory *m, struct failure *f)
 	if (error == MM_OK)
 		error = general_heap_init(m->arena + frames_bytes, heap_bytes, &heap, &m->heap);
 	MM_ASSERT(error == MM_OK, error, states);
+	redzone_open(&m->redzone, m->arena + states, ARENA_BYTES - states, &m->heap);
 	return 0;
 }
 
@@ -104,6 +106,7 @@ void memory_close(struct memory *m)
 		json_memory = NULL;
 	}
 	MM_ASSERT(heap_stats_read(&m->heap).allocations == 0, heap_stats_read(&m->heap).allocations, m->arena); /* M2 */
+	redzone_close(&m->redzone);
 	munmap(m->arena, ARENA_BYTES);
 	*m = (struct memory){0};
 }

@@ -15,6 +15,7 @@
 #include "mm/frames.h"
 #include "mm/heap.h"
 #include "vmm/failure.h"
+#include "vmm/redzone.h"
 
 /* The CPUs of every allocator of mm/ that the VMM uses, and the main thread's number. */
 #define MEMORY_CPUS	1u
@@ -24,6 +25,7 @@ struct memory { /* it must not move while it is open */
 	uint8_t *arena;
 	struct frames frames;
 	struct heap heap;
+	struct redzone redzone;
 	pthread_t owner;
 };
 

@@ -1,9 +1,10 @@
 /* vmm/table_pages.c
  *
  * A page of a table is a frame, so what serves it is mm/frames, over a block of
- * its own: it keeps its books outside the frames (some hundred bytes and 1.2
- * bits a frame, in the VMM's memory) and gives each frame of the block away as a table page, so that
- * table_pages_needed() is also what the block must have: no more, no less.
+ * its own: it keeps its books outside the frames (some hundred bytes and 1.2 bits
+ * a frame, in the VMM's memory) and gives each frame of the block away as a table
+ * page, so that table_pages_needed() is also what the block must have: no more,
+ * no less.
  *
  * Rejected. A slab cache of 4 KiB objects over the block: its slabs begin with a
  * header, which takes a whole page where objects are aligned to pages (1 in 16),

@@ -200,9 +200,14 @@ LOOP_INLINE void loop_consume(const struct loop *l, loop_give *give)
 	}
 }
 
+/* A copy, so that its fields are in registers: a load of one in the loop waits for
+ * the allocator's last store if the two are a multiple of 4 KiB apart, and where
+ * the caller's stack lies decides whether they are (slab, hot: 1.9 ns, not 1.25). */
 #define LOOP_AS(name, call)                                                                                            \
-	static void name(const struct loop *l)                                                                         \
+	static void name(const struct loop *given)                                                                     \
 	{                                                                                                              \
+		const struct loop copy = *given, *const l = &copy;                                                     \
+                                                                                                                       \
 		call;                                                                                                  \
 	}
 

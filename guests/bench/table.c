@@ -1,5 +1,5 @@
-/* table.c: the rows of the host's `make bench-mm`, run inside the guest by the
- * same loops: slat's column and the floor's.
+/* table.c: the cases of the host's `make bench-mm` by the same names (cases.h), run
+ * inside the guest by the same loops: slat's column and the floor's.
  *
  * All work is done in ring 3 by the crew. A row is a description; one round of it
  * is prepared, timed and cleaned up by the CPUs that take part, each for itself.
@@ -8,55 +8,27 @@
  * floating point here, so tenths of a nanosecond are integers. */
 #include "guests/bench/table.h"
 
+#include "guests/bench/cases.h"
+#include "guests/bench/extents.h"
 #include "guests/bench/floors.h"
 #include "guests/bench/loops.h"
-#include "guests/runtime/clock.h"
 #include "guests/runtime/console.h"
 #include "guests/runtime/crew.h"
 #include "guests/runtime/guest_heap.h"
 #include "guests/runtime/ring3.h"
 #include "guests/runtime/string.h"
 
-#define CPUS_MAX   2u /* that take part in a row */
-#define STREAM	   UINT64_C(0x5eed)
-#define PAIRS	   UINT64_C(400000)
-#define LIVE	   100000u
-#define FRAMES	   262144u
-#define MIXED_MEAN 186u /* of 2^0 to 2^10 */
+#define BULK	 256u /* frames a call, as on the host */
+#define NAME_MAX 34u  /* what is before the figures of a row */
 
-enum kind { HOT, LIFO, RANDOM, FILL, FREE, REFILL, MIXED, PAIR_HOT, PAIR_RANDOM, PAIR_OTHER };
-
+/* A case of frames or objects, as this guest runs it. */
 struct row {
 	const char *name;
-	enum kind kind;
+	enum case_kind kind;
 	uint32_t bytes; /* of an object; 0: frames */
 	unsigned order; /* of frames */
 	uint32_t live;	/* items of a CPU, if RAM holds them */
-};
-
-#define OBJECT_ROWS(bytes)                                                                                             \
-	{"hot", HOT, bytes, 0, 0}, {"LIFO of 1,000", LIFO, bytes, 0, 1000}, {"random", RANDOM, bytes, 0, LIVE},        \
-		{"shuffled free", FREE, bytes, 0, LIVE}, {"refill after it", REFILL, bytes, 0, LIVE},                  \
-		{"2 CPUs, hot", PAIR_HOT, bytes, 0, 0}, {"2 CPUs, random", PAIR_RANDOM, bytes, 0, LIVE / 2},           \
-	{                                                                                                              \
-		"freed by the other", PAIR_OTHER, bytes, 0, 0                                                          \
-	}
-
-static const struct row rows[] = {
-	{"order 0 hot", HOT, 0, 0, 0},
-	{"order 0 random", RANDOM, 0, 0, FRAMES / 2},
-	{"order 0 fill", FILL, 0, 0, FRAMES},
-	{"order 0 shuffled free", FREE, 0, 0, FRAMES},
-	{"order 0 refill after it", REFILL, 0, 0, FRAMES},
-	{"order 9 hot", HOT, 0, 9, 0},
-	{"order 9 random", RANDOM, 0, 9, FRAMES / 512 / 2},
-	{"orders 0 to 10 mixed", MIXED, 0, 0, FRAMES / 2 / MIXED_MEAN},
-	{"2 CPUs, order 0 hot", PAIR_HOT, 0, 0, 0},
-	{"2 CPUs, order 0 random", PAIR_RANDOM, 0, 0, FRAMES / 4},
-	{"2 CPUs, freed by the other", PAIR_OTHER, 0, 0, 0},
-	OBJECT_ROWS(64),
-	OBJECT_ROWS(256),
-	OBJECT_ROWS(4096),
+	uint64_t pairs;
 };
 
 struct caller { /* take's and give's self */
@@ -67,15 +39,17 @@ struct caller { /* take's and give's self */
 } __attribute__((aligned(LOOP_LINE)));
 
 static struct table {
-	const struct row *row;
+	struct row row; /* here, where ring 3 can read it */
 	bool floor, failed;
 	uint32_t live;
 	uint64_t pairs;
 	struct loop_ring *ring;
 	void *meta; /* of the slab cache */
 	const struct loops *loops;
-	struct loop loop[CPUS_MAX];
-	struct caller caller[CPUS_MAX];
+	struct loop loop[CASE_CPUS];
+	struct caller caller[CASE_CPUS];
+	struct extents extents;
+	uint32_t refused;
 } table;
 
 /* ---- slat and the floors, as the loops call them ---- */
@@ -139,19 +113,14 @@ LOOPS(list_loops, list_take, list_give, loop_write);
 
 /* ---- one round ---- */
 
-static bool is_pair(enum kind kind)
+static bool has_floor(enum case_kind kind)
 {
-	return kind == PAIR_HOT || kind == PAIR_RANDOM || kind == PAIR_OTHER;
-}
-
-static bool has_floor(enum kind kind)
-{
-	return kind != MIXED && kind != PAIR_OTHER;
+	return kind != CASE_MIXED && kind != CASE_PAIR_OTHER;
 }
 
 static unsigned cpus_of(const struct row *row)
 {
-	return is_pair(row->kind) ? CPUS_MAX : 1;
+	return case_is_pair(row->kind) ? CASE_CPUS : 1;
 }
 
 static void *lend(size_t bytes, size_t align)
@@ -182,8 +151,8 @@ static void make_floor(struct caller *c, const struct row *row)
 
 static void make_cache(const struct row *row)
 {
-	size_t bytes = slab_meta_bytes(CPUS_MAX);
-	struct slab_config config = {.bytes = row->bytes, .cpus = CPUS_MAX, .source = guest_slab_source()};
+	size_t bytes = slab_meta_bytes(CASE_CPUS);
+	struct slab_config config = {.bytes = row->bytes, .cpus = CASE_CPUS, .source = guest_slab_source()};
 
 	table.meta = lend(bytes, LOOP_LINE);
 	if (!table.failed && slab_init(table.meta, bytes, &config, &table.caller[0].cache) != MM_OK)
@@ -201,7 +170,7 @@ static const struct loops *loops_of(const struct row *row)
 /* Ring 3, CPU 0: all that a round works on, or table.failed. */
 static uint64_t make(void *unused)
 {
-	const struct row *row = table.row;
+	const struct row *row = &table.row;
 
 	(void)unused;
 	memset(table.caller, 0, sizeof(table.caller));
@@ -209,7 +178,7 @@ static uint64_t make(void *unused)
 	table.ring = lend(sizeof(*table.ring), LOOP_LINE);
 	if (!table.floor && row->bytes)
 		make_cache(row);
-	for (unsigned i = 0; i < CPUS_MAX && !table.failed; i++) {
+	for (unsigned i = 0; i < CASE_CPUS && !table.failed; i++) {
 		table.caller[i].cpu = i;
 		table.loop[i] = (struct loop){.self = &table.caller[i],
 					      .order = row->order,
@@ -217,7 +186,7 @@ static uint64_t make(void *unused)
 					      .orders = lend(table.live, LOOP_LINE),
 					      .count = table.live,
 					      .pairs = table.pairs,
-					      .seed = STREAM + i,
+					      .seed = CASE_SEED + i,
 					      .ring = table.ring};
 		if (table.floor && i < cpus_of(row))
 			make_floor(&table.caller[i], row);
@@ -230,10 +199,10 @@ static uint64_t make(void *unused)
 /* Ring 3, CPU 0. */
 static uint64_t unmake(void *unused)
 {
-	const struct row *row = table.row;
+	const struct row *row = &table.row;
 
 	(void)unused;
-	for (unsigned i = 0; i < CPUS_MAX; i++) {
+	for (unsigned i = 0; i < CASE_CPUS; i++) {
 		struct caller *c = &table.caller[i];
 
 		if (table.floor && i < cpus_of(row))
@@ -256,25 +225,36 @@ static void prepare(void *unused, unsigned cpu)
 	const struct loop *l = &table.loop[cpu];
 
 	(void)unused;
-	switch (table.row->kind) {
-	case MIXED:
+	switch (table.row.kind) {
+	case CASE_MIXED:
 		for (uint32_t i = 0; i < l->count; i++)
 			l->item[i] = LOOP_NONE;
 		table.loops->mixed(l); /* until it is as full as it stays */
 		break;
-	case RANDOM:
-	case PAIR_RANDOM:
-	case FREE:
-	case REFILL:
+	case CASE_RANDOM:
+	case CASE_PAIR_RANDOM:
+	case CASE_FREE:
+	case CASE_REFILL:
 		table.loops->fill(l);
-		if (table.row->kind == RANDOM || table.row->kind == PAIR_RANDOM)
+		if (table.row.kind == CASE_RANDOM || table.row.kind == CASE_PAIR_RANDOM)
 			break;
 		loop_shuffle(l);
-		if (table.row->kind == REFILL)
+		if (table.row.kind == CASE_REFILL)
 			table.loops->drain(l);
 		break;
 	default:
 		break;
+	}
+}
+
+static void fill_in_bulk(const struct loop *l)
+{
+	const struct caller *c = l->self;
+
+	for (uint32_t i = 0, n; i < l->count; i += n) {
+		n = l->count - i < BULK ? l->count - i : BULK;
+		if (frames_alloc_bulk(guest_frames(), c->cpu, (struct pfn *)(l->item + i), n) != n)
+			table.failed = true;
 	}
 }
 
@@ -283,29 +263,35 @@ static void work(void *unused, unsigned cpu)
 	const struct loop *l = &table.loop[cpu];
 
 	(void)unused;
-	switch (table.row->kind) {
-	case HOT:
-	case PAIR_HOT:
+	switch (table.row.kind) {
+	case CASE_HOT:
+	case CASE_PAIR_HOT:
 		table.loops->hot(l);
 		break;
-	case LIFO:
+	case CASE_LIFO:
 		table.loops->lifo(l);
 		break;
-	case RANDOM:
-	case PAIR_RANDOM:
+	case CASE_RANDOM:
+	case CASE_PAIR_RANDOM:
 		table.loops->random(l);
 		break;
-	case FILL:
-	case REFILL:
+	case CASE_BULK:
+		if (!table.floor) {
+			fill_in_bulk(l);
+			break;
+		}
+		/* fall through */
+	case CASE_FILL:
+	case CASE_REFILL:
 		table.loops->fill(l);
 		break;
-	case FREE:
+	case CASE_FREE:
 		table.loops->drain(l);
 		break;
-	case MIXED:
+	case CASE_MIXED:
 		table.loops->mixed(l);
 		break;
-	case PAIR_OTHER:
+	case CASE_PAIR_OTHER:
 		(cpu == 0 ? table.loops->produce : table.loops->consume)(l);
 		break;
 	}
@@ -314,12 +300,12 @@ static void work(void *unused, unsigned cpu)
 static void clean_up(void *unused, unsigned cpu)
 {
 	const struct loop *l = &table.loop[cpu];
-	enum kind kind = table.row->kind;
+	enum case_kind kind = table.row.kind;
 
 	(void)unused;
-	if (kind == MIXED)
+	if (kind == CASE_MIXED)
 		table.loops->empty(l);
-	else if (kind == RANDOM || kind == PAIR_RANDOM || kind == FILL || kind == REFILL)
+	else if (kind == CASE_RANDOM || kind == CASE_PAIR_RANDOM || (case_counts_live(kind) && kind != CASE_FREE))
 		table.loops->drain(l);
 	frames_drain(guest_frames(), cpu);
 }
@@ -327,14 +313,14 @@ static void clean_up(void *unused, unsigned cpu)
 /* How often the row's unit is in one round of one CPU. */
 static uint64_t units(const struct row *row)
 {
-	return row->kind == FILL || row->kind == FREE || row->kind == REFILL ? table.live : table.pairs;
+	return case_counts_live(row->kind) ? table.live : table.pairs;
 }
 
 static uint64_t round_cycles(const struct row *row, bool floor)
 {
 	uint64_t cycles = 0;
 
-	table.row = row;
+	table.row = *row;
 	table.floor = floor;
 	ring3_call(make, NULL);
 	if (table.failed)
@@ -353,7 +339,7 @@ static uint32_t live_of(const struct row *row, uint64_t scale)
 {
 	uint64_t bytes = row->bytes ? row->bytes : FRAME_BYTES << row->order;
 	uint64_t room = frames_stats_read(guest_frames()).frames_free * FRAME_BYTES / 2 / cpus_of(row);
-	uint64_t most = room / (bytes * (row->kind == MIXED ? MIXED_MEAN : 1));
+	uint64_t most = room / (bytes * (row->kind == CASE_MIXED ? CASE_MIXED_MEAN : 1));
 	uint64_t live = row->live / scale > 16 ? row->live / scale : row->live < 16 ? row->live : 16;
 
 	return (uint32_t)(live < most ? live : most);
@@ -361,8 +347,10 @@ static uint32_t live_of(const struct row *row, uint64_t scale)
 
 static uint64_t pairs_of(const struct row *row, uint64_t scale)
 {
-	uint64_t step = row->kind == PAIR_OTHER ? LOOP_BATCH : row->kind == LIFO && table.live ? table.live : 1;
-	uint64_t pairs = PAIRS / scale / step * step;
+	uint64_t step = row->kind == CASE_PAIR_OTHER	       ? LOOP_BATCH
+			: row->kind == CASE_LIFO && table.live ? table.live
+							       : 1;
+	uint64_t pairs = row->pairs / scale / step * step;
 
 	return pairs ? pairs : step;
 }
@@ -373,19 +361,38 @@ static void print_tenths(uint64_t tenths)
 }
 
 /* Left-aligned in its column: the console knows no such width. */
-static void print_name(const struct row *row)
+static void print_padding(unsigned used)
+{
+	for (; used < NAME_MAX; used++)
+		console_print(" ");
+}
+
+static unsigned length_of(const char *text)
 {
 	unsigned length = 0;
 
-	if (row->bytes)
-		console_print("alloc: %4u B  ", row->bytes);
-	else
-		console_print("alloc: frames  ");
-	while (row->name[length])
+	while (text[length])
 		length++;
-	console_print("%s", row->name);
-	for (; length < 28; length++)
-		console_print(" ");
+	return length;
+}
+
+static void print_name(const struct row *row)
+{
+	if (row->bytes)
+		console_print("alloc: %4u B  %s", row->bytes, row->name);
+	else
+		console_print("alloc: frames  %s", row->name);
+	print_padding(length_of(row->name));
+}
+
+/* Of slat and, if there is one, of the floor; in two steps, so that no product leaves 64 bits. */
+static void print_figures(const uint64_t least[2], bool floor, uint64_t units, uint64_t hz)
+{
+	for (unsigned i = 0; i < (floor ? 2u : 1u); i++)
+		print_tenths(least[i] * 1000 / units * 10000000 / hz);
+	if (floor)
+		print_tenths(least[0] * 10 / (least[1] ? least[1] : 1));
+	console_print("  %u live\n", table.live);
 }
 
 static bool print_row(const struct row *row, const struct table_config *config, uint64_t hz)
@@ -406,17 +413,141 @@ static bool print_row(const struct row *row, const struct table_config *config, 
 		}
 	}
 	print_name(row);
-	for (unsigned i = 0; i < (has_floor(row->kind) ? 2u : 1u); i++) /* in two steps: no product leaves 64 bits */
-		print_tenths(least[i] * 1000 / units(row) * 10000000 / hz);
-	if (has_floor(row->kind))
-		print_tenths(least[0] * 10 / (least[1] ? least[1] : 1));
-	console_print("  %u live\n", table.live);
+	print_figures(least, has_floor(row->kind), units(row), hz);
+	return true;
+}
+
+/* The host's cases of so many frames as no small guest has are left out. */
+static bool print_frames(const struct table_config *config, uint64_t hz)
+{
+	uint64_t total = frames_stats_read(guest_frames()).frames_total;
+
+	for (unsigned i = 0; i < CASES_FRAMES; i++) {
+		const struct frames_case *c = &frames_cases[i];
+		struct row row = {c->name, c->kind, 0, c->order, c->live, c->pairs};
+
+		if (c->frames > CASE_GIB_FRAMES && c->frames > total)
+			continue;
+		if (cpus_of(&row) <= config->cpus && !print_row(&row, config, hz))
+			return false;
+	}
+	return true;
+}
+
+static bool print_objects(uint32_t bytes, const struct table_config *config, uint64_t hz)
+{
+	for (unsigned i = 0; i < CASES_OBJECTS; i++) {
+		const struct objects_case *c = &objects_cases[i];
+		struct row row = {c->name, c->kind, bytes, 0, c->live, c->pairs};
+
+		if (cpus_of(&row) <= config->cpus && !print_row(&row, config, hz))
+			return false;
+	}
+	return true;
+}
+
+/* ---- extents: one CPU, no floor: the host's is a tree that is not here ---- */
+
+static const uint32_t extents_live[] = {1000, 10000, 100000};
+
+/* Ring 3. */
+static uint64_t make_extents(void *unused)
+{
+	struct extents *x = &table.extents;
+	struct extent_config config = extents_config(x);
+	size_t bytes = extent_config_bytes(&config);
+
+	(void)unused;
+	table.meta = lend(bytes, LOOP_LINE);
+	x->extent = lend(x->live * sizeof(*x->extent), LOOP_LINE);
+	if (!table.failed && (extent_init(table.meta, bytes, &config, &x->space) != MM_OK || !extents_settle(x) ||
+			      !extent_check(x->space)))
+		table.failed = true;
+	return 0;
+}
+
+/* Ring 3. */
+static uint64_t unmake_extents(void *unused)
+{
+	(void)unused;
+	take_back(table.extents.extent);
+	take_back(table.meta);
+	return 0;
+}
+
+static void replace_extents(void *unused, unsigned cpu)
+{
+	(void)unused;
+	(void)cpu;
+	for (uint64_t i = 0; i < table.pairs; i++)
+		if (!extents_replace(&table.extents, &table.refused))
+			table.failed = true;
+}
+
+static bool extents_fit(void)
+{
+	struct extent_config config = extents_config(&table.extents);
+	uint64_t bytes = extent_config_bytes(&config) + table.extents.live * sizeof(struct extent);
+
+	return bytes < frames_stats_read(guest_frames()).frames_free * FRAME_BYTES / 4; /* runs are rounded up */
+}
+
+static void print_extents_name(uint32_t live)
+{
+	const char *policy = extents_policy_name(table.extents.policy);
+	const char *lengths = extents_lengths_name(table.extents.tail);
+	unsigned length = length_of(policy) + length_of(lengths) + length_of(", , 0 live");
+
+	for (uint32_t rest = live; rest >= 10; rest /= 10)
+		length++;
+	console_print("alloc: extents %s, %s, %u live", policy, lengths, live);
+	print_padding(length);
+}
+
+static bool print_extents(uint32_t live, bool tail, const struct table_config *config, uint64_t hz)
+{
+	uint64_t scale = config->scale ? config->scale : 1, least[2] = {UINT64_MAX, 0};
+
+	/* Of a few, too many requests would find no hole. */
+	table.live = live / scale > extents_live[0] ? (uint32_t)(live / scale) : extents_live[0];
+	table.pairs = extents_pairs(live) / scale ? extents_pairs(live) / scale : 1;
+	table.extents = (struct extents){.policy = EXTENT_BEST_FIT, .tail = tail, .live = table.live};
+	print_extents_name(live);
+	if (!extents_fit()) {
+		console_print(" no room here\n");
+		return true;
+	}
+	ring3_call(make_extents, NULL);
+	for (uint64_t i = 0; i < config->rounds && !table.failed; i++) {
+		uint64_t cycles;
+
+		table.refused = 0;
+		cycles = crew_run(1, replace_extents, NULL);
+		least[0] = cycles < least[0] ? cycles : least[0];
+		table.failed |= table.refused > table.pairs / EXTENTS_REFUSED + 1;
+	}
+	ring3_call(unmake_extents, NULL);
+	if (table.failed) {
+		console_print(" no memory, or an extent came back wrong\n");
+		return false;
+	}
+	print_figures(least, false, table.pairs, hz);
+	return true;
+}
+
+static bool print_all_extents(const struct table_config *config, uint64_t hz)
+{
+	for (unsigned tail = 0; tail < 2; tail++)
+		for (unsigned i = 0; i < sizeof(extents_live) / sizeof(extents_live[0]); i++)
+			if (!print_extents(extents_live[i], tail, config, hz))
+				return false;
 	return true;
 }
 
 bool table_print(const struct table_config *config)
 {
-	uint64_t hz = clock_cycles_hz();
+	uint64_t hz = config->hz;
+	bool ok;
 
 	if (hz == 0) {
 		console_print("alloc: no interval timer runs here: no figures\n");
@@ -427,9 +558,11 @@ bool table_print(const struct table_config *config)
 	if (config->cpus > 1)
 		console_print(
 			"alloc: CPUs without work spin: on a host with fewer CPUs, figures count its scheduler\n");
-	console_print("alloc:                                           slat    floor    ratio\n");
-	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		if (cpus_of(&rows[i]) <= config->cpus && !print_row(&rows[i], config, hz))
-			return false;
-	return true;
+	console_print("alloc:         ");
+	print_padding(0);
+	console_print("     slat    floor    ratio\n");
+	ok = print_all_extents(config, hz) && print_frames(config, hz);
+	for (unsigned i = 0; ok && i < CASES_SIZES; i++)
+		ok = print_objects(objects_sizes[i], config, hz);
+	return ok;
 }

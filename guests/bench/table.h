@@ -7,6 +7,7 @@
 
 struct table_config {
 	unsigned cpus;	 /* of the crew; with two or more, two work at once in some rows */
+	uint64_t hz;	 /* of cpu_cycles(), by clock_cycles_hz(); 0: not known, no figures */
 	uint64_t rounds; /* 1 or more */
 	uint64_t scale;	 /* divides the work of a row; 0 counts as 1 */
 };

@@ -4,16 +4,20 @@
  *
  *   frames OUT.json
  *
- * All loops are guests/bench/loops.h's; every allocator is called out of line
- * and made anew for each round, so that a round finds what the first one found.
- * With one thread the plain buddy has no lock; with two it has one. The floor is
- * a stack a thread. Frames are numbers: no memory stands behind them,
- * and 64 GiB cost their metadata alone.
+ * The cases are guests/bench/cases.h's, the loops loops.h's; every allocator is
+ * called out of line and made anew for each round, so that a round finds what the
+ * first one found. With one thread the plain buddy has no lock; with two it has
+ * one. The floor is a stack a thread. Frames are numbers: no memory stands behind
+ * them, and 64 GiB cost their metadata alone.
  *
- * "refused": requests of that order that got nothing while requests of random
- * orders from 0 to 10 come from two CPUs and random runs go back, so that the
- * given share of 1 GiB stays taken; a request never asks for more than is free.
- * "mostly small": each order is asked for half as often as the one below it.
+ * "refused": which share of the runs of that order that the free frames could
+ * make is not there. The whole GiB is taken in runs of random orders, random ones
+ * go back until the given share is left, and it is churned from two CPUs until all
+ * was replaced ten times; then, ten times, all is replaced once more and as
+ * many runs are asked for as the free frames have room for. slat and the plain buddy get
+ * the same requests and hold the same runs: what one of them refuses, neither
+ * keeps. "single frames": order 0 alone; "mostly small": orders 0 to 10, each asked
+ * for half as often as the one below it; "any order": 0 to 10, equally often.
  *
  * What it cannot see: more than two CPUs. */
 #include <linux/membarrier.h>
@@ -24,17 +28,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "guests/bench/cases.h"
 #include "guests/bench/floors.h"
 #include "guests/bench/loops.h"
 #include "mm/buddy.h"
 #include "mm/frames.h"
 #include "mm/lock.h"
 #include "tests/bench/bench.h"
-
-#define GIB_FRAMES   UINT32_C(262144)
-#define FRAMES_MAX   (64 * GIB_FRAMES)
-#define CPUS	     2u
-#define STREAM_SEED  UINT64_C(0x5eed)
 
 #define CACHE_FRAMES 256u
 #define CACHE_HALF   (CACHE_FRAMES / 2)
@@ -56,7 +56,7 @@ static struct buddy *buddy;
 static uint32_t frame_count; /* of the buddy */
 static struct lock lock __attribute__((aligned(LOOP_LINE)));
 static struct floor_stack shared_stack __attribute__((aligned(LOOP_LINE)));
-static struct caller callers[CPUS];
+static struct caller callers[CASE_CPUS];
 static uint32_t *numbers; /* what the stacks stand in */
 static void *slat_meta, *buddy_meta;
 
@@ -117,7 +117,7 @@ FLOOR_OUT_OF_LINE enum mm_err cached_alloc(unsigned cpu, unsigned order, struct 
 {
 	struct caller *c = &callers[cpu];
 
-	if (cpu >= CPUS || order > BUDDY_ORDER_MAX)
+	if (cpu >= CASE_CPUS || order > BUDDY_ORDER_MAX)
 		return MM_EINVAL;
 	if (order == 0 && !c->cached) {
 		lock_take(&lock);
@@ -140,7 +140,7 @@ FLOOR_OUT_OF_LINE enum mm_err cached_free(unsigned cpu, struct pfn first, unsign
 	struct caller *c = &callers[cpu];
 	enum mm_err e = MM_OK;
 
-	if (cpu >= CPUS || order > BUDDY_ORDER_MAX || first.n >= frame_count)
+	if (cpu >= CASE_CPUS || order > BUDDY_ORDER_MAX || first.n >= frame_count)
 		return MM_EINVAL;
 	if (order == 0 && c->cached < CACHE_FRAMES) {
 		c->cache[c->cached++] = first;
@@ -223,9 +223,9 @@ static void make_slat(uint32_t count)
 {
 	bool can = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 	struct frames_config config = {
-		.frame_count = count, .cpus = CPUS, .barrier = can ? all_cpus_pass : NULL, .barrier_self = NULL};
+		.frame_count = count, .cpus = CASE_CPUS, .barrier = can ? all_cpus_pass : NULL, .barrier_self = NULL};
 
-	must(frames_init(&frames, slat_meta, frames_meta_bytes(count, CPUS), &config), "frames_init");
+	must(frames_init(&frames, slat_meta, frames_meta_bytes(count, CASE_CPUS), &config), "frames_init");
 	must(frames_donate(&frames, (struct pfn){0}, count), "frames_donate");
 }
 
@@ -234,79 +234,39 @@ static void make_buddy(uint32_t count)
 	must(buddy_init(buddy_meta, buddy_meta_bytes(count), count, &buddy), "buddy_init");
 	must(buddy_donate(buddy, (struct pfn){0}, count), "buddy_donate");
 	frame_count = count;
-	for (unsigned i = 0; i < CPUS; i++)
+	for (unsigned i = 0; i < CASE_CPUS; i++)
 		callers[i].cached = 0;
 }
 
 /* As many runs of 2^order as there are: one stack, or half a stack for each thread. */
 static void make_stacks(uint32_t count, unsigned order, bool pair)
 {
-	uint32_t runs = count >> order, each = pair ? runs / CPUS : runs;
+	uint32_t runs = count >> order, each = pair ? runs / CASE_CPUS : runs;
 
-	for (unsigned i = 0; i < (pair ? CPUS : 1); i++)
+	for (unsigned i = 0; i < (pair ? CASE_CPUS : 1); i++)
 		floor_stack_init(&callers[i].stack, numbers + i * each, each, 1u << order);
 }
 
 /* The cases. */
 
-enum kind { HOT, RANDOM, FILL, BULK, FREE, REFILL, MIXED, PAIR_HOT, PAIR_RANDOM, PAIR_OTHER };
-
-struct frames_case {
-	const char *name, *unit;
-	enum kind kind;
-	uint32_t frames; /* all that there are */
-	unsigned order;
-	uint32_t live; /* items */
-	uint64_t pairs;
-};
-
-#define PAIRS		   400000u
-#define MIXED_LIVE(frames) ((frames) / 2 / 186) /* 186: the mean of 2^0 to 2^10; about half is taken */
-
-static const struct frames_case cases[] = {
-	{"order 0 hot", "ns/pair", HOT, GIB_FRAMES, 0, 0, PAIRS},
-	{"order 0 random", "ns/pair", RANDOM, GIB_FRAMES, 0, GIB_FRAMES / 2, PAIRS},
-	{"order 0 fill", "ns/alloc", FILL, GIB_FRAMES, 0, GIB_FRAMES, 0},
-	{"order 0 fill by the bulk call", "ns/alloc", BULK, GIB_FRAMES, 0, GIB_FRAMES, 0},
-	{"order 0 shuffled free", "ns/free", FREE, GIB_FRAMES, 0, GIB_FRAMES, 0},
-	{"order 0 refill after it", "ns/alloc", REFILL, GIB_FRAMES, 0, GIB_FRAMES, 0},
-	{"order 9 hot", "ns/pair", HOT, GIB_FRAMES, 9, 0, PAIRS},
-	{"order 9 random", "ns/pair", RANDOM, GIB_FRAMES, 9, GIB_FRAMES / 512 / 2, PAIRS},
-	{"orders 0 to 10 mixed", "ns/pair", MIXED, GIB_FRAMES, 0, MIXED_LIVE(GIB_FRAMES), PAIRS},
-	{"2 threads, order 0 hot", "ns/pair", PAIR_HOT, GIB_FRAMES, 0, 0, PAIRS},
-	{"2 threads, order 0 random", "ns/pair", PAIR_RANDOM, GIB_FRAMES, 0, GIB_FRAMES / 2 / CPUS, PAIRS},
-	{"2 threads, freed by the other", "ns/pair", PAIR_OTHER, GIB_FRAMES, 0, 0, PAIRS / 2},
-	{"64 GiB, order 0 hot", "ns/pair", HOT, FRAMES_MAX, 0, 0, PAIRS},
-	{"64 GiB, order 0 random", "ns/pair", RANDOM, FRAMES_MAX, 0, FRAMES_MAX / 2, PAIRS},
-	{"64 GiB, order 0 fill", "ns/alloc", FILL, FRAMES_MAX, 0, FRAMES_MAX, 0},
-	{"64 GiB, orders 0 to 10 mixed", "ns/pair", MIXED, FRAMES_MAX, 0, MIXED_LIVE(FRAMES_MAX), PAIRS},
-};
-
-#define CASES (sizeof(cases) / sizeof(cases[0]))
-
 static uintptr_t *items;
 static uint8_t *orders;
 static struct loop_ring ring;
 
-static bool is_pair(enum kind kind)
-{
-	return kind == PAIR_HOT || kind == PAIR_RANDOM || kind == PAIR_OTHER;
-}
-
 /* NULL: this column has no place in this case. */
-static const struct loops *loops_of(enum column column, enum kind kind)
+static const struct loops *loops_of(enum column column, enum case_kind kind)
 {
 	switch (column) {
 	case SLAT:
 		return &slat_loops;
 	case FLOOR:
-		return kind == MIXED || kind == PAIR_OTHER ? NULL : &own_stack_loops;
+		return kind == CASE_MIXED || kind == CASE_PAIR_OTHER ? NULL : &own_stack_loops;
 	case BUDDY:
-		return is_pair(kind) ? &locked_buddy_loops : &buddy_loops;
+		return case_is_pair(kind) ? &locked_buddy_loops : &buddy_loops;
 	case CACHED:
 		return &cached_loops;
 	case LOCKED_STACK:
-		return is_pair(kind) ? &locked_stack_loops : NULL;
+		return case_is_pair(kind) ? &locked_stack_loops : NULL;
 	default:
 		return NULL;
 	}
@@ -319,7 +279,7 @@ static void make(enum column column, const struct frames_case *c)
 	else if (column == BUDDY || column == CACHED)
 		make_buddy(c->frames);
 	else if (column == FLOOR)
-		make_stacks(c->frames, c->order, is_pair(c->kind));
+		make_stacks(c->frames, c->order, case_is_pair(c->kind));
 	else
 		floor_stack_init(&shared_stack, numbers, c->frames, 1);
 }
@@ -343,27 +303,27 @@ static double timed(void (*loop)(const struct loop *l), const struct loop *l)
 	return bench_ns() - start;
 }
 
-static double one_thread(enum kind kind, enum column column, const struct loops *loops, const struct loop *l)
+static double one_thread(enum case_kind kind, enum column column, const struct loops *loops, const struct loop *l)
 {
 	double pairs = (double)l->pairs, count = l->count;
 
-	if (kind == HOT)
+	if (kind == CASE_HOT)
 		return timed(loops->hot, l) / pairs;
-	if (kind == BULK)
-		return timed(column == SLAT ? fill_in_bulk : loops->fill, l) / count;
-	if (kind == FILL)
+	if (kind == CASE_BULK)
+		return column == SLAT ? timed(fill_in_bulk, l) / count : NAN;
+	if (kind == CASE_FILL)
 		return timed(loops->fill, l) / count;
-	if (kind == MIXED) {
+	if (kind == CASE_MIXED) {
 		for (uint32_t i = 0; i < l->count; i++)
 			l->item[i] = LOOP_NONE;
 		loops->mixed(l); /* until it is as full as it stays */
 		return timed(loops->mixed, l) / pairs;
 	}
 	loops->fill(l);
-	if (kind == RANDOM)
+	if (kind == CASE_RANDOM)
 		return timed(loops->random, l) / pairs;
 	loop_shuffle(l);
-	if (kind == FREE)
+	if (kind == CASE_FREE)
 		return timed(loops->drain, l) / count;
 	loops->drain(l);
 	return timed(loops->fill, l) / count;
@@ -381,20 +341,20 @@ static void run_half(void *self)
 	h->loop(&h->l);
 }
 
-static double two_threads(enum kind kind, const struct loops *loops, const struct loop *first)
+static double two_threads(enum case_kind kind, const struct loops *loops, const struct loop *first)
 {
-	struct half halves[CPUS];
+	struct half halves[CASE_CPUS];
 
 	memset(&ring, 0, sizeof(ring));
-	for (unsigned i = 0; i < CPUS; i++) {
+	for (unsigned i = 0; i < CASE_CPUS; i++) {
 		halves[i] = (struct half){loops->hot, *first};
 		halves[i].l.self = &callers[i];
 		halves[i].l.item += (size_t)i * first->count;
 		halves[i].l.seed += i;
-		if (kind == PAIR_RANDOM) {
+		if (kind == CASE_PAIR_RANDOM) {
 			loops->fill(&halves[i].l);
 			halves[i].loop = loops->random;
-		} else if (kind == PAIR_OTHER) {
+		} else if (kind == CASE_PAIR_OTHER) {
 			halves[i].loop = i == 0 ? loops->produce : loops->consume;
 		}
 	}
@@ -411,13 +371,13 @@ static double frames_round(void *self, unsigned column)
 			 .orders = orders,
 			 .count = c->live,
 			 .pairs = c->pairs,
-			 .seed = STREAM_SEED,
+			 .seed = CASE_SEED,
 			 .ring = &ring};
 
 	if (!loops)
 		return NAN;
 	make(column, c);
-	return is_pair(c->kind) ? two_threads(c->kind, loops, &l) : one_thread(c->kind, column, loops, &l);
+	return case_is_pair(c->kind) ? two_threads(c->kind, loops, &l) : one_thread(c->kind, column, loops, &l);
 }
 
 /* What the machine's own words cost. */
@@ -429,12 +389,12 @@ static double swap_round(void *self, unsigned column)
 
 	if (column != FLOOR)
 		return NAN;
-	for (unsigned i = 0; i < PAIRS; i++) {
+	for (unsigned i = 0; i < CASE_PAIRS; i++) {
 		if (__atomic_compare_exchange_n(word, &expected, expected + 1, false, __ATOMIC_ACQ_REL,
 						__ATOMIC_ACQUIRE))
 			expected++;
 	}
-	return (bench_ns() - start) / PAIRS;
+	return (bench_ns() - start) / CASE_PAIRS;
 }
 
 #define TRIPS 20000u
@@ -465,103 +425,177 @@ static double trip_round(void *self, unsigned column)
 	return bench_pair(play, &a, &b) / TRIPS;
 }
 
-/* Which share of requests is refused. */
+/* Which share of large runs is refused. */
 
-#define SEEDS	      20u
-#define STEPS	      UINT32_C(100000) /* requests a seed; as many before, that are not counted */
-#define LARGE_ORDERS  2u	       /* 9 and 10 */
-#define LARGE_ORDER_1 9u
+#define SEEDS	     20u
+#define TURNS	     10u /* replacements of all that is live, before the questions and again with one after each */
+#define RIVALS	     2u
+#define LARGE_ORDERS 2u
+#define LARGE_ORDER  9u /* and the next */
 
-struct refusals {
-	double asked[LARGE_ORDERS], refused[LARGE_ORDERS];
-};
+enum mix { SINGLE, MOSTLY_SMALL, ANY_ORDER, MIXES };
+static const char *const mixes[MIXES] = {"single frames", "mostly small", "any order"};
 
-struct world { /* what is live: items[] and orders[] */
+static const struct {
+	enum column column;
 	loop_take *take;
 	loop_give *give;
-	uint32_t live;
+} rivals[RIVALS] = {{SLAT, slat_take, slat_give}, {BUDDY, buddy_take, buddy_give}};
+
+struct world {
+	enum mix mix;
+	uint32_t live;		   /* runs; of each rival in items_of(), their orders in orders[] */
 	uint32_t taken, taken_max; /* frames */
-	bool mostly_small;
 	uint64_t state;
 };
 
+static uintptr_t *items_of(unsigned rival)
+{
+	return items + (size_t)rival * CASE_GIB_FRAMES;
+}
+
+static struct caller *any_caller(struct world *w)
+{
+	return &callers[loop_random(&w->state, CASE_CPUS)];
+}
+
+static unsigned any_order(struct world *w)
+{
+	if (w->mix == SINGLE)
+		return 0;
+	if (w->mix == ANY_ORDER)
+		return loop_random(&w->state, LOOP_ORDER_MAX + 1);
+	return (unsigned)__builtin_ctz(loop_random(&w->state, UINT32_MAX) | 1u << LOOP_ORDER_MAX);
+}
+
 static void give_random(struct world *w)
 {
-	uint32_t i = loop_random(&w->state, w->live);
+	uint32_t i = loop_random(&w->state, w->live--);
+	struct caller *c = any_caller(w);
 
-	w->give(&callers[loop_random(&w->state, CPUS)], items[i], orders[i]);
 	w->taken -= 1u << orders[i];
-	w->live--;
-	items[i] = items[w->live];
+	for (unsigned r = 0; r < RIVALS; r++) {
+		rivals[r].give(c, items_of(r)[i], orders[i]);
+		items_of(r)[i] = items_of(r)[w->live];
+	}
 	orders[i] = orders[w->live];
 }
 
-static bool take_random(struct world *w, unsigned *order)
+/* A run of this order for each, or none for any. */
+static bool take_same(struct world *w, unsigned order)
 {
-	*order = loop_random(&w->state, LOOP_ORDER_MAX + 1);
-	if (w->mostly_small)
-		*order = (unsigned)__builtin_ctz(loop_random(&w->state, UINT32_MAX) | 1u << LOOP_ORDER_MAX);
-	while (w->taken + (1u << *order) > w->taken_max)
-		give_random(w);
-	items[w->live] = w->take(&callers[loop_random(&w->state, CPUS)], *order);
-	if (items[w->live] == LOOP_NONE)
-		return false;
-	orders[w->live++] = (uint8_t)*order;
-	w->taken += 1u << *order;
-	return true;
+	struct caller *c = any_caller(w);
+	unsigned got = 0;
+
+	while (got < RIVALS && (items_of(got)[w->live] = rivals[got].take(c, order)) != LOOP_NONE)
+		got++;
+	if (got == RIVALS) {
+		orders[w->live++] = (uint8_t)order;
+		w->taken += 1u << order;
+		return true;
+	}
+	while (got-- > 0)
+		rivals[got].give(c, items_of(got)[w->live], order);
+	return false;
 }
 
-static const struct {
-	loop_take *take; /* NULL: not asked */
-	loop_give *give;
-} asked[COLUMNS] = {
-	[SLAT] = {slat_take, slat_give}, [BUDDY] = {buddy_take, buddy_give}, [CACHED] = {cached_take, cached_give}};
-
-static void count_refusals(enum column column, struct world w, struct refusals *r)
+static void turn_over(struct world *w)
 {
-	const struct frames_case one_gib = {.frames = GIB_FRAMES};
-	unsigned order;
+	for (uint32_t i = w->live; i > 0; i--) {
+		unsigned order = any_order(w);
 
-	w.take = asked[column].take;
-	w.give = asked[column].give;
-	make(column, &one_gib);
-	for (uint32_t i = 0; i < 2 * STEPS; i++) {
-		bool got = take_random(&w, &order);
-
-		if (i >= STEPS && order >= LARGE_ORDER_1) {
-			r->asked[order - LARGE_ORDER_1]++;
-			r->refused[order - LARGE_ORDER_1] += !got;
-		}
+		while (w->taken + (1u << order) > w->taken_max)
+			give_random(w);
+		take_same(w, order);
 	}
 }
 
-static void refused(struct bench *b, uint32_t percent, bool mostly_small)
+static void make_world(struct world *w)
 {
-	struct refusals all[COLUMNS] = {0};
+	make_slat(CASE_GIB_FRAMES);
+	make_buddy(CASE_GIB_FRAMES);
+	while (w->taken < CASE_GIB_FRAMES) {
+		for (unsigned order = any_order(w); !take_same(w, order); order--)
+			must(order ? MM_OK : MM_ENOMEM, "a frame, of those that are free");
+	}
+	while (w->taken > w->taken_max)
+		give_random(w);
+	for (unsigned i = 0; i < TURNS; i++)
+		turn_over(w);
+}
+
+/* In percent. All that it took it gives back. */
+static double share_refused(struct world *w, unsigned rival, unsigned order)
+{
+	uint32_t asked = (CASE_GIB_FRAMES - w->taken) >> order, got = 0;
+	uintptr_t *run = items_of(rival) + w->live;
+
+	while (got < asked && (run[got] = rivals[rival].take(any_caller(w), order)) != LOOP_NONE)
+		got++;
+	for (uint32_t i = 0; i < got; i++)
+		rivals[rival].give(any_caller(w), run[i], order);
+	return 100.0 * (asked - got) / asked;
+}
+
+/* The difference, and its standard error over the seeds. */
+static double print_difference(double sum, double squares)
+{
+	double mean = sum / SEEDS;
+
+	printf("%-44s %-10s %+.2f, standard error %.2f\n", "    slat - plain buddy", "points", mean,
+	       sqrt(fmax(squares / SEEDS - mean * mean, 0) / (SEEDS - 1)));
+	return mean;
+}
+
+/* Two rows; the largest difference. */
+static double refused(struct bench *b, enum mix mix, uint32_t percent)
+{
+	double share[LARGE_ORDERS][RIVALS] = {{0}}, sum[LARGE_ORDERS] = {0}, squares[LARGE_ORDERS] = {0}, most = -100;
 	char name[48];
 
 	for (unsigned seed = 1; seed <= SEEDS; seed++) {
-		struct world w = {.taken_max = GIB_FRAMES / 100 * percent, .mostly_small = mostly_small, .state = seed};
+		struct world w = {.mix = mix, .taken_max = CASE_GIB_FRAMES / 100 * percent, .state = seed};
+		double mean[LARGE_ORDERS][RIVALS] = {{0}};
 
-		for (unsigned column = 0; column < COLUMNS; column++) {
-			if (asked[column].take)
-				count_refusals(column, w, &all[column]);
+		make_world(&w);
+		for (unsigned i = 0; i < TURNS; i++) {
+			turn_over(&w);
+			for (unsigned k = 0; k < LARGE_ORDERS * RIVALS; k++)
+				mean[k / RIVALS][k % RIVALS] +=
+					share_refused(&w, k % RIVALS, LARGE_ORDER + k / RIVALS) / TURNS;
+		}
+		for (unsigned k = 0; k < LARGE_ORDERS; k++) {
+			double difference = mean[k][0] - mean[k][1];
+
+			sum[k] += difference;
+			squares[k] += difference * difference;
+			for (unsigned r = 0; r < RIVALS; r++)
+				share[k][r] += mean[k][r] / SEEDS;
 		}
 	}
-	for (unsigned i = 0; i < LARGE_ORDERS; i++) {
-		double values[COLUMNS];
+	for (unsigned k = 0; k < LARGE_ORDERS; k++) {
+		double values[COLUMNS] = {share[k][0], NAN, share[k][1], NAN, NAN};
 
-		for (unsigned column = 0; column < COLUMNS; column++)
-			values[column] = asked[column].take ? 100 * all[column].refused[i] / all[column].asked[i] : NAN;
-		snprintf(name, sizeof(name), "refused order %u, %u %% taken%s", LARGE_ORDER_1 + i, percent,
-			 mostly_small ? ", mostly small" : "");
+		snprintf(name, sizeof(name), "refused order %u, %u %% taken, %s", LARGE_ORDER + k, percent, mixes[mix]);
 		bench_fact(b, name, "%", values);
+		most = fmax(most, print_difference(sum[k], squares[k]));
 	}
+	return most;
+}
+
+static void refusals(struct bench *b)
+{
+	double most = -100;
+
+	for (unsigned mix = 0; mix < MIXES; mix++)
+		for (uint32_t percent = 30; percent <= 90; percent += 30)
+			most = fmax(most, refused(b, mix, percent));
+	bench_fact(b, "refused, most above the plain buddy", "points", (double[COLUMNS]){most, NAN, NAN, NAN, NAN});
 }
 
 static void metadata(struct bench *b, const char *name, uint32_t count)
 {
-	const double values[COLUMNS] = {[SLAT] = 8 * (double)frames_meta_bytes(count, CPUS) / count,
+	const double values[COLUMNS] = {[SLAT] = 8 * (double)frames_meta_bytes(count, CASE_CPUS) / count,
 					[FLOOR] = 8 * sizeof(*numbers),
 					[BUDDY] = 8 * (double)buddy_meta_bytes(count) / count,
 					[CACHED] = 8 * (double)(buddy_meta_bytes(count) + sizeof(callers)) / count,
@@ -573,29 +607,28 @@ static void metadata(struct bench *b, const char *name, uint32_t count)
 int main(int argc, char **argv)
 {
 	static uint64_t word __attribute__((aligned(LOOP_LINE)));
-	struct bench_item rows[CASES + 2];
+	struct bench_item rows[CASES_FRAMES + 2];
 	struct bench b;
 
 	if (argc != 2)
 		bench_refuse("frames OUT.json", NULL);
 	bench_pin(0);
-	slat_meta = bench_memory(frames_meta_bytes(FRAMES_MAX, CPUS));
-	buddy_meta = bench_memory(buddy_meta_bytes(FRAMES_MAX));
-	numbers = bench_memory(FRAMES_MAX * sizeof(*numbers));
-	items = bench_memory(FRAMES_MAX * sizeof(*items));
-	orders = bench_memory(GIB_FRAMES);
-	for (unsigned i = 0; i < CPUS; i++)
+	slat_meta = bench_memory(frames_meta_bytes(CASE_64_GIB, CASE_CPUS));
+	buddy_meta = bench_memory(buddy_meta_bytes(CASE_64_GIB));
+	numbers = bench_memory(CASE_64_GIB * sizeof(*numbers));
+	items = bench_memory(CASE_64_GIB * sizeof(*items));
+	orders = bench_memory(CASE_GIB_FRAMES);
+	for (unsigned i = 0; i < CASE_CPUS; i++)
 		callers[i].cpu = i;
 	bench_open(&b, peers);
 	rows[0] = (struct bench_item){"a compare-and-swap, own line", "ns", swap_round, &word};
 	rows[1] = (struct bench_item){"a line to the other CPU and back", "ns", trip_round, &word};
-	for (unsigned i = 0; i < CASES; i++)
-		rows[i + 2] =
-			(struct bench_item){cases[i].name, cases[i].unit, frames_round, (void *)(uintptr_t)&cases[i]};
-	bench_cases(&b, rows, CASES + 2);
-	for (uint32_t i = 0; i < 6; i++)
-		refused(&b, 30 * (i % 3 + 1), i >= 3);
-	metadata(&b, "metadata, 1 GiB", GIB_FRAMES);
-	metadata(&b, "metadata, 64 GiB", FRAMES_MAX);
+	for (unsigned i = 0; i < CASES_FRAMES; i++)
+		rows[i + 2] = (struct bench_item){frames_cases[i].name, frames_cases[i].unit, frames_round,
+						  (void *)(uintptr_t)&frames_cases[i]};
+	bench_cases(&b, rows, CASES_FRAMES + 2);
+	refusals(&b);
+	metadata(&b, "metadata, 1 GiB", CASE_GIB_FRAMES);
+	metadata(&b, "metadata, 64 GiB", CASE_64_GIB);
 	return bench_close(&b, argv[1]);
 }

@@ -8,15 +8,19 @@
  * malloc() is the process's only one, preloaded and called by its name; DPDK is
  * objects_dpdk, with its inlined get and put, its environment without huge pages
  * and both threads registered. This process asks them for one round after the
- * other, so that they take turns; who is not asked sleeps. All run the same
- * loops (guests/bench/loops.h), and each object's first 8 bytes are written when
- * it is taken. slat's objects lie in 4 KiB pages of plain anonymous memory, as
- * the others' do.
+ * other, so that they take turns; who is not asked sleeps. All run the same cases
+ * (guests/bench/cases.h) by the same loops (loops.h there), and each object's first
+ * 8 bytes are written when it is taken. All memory is in 4 KiB pages: transparent huge pages are off for all
+ * of them, whatever the host's setting, or the figures would depend on who asks for
+ * them, and on whether the host has some.
  *
  * slat and mempool are told the size once, when a cache is made, and find an
- * object's cache without looking; malloc() is told each time, free() is not. That
- * is their interface, and counts. Nothing is given back between rounds unless
- * the allocator does so by itself.
+ * object's cache without looking; malloc() is told each time, free() is not. slat
+ * and mempool are inlined into the loops, malloc() is called in its library, and the
+ * floor is inlined, too. slat wants its CPU's number as an argument: the caller here
+ * reads it from a variable of its thread at each call, as malloc() finds its thread's
+ * cache and mempool its lcore. That is their interface, and counts. Nothing is given
+ * back between rounds unless the allocator does so by itself.
  *
  * Rejected: dlmopen() of all in one process: a malloc() in a second namespace has
  * other thread-local storage and no fork handlers: not what its users run. */
@@ -28,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,25 +50,25 @@
 static struct frames frames;
 static char *arena;
 
-struct slat_caller {
-	struct slab_cache *cache;
-	unsigned cpu;
-} __attribute__((aligned(LOOP_LINE)));
+static __thread unsigned slat_cpu;
 
-static uintptr_t slat_take(void *self, unsigned order)
+static void slat_enter(void)
 {
-	const struct slat_caller *c = self;
+	static unsigned entered;
 
-	(void)order;
-	return (uintptr_t)slab_alloc(c->cache, c->cpu);
+	slat_cpu = __atomic_fetch_add(&entered, 1, __ATOMIC_RELAXED);
 }
 
-static void slat_give(void *self, uintptr_t item, unsigned order)
+LOOP_INLINE uintptr_t slat_take(void *self, unsigned order)
 {
-	const struct slat_caller *c = self;
-
 	(void)order;
-	slab_free(c->cache, c->cpu, (void *)item);
+	return (uintptr_t)slab_alloc(self, slat_cpu);
+}
+
+LOOP_INLINE void slat_give(void *self, uintptr_t item, unsigned order)
+{
+	(void)order;
+	slab_free(self, slat_cpu, (void *)item);
 }
 
 LOOPS(slat_loops, slat_take, slat_give, loop_write);
@@ -98,8 +103,8 @@ static char *map_arena(size_t bytes)
 
 static void make_frames(void)
 {
-	size_t bytes = frames_meta_bytes(ARENA_FRAMES, OBJECTS_THREADS);
-	struct frames_config config = {.frame_count = ARENA_FRAMES, .cpus = OBJECTS_THREADS};
+	size_t bytes = frames_meta_bytes(ARENA_FRAMES, CASE_CPUS);
+	struct frames_config config = {.frame_count = ARENA_FRAMES, .cpus = CASE_CPUS};
 
 	arena = map_arena(ARENA_FRAMES * FRAME_BYTES);
 	if (frames_init(&frames, bench_memory(bytes), bytes, &config) != MM_OK ||
@@ -109,9 +114,9 @@ static void make_frames(void)
 
 static struct slab_cache *make_cache(uint32_t object_bytes)
 {
-	size_t bytes = slab_meta_bytes(OBJECTS_THREADS);
+	size_t bytes = slab_meta_bytes(CASE_CPUS);
 	struct slab_config config = {
-		.bytes = object_bytes, .cpus = OBJECTS_THREADS, .source = {&frames, source_take, source_give}};
+		.bytes = object_bytes, .cpus = CASE_CPUS, .source = {&frames, source_take, source_give}};
 	struct slab_cache *cache;
 
 	if (slab_init(bench_memory(bytes), bytes, &config, &cache) != MM_OK)
@@ -121,16 +126,14 @@ static struct slab_cache *make_cache(uint32_t object_bytes)
 
 static void *slat_caller(unsigned size, unsigned thread)
 {
-	static struct slat_caller callers[OBJECTS_SIZES][OBJECTS_THREADS];
-	struct slat_caller *c = callers[size];
+	static struct slab_cache *caches[CASES_SIZES];
 
+	(void)thread;
 	if (!arena)
 		make_frames();
-	if (!c[0].cache) {
-		c[0] = (struct slat_caller){make_cache(objects_bytes[size]), 0};
-		c[1] = (struct slat_caller){c[0].cache, 1};
-	}
-	return &c[thread];
+	if (!caches[size])
+		caches[size] = make_cache(objects_sizes[size]);
+	return caches[size];
 }
 
 /* The floor. */
@@ -141,12 +144,12 @@ static void *floor_caller(unsigned size, unsigned thread)
 {
 	static struct own_list {
 		struct floor_list list;
-	} __attribute__((aligned(LOOP_LINE))) lists[OBJECTS_SIZES][OBJECTS_THREADS];
+	} __attribute__((aligned(LOOP_LINE))) lists[CASES_SIZES][CASE_CPUS];
 	struct floor_list *list = &lists[size][thread].list;
-	size_t bytes = (size_t)objects_bytes[size] * OBJECTS_LIVE;
+	size_t bytes = (size_t)objects_sizes[size] * CASE_LIVE;
 
 	if (!list->end) {
-		list->bytes = objects_bytes[size];
+		list->bytes = objects_sizes[size];
 		list->fresh = bench_memory(bytes);
 		list->end = list->fresh + bytes;
 	}
@@ -175,7 +178,7 @@ LOOPS(malloc_loops, malloc_take, malloc_give, loop_write);
 static void *malloc_caller(unsigned size, unsigned thread)
 {
 	(void)thread;
-	return (void *)(uintptr_t)&objects_bytes[size];
+	return (void *)(uintptr_t)&objects_sizes[size];
 }
 
 /* All of them. */
@@ -184,24 +187,21 @@ struct process {
 	const char *name;    /* also the column's */
 	const char *preload; /* NULL: nothing */
 	const char *library; /* where malloc() must come from; NULL: no matter */
+	const char *suffix;  /* of a program that has its contender; NULL: this one */
 	struct objects_contender contender;
 };
 
-#define MALLOC                                                                                                         \
-	{                                                                                                              \
-		&malloc_loops, malloc_caller, NULL, false                                                              \
-	}
-#define DPDK 6
+#define MALLOC .contender = {&malloc_loops, malloc_caller, NULL, false}
 
-/* In the order of the columns; the last is a program of its own. */
+/* In the order of the columns. */
 static const struct process processes[] = {
-	{"slat", NULL, NULL, {&slat_loops, slat_caller, NULL, false}},
-	{"floor", NULL, NULL, {&floor_loops, floor_caller, NULL, true}},
-	{"glibc", NULL, "/libc.so.6", MALLOC},
-	{"jemalloc", "libjemalloc.so.2", "/libjemalloc", MALLOC},
-	{"mimalloc", "libmimalloc.so.2", "/libmimalloc", MALLOC},
-	{"tcmalloc", "libtcmalloc_minimal.so.4", "/libtcmalloc", MALLOC},
-	[DPDK] = {"DPDK mempool", NULL, NULL, {NULL, NULL, NULL, false}},
+	{"slat", .contender = {&slat_loops, slat_caller, slat_enter, false}},
+	{"floor", .contender = {&floor_loops, floor_caller, NULL, true}},
+	{"glibc", .library = "/libc.so.6", MALLOC},
+	{"jemalloc", .preload = "libjemalloc.so.2", .library = "/libjemalloc", MALLOC},
+	{"mimalloc", .preload = "libmimalloc.so.2", .library = "/libmimalloc", MALLOC},
+	{"tcmalloc", .preload = "libtcmalloc_minimal.so.4", .library = "/libtcmalloc", MALLOC},
+	{"DPDK mempool", .suffix = "_dpdk"},
 };
 
 #define PROCESSES (sizeof(processes) / sizeof(processes[0]))
@@ -220,8 +220,8 @@ static void check_malloc(const struct process *p)
 
 static int serve(const char *name)
 {
-	for (size_t i = 0; i < DPDK; i++) {
-		if (strcmp(processes[i].name, name) == 0) {
+	for (size_t i = 0; i < PROCESSES; i++) {
+		if (!processes[i].suffix && strcmp(processes[i].name, name) == 0) {
 			check_malloc(&processes[i]);
 			return objects_serve(&processes[i].contender);
 		}
@@ -238,7 +238,7 @@ struct question {
 	char name[OBJECTS_NAME_MAX];
 };
 
-static int start(const char *self, const struct process *p, bool own_program)
+static int start(const char *self, const struct process *p)
 {
 	char program[4096];
 	const char *words[] = {program, "--serve", p->name, NULL};
@@ -246,7 +246,7 @@ static int start(const char *self, const struct process *p, bool own_program)
 	int ends[2];
 	pid_t pid;
 
-	snprintf(program, sizeof(program), "%s%s", self, own_program ? "_dpdk" : "");
+	snprintf(program, sizeof(program), "%s%s", self, p->suffix ? p->suffix : "");
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
 		bench_refuse("no socket", NULL);
 	if (p->preload)
@@ -280,8 +280,10 @@ static int ask_all(const char *self, const char *out)
 	struct bench_item rows[OBJECTS_CASES];
 	struct bench b;
 
+	if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)) /* theirs, too: it is inherited */
+		bench_refuse("transparent huge pages cannot be switched off", NULL);
 	for (unsigned i = 0; i < PROCESSES; i++) {
-		sockets[i] = start(self, &processes[i], i == DPDK);
+		sockets[i] = start(self, &processes[i]);
 		if (i >= BENCH_PEER)
 			peers[i - BENCH_PEER] = processes[i].name;
 	}

@@ -1,6 +1,6 @@
-/* tests/bench/objects.h: the cases of the objects' figures, and the end of a
- * process that runs one allocator through them. Each allocator has a process of
- * its own (objects.c starts them and has the theory).
+/* tests/bench/objects.h: the objects' cases of guests/bench/cases.h, numbered over
+ * all sizes, and the end of a process that runs one allocator through them. Each
+ * allocator has a process of its own (objects.c starts them and has the theory).
  *
  * Threads: the main thread and the one of bench_pair(). */
 #ifndef SLAT_TESTS_BENCH_OBJECTS_H
@@ -9,23 +9,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "guests/bench/cases.h"
 #include "guests/bench/loops.h"
 
-#define OBJECTS_THREADS	 2u
-#define OBJECTS_LIVE	 100000u /* of one size, at most, besides what a ring and caches hold */
-#define OBJECTS_SIZES	 3u
 #define OBJECTS_FD	 3 /* a child's end of the socket to objects.c */
 #define OBJECTS_NAME_MAX 40
-
-enum objects_kind { HOT, LIFO, RANDOM, FREE, REFILL, PAIR_HOT, PAIR_RANDOM, PAIR_OTHER, OBJECTS_KINDS };
-
-#define OBJECTS_CASES (OBJECTS_SIZES * OBJECTS_KINDS)
-
-extern const uint32_t objects_bytes[OBJECTS_SIZES];
+#define OBJECTS_CASES	 (CASES_SIZES * CASES_OBJECTS)
 
 struct objects_contender {
 	const struct loops *loops;
-	/* For take and give, by one thread, of objects_bytes[size]; lives on. */
+	/* For take and give, by one thread, of objects_sizes[size]; lives on. */
 	void *(*caller)(unsigned size, unsigned thread);
 	void (*enter)(void); /* once in each thread before anything else; NULL: nothing to do */
 	bool apart;	     /* what one thread took, the other cannot free */

@@ -35,13 +35,13 @@ LOOPS(pool_loops, pool_take, pool_give, loop_write);
 
 static void *pool_of(unsigned size, unsigned thread)
 {
-	static struct rte_mempool *pools[OBJECTS_SIZES];
+	static struct rte_mempool *pools[CASES_SIZES];
 	char name[32];
 
 	(void)thread;
 	if (!pools[size]) {
-		snprintf(name, sizeof(name), "objects%u", objects_bytes[size]);
-		pools[size] = rte_mempool_create(name, POOL_OBJECTS, objects_bytes[size], RTE_MEMPOOL_CACHE_MAX_SIZE, 0,
+		snprintf(name, sizeof(name), "objects%u", objects_sizes[size]);
+		pools[size] = rte_mempool_create(name, POOL_OBJECTS, objects_sizes[size], RTE_MEMPOOL_CACHE_MAX_SIZE, 0,
 						 NULL, NULL, NULL, NULL, SOCKET_ID_ANY, 0);
 		if (!pools[size])
 			bench_refuse("DPDK has no memory for a mempool", name);

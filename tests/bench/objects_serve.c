@@ -9,39 +9,24 @@
 
 #include "tests/bench/bench.h"
 
-const uint32_t objects_bytes[OBJECTS_SIZES] = {64, 256, 4096};
-
-static const struct {
-	const char *name, *unit;
-	uint32_t live;
-	uint64_t pairs;
-} kinds[OBJECTS_KINDS] = {
-	[HOT] = {"hot", "ns/pair", 0, 400000},
-	[LIFO] = {"1,000 and back", "ns/pair", 1000, 200000},
-	[RANDOM] = {"random of 100,000", "ns/pair", OBJECTS_LIVE, 200000},
-	[FREE] = {"shuffled free", "ns/free", OBJECTS_LIVE, 0},
-	[REFILL] = {"refill after it", "ns/alloc", OBJECTS_LIVE, 0},
-	[PAIR_HOT] = {"2 threads, hot", "ns/pair", 0, 400000},
-	[PAIR_RANDOM] = {"2 threads, random", "ns/pair", OBJECTS_LIVE / OBJECTS_THREADS, 100000},
-	[PAIR_OTHER] = {"freed by the other", "ns/pair", 0, 6250 * LOOP_BATCH},
-};
-
 static uintptr_t *items;
 static struct loop_ring ring;
 
 void objects_name(unsigned number, char name[OBJECTS_NAME_MAX], const char **unit)
 {
-	snprintf(name, OBJECTS_NAME_MAX, "%u B %s", objects_bytes[number / OBJECTS_KINDS],
-		 kinds[number % OBJECTS_KINDS].name);
-	*unit = kinds[number % OBJECTS_KINDS].unit;
+	const struct objects_case *o = &objects_cases[number % CASES_OBJECTS];
+
+	snprintf(name, OBJECTS_NAME_MAX, "%u B %s", objects_sizes[number / CASES_OBJECTS], o->name);
+	*unit = o->unit;
 }
 
-static struct loop loop_for(const struct objects_contender *c, unsigned size, enum objects_kind kind, unsigned thread)
+static struct loop loop_for(const struct objects_contender *c, unsigned size, const struct objects_case *o,
+			    unsigned thread)
 {
 	return (struct loop){.self = c->caller(size, thread),
-			     .item = items + (size_t)thread * kinds[kind].live,
-			     .count = kinds[kind].live,
-			     .pairs = kinds[kind].pairs,
+			     .item = items + (size_t)thread * o->live,
+			     .count = o->live,
+			     .pairs = o->pairs,
 			     .seed = size + thread + 1,
 			     .ring = &ring};
 }
@@ -55,21 +40,21 @@ static double timed(void (*loop)(const struct loop *l), const struct loop *l, do
 }
 
 /* All is free before and after. */
-static double one_thread(const struct loops *loops, const struct loop *l, enum objects_kind kind)
+static double one_thread(const struct loops *loops, const struct loop *l, enum case_kind kind)
 {
 	double ns, pairs = (double)l->pairs;
 
-	if (kind == HOT)
+	if (kind == CASE_HOT)
 		return timed(loops->hot, l, pairs);
-	if (kind == LIFO)
+	if (kind == CASE_LIFO)
 		return timed(loops->lifo, l, pairs);
 	loops->fill(l);
-	if (kind == RANDOM) {
+	if (kind == CASE_RANDOM) {
 		ns = timed(loops->random, l, pairs);
 	} else {
 		loop_shuffle(l);
 		ns = timed(loops->drain, l, l->count);
-		if (kind == FREE)
+		if (kind == CASE_FREE)
 			return ns;
 		ns = timed(loops->fill, l, l->count);
 	}
@@ -89,32 +74,35 @@ static void run_half(void *self)
 	h->loop(&h->l);
 }
 
-static double two_threads(const struct objects_contender *c, unsigned size, enum objects_kind kind)
+static double two_threads(const struct objects_contender *c, unsigned size, const struct objects_case *o)
 {
-	struct half halves[OBJECTS_THREADS];
+	struct half halves[CASE_CPUS];
+	enum case_kind kind = o->kind;
 	double ns;
 
 	memset(&ring, 0, sizeof(ring));
-	for (unsigned i = 0; i < OBJECTS_THREADS; i++)
-		halves[i] = (struct half){c->loops->fill, loop_for(c, size, kind, i)};
-	if (kind == PAIR_RANDOM)
+	for (unsigned i = 0; i < CASE_CPUS; i++)
+		halves[i] = (struct half){c->loops->fill, loop_for(c, size, o, i)};
+	if (kind == CASE_PAIR_RANDOM)
 		bench_pair(run_half, &halves[0], &halves[1]);
-	halves[0].loop = kind == PAIR_HOT ? c->loops->hot : kind == PAIR_RANDOM ? c->loops->random : c->loops->produce;
-	halves[1].loop = kind == PAIR_OTHER ? c->loops->consume : halves[0].loop;
-	ns = bench_pair(run_half, &halves[0], &halves[1]) / (double)kinds[kind].pairs;
+	halves[0].loop = kind == CASE_PAIR_HOT	    ? c->loops->hot
+			 : kind == CASE_PAIR_RANDOM ? c->loops->random
+						    : c->loops->produce;
+	halves[1].loop = kind == CASE_PAIR_OTHER ? c->loops->consume : halves[0].loop;
+	ns = bench_pair(run_half, &halves[0], &halves[1]) / (double)o->pairs;
 	halves[0].loop = halves[1].loop = c->loops->drain;
-	if (kind == PAIR_RANDOM)
+	if (kind == CASE_PAIR_RANDOM)
 		bench_pair(run_half, &halves[0], &halves[1]);
 	return ns;
 }
 
-static double run(const struct objects_contender *c, unsigned size, enum objects_kind kind)
+static double run(const struct objects_contender *c, unsigned size, const struct objects_case *o)
 {
-	struct loop l = loop_for(c, size, kind, 0);
+	struct loop l = loop_for(c, size, o, 0);
 
-	if (kind == PAIR_OTHER && c->apart)
+	if (o->kind == CASE_PAIR_OTHER && c->apart)
 		return NAN;
-	return kind >= PAIR_HOT ? two_threads(c, size, kind) : one_thread(c->loops, &l, kind);
+	return case_is_pair(o->kind) ? two_threads(c, size, o) : one_thread(c->loops, &l, o->kind);
 }
 
 static void enter(void *self)
@@ -131,10 +119,10 @@ int objects_serve(const struct objects_contender *c)
 	uint32_t number;
 	double ns;
 
-	items = bench_memory(OBJECTS_LIVE * sizeof(*items));
+	items = bench_memory(CASE_LIVE * sizeof(*items));
 	bench_pair(enter, &mine, &mine);
 	while (read(OBJECTS_FD, &number, sizeof(number)) == sizeof(number) && number < OBJECTS_CASES) {
-		ns = run(c, number / OBJECTS_KINDS, number % OBJECTS_KINDS);
+		ns = run(c, number / CASES_OBJECTS, &objects_cases[number % CASES_OBJECTS]);
 		if (write(OBJECTS_FD, &ns, sizeof(ns)) != sizeof(ns))
 			return 2;
 	}

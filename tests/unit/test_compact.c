@@ -236,6 +236,11 @@ static void world_open(struct world *w, const struct extent_config *config, size
 	ck_assert_int_eq(extent_init(w->meta, bytes, config, &w->e), MM_OK);
 }
 
+static enum mm_err plan_of(struct world *w, const struct compact_request *ask, struct compact_plan *plan)
+{
+	return compact_plan(w->e, ask, w->scratch, w->scratch_bytes, w->moves, w->moves_max, plan);
+}
+
 static void world_close(struct world *w)
 {
 	free(w->meta);
@@ -629,6 +634,60 @@ START_TEST(large_spaces)
 }
 END_TEST
 
+/* ---- a row of small extents, where each look for a room sees a cheaper one at each step ---- */
+
+#define ROW	  100000u
+#define ROW_LARGE 3u
+#define ROW_ROOM  15000u  /* small extents that are in the way of a large one, or so */
+#define ROW_GAP	  200000u /* as long as the first of them */
+#define ROW_LOOKS 30u
+
+/* Large ones at the bottom, which no gap takes in; above a wall, which stops slides, gaps and ever shorter extents. */
+static void row_build(struct world *w, uint64_t large)
+{
+	struct extent_config config = {.units = ROW_LARGE * large + 1 + (2 * ROW_GAP - (ROW - 1) / 2) * (uint64_t)ROW,
+				       .segments_max = 3 * ROW,
+				       .policy = EXTENT_FIRST_FIT};
+	uint64_t at = ROW_LARGE * large;
+
+	world_open(w, &config, 0);
+	for (uint64_t i = 0; i < ROW_LARGE; i++)
+		ck_assert_int_eq(extent_alloc_at(w->e, (struct extent){i * large, large}, false), MM_OK);
+	ck_assert_int_eq(extent_alloc_at(w->e, (struct extent){at, 1}, false), MM_OK);
+	ck_assert_int_eq(extent_pin(w->e, at++), MM_OK);
+	for (uint64_t i = 0; i < ROW; i++) {
+		must(extent_alloc_at(w->e, (struct extent){at + ROW_GAP, ROW_GAP - i}, false) == MM_OK, "%d", (int)i);
+		at += 2 * ROW_GAP - i;
+	}
+}
+
+/* Only one place for the hole, and a room for each large one above it: n steps
+ * each, and one for each extent that moves. What time bounds here is the case's
+ * timeout: a look for a room that cost more than it counts would need minutes. */
+START_TEST(work_counts_what_is_looked_at)
+{
+	struct compact_request ask = {.align = UINT64_C(1) << 60};
+	uint64_t large = ROW_ROOM * UINT64_C(300000), n = ROW + ROW_LARGE;
+	struct compact_plan plan, more;
+	struct world w;
+
+	row_build(&w, large);
+	ask.units = ROW_LARGE * large;
+	ask.work = 2 * (ROW_LARGE * n - 1); /* half is kept for slides */
+	ck_assert_int_eq(plan_of(&w, &ask, &plan), MM_ENOMEM);
+	ck_assert_uint_eq(plan.units_moved_min, ROW_LARGE * large);
+	ask.work = 2 * (ROW_LARGE * n + n);
+	for (unsigned i = 0; i < ROW_LOOKS; i++)
+		ck_assert_int_eq(plan_of(&w, &ask, &plan), MM_OK);
+	ask.work *= 4;
+	ck_assert_int_eq(plan_of(&w, &ask, &more), MM_OK);
+	ck_assert_uint_eq(plan.units_moved, more.units_moved);
+	ck_assert_uint_gt(plan.moves, ROW_LARGE * ROW_ROOM / 2);
+	ck_assert_pstr_eq(carry_out(&w, &ask, &more), NULL);
+	world_close(&w);
+}
+END_TEST
+
 /* ---- the edges ---- */
 
 /* Extents where text has a letter, each letter one; capitals are pinned. */
@@ -647,11 +706,6 @@ static void picture(struct world *w, const char *text, uint64_t base)
 		if (text[at] < 'a')
 			ck_assert_int_eq(extent_pin(w->e, run.first), MM_OK);
 	}
-}
-
-static enum mm_err plan_of(struct world *w, const struct compact_request *ask, struct compact_plan *plan)
-{
-	return compact_plan(w->e, ask, w->scratch, w->scratch_bytes, w->moves, w->moves_max, plan);
 }
 
 START_TEST(refused)
@@ -934,7 +988,8 @@ Suite *compact_suite(void);
 Suite *compact_suite(void)
 {
 	Suite *s = suite_create("compact");
-	TCase *small = tcase_create("small"), *large = tcase_create("large"), *edges = tcase_create("edges");
+	TCase *small = tcase_create("small"), *large = tcase_create("large"), *row = tcase_create("row"),
+	      *edges = tcase_create("edges");
 
 	tcase_add_checked_fixture(small, oracle_setup, oracle_teardown);
 	tcase_set_timeout(small, 0);
@@ -945,6 +1000,9 @@ Suite *compact_suite(void)
 	tcase_set_timeout(large, 0);
 	tcase_add_loop_test(large, large_spaces, 0, LARGE_CASES);
 	suite_add_tcase(s, large);
+	tcase_set_timeout(row, 40);
+	tcase_add_test(row, work_counts_what_is_looked_at);
+	suite_add_tcase(s, row);
 	tcase_add_test(edges, refused);
 	tcase_add_test(edges, what_is_written);
 	tcase_add_test(edges, too_many_moves);

@@ -1075,6 +1075,7 @@ END_TEST
 START_TEST(arguments_refused)
 {
 	const struct extent outside[] = {{4, 2}, {14, 2}, {15, 1}, {6, UINT64_MAX}, {6, 0}, {UINT64_MAX, 8}};
+	bool rounds = _i == EXTENT_BUDDY || _i == EXTENT_SEGREGATED;
 	struct extent_space *e = space((enum extent_policy)_i, 5, 10);
 	struct extent_request ask = {.units = 0};
 	struct extent_config config;
@@ -1106,7 +1107,9 @@ START_TEST(arguments_refused)
 	ck_assert_int_eq(extent_alloc_at(e, (struct extent){8, 2}, false), MM_OK);
 	ck_assert_int_eq(extent_resize(e, (struct extent){8, 2}, 0, &given), MM_EINVAL);
 	ck_assert_int_eq(extent_resize(e, (struct extent){8, 2}, 9, &given), MM_ENOMEM);
-	ck_assert_int_eq(extent_resize(e, (struct extent){8, 2}, UINT64_MAX, &given), MM_ENOMEM);
+	ck_assert_int_eq(extent_resize(e, (struct extent){8, 2}, UINT64_MAX, &given), rounds ? MM_EINVAL : MM_ENOMEM);
+	ck_assert_int_eq(extent_resize(e, (struct extent){8, 2}, UINT64_C(1) << 63, &given), MM_ENOMEM);
+	ck_assert_int_eq(extent_resize(e, (struct extent){6, 1}, UINT64_MAX, &given), rounds ? MM_EINVAL : MM_ESTATE);
 	ck_assert_int_eq(extent_resize(e, (struct extent){8, 1}, 2, &given), MM_ESTATE);
 	ck_assert_int_eq(extent_unpin(e, 9), MM_ESTATE);
 	ck_assert_int_eq(extent_reserve(e, (struct extent){8, 1}, true), MM_EEXIST);
@@ -1116,6 +1119,28 @@ START_TEST(arguments_refused)
 	config = extent_config_read(e);
 	ck_assert(config.base == 5 && config.units == 10 && config.segments_max == 200 &&
 		  config.policy == (enum extent_policy)_i);
+}
+END_TEST
+
+/* _i is a policy: 17 units are 32 under EXTENT_BUDDY, 19 are 20 under EXTENT_SEGREGATED. What is pinned may become
+ * less, as long as it is given no less. */
+START_TEST(pinned_by_what_is_given)
+{
+	struct extent_space *e = space((enum extent_policy)_i, 0, 64);
+	uint64_t less = _i == EXTENT_BUDDY ? 16 : _i == EXTENT_SEGREGATED ? 18 : 19, given = 77;
+	struct extent_request ask = {.units = less + 1};
+	struct extent_segment s;
+	struct extent run;
+
+	ck_assert_int_eq(extent_alloc(e, &ask, &run), MM_OK);
+	ck_assert_int_eq(extent_resize(e, run, run.units, &given), MM_OK);
+	ck_assert_int_eq(extent_pin(e, run.first), MM_OK);
+	ck_assert_int_eq(extent_resize(e, run, less + 1, &given), MM_OK);
+	ck_assert_uint_eq(given, run.units);
+	ck_assert(extent_segment_at(e, run.first, &s) && s.asked == less + 1 && s.pins == 1);
+	given = 77;
+	ck_assert_int_eq(extent_resize(e, run, less, &given), MM_EBUSY);
+	ck_assert(given == 77 && extent_segment_at(e, run.first, &s) && s.asked == less + 1 && extent_check(e));
 }
 END_TEST
 
@@ -1809,6 +1834,7 @@ Suite *extent_suite(void)
 	tcase_add_test(plain, zones_one_by_one);
 	tcase_add_test(plain, init_refuses);
 	tcase_add_loop_test(plain, arguments_refused, 0, EXTENT_POLICIES);
+	tcase_add_loop_test(plain, pinned_by_what_is_given, 0, EXTENT_POLICIES);
 	tcase_add_test(plain, buddy_refuses_what_it_never_gives);
 	tcase_add_test(plain, edges_of_64_bits);
 	tcase_add_loop_test(plain, all_numbers, 0, EXTENT_POLICIES);

@@ -707,8 +707,8 @@ START_TEST(faults_change_nothing)
 		n++;
 	ck_assert_uint_gt(n, 50);
 	frames_fail_after(&w.f, 2);
-	ck_assert_uint_eq(frames_alloc_bulk(&w.f, 0, many, 400), 128);
-	frames_free_bulk(&w.f, 0, many, 128);
+	ck_assert_uint_eq(frames_alloc_bulk(&w.f, 0, many, 400), 64);
+	frames_free_bulk(&w.f, 0, many, 64);
 	ck_assert_uint_eq(frames_alloc_bulk(&w.f, 0, many, 400), 400);
 	world_close(&w);
 }
@@ -873,6 +873,45 @@ START_TEST(hot_runs_stay)
 }
 END_TEST
 
+/* A single run is kept and handed out again, but not once its other half came back. */
+START_TEST(next_runs_stay)
+{
+	struct world w;
+	struct frames_cpu *c;
+
+	world_full(&w, 8 * REGION, 1, true);
+	c = cpu_at(&w, 0);
+	for (unsigned order = 6; order <= 9; order++) {
+		uint64_t n = UINT64_C(1) << order, other = order < 9 ? 512 : 1024, end = 2 * other, last;
+
+		for (uint64_t first = 0; first < end; first += n)
+			ck_assert_uint_eq(get(&w, 0, order), first);
+		last = get(&w, 0, order);
+		for (unsigned i = 0; i < 3; i++) {
+			ck_assert_int_eq(put(&w, 0, 0, order), MM_OK);
+			ck_assert_uint_eq(c->next, 1u << order);
+			ck_assert(frames_check(&w.f));
+			if (i < 2)
+				ck_assert_uint_eq(get(&w, 0, order), 0);
+			MUST(i == 2 || c->next == 0);
+			c->slot[w.s->layout.slot_at[order]] = i == 2 ? 0 : (uint32_t)last; /* as if that was the last */
+		}
+		ck_assert_int_eq(put(&w, 0, other, order), MM_OK); /* no room: to the core */
+		ck_assert_int_eq(put(&w, 0, n, order), MM_OK);
+		ck_assert_uint_eq(get(&w, 0, order), other); /* rather than half of what is whole again */
+		ck_assert_uint_eq(c->next, 0);
+		ck_assert_uint_eq(get(&w, 0, order + 1), 0);
+		ck_assert_int_eq(put(&w, 0, 0, order + 1), MM_OK);
+		for (uint64_t first = 2 * n; first < end; first += n)
+			ck_assert_int_eq(put(&w, 0, first, order), MM_OK);
+		ck_assert_int_eq(put(&w, 0, last, order), MM_OK);
+		frames_drain(&w.f, 0);
+		ck_assert_uint_eq(frames_stats_read(&w.f).runs_free[18], 1);
+	}
+	world_close(&w);
+}
+END_TEST
+
 /* A frame of a chunk that is mostly free goes back to it, so that it becomes whole again. */
 START_TEST(cold_frames_go_back)
 {
@@ -1018,6 +1057,9 @@ START_TEST(check_objects)
 	SPOIL(&w, c->inside = 1);
 	SPOIL(&w, c->drain = FRAMES_DRAIN_BY);
 	SPOIL(&w, c->count[0] = w.s->layout.limit[0] + 1u);
+	ck_assert_uint_eq(w.s->layout.may_stay, 1u << 6);
+	SPOIL(&w, c->next = 1u << 6);
+	SPOIL(&w, c->next = 1u << 9);
 	SPOIL(&w, c->slot[0] = c->slot[1]);
 	SPOIL(&w, c->slot[0] = (uint32_t)w.frames);
 	SPOIL(&w, c->slot[0] = (uint32_t)closed * 512);
@@ -1277,6 +1319,7 @@ struct pair { /* the same deeds on both */
 		uint8_t order;
 	} * live;
 	uint64_t lives, used;
+	bool any_order;
 };
 
 static void pair_open(struct pair *p)
@@ -1329,10 +1372,16 @@ static void pair_free(struct pair *p)
 	p->live[k] = p->live[--p->lives];
 }
 
+/* Of any order equally often, or nine of ten single frames. */
+static unsigned pair_order(const struct pair *p)
+{
+	return p->any_order || below(10) == 0 ? (unsigned)below(11) : 0;
+}
+
 static void pair_fill(struct pair *p, uint64_t frames)
 {
 	while (p->used < frames)
-		if (!pair_alloc(p, below(10) ? 0 : (unsigned)below(11)))
+		if (!pair_alloc(p, pair_order(p)))
 			pair_alloc(p, 0);
 }
 
@@ -1340,6 +1389,18 @@ static void pair_thin(struct pair *p, uint64_t frames)
 {
 	while (p->used > frames)
 		pair_free(p);
+}
+
+/* As many requests as there are runs; what is refused to one, neither keeps. */
+static void pair_churn(struct pair *p, uint64_t frames)
+{
+	for (uint64_t i = p->lives; i > 0; i--) {
+		unsigned order = pair_order(p);
+
+		while (p->used + (UINT64_C(1) << order) > frames)
+			pair_free(p);
+		pair_alloc(p, order);
+	}
 }
 
 /* Of the runs that the free frames could make, the part that is refused, in per cent. */
@@ -1357,32 +1418,33 @@ static double refusals(struct pair *p, unsigned order, bool ours)
 	return 100.0 * (double)(asked - got) / (double)asked;
 }
 
+#define TURNS 8u
+
 START_TEST(large_runs_as_a_buddy)
 {
 	double ours[2] = {0}, theirs[2] = {0};
-	uint64_t goal = GIB * (uint64_t)(30 + 30 * _i) / 100;
+	unsigned percent = 30 + 30 * ((unsigned)_i % 3);
 	struct pair p;
 
 	for (unsigned seeds = 0; seeds < 20; seeds++) {
 		seed(1000 * seeds + (unsigned)_i);
 		pair_open(&p);
+		p.any_order = _i >= 3;
 		pair_fill(&p, GIB * 98 / 100);
-		pair_thin(&p, goal);
-		for (uint64_t i = 2 * p.lives; i > 0; i--) {
-			pair_free(&p);
-			pair_fill(&p, goal);
-			pair_thin(&p, goal);
-		}
-		for (unsigned k = 0; k < 2; k++) {
-			ours[k] += refusals(&p, 9 + k, true) / 20;
-			theirs[k] += refusals(&p, 9 + k, false) / 20;
+		pair_thin(&p, GIB * percent / 100);
+		for (unsigned i = 0; i < TURNS; i++) {
+			pair_churn(&p, GIB * percent / 100);
+			for (unsigned k = 0; k < 2; k++) {
+				ours[k] += refusals(&p, 9 + k, true) / 20 / TURNS;
+				theirs[k] += refusals(&p, 9 + k, false) / 20 / TURNS;
+			}
 		}
 		ck_assert(frames_check(&p.w.f));
 		pair_close(&p);
 	}
 	ck_assert_msg(ours[0] <= theirs[0] + 1 && ours[1] <= theirs[1] + 1,
-		      "refused at %d %%: order 9 %.2f %% (buddy %.2f %%), order 10 %.2f %% (buddy %.2f %%)",
-		      30 + 30 * _i, ours[0], theirs[0], ours[1], theirs[1]);
+		      "refused at %u %%: order 9 %.2f %% (buddy %.2f %%), order 10 %.2f %% (buddy %.2f %%)", percent,
+		      ours[0], theirs[0], ours[1], theirs[1]);
 }
 END_TEST
 
@@ -1412,6 +1474,7 @@ Suite *frames_suite(void)
 	tcase_add_test(plain, owner_goes_round_a_drainer);
 	tcase_add_loop_test(plain, waits_for_another_drainer, 0, 2);
 	tcase_add_test(plain, hot_runs_stay);
+	tcase_add_test(plain, next_runs_stay);
 	tcase_add_test(plain, cold_frames_go_back);
 	tcase_add_test(plain, stale_hints_are_only_hints);
 	tcase_add_test(plain, check_objects);
@@ -1422,7 +1485,7 @@ Suite *frames_suite(void)
 	suite_add_tcase(suite, plain);
 	tcase_add_loop_test(random, random_deeds, 0, sizeof(worlds) / sizeof(*worlds));
 	tcase_add_loop_test(random, ownership, 0, sizeof(crowds) / sizeof(*crowds));
-	tcase_add_loop_test(random, large_runs_as_a_buddy, 0, 3);
+	tcase_add_loop_test(random, large_runs_as_a_buddy, 0, 6);
 	tcase_set_timeout(random, 120);
 	suite_add_tcase(suite, random);
 	return suite;

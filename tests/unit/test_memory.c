@@ -6,10 +6,15 @@
 #include <jansson.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "mm/heap_conformance.h"
+#include "mm/port.h"
 #include "tests/unit/random.h"
 #include "vmm/memory.h"
 #include "vmm/table_pages.h"
@@ -72,8 +77,8 @@ START_TEST(serves_and_takes_back)
 		}
 		p->at = memory_realloc(&m, p->at, bytes);
 		ck_assert_ptr_nonnull(p->at);
-		for (size_t i = 0; i < bytes && i < p->bytes; i++)
-			ck_assert_uint_eq(p->at[i], p->mark);
+		p->bytes = bytes < p->bytes ? bytes : p->bytes; /* what both lengths share is kept */
+		ck_assert(intact(p));
 		p->bytes = bytes;
 		paint(p, (uint8_t)round);
 	}
@@ -119,7 +124,7 @@ START_TEST(full_is_null_and_changes_nothing)
 	unsigned n = 0;
 
 	open_memory(&m);
-	while (n < 1000 && (taken[n] = memory_alloc(&m, 65536)))
+	while (n < 1000 && (taken[n] = memory_alloc(&m, 60000)))
 		n++;
 	ck_assert_uint_gt(n, 200);
 	ck_assert_uint_lt(n, 1000);
@@ -198,6 +203,135 @@ START_TEST(json_lives_on_it)
 	all = json_string("libc's again");
 	ck_assert_ptr_nonnull(all);
 	json_decref(all);
+}
+END_TEST
+
+START_TEST(conforms)
+{
+	struct heap_conformance ask = {.seed = 3, .operations = 20000};
+	uint64_t a = 0, b = 0;
+	const char *wrong;
+	struct memory m;
+
+	open_memory(&m);
+	ask.heap = &m.heap;
+	ask.scratch_bytes = heap_conformance_scratch_bytes();
+	ask.scratch = calloc(1, ask.scratch_bytes);
+	ck_assert_ptr_nonnull(ask.scratch);
+	wrong = heap_conformance_run(&ask, &a, &b);
+	ck_assert_msg(!wrong, "%s (%lx, %lx)", wrong, (unsigned long)a, (unsigned long)b);
+	free(ask.scratch);
+	memory_close(&m);
+}
+END_TEST
+
+/* ---- what the address sanitizer sees of it ---- */
+
+static volatile uint8_t sink;
+
+static void read_within(struct memory *m, size_t bytes)
+{
+	volatile uint8_t *at = memory_alloc(m, bytes);
+
+	for (size_t i = 0; i < bytes; i++)
+		at[i] = 1;
+	at = memory_realloc(m, (void *)(uintptr_t)at, bytes / 2 + 1);
+	at = memory_realloc(m, (void *)(uintptr_t)at, 2 * bytes + 1);
+	sink = at[2 * bytes];
+	memory_free(m, (void *)(uintptr_t)at);
+	at = memory_alloc_zeroed(m, 1, bytes); /* the same place again */
+	sink = at[bytes - 1];
+}
+
+static void read_beyond(struct memory *m, size_t bytes)
+{
+	volatile uint8_t *at = memory_alloc(m, bytes);
+
+	sink = at[bytes];
+}
+
+static void write_beyond(struct memory *m, size_t bytes)
+{
+	volatile uint8_t *at = memory_alloc_zeroed(m, 1, bytes);
+
+	at[bytes] = 1;
+}
+
+static void read_freed(struct memory *m, size_t bytes)
+{
+	volatile uint8_t *at = memory_alloc(m, bytes);
+
+	memory_free(m, (void *)(uintptr_t)at);
+	sink = at[0];
+}
+
+static void write_shrunk(struct memory *m, size_t bytes)
+{
+	volatile uint8_t *at = memory_realloc(m, memory_alloc(m, bytes), bytes - 1);
+
+	at[bytes - 1] = 1;
+}
+
+static void read_moved(struct memory *m, size_t bytes)
+{
+	volatile uint8_t *at = memory_alloc(m, bytes);
+
+	memory_realloc(m, (void *)(uintptr_t)at, 4 * bytes) ? (void)(sink = at[0]) : abort();
+}
+
+static void read_never_taken(struct memory *m, size_t bytes)
+{
+	const volatile uint8_t *last = m->arena + m->redzone.bytes - 1;
+
+	(void)bytes;
+	sink = *last;
+}
+
+static const struct {
+	void (*access)(struct memory *m, size_t bytes);
+	bool wrong;
+} accesses[] = {
+	{read_within, false}, {read_beyond, true}, {write_beyond, true},     {read_freed, true},
+	{write_shrunk, true}, {read_moved, true},  {read_never_taken, true},
+};
+#define ACCESSES ((int)(sizeof(accesses) / sizeof(accesses[0])))
+
+/* What a child says that does it, and whether it came through. */
+static bool survives(struct memory *m, int access, size_t bytes, char *said, size_t room)
+{
+	int ends[2], status;
+	ssize_t got;
+	pid_t child;
+
+	ck_assert_int_eq(pipe(ends), 0);
+	child = fork();
+	ck_assert_int_ge(child, 0);
+	if (child == 0) {
+		dup2(ends[1], STDERR_FILENO);
+		accesses[access].access(m, bytes);
+		_exit(0);
+	}
+	close(ends[1]);
+	for (size_t at = 0; (got = read(ends[0], said + at, room - 1 - at)) > 0;)
+		said[at += (size_t)got] = 0;
+	close(ends[0]);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+START_TEST(the_sanitizer_sees)
+{
+	static const size_t lengths[] = {2, 24, 64, 1000, 4096, 100000};
+	static char said[65536];
+	struct memory m;
+
+	open_memory(&m);
+	for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		said[0] = 0;
+		ck_assert(survives(&m, _i, lengths[i], said, sizeof(said)) != accesses[_i].wrong);
+		ck_assert((strstr(said, "use-after-poison") != NULL) == accesses[_i].wrong);
+	}
+	memory_close(&m);
 }
 END_TEST
 
@@ -285,6 +419,9 @@ Suite *memory_suite(void)
 	tcase_add_test_raise_signal(t, another_thread_ends_the_program, SIGABRT);
 	tcase_add_test_raise_signal(t, a_leak_ends_the_program, SIGABRT);
 	tcase_add_test(t, json_lives_on_it);
+	tcase_add_test(t, conforms);
+	if (MM_ADDRESS_SANITIZER) /* else there is nothing to see: make asan has it */
+		tcase_add_loop_test(t, the_sanitizer_sees, 0, ACCESSES);
 	tcase_add_loop_test(t, table_pages_are_the_block_each_once, 0, 2);
 	tcase_add_loop_test_raise_signal(t, a_page_of_another_block_ends_the_program, SIGABRT, 0, 2);
 	tcase_add_test(t, no_memory_for_table_pages);
