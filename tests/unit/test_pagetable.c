@@ -107,6 +107,12 @@ static struct pagetable_config config_for(struct arena *a, enum pagetable_format
 	};
 }
 
+/* The accessed bit of an entry; the dirty one is the next. */
+static uint64_t accessed_of(enum pagetable_format format)
+{
+	return format == PAGETABLE_EPT || format == PAGETABLE_DOMAIN ? 0x100 : 0x20;
+}
+
 static uint64_t *page_at(const struct arena *a, uint64_t entry)
 {
 	uint64_t frame = (entry & UINT64_C(0xffffffffff000)) >> 12;
@@ -125,6 +131,12 @@ static uint64_t *entry_at(const struct arena *a, const struct pagetable *pt, uin
 }
 
 /* ---- the model ---- */
+
+/* What the model knows one by one: 4K pages, or 2M units where leaves of 1G are to come and go quickly. */
+static struct {
+	enum pagetable_size size;
+	uint64_t bytes;
+} unit = {PAGETABLE_4K, FRAME_BYTES};
 
 struct page {
 	uint64_t out;
@@ -146,6 +158,7 @@ struct world {
 	struct pagetable pt;
 	enum pagetable_format format;
 	enum pagetable_size leaf_max;
+	unsigned phys_bits;
 	struct window window[WINDOWS_MAX]; /* in address order */
 	unsigned windows;
 	struct pagetable_attr attrs[3];
@@ -156,15 +169,20 @@ static bool attr_same(struct pagetable_attr a, struct pagetable_attr b)
 	return a.rights == b.rights && a.memory == b.memory;
 }
 
-/* Whether the pages [p, p + n) are one leaf's worth. */
-static bool one_leaf(const struct window *w, uint64_t p, uint64_t n)
+static uint64_t units_of(enum pagetable_size size)
 {
-	const struct page *first = &w->page[p];
+	return pagetable_size_bytes(size) / unit.bytes;
+}
 
-	if (p % n != 0 || p + n > w->pages || !first->mapped || first->out % (n * FRAME_BYTES) != 0)
+/* Whether the pages [p, p + n) are one leaf's worth. */
+static bool one_leaf(const struct page *page, uint64_t pages, uint64_t p, uint64_t n)
+{
+	const struct page *first = &page[p];
+
+	if (p % n != 0 || p + n > pages || !first->mapped || first->out % (n * unit.bytes) != 0)
 		return false;
 	for (uint64_t i = n - 1; i > 0; i--) /* from the far end: it differs soonest */
-		if (!first[i].mapped || first[i].out != first->out + i * FRAME_BYTES ||
+		if (!first[i].mapped || first[i].out != first->out + i * unit.bytes ||
 		    !attr_same(first[i].attr, first->attr))
 			return false;
 	return true;
@@ -172,37 +190,49 @@ static bool one_leaf(const struct window *w, uint64_t p, uint64_t n)
 
 static enum pagetable_size leaf_size(const struct world *w, const struct window *win, uint64_t p)
 {
-	for (enum pagetable_size s = w->leaf_max; s > PAGETABLE_4K; s--)
-		if (one_leaf(win, p, pagetable_size_bytes(s) / FRAME_BYTES))
+	for (enum pagetable_size s = w->leaf_max; s > unit.size; s--)
+		if (one_leaf(win->page, win->pages, p, units_of(s)))
 			return s;
-	return PAGETABLE_4K;
+	return unit.size;
+}
+
+struct span { /* pages [first, end) */
+	uint64_t first, end;
+};
+
+/* The leaf that holds page p of a window, as these pages say. */
+static struct span leaf_around(const struct world *w, const struct page *page, uint64_t pages, uint64_t p)
+{
+	for (enum pagetable_size s = w->leaf_max; s > unit.size; s--) {
+		uint64_t n = units_of(s), first = p & ~(n - 1);
+
+		if (first + n <= pages && one_leaf(page, pages, first, n))
+			return (struct span){first, first + n};
+	}
+	return (struct span){p, p + 1};
 }
 
 /* The pages of one leaf share A and D. */
-static void model_settle(struct world *w)
+static void model_settle(struct world *w, struct window *win)
 {
-	for (unsigned i = 0; i < w->windows; i++) {
-		struct window *win = &w->window[i];
+	for (uint64_t p = 0, n; p < win->pages; p += n) {
+		bool accessed = false, dirty = false;
 
-		for (uint64_t p = 0, n; p < win->pages; p += n) {
-			bool accessed = false, dirty = false;
-
-			n = win->page[p].mapped ? pagetable_size_bytes(leaf_size(w, win, p)) / FRAME_BYTES : 1;
-			for (uint64_t k = p; k < p + n; k++) {
-				accessed |= win->page[k].accessed;
-				dirty |= win->page[k].dirty;
-			}
-			for (uint64_t k = p; k < p + n; k++) {
-				win->page[k].accessed = accessed;
-				win->page[k].dirty = dirty;
-			}
+		n = win->page[p].mapped ? units_of(leaf_size(w, win, p)) : 1;
+		for (uint64_t k = p; k < p + n; k++) {
+			accessed |= win->page[k].accessed;
+			dirty |= win->page[k].dirty;
+		}
+		for (uint64_t k = p; k < p + n; k++) {
+			win->page[k].accessed = accessed;
+			win->page[k].dirty = dirty;
 		}
 	}
 }
 
 static bool same_leaf(const struct world *w, const struct window *win, uint64_t p, enum pagetable_size size)
 {
-	uint64_t bytes = pagetable_size_bytes(size), in = win->in + p * FRAME_BYTES;
+	uint64_t bytes = pagetable_size_bytes(size), in = win->in + p * unit.bytes;
 	const struct page *page = &win->page[p];
 	struct pagetable_leaf leaf;
 
@@ -223,11 +253,11 @@ static bool same_table(const struct world *w)
 		const struct window *win = &w->window[i];
 
 		for (uint64_t p = 0; p < win->pages;) {
-			uint64_t in = win->in + p * FRAME_BYTES;
+			uint64_t in = win->in + p * unit.bytes;
 			enum pagetable_size size;
 
 			if (!win->page[p].mapped) {
-				if (pagetable_walk(&w->pt, in + below(FRAME_BYTES), &leaf))
+				if (pagetable_walk(&w->pt, in + below(unit.bytes), &leaf))
 					return false;
 				p++;
 				continue;
@@ -241,7 +271,7 @@ static bool same_table(const struct world *w)
 					last[level] = in >> (21 + 9 * level);
 					want.tables++;
 				}
-			p += pagetable_size_bytes(size) / FRAME_BYTES;
+			p += units_of(size);
 		}
 	}
 	return memcmp(want.leaves, got.leaves, sizeof(want.leaves)) == 0 && want.tables == got.tables &&
@@ -252,8 +282,7 @@ static bool same_table(const struct world *w)
 static struct pagetable_run model_run(const struct world *w, unsigned i, uint64_t p)
 {
 	const struct window *win = &w->window[i];
-	struct pagetable_run run = {
-		.in = win->in + p * FRAME_BYTES, .out = win->page[p].out, .attr = win->page[p].attr};
+	struct pagetable_run run = {.in = win->in + p * unit.bytes, .out = win->page[p].out, .attr = win->page[p].attr};
 
 	while (p < win->pages) {
 		const struct page *page = &win->page[p];
@@ -264,7 +293,7 @@ static struct pagetable_run model_run(const struct world *w, unsigned i, uint64_
 		size = leaf_size(w, win, p);
 		run.bytes += pagetable_size_bytes(size);
 		run.leaves[size]++;
-		p += pagetable_size_bytes(size) / FRAME_BYTES;
+		p += units_of(size);
 	}
 	return run;
 }
@@ -291,7 +320,7 @@ static bool same_runs(const struct world *w)
 			want = model_run(w, i, p);
 			if (end || !pagetable_next_run(&w->pt, in, &got) || !same_run(&got, &want))
 				return false;
-			p += want.bytes / FRAME_BYTES;
+			p += want.bytes / unit.bytes;
 			in = want.in + want.bytes;
 			end = in == 0;
 		}
@@ -303,17 +332,27 @@ static bool same_run_inside(const struct world *w)
 {
 	unsigned i = (unsigned)below(w->windows);
 	const struct window *win = &w->window[i];
-	uint64_t p = below(win->pages), start;
+	uint64_t p = below(win->pages);
 	struct pagetable_run got, want;
 
 	if (!win->page[p].mapped)
 		return true;
-	start = p & ~(pagetable_size_bytes(w->leaf_max) / FRAME_BYTES - 1);
-	while (start + pagetable_size_bytes(leaf_size(w, win, start)) / FRAME_BYTES <= p || !win->page[start].mapped)
-		start += win->page[start].mapped ? pagetable_size_bytes(leaf_size(w, win, start)) / FRAME_BYTES : 1;
-	want = model_run(w, i, start);
-	return pagetable_next_run(&w->pt, win->in + p * FRAME_BYTES + below(FRAME_BYTES), &got) &&
-	       same_run(&got, &want);
+	want = model_run(w, i, leaf_around(w, win->page, win->pages, p).first);
+	return pagetable_next_run(&w->pt, win->in + p * unit.bytes + below(unit.bytes), &got) && same_run(&got, &want);
+}
+
+/* Some page, whatever it is. */
+static bool same_somewhere(const struct world *w)
+{
+	const struct window *win = &w->window[below(w->windows)];
+	uint64_t p = below(win->pages);
+	struct pagetable_leaf leaf;
+	struct span s;
+
+	if (!win->page[p].mapped)
+		return !pagetable_walk(&w->pt, win->in + p * unit.bytes, &leaf);
+	s = leaf_around(w, win->page, win->pages, p);
+	return same_leaf(w, win, s.first, leaf_size(w, win, s.first));
 }
 
 static void world_compare(const struct world *w)
@@ -326,23 +365,84 @@ static void world_compare(const struct world *w)
 
 /* ---- deeds ---- */
 
-enum verb { MAP, UNMAP, PROTECT };
+enum verb { MAP, UNMAP, PROTECT, HARVEST, VERBS };
 struct deed {
 	enum verb verb;
 	struct window *window;
 	uint64_t p, n, out; /* pages [p, p + n) */
 	struct pagetable_attr attr;
+	unsigned clear;
 };
+
+/* What harvest tells, against the model: each leaf with a mark, in order, as it was. */
+struct told {
+	const struct world *world;
+	const struct deed *deed;
+	uint64_t p; /* where the next leaf starts at the earliest */
+	bool wrong;
+};
+
+static uint64_t next_marked(const struct told *t)
+{
+	const struct window *win = t->deed->window;
+	uint64_t p = t->p;
+
+	while (p < t->deed->p + t->deed->n && !(win->page[p].mapped && (win->page[p].accessed || win->page[p].dirty)))
+		p++;
+	return p;
+}
+
+static void told_leaf(void *self, const struct pagetable_leaf *leaf)
+{
+	struct told *t = self;
+	const struct window *win = t->deed->window;
+	uint64_t p = next_marked(t);
+	struct span s;
+
+	if (p >= t->deed->p + t->deed->n) {
+		t->wrong = true;
+		return;
+	}
+	s = leaf_around(t->world, win->page, win->pages, p);
+	t->wrong |= leaf->in != win->in + s.first * unit.bytes || leaf->out != win->page[s.first].out ||
+		    pagetable_size_bytes(leaf->size) != (s.end - s.first) * unit.bytes ||
+		    !attr_same(leaf->attr, win->page[p].attr) || leaf->accessed != win->page[p].accessed ||
+		    leaf->dirty != win->page[p].dirty;
+	t->p = s.end;
+}
 
 static enum mm_err deed_do(struct world *w, const struct deed *d, struct pagetable_flush *flush)
 {
-	uint64_t in = d->window->in + d->p * FRAME_BYTES, bytes = d->n * FRAME_BYTES;
+	uint64_t in = d->window->in + d->p * unit.bytes, bytes = d->n * unit.bytes;
+	struct told told = {w, d, d->p, false};
+	const struct pagetable_marked tell = {&told, told_leaf};
+	enum mm_err err;
 
 	if (d->verb == MAP)
 		return pagetable_map(&w->pt, in, d->out, bytes, d->attr);
 	if (d->verb == UNMAP)
 		return pagetable_unmap(&w->pt, in, bytes, flush);
-	return pagetable_protect(&w->pt, in, bytes, d->attr, flush);
+	if (d->verb == PROTECT)
+		return pagetable_protect(&w->pt, in, bytes, d->attr, flush);
+	err = pagetable_harvest(&w->pt, in, bytes, d->clear, below(8) ? &tell : NULL, flush);
+	ck_assert(!told.wrong);
+	ck_assert(told.p == d->p || next_marked(&told) >= d->p + d->n);
+	return err;
+}
+
+static void model_harvest(struct world *w, const struct deed *d)
+{
+	struct window *win = d->window;
+
+	for (uint64_t p = d->p; p < d->p + d->n;) {
+		struct span s = leaf_around(w, win->page, win->pages, p);
+
+		for (uint64_t k = s.first; k < s.end; k++) {
+			win->page[k].accessed &= !(d->clear & PAGETABLE_ACCESSED);
+			win->page[k].dirty &= !(d->clear & PAGETABLE_DIRTY);
+		}
+		p = s.end;
+	}
 }
 
 static enum mm_err deed_model(struct world *w, const struct deed *d)
@@ -353,58 +453,79 @@ static enum mm_err deed_model(struct world *w, const struct deed *d)
 		for (uint64_t k = d->p; k < d->p + d->n; k++)
 			if (win->page[k].mapped)
 				return MM_EEXIST;
+	if (d->verb == HARVEST) {
+		model_harvest(w, d);
+		return MM_OK;
+	}
 	for (uint64_t k = d->p; k < d->p + d->n; k++) {
 		struct page *page = &win->page[k];
 
 		if (d->verb == MAP)
-			*page = (struct page){
-				.out = d->out + (k - d->p) * FRAME_BYTES, .attr = d->attr, .mapped = true};
+			*page = (struct page){.out = d->out + (k - d->p) * unit.bytes, .attr = d->attr, .mapped = true};
 		else if (d->verb == UNMAP)
 			*page = (struct page){.mapped = false};
 		else if (page->mapped)
 			page->attr = d->attr;
 	}
-	model_settle(w);
+	model_settle(w, win);
 	return MM_OK;
 }
 
-/* The flush covers each page that translates otherwise now, and says whether something was taken away. */
-static bool flush_right(const struct deed *d, const struct pagetable_flush *flush)
+/* Whether walkers must forget the page, and whether it allows less than before. */
+static bool page_changed(const struct page *was, const struct page *is, bool *narrowed)
 {
-	uint64_t first = UINT64_MAX, end = 0; /* pages changed: [first, end) */
-	bool narrowed = false;
-
-	for (uint64_t k = d->p; k < d->p + d->n; k++) {
-		const struct page *was = &d->window->before[k], *is = &d->window->page[k];
-
-		if (!was->mapped || (is->mapped && attr_same(was->attr, is->attr)))
-			continue;
-		first = first < k ? first : k;
-		end = k + 1;
-		narrowed |= !is->mapped || (was->attr.rights & ~is->attr.rights) || was->attr.memory != is->attr.memory;
-	}
-	if (first == UINT64_MAX)
-		return flush->first == flush->end && !flush->narrowed;
-	if (d->verb == UNMAP &&
-	    (flush->first != d->window->in + first * FRAME_BYTES || flush->end != d->window->in + end * FRAME_BYTES))
+	if (!was->mapped)
 		return false;
-	/* the end may be 2^64: compare the last bytes */
-	return flush->narrowed == narrowed && flush->first <= d->window->in + first * FRAME_BYTES &&
-	       flush->end - 1 >= d->window->in + end * FRAME_BYTES - 1;
+	if (is->mapped && attr_same(was->attr, is->attr))
+		return (was->accessed && !is->accessed) || (was->dirty && !is->dirty);
+	*narrowed |= !is->mapped || (was->attr.rights & ~is->attr.rights) || was->attr.memory != is->attr.memory;
+	return true;
 }
 
-/* Does it with a page refused in turn, then for good; a refusal leaves every byte as it was. */
+/* The flush covers each page that translates otherwise now or lost a mark, says whether something was taken
+ * away, and reaches no further than the leaves, old and new, that hold the first and the last of these. */
+static bool flush_right(const struct world *w, const struct deed *d, const struct pagetable_flush *flush)
+{
+	const struct window *win = d->window;
+	struct span changed = {UINT64_MAX, 0}, outer, now;
+	uint64_t first, end; /* of the flush, in pages of the window; the end may be 2^64, so by its last byte */
+	bool narrowed = false;
+
+	for (uint64_t k = 0; k < win->pages; k++)
+		if (page_changed(&win->before[k], &win->page[k], &narrowed)) {
+			changed.first = changed.first < k ? changed.first : k;
+			changed.end = k + 1;
+		}
+	if (changed.end == 0)
+		return flush->first == flush->end && !flush->narrowed;
+	if (flush->narrowed != narrowed || flush->first < win->in)
+		return false;
+	first = (flush->first - win->in) / unit.bytes;
+	end = (flush->end - 1 - win->in) / unit.bytes + 1;
+	outer.first = leaf_around(w, win->before, win->pages, changed.first).first;
+	outer.end = leaf_around(w, win->before, win->pages, changed.end - 1).end;
+	now = (struct span){leaf_around(w, win->page, win->pages, changed.first).first,
+			    leaf_around(w, win->page, win->pages, changed.end - 1).end};
+	if (d->verb == UNMAP) /* exact: a leaf that was split lost only its part */
+		outer = changed;
+	outer.first = outer.first < now.first ? outer.first : now.first;
+	outer.end = outer.end > now.end ? outer.end : now.end;
+	return first <= changed.first && end >= changed.end && first >= outer.first && end <= outer.end;
+}
+
+/* One deed in 16 is first tried with each of its pages refused in turn; a refusal leaves every byte as it was. */
 static enum mm_err world_do(struct world *w, const struct deed *d)
 {
 	const struct pagetable_flush untouched = {.first = 1, .end = 2, .narrowed = true};
 	struct pagetable before = w->pt;
-	struct pagetable_flush flush;
+	struct pagetable_flush flush = untouched;
+	bool refused = below(16) == 0;
 	enum mm_err err;
 
-	arena_save(&w->arena);
 	memcpy(d->window->before, d->window->page, d->window->pages * sizeof(struct page));
-	for (uint64_t n = 1;; n += 1 + n / 4) {
-		flush = untouched;
+	if (refused)
+		arena_save(&w->arena);
+	for (uint64_t n = refused ? 1 : 0;; n++) {
 		w->arena.fired = false;
 		w->arena.fail_after = n;
 		err = deed_do(w, d, &flush);
@@ -416,56 +537,73 @@ static enum mm_err world_do(struct world *w, const struct deed *d)
 	w->arena.fail_after = 0;
 	ck_assert_int_eq(err, deed_model(w, d));
 	if (err != MM_OK)
-		ck_assert(arena_same(&w->arena) && memcmp(&before, &w->pt, sizeof(before)) == 0);
+		ck_assert(memcmp(&before, &w->pt, sizeof(before)) == 0);
 	else if (d->verb != MAP)
-		ck_assert(flush_right(d, &flush));
+		ck_assert(flush_right(w, d, &flush));
 	return err;
 }
 
 /* What a walker does: marks leaves here and there. */
 static void world_mark(struct world *w)
 {
-	uint64_t accessed = w->format == PAGETABLE_EPT ? 0x100 : 0x20,
-		 dirty = w->format == PAGETABLE_EPT ? 0x200 : 0x40;
+	uint64_t accessed = accessed_of(w->format), dirty = accessed << 1;
 	struct window *win = &w->window[below(w->windows)];
 	struct pagetable_leaf leaf;
 
 	for (unsigned i = 0; i < 4; i++) {
-		uint64_t p = below(win->pages), in = win->in + p * FRAME_BYTES;
+		uint64_t p = below(win->pages), in = win->in + p * unit.bytes;
 		bool write = below(2);
+		struct span s;
 
 		if (!pagetable_walk(&w->pt, in, &leaf))
 			continue;
 		*entry_at(&w->arena, &w->pt, in, leaf.size) |= accessed | (write ? dirty : 0);
 		for (unsigned level = leaf.size + 1u; level < 4; level++)
 			*entry_at(&w->arena, &w->pt, in, level) |= accessed;
-		win->page[p].accessed = true;
-		win->page[p].dirty |= write;
+		s = leaf_around(w, win->page, win->pages, p);
+		for (uint64_t k = s.first; k < s.end; k++) {
+			win->page[k].accessed = true;
+			win->page[k].dirty |= write;
+		}
 	}
-	model_settle(w);
 }
 
-static void world_make(struct world *w, enum pagetable_format format, enum pagetable_size leaf_max, uint64_t frames)
+struct kind {
+	enum pagetable_format format;
+	enum pagetable_size leaf_max, unit;
+	unsigned phys_bits;
+};
+
+static void world_make(struct world *w, struct kind kind, uint64_t frames)
 {
 	struct pagetable_config config;
 
-	*w = (struct world){.format = format, .leaf_max = leaf_max};
+	*w = (struct world){.format = kind.format, .leaf_max = kind.leaf_max, .phys_bits = kind.phys_bits};
+	unit.size = kind.unit;
+	unit.bytes = pagetable_size_bytes(kind.unit);
 	arena_make(&w->arena, frames);
-	config = config_for(&w->arena, format);
-	config.leaf_max = leaf_max;
+	config = config_for(&w->arena, kind.format);
+	config.leaf_max = kind.leaf_max;
+	config.phys_bits = kind.phys_bits;
 	ck_assert_int_eq(pagetable_init(&w->pt, &config), MM_OK);
 	w->attrs[0] = (struct pagetable_attr){.rights = RWX};
 	w->attrs[1] = (struct pagetable_attr){.rights = PAGETABLE_READ};
 	w->attrs[2] = (struct pagetable_attr){.rights = PAGETABLE_READ | PAGETABLE_WRITE, .memory = PAGETABLE_UNCACHED};
-	if (format != PAGETABLE_EPT)
+	if (kind.format == PAGETABLE_NPT || kind.format == PAGETABLE_STAGE1)
 		w->attrs[0].rights |= PAGETABLE_USER;
+	if (kind.format == PAGETABLE_EPT)
+		w->attrs[2].memory = PAGETABLE_WRITE_PROTECTED;
+	if (kind.format == PAGETABLE_DOMAIN) {
+		w->attrs[0].rights = PAGETABLE_READ | PAGETABLE_WRITE;
+		w->attrs[2] = (struct pagetable_attr){.rights = PAGETABLE_WRITE};
+	}
 }
 
 static void world_window(struct world *w, uint64_t in, uint64_t out, uint64_t bytes)
 {
 	struct window *win = &w->window[w->windows++];
 
-	*win = (struct window){.in = in, .out = out, .pages = bytes / FRAME_BYTES};
+	*win = (struct window){.in = in, .out = out, .pages = bytes / unit.bytes};
 	win->page = calloc(win->pages, sizeof(struct page));
 	win->before = calloc(win->pages, sizeof(struct page));
 }
@@ -476,7 +614,7 @@ static void world_free(struct world *w)
 	for (unsigned i = 0; i < w->windows; i++) {
 		struct window *win = &w->window[i];
 
-		ck_assert_int_eq(pagetable_unmap(&w->pt, win->in, win->pages * FRAME_BYTES, NULL), MM_OK);
+		ck_assert_int_eq(pagetable_unmap(&w->pt, win->in, win->pages * unit.bytes, NULL), MM_OK);
 		free(win->page);
 		free(win->before);
 	}
@@ -496,15 +634,15 @@ static uint64_t any_edge(const struct world *w, const struct window *win)
 
 	if (grain < 2)
 		p &= ~UINT64_C(511);
-	else if (grain == 2 && w->leaf_max == PAGETABLE_1G)
-		p &= ~UINT64_C(0x3ffff);
+	else if (grain == 2)
+		p &= ~(units_of(w->leaf_max) - 1);
 	return p;
 }
 
 static struct deed any_deed(struct world *w)
 {
-	struct deed d = {.verb = (enum verb)below(3), .window = &w->window[below(w->windows)]};
-	uint64_t a = any_edge(w, d.window), b = any_edge(w, d.window), limit = UINT64_C(1) << 40;
+	struct deed d = {.verb = (enum verb)below(VERBS), .window = &w->window[below(w->windows)]};
+	uint64_t a = any_edge(w, d.window), b = any_edge(w, d.window), limit = UINT64_C(1) << w->phys_bits;
 
 	if (a == b)
 		a = b > 0 ? b - 1 : b++;
@@ -519,25 +657,33 @@ static struct deed any_deed(struct world *w)
 			d.n = n;
 	}
 	d.attr = w->attrs[below(6) < 4 ? 0 : below(3)];
-	d.out = d.window->out + d.p * FRAME_BYTES;
+	d.out = d.window->out + d.p * unit.bytes;
+	d.clear = (unsigned)below(4);
 	if (below(5) == 0)
-		d.out = below((limit - d.n * FRAME_BYTES) / FRAME_BYTES + 1) * FRAME_BYTES;
+		d.out = below((limit - d.n * unit.bytes) / unit.bytes + 1) * unit.bytes;
 	return d;
 }
 
-static void random_deeds(struct world *w, unsigned deeds)
+/* All that there is is compared after each `pace` deeds. */
+static void random_deeds(struct world *w, unsigned deeds, unsigned pace)
 {
-	for (unsigned i = 0; i < deeds; i++) {
+	for (unsigned i = 1; i <= deeds; i++) {
 		struct deed d = any_deed(w);
 
 		(void)world_do(w, &d);
 		if (below(3) == 0)
 			world_mark(w);
-		world_compare(w);
+		if (i % pace == 0)
+			world_compare(w);
+		else if (i % 4 == 0)
+			ck_assert(pagetable_check(&w->pt));
+		ck_assert(same_somewhere(w));
 		if (below(6) == 0)
 			pagetable_flushed(&w->pt);
 	}
 }
+
+#define FORMATS 4
 
 START_TEST(random_small_windows)
 {
@@ -546,7 +692,7 @@ START_TEST(random_small_windows)
 	uint64_t top = UINT64_C(1) << 40;
 
 	seed(100 + (uint64_t)_i);
-	world_make(&w, format, _i % 2 ? PAGETABLE_4K : PAGETABLE_1G, 256);
+	world_make(&w, (struct kind){format, _i % 2 ? PAGETABLE_4K : PAGETABLE_1G, PAGETABLE_4K, 40}, 256);
 	if (_i % 2 == 0)
 		w.leaf_max = PAGETABLE_2M; /* all that fits in such windows */
 	world_window(&w, 0, 0, 4 * MIB);
@@ -559,19 +705,50 @@ START_TEST(random_small_windows)
 	} else {
 		world_window(&w, (UINT64_C(1) << 48) - 4 * MIB, 9 * GIB, 4 * MIB);
 	}
-	random_deeds(&w, 1500);
+	random_deeds(&w, 1000, 4);
 	world_free(&w);
 }
 END_TEST
 
+/* All three sizes at once. */
 START_TEST(random_large_window)
 {
 	struct world w;
 
 	seed(200 + (uint64_t)_i);
-	world_make(&w, (enum pagetable_format)_i, PAGETABLE_1G, ARENA_MAX);
+	world_make(&w, (struct kind){(enum pagetable_format)_i, PAGETABLE_1G, PAGETABLE_4K, 46}, ARENA_MAX);
 	world_window(&w, 511 * GIB, 3 * GIB, 2 * GIB); /* across two entries of the root */
-	random_deeds(&w, 120);
+	random_deeds(&w, 60, 2);
+	world_free(&w);
+}
+END_TEST
+
+/* A million deeds in all: each format, each leaf_max, three widths. */
+#define MANY_KINDS 3
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define MANY_DEEDS 8400u
+#else
+#define MANY_DEEDS 84000u
+#endif
+START_TEST(random_many)
+{
+	static const struct kind kinds[MANY_KINDS] = {
+		{0, PAGETABLE_4K, PAGETABLE_4K, 40},
+		{0, PAGETABLE_2M, PAGETABLE_4K, 46},
+		{0, PAGETABLE_1G, PAGETABLE_2M, 52},
+	};
+	struct kind kind = kinds[_i % MANY_KINDS];
+	struct world w;
+	uint64_t bytes, top;
+
+	kind.format = (enum pagetable_format)(_i / MANY_KINDS);
+	seed(300 + (uint64_t)_i);
+	world_make(&w, kind, 64);
+	bytes = 512 * unit.bytes;
+	top = UINT64_C(1) << kind.phys_bits;
+	world_window(&w, 0, bytes, bytes);
+	world_window(&w, 511 * bytes, top - 2 * bytes, 2 * bytes); /* across two entries of a higher table */
+	random_deeds(&w, MANY_DEEDS, 64);
 	world_free(&w);
 }
 END_TEST
@@ -628,9 +805,9 @@ START_TEST(exact_bits)
 
 	ck_assert(pagetable_walk(&pt, 0x1fff, &leaf) && attr_same(leaf.attr, attr));
 	ck_assert(!leaf.accessed && !leaf.dirty);
-	*entry_at(&a, &pt, 0x1000, 0) |= g->format == PAGETABLE_EPT ? 0x100 : 0x20;
+	*entry_at(&a, &pt, 0x1000, 0) |= accessed_of(g->format);
 	ck_assert(pagetable_walk(&pt, 0x1000, &leaf) && leaf.accessed && !leaf.dirty);
-	*entry_at(&a, &pt, 0x1000, 0) |= g->format == PAGETABLE_EPT ? 0x200 : 0x40;
+	*entry_at(&a, &pt, 0x1000, 0) |= accessed_of(g->format) << 1;
 	ck_assert(pagetable_walk(&pt, 0x1000, &leaf) && leaf.accessed && leaf.dirty);
 	ck_assert(pagetable_check(&pt));
 	pagetable_fini(&pt);
@@ -641,9 +818,12 @@ END_TEST
 
 /* ---- split, collapse, retire ---- */
 
+#define READERS 3u
+
 struct fixture {
 	struct arena a;
 	struct pagetable pt;
+	struct pagetable_reader readers[READERS];
 };
 
 static struct fixture f;
@@ -654,7 +834,10 @@ static void fixture_make(enum pagetable_format format, uint64_t frames)
 	struct pagetable_config config;
 
 	arena_make(&f.a, frames);
+	memset(f.readers, 0, sizeof(f.readers));
 	config = config_for(&f.a, format);
+	config.readers = f.readers;
+	config.readers_count = READERS;
 	ck_assert_int_eq(pagetable_init(&f.pt, &config), MM_OK);
 }
 
@@ -910,7 +1093,7 @@ START_TEST(config_refused)
 		change;                                                                                                \
 		ck_assert_int_eq(pagetable_init(&pt, &c), MM_EINVAL);                                                  \
 	} while (0)
-	REFUSED(c.format = (enum pagetable_format)3);
+	REFUSED(c.format = (enum pagetable_format)4);
 	REFUSED(c.phys_bits = 31);
 	REFUSED(c.phys_bits = 53);
 	REFUSED(c.leaf_max = (enum pagetable_size)3);
@@ -953,21 +1136,28 @@ static void must_matter(uint64_t *word, uint64_t mask, const char *name)
 START_TEST(check_objects)
 {
 	const uint64_t address = ((UINT64_C(1) << 40) - 1) & ~UINT64_C(0xfff), all = ~UINT64_C(0);
-	uint64_t accessed = _i == PAGETABLE_EPT ? 0x100 : 0x20, dirty = _i == PAGETABLE_EPT ? 0x200 : 0x40;
-	uint64_t rights = _i == PAGETABLE_EPT ? 6 : UINT64_C(0x8000000000000006);
-	uint64_t free_leaf = accessed | dirty | rights; /* these and the address say something else that is legal */
+	/* rights, A, D and the memory type: where another value is as legal */
+	const uint64_t legal[FORMATS] = {0x316, 0x800000000000007e, 0x800000000000007e, 0x303};
+	uint64_t accessed = accessed_of((enum pagetable_format)_i), *late;
+	struct pagetable_attr attr = {_i == PAGETABLE_DOMAIN ? RWX & ~PAGETABLE_EXEC : RWX, PAGETABLE_WRITE_BACK};
 
 	fixture_make((enum pagetable_format)_i, 32);
-	ck_assert_int_eq(pagetable_map(&f.pt, 0x3000, 0x9000, 0x2000, rwx), MM_OK);
-	ck_assert_int_eq(pagetable_map(&f.pt, 2 * MIB, 4 * MIB, 2 * MIB, rwx), MM_OK);
-	ck_assert_int_eq(pagetable_map(&f.pt, GIB, 3 * GIB, GIB, rwx), MM_OK);
-	ck_assert_int_eq(pagetable_map(&f.pt, 600 * GIB, 0x1000, 0x1000, rwx), MM_OK);
-	ck_assert_int_eq(pagetable_map(&f.pt, 700 * GIB, 0x1000, 0x1000, rwx), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, 0x3000, 0x9000, 0x2000, attr), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, 2 * MIB, 4 * MIB, 2 * MIB, attr), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, GIB, 3 * GIB, GIB, attr), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, 600 * GIB, 0x1000, 0x1000, attr), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, 700 * GIB, 0x1000, 0x1000, attr), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, 4 * MIB, 0x1000, 0x1000, attr), MM_OK);
+	pagetable_enter(&f.pt, &f.readers[1]);
 	ck_assert_int_eq(pagetable_unmap(&f.pt, 700 * GIB, 0x1000, NULL), MM_OK);
+	pagetable_flushed(&f.pt);
+	late = page_at(&f.a, *entry_at(&f.a, &f.pt, 4 * MIB, 1));
+	ck_assert_int_eq(pagetable_unmap(&f.pt, 4 * MIB, 0x1000, NULL), MM_OK);
+	ck_assert_uint_eq(f.pt.retired, 3);
 
-	must_matter(entry_at(&f.a, &f.pt, 0x3000, 0), ~(free_leaf | address), "a 4K leaf");
-	must_matter(entry_at(&f.a, &f.pt, 2 * MIB, 1), ~(free_leaf | (address & ~(2 * MIB - 1))), "a 2M leaf");
-	must_matter(entry_at(&f.a, &f.pt, GIB, 2), ~(free_leaf | (address & ~(GIB - 1))), "a 1G leaf");
+	must_matter(entry_at(&f.a, &f.pt, 0x3000, 0), ~(legal[_i] | address), "a 4K leaf");
+	must_matter(entry_at(&f.a, &f.pt, 2 * MIB, 1), ~(legal[_i] | (address & ~(2 * MIB - 1))), "a 2M leaf");
+	must_matter(entry_at(&f.a, &f.pt, GIB, 2), ~(legal[_i] | (address & ~(GIB - 1))), "a 1G leaf");
 	for (unsigned level = 0; level < 4; level++) {
 		if (level > 0)
 			must_matter(entry_at(&f.a, &f.pt, 0x3000, level), ~accessed, "a link");
@@ -976,10 +1166,27 @@ START_TEST(check_objects)
 	must_matter(&f.pt.root.n, all, "root");
 	must_matter(&f.pt.tables, all, "tables");
 	must_matter(&f.pt.tables_sum, all, "tables_sum");
-	must_matter(&f.pt.retired, all & ~UINT64_C(3), "retired");
-	must_matter(&f.pt.retired_head, all & ~UINT64_C(31), "retired_head");
+	must_matter(&f.pt.retired, all, "retired");
+	must_matter(&f.pt.retired_first.n, all, "retired_first");
+	must_matter(&f.pt.retired_last.n, all, "retired_last");
+	must_matter(&f.pt.unflushed, all, "unflushed");
+	must_matter(&f.pt.unflushed_first.n, all, "unflushed_first");
+	must_matter(&f.pt.epoch, all, "epoch");
+	must_matter(&f.readers[1].epoch, all - 1, "a reader's epoch");
+	must_matter(&f.pt.address, all, "address");
+	must_matter(&f.pt.meaning, all, "meaning");
+	must_matter(&f.pt.base, all, "base");
+	for (unsigned i = 8; i < 20; i++)
+		must_matter(&late[i], UINT64_C(31) << 52, "the epoch of a retired page");
 	for (unsigned i = 0; i < PAGETABLE_SIZES; i++)
 		must_matter(&f.pt.leaves[i], all, "leaves");
+	f.pt.marks_shift ^= 1;
+	ck_assert(!pagetable_check(&f.pt));
+	f.pt.marks_shift ^= 1;
+	f.pt.config.readers = NULL;
+	ck_assert(!pagetable_check(&f.pt));
+	f.pt.config.readers = f.readers;
+	pagetable_leave(&f.readers[1]);
 	fixture_free();
 }
 END_TEST
@@ -1039,13 +1246,14 @@ Suite *pagetable_suite(void)
 	tcase_add_test(plain, arguments_refused);
 	tcase_add_test(plain, canonical_halves);
 	tcase_add_test(plain, config_refused);
-	tcase_add_loop_test(plain, check_objects, 0, 3);
+	tcase_add_loop_test(plain, check_objects, 0, FORMATS);
 	tcase_add_test(plain, check_objects_to_shape);
 	suite_add_tcase(suite, plain);
 	tcase_set_timeout(plain, 30);
 	tcase_set_timeout(random, 60);
-	tcase_add_loop_test(random, random_small_windows, 0, 6);
-	tcase_add_loop_test(random, random_large_window, 0, 3);
+	tcase_add_loop_test(random, random_small_windows, 0, 2 * FORMATS);
+	tcase_add_loop_test(random, random_large_window, 0, FORMATS);
+	tcase_add_loop_test(random, random_many, 0, MANY_KINDS * FORMATS);
 	suite_add_tcase(suite, random);
 	return suite;
 }
