@@ -198,14 +198,17 @@ static bool way_same(const struct hv_step *step, uint64_t gpa, bool fault)
 static bool fault_same(const struct hv_step *step, const struct inner_exit *e)
 {
 	const struct hv_probe *p = &step->probe;
+	uint64_t gva = e->gva;
 
 	if ((e->info & p->info_mask) != p->info)
 		return differ(step, "the explanation", e->info & p->info_mask, p->info);
 	if (e->gpa != p->fault_gpa)
 		return differ(step, "the guest-physical address", e->gpa, p->fault_gpa);
-	if (e->gva_known && e->gva != p->fault_gva)
-		return differ(step, "the linear address", e->gva, p->fault_gva);
-	return true;
+	if (!e->gva_known)
+		return true;
+	if (p->fault_gva == HV_CODE_GVA)
+		gva &= -FRAME_BYTES; /* where in it, each access has its own instruction */
+	return gva == p->fault_gva || differ(step, "the linear address", gva, p->fault_gva);
 }
 
 static bool fetch_same(const struct hv_step *step, const struct inner_exit *e, uint64_t rax)

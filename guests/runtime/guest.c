@@ -24,6 +24,7 @@ struct panic panic_last;
 _Noreturn void guest_exit(uint32_t code)
 {
 	port_write32(DEBUG_EXIT_PORT, code);
+	console_drain();
 	for (const char *word = "Shutdown"; *word != '\0'; word++)
 		port_write8(BOCHS_POWER_PORT, (uint8_t)*word);
 	console_print("This machine has no debug-exit port; the guest stops here with code %u.\n", code);
