@@ -29,9 +29,10 @@ struct inner_exit {
 /* One of two: VMX with EPT, SVM with NPT. */
 struct inner_cpu {
 	const char *name;
-	bool (*start)(void);			 /* once; false: this CPU cannot, and the console says why */
-	void (*load)(uint64_t root, bool marks); /* a second-level table; nothing of an older one is remembered */
-	void (*flush)(void);			 /* entries of it have changed */
+	bool (*start)(void);		/* once; false: this CPU cannot, and the console says why */
+	uint64_t (*capability)(void);	/* IA32_VMX_EPT_VPID_CAP, or 0 */
+	void (*load)(uint64_t pointer); /* EPTP or nCR3; nothing of an older one is remembered */
+	void (*flush)(void);		/* entries of it have changed */
 	void (*run)(const struct inner_entry *in, struct inner_exit *out);
 };
 

@@ -92,12 +92,12 @@ void probe_init(const struct inner_cpu *with, const struct hv_header *header)
 		stamp(hpa);
 }
 
-void probe_table(const struct hv_table *table, uint64_t at_root)
+void probe_table(const struct hv_table *table, uint64_t pointer)
 {
-	root = at_root;
+	root = pointer & ADDRESS;
 	home = table->home;
 	home_write();
-	cpu->load(root, table->marks);
+	cpu->load(pointer);
 	stale = false;
 }
 

@@ -39,7 +39,7 @@ struct hv_header {
 	uint64_t magic;
 	uint32_t format; /* enum pagetable_format */
 	uint32_t phys_bits;
-	uint32_t blind; /* do not compare entries: only what the CPU does with them */
+	uint32_t blind; /* only what the CPU does counts: neither what an entry reads nor what the library answers */
 	uint32_t steps;
 	uint64_t pages_at; /* bytes from the header on */
 };

@@ -106,10 +106,14 @@ static bool svm_start(void)
 	return true;
 }
 
-static void svm_load(uint64_t root, bool marks)
+static uint64_t svm_capability(void)
 {
-	(void)marks; /* a walker of NPT always marks */
-	vmcb.nested_cr3 = root;
+	return 0;
+}
+
+static void svm_load(uint64_t pointer)
+{
+	vmcb.nested_cr3 = pointer;
 }
 
 /* The next VMRUN flushes, as each does. */
@@ -137,4 +141,4 @@ static void svm_run(const struct inner_entry *in, struct inner_exit *out)
 		out->end = vmcb.info1 & INFO_RESERVED ? INNER_MISCONFIGURED : INNER_VIOLATION;
 }
 
-const struct inner_cpu svm_cpu = {"SVM with NPT", svm_start, svm_load, svm_flush, svm_run};
+const struct inner_cpu svm_cpu = {"SVM with NPT", svm_start, svm_capability, svm_load, svm_flush, svm_run};

@@ -29,9 +29,6 @@
 #define EXIT_HOST_64	    (1u << 9)
 #define ENTRY_GUEST_64	    (1u << 9)
 
-#define EPTP_WRITE_BACK	    UINT64_C(6)
-#define EPTP_LEVELS	    (UINT64_C(3) << 3) /* one less than 4 */
-#define EPTP_MARKS	    (UINT64_C(1) << 6)
 #define INVEPT_ONE	    1ul
 #define REASON_EXCEPTION    0u
 #define REASON_HLT	    12u
@@ -221,17 +218,19 @@ static void guest_write(void)
 	field_write(GUEST_RFLAGS, RFLAGS_NONE);
 }
 
+static uint64_t vmx_capability(void)
+{
+	return msr_read(MSR_VMX_EPT);
+}
+
 static bool vmx_start(void)
 {
-	uint64_t capability;
-
 	if (!vmx_on() || !controls_write()) {
 		console_print("hv: VMX is locked, or lacks a control\n");
 		return false;
 	}
-	capability = msr_read(MSR_VMX_EPT);
-	if ((capability & EPT_WANTED) != EPT_WANTED) {
-		console_print("hv: EPT lacks something: its capabilities are 0x%lx\n", capability);
+	if ((vmx_capability() & EPT_WANTED) != EPT_WANTED) {
+		console_print("hv: EPT lacks something: its capabilities are 0x%lx\n", vmx_capability());
 		return false;
 	}
 	host_write();
@@ -251,9 +250,9 @@ static void vmx_flush(void)
 		guest_panic("INVEPT failed", eptp, field_read(ERROR));
 }
 
-static void vmx_load(uint64_t root, bool marks)
+static void vmx_load(uint64_t pointer)
 {
-	eptp = root | EPTP_LEVELS | EPTP_WRITE_BACK | (marks ? EPTP_MARKS : 0);
+	eptp = pointer;
 	field_write(EPT_POINTER, eptp);
 	vmx_flush();
 }
@@ -285,4 +284,4 @@ static void vmx_run(const struct inner_entry *in, struct inner_exit *out)
 	out->rax = regs.rax;
 }
 
-const struct inner_cpu vmx_cpu = {"VMX with EPT", vmx_start, vmx_load, vmx_flush, vmx_run};
+const struct inner_cpu vmx_cpu = {"VMX with EPT", vmx_start, vmx_capability, vmx_load, vmx_flush, vmx_run};

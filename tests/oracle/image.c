@@ -13,7 +13,6 @@
 
 #include "guests/hv/boot.h"
 #include "tests/oracle/plan.h"
-#include "tests/unit/random.h"
 
 #define BATCH_BYTES ((uint64_t)BOOT_BATCH_SECTORS * BOOT_SECTOR_BYTES)
 #define CYLINDER    (UINT64_C(16) * 63 * BOOT_SECTOR_BYTES) /* a disk is a multiple of it, for Bochs */
@@ -162,8 +161,7 @@ int main(int argc, char **argv)
 	plan.header.format = plan.model->format;
 	plan.header.phys_bits = plan.model->phys_bits;
 	plan.header.blind = plan.spoil != SPOIL_NONE;
-	seed(strtoull(argv[2], NULL, 0));
-	plan_make(&plan, strtoull(argv[3], NULL, 0));
+	plan_make(&plan, strtoull(argv[2], NULL, 0), strtoull(argv[3], NULL, 0));
 	sector = file_read(argv[5]);
 	part[0] = guest_flat(argv[6], &entry);
 	part[1] = script_flat(&plan);

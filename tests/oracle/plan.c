@@ -266,6 +266,8 @@ static uint64_t random_gpa(const struct plan *plan, const struct round *r)
 	const struct model *m = plan->model;
 	const struct model_piece *p = &m->piece[below(m->pieces)];
 
+	uint64_t hpa = between(HV_DATA, HV_DATA_END);
+
 	switch (below(8)) {
 	case 0:
 		return r->slot[below(SLOTS)] + below(GIB);
@@ -275,6 +277,8 @@ static uint64_t random_gpa(const struct plan *plan, const struct round *r)
 		return p->in - below(4 * FRAME_BYTES);
 	case 3:
 		return below(UINT64_C(1) << m->phys_bits);
+	case 4: /* by where it leads, or a large leaf would seldom lead to RAM */
+		return hpa - p->out < p->bytes ? p->in + (hpa - p->out) : p->in;
 	default:
 		return p->in + below(p->bytes);
 	}
@@ -396,6 +400,50 @@ static void change_do(struct plan *plan, enum hv_kind kind, struct model_piece p
 	probe_any(plan, p.in - 1);
 	probe_any(plan, p.in + p.bytes);
 	probe_leaves(plan, p.in, p.in + p.bytes, 8);
+}
+
+/* What the library must tell, in order; then the marks are gone. */
+static void harvest(struct plan *plan, uint64_t in, uint64_t bytes, unsigned clear)
+{
+	struct hv_change c = {.in = in, .bytes = bytes, .clear = clear};
+	struct model *m = plan->model;
+
+	for (unsigned i = 0; i < m->pieces; i++) {
+		const struct model_piece p = m->piece[i];
+		uint64_t end = p.in + p.bytes < in + bytes ? p.in + p.bytes : in + bytes;
+		struct model_leaf leaf;
+
+		for (uint64_t gpa = p.in > in ? p.in : in; gpa < end;
+		     gpa = leaf.base + (FRAME_BYTES << (9 * leaf.level))) {
+			unsigned marks;
+
+			leaf = model_leaf(m, gpa);
+			marks = model_marked(m, &leaf, false) ? PAGETABLE_ACCESSED : 0u;
+			marks |= model_marked(m, &leaf, true) ? PAGETABLE_DIRTY : 0u;
+			if (marks == 0)
+				continue;
+			c.told++;
+			c.checked = hv_leaf_sum(c.checked, leaf.base, leaf.level, marks);
+			model_unmark(m, &leaf, clear & PAGETABLE_ACCESSED, clear & PAGETABLE_DIRTY);
+		}
+	}
+	step_add(plan, HV_HARVEST)->change = c;
+}
+
+static void harvest_any(struct plan *plan)
+{
+	const struct model_piece *p = &plan->model->piece[below(plan->model->pieces)];
+	uint64_t all = UINT64_C(1) << plan->model->phys_bits, in = p->in, bytes = p->bytes;
+	unsigned clear = (unsigned)below(4);
+
+	if (one_in(3)) {
+		in = 0;
+		bytes = all;
+	} else if (one_in(2)) {
+		in += FRAME_BYTES * below(bytes / FRAME_BYTES);
+		bytes = p->in + bytes - in;
+	}
+	harvest(plan, in, bytes, clear);
 }
 
 /* A part of one leaf, mostly; of a run of them, sometimes. */
@@ -575,11 +623,13 @@ static void round_make(struct plan *plan, struct round *r, struct model *before)
 	for (unsigned i = 0; i < CHANGES; i++) {
 		change_any(plan);
 		probe_all(plan, r, 0, 12);
+		if (i % 3 == 0)
+			harvest_any(plan);
 	}
 	round_poke(plan, r);
 }
 
-void plan_make(struct plan *plan, uint64_t probes)
+void plan_make(struct plan *plan, uint64_t first_seed, uint64_t probes)
 {
 	struct round *r = calloc(1, sizeof(*r));
 	struct model *before = calloc(1, sizeof(*before));
@@ -589,6 +639,7 @@ void plan_make(struct plan *plan, uint64_t probes)
 	if (!r || !before || !plan->step || !plan->page)
 		give_up("no memory for a plan", STEPS_MAX, PAGES_MAX);
 	r->memory = aligned_alloc(FRAME_BYTES, HV_ARENA_FRAMES * FRAME_BYTES);
+	seed(first_seed);
 	if (!r->memory)
 		give_up("no memory for an arena", HV_ARENA_FRAMES, 0);
 	while (plan->probes < probes)
