@@ -43,14 +43,14 @@ export HEADER_FLAGS = $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE
 .SECONDARY: $(call obj,$(wildcard tests/fuzz/*.c))
 
 all: $(BUILD)/slat guests ## slat and its guests
-tests: $(TESTS)
+tests: $(TESTS) oracle_parts
 	@:
 
 run: deps ## build all, boot the first guest
 	$(Q)+$(SUB) all
 	$(Q)$(BUILD)/slat run --exit-zero 0 $(BUILD)/guests/hello.elf
 
-check: deps clang ## everything that proves; T=unit|guests|rig|cli|docs for a part
+check: deps clang ## everything that proves; T=unit|guests|rig|oracle|cli|docs for a part
 	$(Q)+$(SUB) all tests
 	$(Q)tests/check.sh $(T)
 
@@ -59,7 +59,7 @@ rig: deps ## the tests on a KVM host with 2 NUMA nodes, in QEMU; CMD='...' runs 
 	$(Q)$(if $(CMD),tests/rig/rig.sh '$(subst ','\'',$(value CMD))',tests/check.sh rig)
 
 soak: deps ## what needs long: gigabytes, hours
-	$(Q)+$(SUB) all
+	$(Q)+$(SUB) all oracle_parts
 	$(Q)tests/soak.sh
 
 deps: ## install the Debian packages that are missing
@@ -173,6 +173,7 @@ $(BUILD)/bench/objects_dpdk: $(call obj,$(addprefix tests/bench/,objects_dpdk.c 
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lrte_eal -lrte_mempool -lrte_ring -lm $(LIBS)
 
 include guests/guests.mk
+include tests/oracle/oracle.mk
 
 clean: ## remove build/
 	rm -rf $(BUILD)

@@ -5,7 +5,9 @@
  * ORACLE names the emulator and the format, and so what is known of it to be
  * otherwise than the manuals say; nothing else is excluded. SPOIL is "none" or
  * the wrong bit that must not go unseen. BOOT is guests/hv/boot.S's sector, GUEST
- * hv's ELF file. The disk is the sector, hv as it lies in memory, and the script. */
+ * hv's ELF file. The disk is the sector, hv as it lies in memory, and the script.
+ * The first line printed begins with the number of probes; the rest says of what
+ * kinds they are. */
 #include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,12 +34,14 @@ static const struct oracle {
 	 {.format = PAGETABLE_EPT, .phys_bits = 40, .execute_only = true, .ignores_12 = true, .hides_read = true}},
 	{"bochs-npt", {.format = PAGETABLE_NPT, .phys_bits = 40}},
 	/* QEMU 7.2, TCG: its physical addresses have 40 bits too. */
-	{"qemu-npt", {.format = PAGETABLE_NPT, .phys_bits = 40, .hides_absent = true}},
+	{"qemu-npt", {.format = PAGETABLE_NPT, .phys_bits = 40, .hides_present = true}},
 };
 
 static const char *const spoils[] = {
-	[SPOIL_NONE] = "none", [SPOIL_WRITE] = "write",	    [SPOIL_ADDRESS] = "address", [SPOIL_RESERVED] = "reserved",
-	[SPOIL_MARK] = "mark", [SPOIL_PRESENT] = "present", [SPOIL_EXEC] = "exec",
+	[SPOIL_NONE] = "none",	     [SPOIL_LIBRARY] = "library",   [SPOIL_WRITE] = "write",
+	[SPOIL_EXEC] = "exec",	     [SPOIL_PRESENT] = "present",   [SPOIL_LARGE] = "large",
+	[SPOIL_ADDRESS] = "address", [SPOIL_RESERVED] = "reserved", [SPOIL_MARK] = "mark",
+	[SPOIL_LINK] = "link",
 };
 
 static _Noreturn void give_up(const char *what, const char *name)
@@ -145,6 +149,28 @@ static enum plan_spoil spoil_named(const char *name)
 	give_up("no such spoil", name);
 }
 
+static void tally_print(const struct plan *plan)
+{
+	static const char *const size[] = {"4K", "2M", "1G"}, *const access[] = {"read", "write", "fetch"};
+	static const char *const change[] = {"mapped", "unmapped", "protected", "harvested"};
+	const struct plan_tally *t = &plan->tally;
+
+	printf("%llu probes in %u steps, %llu pages of tables\n", (unsigned long long)plan->probes, plan->header.steps,
+	       (unsigned long long)plan->pages);
+	for (unsigned s = 0; s < PAGETABLE_SIZES; s++)
+		for (unsigned a = 0; a < 3; a++)
+			printf("  %s %s: %llu done, %llu refused, %llu misconfigured\n", size[s], access[a],
+			       (unsigned long long)t->leaf[s][a][HV_DONE],
+			       (unsigned long long)t->leaf[s][a][HV_VIOLATION],
+			       (unsigned long long)t->leaf[s][a][HV_MISCONFIGURED]);
+	for (unsigned l = 0; l < PAGETABLE_LEVELS; l++)
+		printf("  level %u: %llu absent; inner walk: %llu absent, %llu refused\n", l,
+		       (unsigned long long)t->absent[l], (unsigned long long)t->walk[l][0],
+		       (unsigned long long)t->walk[l][1]);
+	for (unsigned c = 0; c < 4; c++)
+		printf("  %s: %llu\n", change[c], (unsigned long long)t->changes[c]);
+}
+
 int main(int argc, char **argv)
 {
 	struct bytes sector, part[BOOT_PARTS];
@@ -166,7 +192,6 @@ int main(int argc, char **argv)
 	part[0] = guest_flat(argv[6], &entry);
 	part[1] = script_flat(&plan);
 	disk_write(argv[7], sector, part, entry);
-	printf("%llu probes, %u steps, %llu pages\n", (unsigned long long)plan.probes, plan.header.steps,
-	       (unsigned long long)plan.pages);
+	tally_print(&plan);
 	return 0;
 }

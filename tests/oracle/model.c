@@ -423,8 +423,10 @@ static struct verdict judge_npt(const struct model *m, uint64_t entry, unsigned 
 	/* APM vol. 2, 15.25.6: every access of a guest is a user's; present, write, user, reserved, fetch, end or walk.
 	 */
 	v.outcome = reserved ? HV_MISCONFIGURED : HV_VIOLATION;
-	v.info = (present && !(reserved && m->hides_absent)) | (uint64_t)t.write << 1 | 1u << 2 |
-		 (uint64_t)reserved << 3 | (uint64_t)t.fetch << 4 | UINT64_C(1) << (t.walk ? 33 : 32);
+	v.info = present | (uint64_t)t.write << 1 | 1u << 2 | (uint64_t)reserved << 3 | (uint64_t)t.fetch << 4 |
+		 UINT64_C(1) << (t.walk ? 33 : 32);
+	if (reserved && m->hides_present)
+		v.info &= v.info_mask = ~PRESENT;
 	return v;
 }
 

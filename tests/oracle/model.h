@@ -36,11 +36,11 @@ struct model {
 	enum pagetable_format format;
 	unsigned phys_bits, leaf_max;
 	bool execute_only, ignore_pat;
-	bool marks;	   /* the CPU marks A and D */
-	bool ignores_12;   /* the CPU does not see that bit 12 of a large leaf is reserved */
-	bool hides_read;   /* a write by a guest page walk does not tell that it reads, too */
-	bool hides_absent; /* a reserved bit is told without the bit "present" */
-	uint64_t home;	   /* where the inner guest sees HV_HOME */
+	bool marks;	    /* the CPU marks A and D */
+	bool ignores_12;    /* the CPU does not see that bit 12 of a large leaf is reserved */
+	bool hides_read;    /* a write by a guest page walk does not tell that it reads, too */
+	bool hides_present; /* a reserved bit is told without the bit "present" */
+	uint64_t home;	    /* where the inner guest sees HV_HOME */
 
 	unsigned pieces;
 	struct model_piece piece[MODEL_PIECES]; /* in order, no two of them could be one */

@@ -13,7 +13,7 @@
  * them), and to random addresses near. Any may be a read or write of 1 or 8
  * bytes or a fetch; a value can be compared only where the leaf leads to RAM
  * that probes may have, HV_DATA: an access that should work elsewhere becomes a
- * read of which nothing but its success is compared. One in six goes through
+ * read of which nothing but its success is compared. Some go through
  * page tables of the inner guest that lie at random guest-physical addresses
  * too: mapped, read-only or absent. Last, every kind of leaf that a format can
  * or cannot say is written by hand, and the CPU must object to just those that
@@ -29,17 +29,18 @@
 #include "guests/hv/arena.h"
 #include "tests/unit/random.h"
 
-#define KIB	       UINT64_C(1024)
-#define MIB	       (KIB * KIB)
-#define GIB	       (KIB * MIB)
-#define SLOTS	       4u /* GiB-sized places where a round maps */
-#define PIECES	       8u /* in each, at most */
-#define CHANGES	       10u
-#define STEPS_MAX      (HV_SCRIPT_BYTES / sizeof(struct hv_step))
-#define PAGES_MAX      (HV_SCRIPT_BYTES / FRAME_BYTES)
-#define LEAVES_A_ROUND 120u
-#define RANDOM_A_ROUND 300u
-#define LEVELS	       PAGETABLE_LEVELS
+#define KIB		 UINT64_C(1024)
+#define MIB		 (KIB * KIB)
+#define GIB		 (KIB * MIB)
+#define SLOTS		 4u /* GiB-sized places where a round maps */
+#define PIECES		 8u /* in each, at most */
+#define CHANGES		 10u
+#define STEPS_MAX	 (HV_SCRIPT_BYTES / sizeof(struct hv_step))
+#define PAGES_MAX	 (HV_SCRIPT_BYTES / FRAME_BYTES)
+#define LEAVES_A_ROUND	 120u
+#define RANDOM_A_ROUND	 300u
+#define PROBES_ALL_KINDS 10000u /* so many ask for every kind of answer */
+#define LEVELS		 PAGETABLE_LEVELS
 
 struct round {
 	struct hv_table table;
@@ -100,7 +101,7 @@ static uint64_t random_out(const struct model *m, uint64_t bytes, uint64_t align
 	uint64_t first = HV_DATA, end = HV_DATA_END;
 
 	if (align == GIB)
-		return one_in(2) ? 0 : GIB * between(4, (UINT64_C(1) << m->phys_bits) / GIB - 4);
+		return !one_in(4) ? 0 : GIB * between(4, (UINT64_C(1) << m->phys_bits) / GIB - 4);
 	if (bytes > end - first - align || one_in(12)) {
 		first = 4 * GIB;
 		end = (UINT64_C(1) << m->phys_bits) - GIB;
@@ -108,10 +109,9 @@ static uint64_t random_out(const struct model *m, uint64_t bytes, uint64_t align
 	return (between(first, end - bytes - align) + align - 1) & -align;
 }
 
-static void piece_try(struct plan *plan, struct round *r, uint64_t slot)
+static void piece_try(struct plan *plan, struct round *r, uint64_t slot, bool whole)
 {
-	static const uint64_t unit[] = {FRAME_BYTES, FRAME_BYTES, 2 * MIB, 2 * MIB, GIB};
-	uint64_t align = unit[below(5)], bytes, in;
+	uint64_t align = whole ? GIB : one_in(2) ? FRAME_BYTES : 2 * MIB, bytes, in;
 	struct model_piece p;
 
 	if (align == GIB)
@@ -135,7 +135,7 @@ static void piece_try(struct plan *plan, struct round *r, uint64_t slot)
 static void round_fill(struct plan *plan, struct round *r)
 {
 	struct model *m = plan->model;
-	uint64_t slots = (UINT64_C(1) << m->phys_bits) / GIB;
+	uint64_t slots = (UINT64_C(1) << m->phys_bits) / GIB / (one_in(2) ? 2 : 1); /* half: the root has a hole */
 	struct pagetable_attr all = {PAGETABLE_READ | PAGETABLE_WRITE | PAGETABLE_EXEC, PAGETABLE_WRITE_BACK};
 
 	if (m->format == PAGETABLE_NPT)
@@ -152,9 +152,8 @@ static void round_fill(struct plan *plan, struct round *r)
 		do
 			r->slot[s] = s > 0 && one_in(4) ? r->slot[s - 1] + GIB : GIB * below(slots);
 		while (r->slot[s] == (m->home & -GIB) || r->slot[s] >= slots * GIB);
-		for (unsigned i = m->leaf_max == PAGETABLE_4K ? 3 : 0; i < PIECES; i++)
-			if (m->leaf_max == PAGETABLE_1G || r->slot[s] != UINT64_MAX)
-				piece_try(plan, r, r->slot[s]);
+		for (unsigned i = 0; i < PIECES; i++)
+			piece_try(plan, r, r->slot[s], i == 0 && m->leaf_max == PAGETABLE_1G && one_in(3));
 	}
 	r->table = (struct hv_table){m->marks, m->leaf_max, m->execute_only, m->ignore_pat, m->home, 0, 0, 0};
 }
@@ -179,8 +178,8 @@ static void host_build(struct plan *plan, struct round *r)
 	r->table.root = pagetable_root_address(&r->host);
 }
 
-/* The entry that the walk of gpa ends at: by the format, not by the library. */
-static uint64_t *host_entry(const struct plan *plan, const struct round *r, uint64_t gpa)
+/* The entry that the walk of gpa ends at, or goes through at level `stop`: by the format, not by the library. */
+static uint64_t *host_entry(const struct plan *plan, const struct round *r, uint64_t gpa, unsigned stop)
 {
 	uint64_t present = plan->header.format == PAGETABLE_EPT ? 7 : 1;
 	uint64_t at = r->table.root;
@@ -190,7 +189,7 @@ static uint64_t *host_entry(const struct plan *plan, const struct round *r, uint
 		uint64_t *entry = &table[gpa >> (FRAME_SHIFT + 9 * level) & 511];
 
 		at = *entry & UINT64_C(0x000ffffffffff000);
-		if (level == 0 || !(*entry & present) || (*entry & 0x80) || at < HV_ARENA ||
+		if (level == stop || !(*entry & present) || (*entry & 0x80) || at < HV_ARENA ||
 		    at >= HV_ARENA + HV_ARENA_FRAMES * FRAME_BYTES)
 			return entry;
 	}
@@ -238,9 +237,28 @@ static void probe_tame(const struct model *m, struct hv_probe *p)
 		p->gpa |= FRAME_BYTES - 1;
 }
 
+static void probe_tally(struct plan *plan, const struct hv_probe *p)
+{
+	static const unsigned kind[HV_ACCESSES] = {0, 0, 1, 1, 2};
+	struct plan_tally *t = &plan->tally;
+	struct model_leaf leaf = model_leaf(plan->model, p->outcome == HV_DONE ? p->gpa : p->fault_gpa);
+
+	if (p->outcome == HV_DONE || p->fault_gpa == p->gpa) {
+		if (leaf.present)
+			t->leaf[leaf.level][kind[p->access]][p->outcome]++;
+		else
+			t->absent[leaf.level]++;
+		return;
+	}
+	for (unsigned level = 0; level < LEVELS; level++)
+		if ((p->fault_gpa & -FRAME_BYTES) == p->table[level])
+			t->walk[level][leaf.present]++;
+}
+
 static void probe_emit(struct plan *plan, struct hv_probe *p)
 {
 	model_probe(plan->model, p);
+	probe_tally(plan, p);
 	step_add(plan, HV_PROBE)->probe = *p;
 	plan->probes++;
 }
@@ -369,7 +387,7 @@ static void probe_all(struct plan *plan, const struct round *r, unsigned leaves,
 			probe_leaves(plan, p.in, p.in + p.bytes, 1 + leaves / plan->model->pieces);
 	}
 	for (unsigned i = 0; i < random; i++)
-		if (i % 6 == 0)
+		if (i % 3 == 0)
 			probe_walk(plan, r);
 		else
 			probe_any(plan, random_gpa(plan, r));
@@ -391,6 +409,7 @@ static void change_emit(struct plan *plan, enum hv_kind kind, struct model_piece
 static void change_do(struct plan *plan, enum hv_kind kind, struct model_piece p)
 {
 	change_emit(plan, kind, p);
+	plan->tally.changes[kind - HV_MAP]++;
 	if (kind == HV_MAP)
 		model_map(plan->model, p);
 	else if (kind == HV_UNMAP)
@@ -428,6 +447,7 @@ static void harvest(struct plan *plan, uint64_t in, uint64_t bytes, unsigned cle
 		}
 	}
 	step_add(plan, HV_HARVEST)->change = c;
+	plan->tally.changes[HV_HARVEST - HV_MAP] += c.told;
 }
 
 static void harvest_any(struct plan *plan)
@@ -496,7 +516,7 @@ static void marks_set(struct plan *plan, struct round *r, unsigned count, bool h
 		model_mark(plan->model, &leaf, true, dirty);
 		step_add(plan, HV_MARK)->probe = p;
 		if (host)
-			*host_entry(plan, r, p.gpa) |= p.entry;
+			*host_entry(plan, r, p.gpa, 0) |= p.entry;
 	}
 }
 
@@ -510,6 +530,7 @@ static void poke(struct plan *plan, const struct model_leaf *leaf, uint64_t entr
 
 static void poke_probe(struct plan *plan, const struct model_leaf *leaf, uint64_t entry)
 {
+	uint64_t gpa = leaf->base + (leaf->out == 0 ? HV_DATA : 0);
 	struct model *m = plan->model;
 
 	m->poked = true;
@@ -518,7 +539,7 @@ static void poke_probe(struct plan *plan, const struct model_leaf *leaf, uint64_
 	poke(plan, leaf, entry);
 	for (unsigned access = 0; access < HV_ACCESSES; access++)
 		if (access % 2 == 0)
-			probe_as(plan, leaf->base, (enum hv_access)access);
+			probe_as(plan, gpa, (enum hv_access)access);
 	m->poked = false;
 	poke(plan, leaf, model_entry(m, leaf));
 }
@@ -576,9 +597,9 @@ static void round_poke(struct plan *plan, const struct round *r)
 	refuse_all(plan, r);
 	for (unsigned i = 0; i < plan->model->pieces; i++) {
 		struct model_leaf leaf = model_leaf(plan->model, plan->model->piece[i].in);
-		bool data = leaf.out >= HV_DATA && leaf.out < HV_DATA_END;
+		bool data = leaf.level == 2 ? leaf.out == 0 : leaf.out >= HV_DATA && leaf.out < HV_DATA_END;
 
-		if (seen[leaf.level] || leaf.base == (plan->model->home & -FRAME_BYTES) || (!data && leaf.level < 2))
+		if (seen[leaf.level] || leaf.base == (plan->model->home & -FRAME_BYTES) || !data)
 			continue;
 		seen[leaf.level] = true;
 		poke_codes(plan, &leaf);
@@ -586,26 +607,88 @@ static void round_poke(struct plan *plan, const struct round *r)
 	}
 }
 
-/* ---- rounds ---- */
+/* ---- one wrong bit ---- */
 
-static void round_spoil(struct plan *plan)
+/* Which bit, of a leaf as the manuals have it; 0: this leaf is none to spoil so. */
+static uint64_t spoil_bit(const struct plan *plan, const struct model_leaf *leaf)
 {
-	(void)plan;
+	bool ept = plan->model->format == PAGETABLE_EPT, write = leaf->attr.rights & PAGETABLE_WRITE;
+
+	switch (plan->spoil) {
+	case SPOIL_WRITE:
+		return 2;
+	case SPOIL_LINK:
+		return write ? 2 : 0;
+	case SPOIL_EXEC:
+		return ept ? 4 : UINT64_C(1) << 63;
+	case SPOIL_PRESENT:
+		return 1;
+	case SPOIL_LARGE:
+		return leaf->level > 0 ? 0x80 : 0;
+	case SPOIL_ADDRESS:
+		return leaf->level < 2 ? FRAME_BYTES << (9 * leaf->level) : 0;
+	case SPOIL_RESERVED: /* EPT: write-back becomes 2, which is no memory type */
+		if (ept)
+			return leaf->attr.memory == PAGETABLE_WRITE_BACK ? 0x20 : 0;
+		return UINT64_C(1) << 51;
+	case SPOIL_MARK: /* dirty, as no read leaves it */
+		return plan->model->marks && !model_marked(plan->model, leaf, true) && !write ? (ept ? 0x200 : 0x40)
+											      : 0;
+	default:
+		return 0;
+	}
 }
+
+/* Spoils the host's pages at a leaf that probes can do everything with but what
+ * its rights forbid; false iff this round has none. */
+static bool round_spoil(struct plan *plan, const struct round *r, uint64_t *gpa)
+{
+	const struct model *m = plan->model;
+
+	for (unsigned i = 0; i < m->pieces; i++) {
+		struct model_leaf leaf = model_leaf(m, m->piece[i].in);
+		uint64_t bit = leaf.base < m->home - GIB || leaf.base > m->home ? spoil_bit(plan, &leaf) : 0;
+		bool open = (leaf.attr.rights & PAGETABLE_READ) &&
+			    (m->format == PAGETABLE_EPT || (leaf.attr.rights & PAGETABLE_USER));
+
+		if (bit == 0 || !open || leaf.out < HV_DATA || leaf.out >= HV_DATA_END)
+			continue;
+		*host_entry(plan, r, leaf.base, plan->spoil == SPOIL_LINK ? leaf.level + 1 : 0) ^= bit;
+		*gpa = leaf.base;
+		return true;
+	}
+	return false;
+}
+
+static void spoilt_probe(struct plan *plan, uint64_t gpa)
+{
+	for (unsigned access = 0; access < HV_ACCESSES; access++)
+		probe_as(plan, gpa, (enum hv_access)access);
+	if (plan->probes == 0)
+		give_up("the spoilt leaf cannot be probed", gpa, plan->spoil);
+}
+
+/* ---- rounds ---- */
 
 static void round_make(struct plan *plan, struct round *r, struct model *before)
 {
-	uint64_t steps;
+	bool spoils = plan->spoil > SPOIL_LIBRARY;
+	uint64_t steps, spoilt = 0;
 
 	round_fill(plan, r);
 	host_build(plan, r);
 	steps = plan->header.steps;
 	marks_set(plan, r, 20, true);
-	pages_keep(plan, r);
 	plan->header.steps = (uint32_t)steps; /* the marks are in the pages */
+	if (spoils && !round_spoil(plan, r, &spoilt))
+		return;
+	pages_keep(plan, r);
 	*before = *plan->model;
 	step_add(plan, HV_LOAD)->table = r->table;
-	round_spoil(plan);
+	if (spoils) {
+		spoilt_probe(plan, spoilt);
+		return;
+	}
 	probe_all(plan, r, LEAVES_A_ROUND, RANDOM_A_ROUND);
 
 	*plan->model = *before;
@@ -629,6 +712,20 @@ static void round_make(struct plan *plan, struct round *r, struct model *before)
 	round_poke(plan, r);
 }
 
+/* Every kind of answer must have been asked for, or the plan proves less than it says. */
+static bool tally_full(const struct plan_tally *t)
+{
+	for (unsigned s = 0; s < PAGETABLE_SIZES; s++)
+		for (unsigned a = 0; a < 3; a++)
+			for (unsigned o = 0; o < 3; o++)
+				if (t->leaf[s][a][o] == 0)
+					return false;
+	for (unsigned l = 0; l < LEVELS; l++)
+		if (t->absent[l] == 0 || t->walk[l][0] == 0 || t->walk[l][1] == 0 || t->changes[l] == 0)
+			return false;
+	return true;
+}
+
 void plan_make(struct plan *plan, uint64_t first_seed, uint64_t probes)
 {
 	struct round *r = calloc(1, sizeof(*r));
@@ -642,7 +739,7 @@ void plan_make(struct plan *plan, uint64_t first_seed, uint64_t probes)
 	seed(first_seed);
 	if (!r->memory)
 		give_up("no memory for an arena", HV_ARENA_FRAMES, 0);
-	while (plan->probes < probes)
+	while (plan->probes < probes || (probes >= PROBES_ALL_KINDS && !tally_full(&plan->tally)))
 		round_make(plan, r, before);
 	plan->header.magic = HV_MAGIC;
 	plan->header.pages_at =
