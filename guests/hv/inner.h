@@ -38,9 +38,6 @@ struct inner_cpu {
 
 extern const struct inner_cpu vmx_cpu, svm_cpu;
 
-/* By CPUID: NULL iff neither is there. */
-const struct inner_cpu *inner_cpu_here(void);
-
 /* What the inner guest runs: one instruction each and a HLT; in its code page. */
 extern const uint8_t inner_code[], inner_code_end[];
 extern const uint8_t inner_read1[], inner_read8[], inner_write1[], inner_write8[], inner_fetch[];

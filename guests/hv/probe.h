@@ -11,7 +11,7 @@
 struct inner_cpu;
 
 /* Stamps the frames of HV_DATA, and lays out home. */
-void probe_init(const struct inner_cpu *cpu, const struct hv_header *header);
+void probe_init(const struct inner_cpu *with, const struct hv_header *header);
 
 /* The table that is walked from now on; pointer is its EPTP or nCR3. */
 void probe_table(const struct hv_table *table, uint64_t pointer);

@@ -10,7 +10,7 @@
 #include "guests/runtime/ring3.h"
 #include "mm/port.h"
 
-#define DEBUG_EXIT_PORT 0xf4
+#define DEBUG_EXIT_PORT	 0xf4
 #define BOCHS_POWER_PORT 0x8900 /* ends Bochs, once the word was written */
 
 _Noreturn void runtime_start(uint32_t magic, uint32_t info);

@@ -140,12 +140,12 @@ judge_wrong() { # case, oracle, probes, spoil, image, hv
 	show "$d"
 }
 
-# Loses its disk: the firmware finds nothing to boot, and waits.
+# A boot sector that jumps to itself.
 judge_hang() { # case, oracle
 	local d=$work/$2_hang
 
 	mkdir -p "$d"
-	printf '\353\376' >"$d/disk" # a jump to itself
+	printf '\353\376' >"$d/disk"
 	truncate -s 508 "$d/disk"
 	printf '\0\0\125\252' >>"$d/disk"
 	truncate -s 516096 "$d/disk"
@@ -194,6 +194,7 @@ if [ $# = 0 ]; then
 	mapfile -t todo < <(cases)
 	set -- "${todo[@]}"
 fi
+# shellcheck disable=SC2016 # it runs in another shell
 # A case says all it has to say at once, so that those that run beside it do not mix with it.
 printf '%s\0' "$@" | xargs -0 -n 1 -P "$(nproc)" bash -c 'said=$(judge "$1"); printf "%s\n" "$said"' oracle >"$work/said"
 cat "$work/said"

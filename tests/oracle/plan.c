@@ -82,6 +82,13 @@ static struct hv_step *step_add(struct plan *plan, enum hv_kind kind)
 
 /* ---- what to map ---- */
 
+static const struct model_piece *random_piece(const struct model *m)
+{
+	if (m->pieces == 0)
+		give_up("nothing is mapped, not even home", m->home, 0);
+	return &m->piece[below(m->pieces)];
+}
+
 static struct pagetable_attr random_attr(const struct model *m)
 {
 	struct pagetable_attr attr;
@@ -282,7 +289,7 @@ static void probe_any(struct plan *plan, uint64_t gpa)
 static uint64_t random_gpa(const struct plan *plan, const struct round *r)
 {
 	const struct model *m = plan->model;
-	const struct model_piece *p = &m->piece[below(m->pieces)];
+	const struct model_piece *p = random_piece(m);
 
 	uint64_t hpa = between(HV_DATA, HV_DATA_END);
 
@@ -452,7 +459,7 @@ static void harvest(struct plan *plan, uint64_t in, uint64_t bytes, unsigned cle
 
 static void harvest_any(struct plan *plan)
 {
-	const struct model_piece *p = &plan->model->piece[below(plan->model->pieces)];
+	const struct model_piece *p = random_piece(plan->model);
 	uint64_t all = UINT64_C(1) << plan->model->phys_bits, in = p->in, bytes = p->bytes;
 	unsigned clear = (unsigned)below(4);
 
@@ -474,7 +481,7 @@ static struct model_piece random_part(const struct plan *plan)
 	uint64_t first, frames;
 
 	do
-		p = m->piece[below(m->pieces)];
+		p = *random_piece(m);
 	while (p.in == m->home);
 	frames = p.bytes >> FRAME_SHIFT;
 	first = below(frames);
