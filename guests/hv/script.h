@@ -18,7 +18,6 @@
 #define HV_SCRIPT_BYTES UINT64_C(0x02000000)
 #define HV_DATA		UINT64_C(0x04000000) /* frames that carry their own number */
 #define HV_DATA_END	UINT64_C(0x0f000000)
-#define HV_MEMORY_BYTES UINT64_C(0x10000000)
 #define HV_NOWHERE	UINT64_MAX
 
 /* Home, in frames from HV_HOME on. The inner guest's own tables map its code in

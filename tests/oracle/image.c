@@ -155,8 +155,8 @@ static void tally_print(const struct plan *plan)
 	static const char *const change[] = {"mapped", "unmapped", "protected", "harvested"};
 	const struct plan_tally *t = &plan->tally;
 
-	printf("%llu probes in %u steps, %llu pages of tables\n", (unsigned long long)plan->probes, plan->header.steps,
-	       (unsigned long long)plan->pages);
+	printf("%llu probes in %u steps, over %llu leaves\n", (unsigned long long)plan->probes, plan->header.steps,
+	       (unsigned long long)plan->leaves);
 	for (unsigned s = 0; s < PAGETABLE_SIZES; s++)
 		for (unsigned a = 0; a < 3; a++)
 			printf("  %s %s: %llu done, %llu refused, %llu misconfigured\n", size[s], access[a],

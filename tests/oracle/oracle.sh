@@ -34,7 +34,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 export BUILD=${BUILD:-build} LC_ALL=C
-export ORACLE_PROBES=${ORACLE_PROBES:-15000} ORACLE_RUNS=${ORACLE_RUNS:-1} ORACLE_SEED=${ORACLE_SEED:-1}
+export ORACLE_PROBES=${ORACLE_PROBES:-30000} ORACLE_RUNS=${ORACLE_RUNS:-1} ORACLE_SEED=${ORACLE_SEED:-1}
 export ORACLE_SECONDS=${ORACLE_SECONDS:-120}
 export ROMS=${ROMS:-/usr/share/bochs}
 oracles='bochs-ept bochs-npt qemu-npt'
@@ -54,7 +54,6 @@ bochs_run() { # directory, CPU
 		ata0-master: type=disk, path=$1/disk, mode=flat
 		boot: disk
 		display_library: term
-		port_e9_hack: enabled=1
 		com1: enabled=1, mode=file, dev=$1/serial
 		log: $1/log
 		panic: action=fatal
@@ -166,7 +165,7 @@ judge() { # case
 	case $rest in
 	"$oracle") judge_plain "$oracle" ;;
 	spoil/*) judge_wrong "$1" "$oracle" 1 "${rest#*/}" "$BUILD/oracle/image" "$BUILD/guests/hv.elf" ;;
-	mutant/*) judge_wrong "$1" "$oracle" 3000 library "$BUILD/oracle/${rest#*/}/image" "$BUILD/oracle/${rest#*/}/hv.elf" ;;
+	mutant/*) judge_wrong "$1" "$oracle" 8000 library "$BUILD/oracle/${rest#*/}/image" "$BUILD/oracle/${rest#*/}/hv.elf" ;;
 	hang) judge_hang "$1" "$oracle" ;;
 	*) echo "FAIL oracle/$1: there is no such case" ;;
 	esac

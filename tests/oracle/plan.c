@@ -9,8 +9,8 @@
  * and probed after each change.
  *
  * Where probes go: to the first and the last byte of each leaf and the byte
- * before and behind (of a table with thousands of leaves, of a random part of
- * them), and to random addresses near. Any may be a read or write of 1 or 8
+ * before and behind (where a table has more than LEAVES_A_ROUND leaves of a
+ * size, of a random part of them), and to random addresses near. Any may be a read or write of 1 or 8
  * bytes or a fetch; a value can be compared only where the leaf leads to RAM
  * that probes may have, HV_DATA: an access that should work elsewhere becomes a
  * read of which nothing but its success is compared. Some go through
@@ -37,7 +37,7 @@
 #define CHANGES		 10u
 #define STEPS_MAX	 (HV_SCRIPT_BYTES / sizeof(struct hv_step))
 #define PAGES_MAX	 (HV_SCRIPT_BYTES / FRAME_BYTES)
-#define LEAVES_A_ROUND	 120u
+#define LEAVES_A_ROUND	 250u /* of each size */
 #define RANDOM_A_ROUND	 300u
 #define PROBES_ALL_KINDS 10000u /* so many ask for every kind of answer */
 #define LEVELS		 PAGETABLE_LEVELS
@@ -368,31 +368,45 @@ static void probe_edges(struct plan *plan, const struct model_leaf *leaf)
 	probe_any(plan, end);
 }
 
-/* All leaves of [in, end), or about `most` of them. */
-static void probe_leaves(struct plan *plan, uint64_t in, uint64_t end, unsigned most)
+struct leaves {
+	uint64_t of[PAGETABLE_SIZES];
+};
+
+static void leaves_count(const struct plan *plan, uint64_t in, uint64_t end, struct leaves *sum)
 {
-	uint64_t leaves = 0;
+	for (uint64_t gpa = in; gpa < end;) {
+		struct model_leaf leaf = model_leaf(plan->model, gpa);
 
-	for (int pass = 0; pass < 2; pass++) {
-		for (uint64_t gpa = in; gpa < end;) {
-			struct model_leaf leaf = model_leaf(plan->model, gpa);
-
-			leaves += pass == 0;
-			if (pass == 1 && leaf.present && (leaves <= most || below(leaves) < most))
-				probe_edges(plan, &leaf);
-			gpa = leaf.base + (FRAME_BYTES << (9 * leaf.level));
-		}
+		if (leaf.present)
+			sum->of[leaf.level]++;
+		gpa = leaf.base + (FRAME_BYTES << (9 * leaf.level));
 	}
 }
 
-static void probe_all(struct plan *plan, const struct round *r, unsigned leaves, unsigned random)
+/* All leaves of [in, end); of a size of which there are more than `most`, a random part. */
+static void probe_leaves(struct plan *plan, uint64_t in, uint64_t end, const struct leaves *sum, uint64_t most)
 {
-	for (unsigned i = 0; i < plan->model->pieces; i++) {
-		const struct model_piece p = plan->model->piece[i];
+	for (uint64_t gpa = in; gpa < end;) {
+		struct model_leaf leaf = model_leaf(plan->model, gpa);
 
-		if (p.in != plan->model->home)
-			probe_leaves(plan, p.in, p.in + p.bytes, 1 + leaves / plan->model->pieces);
+		if (leaf.present && below(sum->of[leaf.level] + 1) <= most)
+			probe_edges(plan, &leaf);
+		gpa = leaf.base + (FRAME_BYTES << (9 * leaf.level));
 	}
+}
+
+static void probe_all(struct plan *plan, const struct round *r, unsigned most, unsigned random)
+{
+	const struct model *m = plan->model;
+	struct leaves leaves = {{0}};
+
+	for (unsigned i = 0; i < m->pieces; i++)
+		leaves_count(plan, m->piece[i].in, m->piece[i].in + m->piece[i].bytes, &leaves);
+	for (unsigned s = 0; s < PAGETABLE_SIZES; s++)
+		plan->leaves += leaves.of[s];
+	for (unsigned i = 0; i < m->pieces; i++)
+		if (m->piece[i].in != m->home)
+			probe_leaves(plan, m->piece[i].in, m->piece[i].in + m->piece[i].bytes, &leaves, most);
 	for (unsigned i = 0; i < random; i++)
 		if (i % 3 == 0)
 			probe_walk(plan, r);
@@ -415,6 +429,8 @@ static void change_emit(struct plan *plan, enum hv_kind kind, struct model_piece
 
 static void change_do(struct plan *plan, enum hv_kind kind, struct model_piece p)
 {
+	struct leaves leaves = {{0}};
+
 	change_emit(plan, kind, p);
 	plan->tally.changes[kind - HV_MAP]++;
 	if (kind == HV_MAP)
@@ -425,7 +441,8 @@ static void change_do(struct plan *plan, enum hv_kind kind, struct model_piece p
 		model_protect(plan->model, p.in, p.bytes, p.attr);
 	probe_any(plan, p.in - 1);
 	probe_any(plan, p.in + p.bytes);
-	probe_leaves(plan, p.in, p.in + p.bytes, 8);
+	leaves_count(plan, p.in, p.in + p.bytes, &leaves);
+	probe_leaves(plan, p.in, p.in + p.bytes, &leaves, 8);
 }
 
 /* What the library must tell, in order; then the marks are gone. */

@@ -34,8 +34,8 @@ struct plan {
 	struct hv_header header;
 	struct hv_step *step;
 	uint8_t *page;
-	uint64_t pages, probes;
-	struct model *model; /* its CPU's fields are set; the rest is the plan's */
+	uint64_t pages, probes, leaves; /* leaves of all tables that were probed, after each change anew */
+	struct model *model;		/* its CPU's fields are set; the rest is the plan's */
 	enum plan_spoil spoil;
 	struct plan_tally tally;
 };
