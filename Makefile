@@ -37,7 +37,7 @@ export BUILD KVM CC FREESTANDING
 export HEADER_FLAGS = $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE
 
 .DEFAULT_GOAL := all
-.PHONY: all tests run check soak deps rig guests arrows lint asan tsan clang coverage fuzz bench bench-start bench-mm
+.PHONY: all tests run check soak oracle deps rig guests arrows lint asan tsan clang coverage fuzz bench bench-start bench-mm
 .PHONY: install clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(wildcard tests/fuzz/*.c))
@@ -57,6 +57,10 @@ check: deps clang ## everything that proves; T=unit|guests|rig|oracle|cli|docs f
 rig: deps ## the tests on a KVM host with 2 NUMA nodes, in QEMU; CMD='...' runs that there instead
 	$(Q)+$(SUB) all
 	$(Q)$(if $(CMD),tests/rig/rig.sh '$(subst ','\'',$(value CMD))',tests/check.sh rig)
+
+oracle: deps ## what Bochs and QEMU make of our EPT and NPT, beside a model
+	$(Q)+$(SUB) oracle_parts
+	$(Q)tests/check.sh oracle; code=$$?; grep '^oracle ' $(BUILD)/log/oracle.log; exit $$code
 
 soak: deps ## what needs long: gigabytes, hours
 	$(Q)+$(SUB) all oracle_parts

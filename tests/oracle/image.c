@@ -193,5 +193,10 @@ int main(int argc, char **argv)
 	part[1] = script_flat(&plan);
 	disk_write(argv[7], sector, part, entry);
 	tally_print(&plan);
+	plan_free(&plan);
+	free(plan.model);
+	free(sector.at);
+	free(part[0].at);
+	free(part[1].at);
 	return 0;
 }

@@ -9,15 +9,15 @@
  * and probed after each change.
  *
  * Where probes go: to the first and the last byte of each leaf and the byte
- * before and behind (where a table has more than LEAVES_A_ROUND leaves of a
- * size, of a random part of them), and to random addresses near. Any may be a read or write of 1 or 8
- * bytes or a fetch; a value can be compared only where the leaf leads to RAM
- * that probes may have, HV_DATA: an access that should work elsewhere becomes a
- * read of which nothing but its success is compared. Some go through
- * page tables of the inner guest that lie at random guest-physical addresses
- * too: mapped, read-only or absent. Last, every kind of leaf that a format can
- * or cannot say is written by hand, and the CPU must object to just those that
- * the library would refuse.
+ * before and behind (of a size of which a table has more than LEAVES_A_ROUND
+ * leaves, of a random part of them), and to random addresses near. Any may be a
+ * read or write of 1 or 8 bytes or a fetch; a value can be compared only where
+ * the leaf leads to RAM that probes may have, HV_DATA: an access that should work
+ * elsewhere becomes a read of which nothing but its success is compared. Some go
+ * through page tables of the inner guest that lie at random guest-physical
+ * addresses too: mapped, read-only or absent. Last, every kind of leaf that a
+ * format can or cannot say is written by hand, and the CPU must object to just
+ * those that the library would refuse.
  *
  * The same seed makes the same plan. */
 #include "tests/oracle/plan.h"
@@ -771,4 +771,10 @@ void plan_make(struct plan *plan, uint64_t first_seed, uint64_t probes)
 	free(r->memory);
 	free(r);
 	free(before);
+}
+
+void plan_free(struct plan *plan)
+{
+	free(plan->step);
+	free(plan->page);
 }

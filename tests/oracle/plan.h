@@ -43,5 +43,6 @@ struct plan {
 /* At least so many probes. Fills header, step and page; exits with a sentence if the library does not what it should.
  */
 void plan_make(struct plan *plan, uint64_t first_seed, uint64_t probes);
+void plan_free(struct plan *plan); /* what plan_make() filled */
 
 #endif
