@@ -5,13 +5,15 @@
  * does not flush a TLB, does not allocate, and never reads a frame it maps.
  *
  * Words. Level 0 entries map 4K, level 1 2M, level 2 1G; level 3 is the root.
- * An entry is absent (0), a leaf, or a link to the table below. A linear
- * address is the input address cut to 48 bits: the two canonical halves of
- * stage 1 become [0, 2^47) and [2^47, 2^48). A retired page is unlinked but may
- * still be held by a walker; a spare page was got but is not yet linked.
+ * An entry is absent (0), a leaf, or a link to the table below. Marks are the
+ * accessed and the dirty bit, A and D. A linear address is the input address cut
+ * to 48 bits: the two canonical halves of stage 1 become [0, 2^47) and
+ * [2^47, 2^48). A retired page is unlinked but may still be held by a walker:
+ * by hardware until the flush, by a reader until it leaves. A spare page was got
+ * but is not yet linked. An epoch is the time between two flushes.
  *
  * Invariants, all of them verified by pagetable_check():
- *   I1  an entry is 0, or a leaf exactly as encode() writes it (A and D aside),
+ *   I1  an entry is 0, or a leaf exactly as encode() writes it (marks aside),
  *       or a link with exactly the link bits (A aside) to a page of the arena;
  *   I2  no leaf is larger than leaf_max, each is aligned to its size on both
  *       sides and lies inside the output width;
@@ -21,41 +23,82 @@
  *   I5  leaves[] and tables count what is linked, and each table is linked once
  *       (tables_sum is the sum of a hash of the linked pages' numbers, which a
  *       page linked twice or lost puts wrong);
- *   I6  the retired list has `retired` pages, all of them of the arena.
+ *   I6  the retired list has `retired` pages, all of them of the arena, in the
+ *       order of their epochs; the last `unflushed` of them, and no others, are
+ *       of this epoch; no reader is ahead of it;
+ *   I7  what is worked out once from the config is what the config says.
  *
  * The formats differ by a codec only: which bits say present, large, accessed,
  * dirty, and how rights and memory type are said. In all of them bits 12 to 51
- * are the address, bit 7 says large, and a link that restrains nothing is 7
- * (R W X in EPT; present, write, user elsewhere).
+ * are the address and bit 7 says large, D follows A, some of bits 0 to 2 is set
+ * in each entry that is present, and none in one that is absent, so a walk need
+ * not know the format. A link that restrains nothing is 7 (R W X in EPT;
+ * present, write, user in NPT and stage 1) or, in a domain, 3 (R W: bit 2 is not
+ * ours to set). A domain's leaf sets nothing but R, W, size and address: no
+ * snooping is forced, and memory types are the device's and the CPU's matter.
  *
  * Two passes. Every change first counts the pages it needs and refuses what it
  * must refuse, then gets the pages, then writes what cannot fail. Map has to
- * read its whole range for that, since a mapped page in it is an error. Unmap
- * and protect need not: only a leaf that holds one of the range's two ends can
- * need a split.
+ * read its whole range for that, since a mapped page in it is an error; but what
+ * an absent entry will need below it is arithmetic. Unmap and protect need not:
+ * only a leaf that holds one of the range's two ends can need a split.
  *
- * Walkers. Hardware (and, through pagetable_walk(), software) may walk while a
- * change is made. So an entry is loaded and stored whole, with acquire and
- * release; a table is filled before it is linked; an entry that a walker may
- * mark accessed or dirty is replaced by compare-and-exchange, so that no mark
- * is lost; and a retired table keeps its entries: the list of retired pages is
- * threaded through bits 52 to 56 of its first 8 entries, which every format
- * ignores, present or not. One thing is not covered: a mark that hardware
- * leaves in a collapsed table between the collapse and the flush.
+ * Walkers. Hardware and readers may walk while a change is made. So an entry is
+ * loaded and stored whole, with acquire and release; a table is filled before it
+ * is linked; an entry that a walker may mark is replaced by compare-and-exchange
+ * and cleared of marks by an atomic AND, so that no mark is lost; and a retired
+ * table keeps its entries: what its list needs is written into bits 52 to 56 of
+ * its first 26 entries, which every format ignores, present or not, and every
+ * reader masks. Hardware may also mark a table after the collapse that read its
+ * marks and before the flush: pagetable_flushed() reads the marks once more, and
+ * hands what the collapse had not seen to the leaf that translates there now, if
+ * it is still the same translation. A kind that the collapse had seen is not
+ * handed on: the leaf has had it since, or a harvest cleared it, whose flush will
+ * end the old table's use. Marks of a leaf that is unmapped are lost: who wants
+ * them harvests first. A in links is never cleared and nothing is concluded from
+ * it: a walker with a link in its cache marks a leaf and not the link.
  *
- * Cost. Walk: 4 loads. Map: the entries written, and twice the links above
- * them. Unmap, protect: the entries present in the range and O(levels) tables
- * at its two ends; an absent entry of any level is skipped as one. Whether a
- * table became empty or collapsible is asked of its first and last entry before
- * all 512 are read, so a sweep over single pages stays linear. Recursion is as
- * deep as the tree: 4.
+ * Readers. A retired page of epoch e goes back to put() once the epoch is e + 1
+ * or later and no reader is inside that entered with epoch e or before. To enter
+ * is to load the writer's epoch and to put it into the reader's own line by an
+ * exchange; the writer reads each reader's line by adding 0. Both are
+ * read-modify-writes of one word, so one comes before the other:
+ *   - the writer's first: the exchange (or the first of that reader since) reads
+ *     what the writer's wrote, acquires what the writer did before, and that is
+ *     the unlinking: the reader cannot find the page;
+ *   - the reader's first, and it is still inside with epoch e' <= e: the page
+ *     waits. With e' > e: it had loaded an epoch that was stored, by release,
+ *     after the page was unlinked: it cannot find the page either;
+ *   - the reader has left (or left and entered again): the writer reads what it
+ *     stored (exchanged) by release after its last load: that load came before
+ *     put().
+ * That a reader enters with an old epoch, since it was interrupted between load
+ * and exchange, only makes pages wait. Each page has its own epoch, so readers
+ * that come and go and overlap forever hold nothing that none of them can hold.
+ * The writer never waits; a reader that never leaves holds pages, no CPU.
+ *
+ * Cost. Walk: 4 loads. Map: the entries written, the links above them, and the
+ * level 0 entries once more to see that they are absent. Unmap, protect,
+ * harvest: the entries present in the range and O(levels) tables at its two
+ * ends, each read whole; an absent entry of any level is skipped as one. Whether
+ * a table became empty or collapsible is asked of its first and last entry
+ * before all 512 are read, so a sweep over single pages stays linear. To retire
+ * a page costs some 10 atomic ORs; to flush one atomic add a reader, and 512
+ * loads a collapsed table. Recursion is as deep as the tree: 4.
+ *
+ * Memory. Table pages, and one cache line a reader.
  *
  * Failure. MM_EINVAL and MM_EEXIST are found by reading; MM_ENOMEM when get()
  * refuses, and then the pages got so far go back. No entry was written by then.
  *
  * Rejected. A count of present entries per table would need memory beside the
  * page (2 bytes a table) or ignored bits; the first-and-last test makes the
- * scans rare enough. Splitting lazily in the write pass could fail half way. */
+ * scans rare enough. Splitting lazily in the write pass could fail half way. One
+ * epoch for all that waits, raised at each flush, would let busy readers hold
+ * pages forever; three generations, as is common, would take two more flushes to
+ * give a page back. A fence between a plain store and a load in
+ * pagetable_enter() costs the same as the exchange, and ThreadSanitizer cannot
+ * see it. */
 #include "mm/pagetable.h"
 #include "mm/port.h"
 
