@@ -369,21 +369,27 @@ static bool range_of(const struct pagetable *pt, uint64_t in, uint64_t bytes, ui
 	return true;
 }
 
-static bool line_is_absent(const uint64_t *e)
+static uint64_t line_bits(const uint64_t *e)
 {
-	return !is_present(load(e) | load(e + 1) | load(e + 2) | load(e + 3) | load(e + 4) | load(e + 5) | load(e + 6) |
-			   load(e + 7));
+	return load(e) | load(e + 1) | load(e + 2) | load(e + 3) | load(e + 4) | load(e + 5) | load(e + 6) |
+	       load(e + 7);
 }
 
-/* The first entry from the i-th on, before the end-th, that is present; or end. By cache lines: emptiness is cheap. */
-static unsigned skip_absent(const uint64_t *table, unsigned i, unsigned end)
+/* The first entry from the i-th on, before the end-th, that has one of these bits; or end. By cache lines: what is
+ * empty is cheap. */
+static unsigned skip_without(uint64_t bits, const uint64_t *table, unsigned i, unsigned end)
 {
-	while (i < end && !is_present(load(&table[i]))) {
+	while (i < end && !(load(&table[i]) & bits)) {
 		i++;
-		while (i % LINE_ENTRIES == 0 && i + LINE_ENTRIES <= end && line_is_absent(&table[i]))
+		while (i % LINE_ENTRIES == 0 && i + LINE_ENTRIES <= end && !(line_bits(&table[i]) & bits))
 			i += LINE_ENTRIES;
 	}
 	return i;
+}
+
+static unsigned skip_absent(const uint64_t *table, unsigned i, unsigned end)
+{
+	return skip_without(PRESENT, table, i, end);
 }
 
 /* ---- spare pages: got before the first entry is written ---- */
@@ -537,7 +543,7 @@ static bool table_is_empty(const uint64_t *table)
 /* Whether the 512 entries of a table of this level amount to one leaf a level up: *leaf. */
 static bool table_is_one_leaf(const struct pagetable *pt, const uint64_t *table, unsigned level, uint64_t *leaf)
 {
-	uint64_t seen = 0, step = level_bytes(level), first = load(&table[0]) & ~mark_bits(pt);
+	uint64_t seen = 0, step = level_bytes(level), first = load(&table[0]) & ~mark_bits(pt), next = first;
 
 	if (level + 1 > (unsigned)pt->config.leaf_max || !is_leaf(first, level))
 		return false;
@@ -545,14 +551,14 @@ static bool table_is_one_leaf(const struct pagetable *pt, const uint64_t *table,
 		return false;
 	if ((load(&table[ENTRIES - 1]) & ~mark_bits(pt)) != first + (ENTRIES - 1) * step)
 		return false;
-	for (unsigned i = 0; i < ENTRIES; i++) {
+	for (unsigned i = 0; i < ENTRIES; i++, next += step) {
 		uint64_t entry = load(&table[i]);
 
-		if ((entry & ~mark_bits(pt)) != first + i * step)
+		if ((entry & ~mark_bits(pt)) != next)
 			return false;
-		seen |= entry & mark_bits(pt);
+		seen |= entry;
 	}
-	*leaf = first | LARGE | seen;
+	*leaf = first | LARGE | (seen & mark_bits(pt));
 	return true;
 }
 
@@ -785,16 +791,14 @@ static bool leaf_narrows(const struct change *c, uint64_t entry)
 /* The leaves of a table that goes. */
 static void drop_leaves(struct change *c, const uint64_t *table, unsigned level, uint64_t base)
 {
-	unsigned first = skip_absent(table, 0, ENTRIES), end = ENTRIES;
-	uint64_t leaves = 0;
+	uint64_t leaf = level > 0 ? LARGE : PRESENT, leaves = 0;
+	unsigned first = skip_without(leaf, table, 0, ENTRIES), end = ENTRIES;
 
-	for (unsigned i = first; i < ENTRIES; i++)
-		leaves += is_leaf(load(&table[i]), level);
-	if (leaves == 0)
+	if (first == ENTRIES)
 		return;
-	while (!is_leaf(load(&table[first]), level))
-		first++;
-	while (!is_leaf(load(&table[end - 1]), level))
+	for (unsigned i = first; i < ENTRIES; i++)
+		leaves += (load(&table[i]) & leaf) != 0;
+	while (!(load(&table[end - 1]) & leaf))
 		end--;
 	touch(&c->touched, base + first * level_bytes(level), base + end * level_bytes(level));
 	c->pt->leaves[level] -= leaves;
@@ -808,9 +812,10 @@ static void drop_table(struct change *c, struct pfn page, unsigned level, uint64
 	for (unsigned i = 0; level > 0 && i < ENTRIES; i++) {
 		uint64_t entry = load(&table[i]);
 
+		if (!is_link(entry))
+			continue;
 		table_prefetch(c->pt, table, i + 1);
-		if (is_link(entry))
-			drop_table(c, page_of(c->pt, entry), level - 1, base + i * level_bytes(level));
+		drop_table(c, page_of(c->pt, entry), level - 1, base + i * level_bytes(level));
 	}
 	drop_leaves(c, table, level, base);
 	retire(c->pt, page);
@@ -1060,10 +1065,12 @@ static bool scan_table(struct scan *s, const uint64_t *table, unsigned level, ui
 			i = skip_absent(table, i + 1, ENTRIES) - 1;
 			continue;
 		}
-		if (level > 0 && is_link(entry))
+		if (level > 0 && is_link(entry)) {
+			table_prefetch(s->pt, table, i + 1);
 			on = scan_table(s, table_of(s->pt, entry), level - 1, at);
-		else
+		} else {
 			on = scan_entry(s, entry, level, at);
+		}
 		if (!on)
 			return false;
 		if (is_leaf(entry, level))
@@ -1130,18 +1137,19 @@ static void harvest_leaf(struct harvest *h, uint64_t *entry, unsigned level, uin
 static void harvest_table(struct harvest *h, uint64_t *table, unsigned level, uint64_t first, uint64_t end)
 {
 	uint64_t base = first & ~(level_bytes(level + 1) - 1), marked = mark_bits(h->pt);
+	uint64_t bits = level > 0 ? PRESENT : marked;
 	unsigned i = index_of(first, level), i_end = index_of(end - 1, level) + 1;
 
-	for (; i < i_end; i++) {
+	for (i = skip_without(bits, table, i, i_end); i < i_end; i = skip_without(bits, table, i + 1, i_end)) {
 		uint64_t entry = load(&table[i]), at = base + i * level_bytes(level), stop = at + level_bytes(level);
 
-		if (level > 0 && is_link(entry))
+		if (level > 0 && is_link(entry)) {
+			table_prefetch(h->pt, table, i + 1);
 			harvest_table(h, table_of(h->pt, entry), level - 1, at < first ? first : at,
 				      stop < end ? stop : end);
-		else if (entry & marked)
+		} else if (entry & marked) {
 			harvest_leaf(h, &table[i], level, at);
-		else if (!is_present(entry))
-			i = skip_absent(table, i + 1, i_end) - 1;
+		}
 	}
 }
 
@@ -1178,11 +1186,11 @@ static uint64_t marks_recover(const struct pagetable *pt, struct pfn page)
 
 	if (!(tag & TAG_COLLAPSED))
 		return 0;
-	for (unsigned i = 0; i < ENTRIES; i++) {
+	for (unsigned i = skip_without(unseen, table, 0, ENTRIES); i < ENTRIES;
+	     i = skip_without(unseen, table, i + 1, ENTRIES)) {
 		uint64_t entry = load(&table[i]);
 
-		if (entry & unseen)
-			mark_late(pt, linear + i * level_bytes(level), address_of(pt, entry), entry & unseen);
+		mark_late(pt, linear + i * level_bytes(level), address_of(pt, entry), entry & unseen);
 	}
 	return 1;
 }
