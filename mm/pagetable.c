@@ -5,13 +5,15 @@
  * does not flush a TLB, does not allocate, and never reads a frame it maps.
  *
  * Words. Level 0 entries map 4K, level 1 2M, level 2 1G; level 3 is the root.
- * An entry is absent (0), a leaf, or a link to the table below. A linear
- * address is the input address cut to 48 bits: the two canonical halves of
- * stage 1 become [0, 2^47) and [2^47, 2^48). A retired page is unlinked but may
- * still be held by a walker; a spare page was got but is not yet linked.
+ * An entry is absent (0), a leaf, or a link to the table below. Marks are the
+ * accessed and the dirty bit, A and D. A linear address is the input address cut
+ * to 48 bits: the two canonical halves of stage 1 become [0, 2^47) and
+ * [2^47, 2^48). A retired page is unlinked but may still be held by a walker:
+ * by hardware until the flush, by a reader until it leaves. A spare page was got
+ * but is not yet linked. An epoch is the time between two flushes.
  *
  * Invariants, all of them verified by pagetable_check():
- *   I1  an entry is 0, or a leaf exactly as encode() writes it (A and D aside),
+ *   I1  an entry is 0, or a leaf exactly as encode() writes it (marks aside),
  *       or a link with exactly the link bits (A aside) to a page of the arena;
  *   I2  no leaf is larger than leaf_max, each is aligned to its size on both
  *       sides and lies inside the output width;
@@ -21,50 +23,92 @@
  *   I5  leaves[] and tables count what is linked, and each table is linked once
  *       (tables_sum is the sum of a hash of the linked pages' numbers, which a
  *       page linked twice or lost puts wrong);
- *   I6  the retired list has `retired` pages, all of them of the arena.
+ *   I6  the retired list has `retired` pages, all of them of the arena, in the
+ *       order of their epochs; the last `unflushed` of them, and no others, are
+ *       of this epoch, `collapsed` of them by a collapse; no reader is ahead of it;
+ *   I7  what is worked out once from the config is what the config says.
  *
  * The formats differ by a codec only: which bits say present, large, accessed,
  * dirty, and how rights and memory type are said. In all of them bits 12 to 51
- * are the address, bit 7 says large, and a link that restrains nothing is 7
- * (R W X in EPT; present, write, user elsewhere).
+ * are the address and bit 7 says large, D follows A, some of bits 0 to 2 is set
+ * in each entry that is present, and none in one that is absent, so a walk need
+ * not know the format. A link that restrains nothing is 7 (R W X in EPT;
+ * present, write, user in NPT and stage 1) or, in a domain, 3 (R W: bit 2 is not
+ * ours to set). A domain's leaf sets nothing but R, W, size and address: no
+ * snooping is forced, and memory types are the device's and the CPU's matter.
  *
  * Two passes. Every change first counts the pages it needs and refuses what it
  * must refuse, then gets the pages, then writes what cannot fail. Map has to
- * read its whole range for that, since a mapped page in it is an error. Unmap
- * and protect need not: only a leaf that holds one of the range's two ends can
- * need a split.
+ * read its whole range for that, since a mapped page in it is an error; but what
+ * an absent entry will need below it is arithmetic. Unmap and protect need not:
+ * only a leaf that holds one of the range's two ends can need a split.
  *
- * Walkers. Hardware (and, through pagetable_walk(), software) may walk while a
- * change is made. So an entry is loaded and stored whole, with acquire and
- * release; a table is filled before it is linked; an entry that a walker may
- * mark accessed or dirty is replaced by compare-and-exchange, so that no mark
- * is lost; and a retired table keeps its entries: the list of retired pages is
- * threaded through bits 52 to 56 of its first 8 entries, which every format
- * ignores, present or not. One thing is not covered: a mark that hardware
- * leaves in a collapsed table between the collapse and the flush.
+ * Walkers. Hardware and readers may walk while a change is made. So an entry is
+ * loaded and stored whole, with acquire and release; a table is filled before it
+ * is linked; an entry that a walker may mark is replaced by compare-and-exchange
+ * and cleared of marks by an atomic AND, so that no mark is lost; and a retired
+ * table keeps its entries: what its list needs is written into bits 52 to 56 of
+ * its first 26 entries, which every format ignores, present or not, and every
+ * reader masks. Hardware may also mark a table after the collapse that read its
+ * marks and before the flush: pagetable_flushed() reads the marks once more, and
+ * hands what the collapse had not seen to the leaf that translates there now, if
+ * it is still the same translation. A kind that the collapse had seen is not
+ * handed on: the leaf has had it since, or a harvest cleared it, whose flush will
+ * end the old table's use. Marks of a leaf that is unmapped are lost: who wants
+ * them harvests first. A in links is never cleared and nothing is concluded from
+ * it: a walker with a link in its cache marks a leaf and not the link.
  *
- * Cost. Walk: 4 loads. Map: the entries written, and twice the links above
- * them. Unmap, protect: the entries present in the range and O(levels) tables
- * at its two ends; an absent entry of any level is skipped as one. Whether a
- * table became empty or collapsible is asked of its first and last entry before
- * all 512 are read, so a sweep over single pages stays linear. Recursion is as
- * deep as the tree: 4.
+ * Readers. A retired page of epoch e goes back to put() once the epoch is e + 1
+ * or later and no reader is inside that entered with epoch e or before. To enter
+ * is to load the writer's epoch and to put it into the reader's own line by an
+ * exchange; the writer reads each reader's line by adding 0. Both are
+ * read-modify-writes of one word, so one comes before the other:
+ *   - the writer's first: the exchange (or the first of that reader since) reads
+ *     what the writer's wrote, acquires what the writer did before, and that is
+ *     the unlinking: the reader cannot find the page;
+ *   - the reader's first, and it is still inside with epoch e' <= e: the page
+ *     waits. With e' > e: it had loaded an epoch that was stored, by release,
+ *     after the page was unlinked: it cannot find the page either;
+ *   - the reader has left (or left and entered again): the writer reads what it
+ *     stored (exchanged) by release after its last load: that load came before
+ *     put().
+ * That a reader enters with an old epoch, since it was interrupted between load
+ * and exchange, only makes pages wait. Each page has its own epoch, so readers
+ * that come and go and overlap forever hold nothing that none of them can hold.
+ * The writer never waits; a reader that never leaves holds pages, no CPU.
+ *
+ * Cost. Walk: 4 loads. Map: the entries written, the links above them, and the
+ * level 0 entries once more to see that they are absent. Unmap, protect,
+ * harvest: the entries present in the range and O(levels) tables at its two
+ * ends, each read whole; an absent entry of any level is skipped as one. Whether
+ * a table became empty or collapsible is asked of its first and last entry
+ * before all 512 are read, so a sweep over single pages stays linear. To retire
+ * a page costs some 10 atomic ORs; to flush one atomic add a reader, and 512
+ * loads a collapsed table. Recursion is as deep as the tree: 4.
+ *
+ * Memory. Table pages, and one cache line a reader.
  *
  * Failure. MM_EINVAL and MM_EEXIST are found by reading; MM_ENOMEM when get()
  * refuses, and then the pages got so far go back. No entry was written by then.
  *
  * Rejected. A count of present entries per table would need memory beside the
  * page (2 bytes a table) or ignored bits; the first-and-last test makes the
- * scans rare enough. Splitting lazily in the write pass could fail half way. */
+ * scans rare enough. Splitting lazily in the write pass could fail half way. One
+ * epoch for all that waits, raised at each flush, would let busy readers hold
+ * pages forever; three generations, as is common, would take two more flushes to
+ * give a page back. A fence between a plain store and a load in
+ * pagetable_enter() costs the same as the exchange, and ThreadSanitizer cannot
+ * see it. */
 #include "mm/pagetable.h"
 #include "mm/port.h"
 
-#define ENTRIES	   512u
-#define LINEAR_END (UINT64_C(1) << PAGETABLE_INPUT_BITS)
-#define HALF	   (LINEAR_END / 2) /* where stage 1's high half begins, linear */
+#define ENTRIES	     512u
+#define LINE_ENTRIES 8u /* of a cache line */
+#define LINEAR_END   (UINT64_C(1) << PAGETABLE_INPUT_BITS)
+#define HALF	     (LINEAR_END / 2) /* where stage 1's high half begins, linear */
 
-#define PRESENT	   UINT64_C(7) /* any of these; all of them in a link, but in a domain's */
-#define LARGE	   (UINT64_C(1) << 7)
+#define PRESENT	     UINT64_C(7) /* any of these; all of them in a link, but in a domain's */
+#define LARGE	     (UINT64_C(1) << 7)
 
 /* EPT: SDM vol. 3C, 29.3.2. The rights are ours, bit for bit. */
 #define EPT_RIGHTS	 UINT64_C(7)
@@ -273,6 +317,17 @@ static uint64_t *table_of(const struct pagetable *pt, uint64_t link)
 	return (uint64_t *)(pt->base + address_of(pt, link));
 }
 
+/* The table below the i-th entry is next: its first lines, and above all its translation. */
+static void table_prefetch(const struct pagetable *pt, const uint64_t *table, unsigned i)
+{
+	uint64_t entry = i < ENTRIES ? load(&table[i]) : 0;
+
+	if (is_link(entry)) {
+		__builtin_prefetch(table_of(pt, entry));
+		__builtin_prefetch(table_of(pt, entry) + LINE_ENTRIES);
+	}
+}
+
 /* The finalizer of splitmix64: a sum of these stays right by chance only once in 2^64. */
 static uint64_t page_hash(struct pfn page)
 {
@@ -314,21 +369,67 @@ static bool range_of(const struct pagetable *pt, uint64_t in, uint64_t bytes, ui
 	return true;
 }
 
+static uint64_t line_bits(const uint64_t *e)
+{
+	return load(e) | load(e + 1) | load(e + 2) | load(e + 3) | load(e + 4) | load(e + 5) | load(e + 6) |
+	       load(e + 7);
+}
+
+/* The first entry from the i-th on, before the end-th, that has one of these bits; or end. By cache lines: what is
+ * empty is cheap. */
+static unsigned skip_without(uint64_t bits, const uint64_t *table, unsigned i, unsigned end)
+{
+	while (i < end && !(load(&table[i]) & bits)) {
+		i++;
+		while (i % LINE_ENTRIES == 0 && i + LINE_ENTRIES <= end && !(line_bits(&table[i]) & bits))
+			i += LINE_ENTRIES;
+	}
+	return i;
+}
+
+static unsigned skip_absent(const uint64_t *table, unsigned i, unsigned end)
+{
+	return skip_without(PRESENT, table, i, end);
+}
+
 /* ---- spare pages: got before the first entry is written ---- */
 
-struct spares { /* linked by their first word, which no walker sees */
-	struct pfn head;
-	uint64_t count;
+/* They list one another, 511 to a page, so that only one in 512 is touched before it is filled; and they are taken
+ * in the order in which they came, since memory is faster in the order of its addresses. */
+struct spares {
+	struct pfn first, last; /* lists, linked by their word 0; where there is one only, it is both */
+	uint64_t taken, listed; /* of the first, and of the last, in words from the second on */
+	uint64_t count;		/* all that are left, the lists themselves included */
 };
 
-static struct pfn spare_take(struct pagetable *pt, struct spares *spares)
+static void spare_add(const struct pagetable *pt, struct spares *s, struct pfn page)
 {
-	struct pfn page = spares->head;
+	if (s->count++ > 0 && s->listed < ENTRIES - 1) {
+		table_at(pt, s->last)[1 + s->listed++] = page.n;
+		return;
+	}
+	if (s->count > 1)
+		*table_at(pt, s->last) = page.n;
+	else
+		s->first = page;
+	s->last = page;
+	s->listed = 0;
+}
 
-	MM_ASSERT(spares->count > 0, pt->tables, pt->retired);
-	spares->head.n = *table_at(pt, page);
-	if (--spares->count > 0)
-		__builtin_prefetch(table_at(pt, spares->head), 1);
+static struct pfn spare_take(const struct pagetable *pt, struct spares *s)
+{
+	const uint64_t *list = table_at(pt, s->first);
+	uint64_t listed = s->first.n == s->last.n ? s->listed : ENTRIES - 1;
+	struct pfn page = s->first;
+
+	MM_ASSERT(s->count > 0, pt->tables, pt->retired);
+	s->count--;
+	if (s->taken < listed) {
+		page.n = list[1 + s->taken++];
+	} else if (s->count > 0) { /* a list goes last of its own */
+		s->first.n = *list;
+		s->taken = 0;
+	}
 	return page;
 }
 
@@ -342,15 +443,30 @@ static enum mm_err spares_get(struct pagetable *pt, uint64_t count, struct spare
 		return MM_ENOMEM;
 	while (spares->count < count && pages->get(pages->self, &page) == MM_OK) {
 		MM_ASSERT(page_inside(pt, page), page.n, pt->config.arena_first.n);
-		*table_at(pt, page) = spares->head.n;
-		spares->head = page;
-		spares->count++;
+		spare_add(pt, spares, page);
 	}
 	if (spares->count == count)
 		return MM_OK;
 	while (spares->count > 0)
 		pages->put(pages->self, spare_take(pt, spares));
 	return MM_ENOMEM;
+}
+
+/* Stores leaves one after the other; by cache lines, since this is what mapping costs. */
+static void fill(uint64_t *entry, uint64_t count, uint64_t value, uint64_t step)
+{
+	for (; count >= LINE_ENTRIES; count -= LINE_ENTRIES, entry += LINE_ENTRIES, value += LINE_ENTRIES * step) {
+		store(entry, value);
+		store(entry + 1, value + step);
+		store(entry + 2, value + 2 * step);
+		store(entry + 3, value + 3 * step);
+		store(entry + 4, value + 4 * step);
+		store(entry + 5, value + 5 * step);
+		store(entry + 6, value + 6 * step);
+		store(entry + 7, value + 7 * step);
+	}
+	for (; count > 0; count--, entry++, value += step)
+		store(entry, value);
 }
 
 static void table_clear(uint64_t *table, unsigned first, unsigned end)
@@ -400,6 +516,11 @@ static uint64_t retired_epoch(const struct pagetable *pt, struct pfn page)
 	return chain_get(table_at(pt, page), CHAIN_EPOCH, CHAIN_TAG);
 }
 
+static uint64_t retired_tag(const struct pagetable *pt, struct pfn page)
+{
+	return chain_get(table_at(pt, page), CHAIN_TAG, CHAIN_END);
+}
+
 static void retire(struct pagetable *pt, struct pfn page)
 {
 	chain_put(table_at(pt, page), CHAIN_EPOCH, pt->epoch);
@@ -416,18 +537,13 @@ static void retire(struct pagetable *pt, struct pfn page)
 
 static bool table_is_empty(const uint64_t *table)
 {
-	if (is_present(load(&table[ENTRIES - 1])))
-		return false;
-	for (unsigned i = 0; i < ENTRIES - 1; i++)
-		if (is_present(load(&table[i])))
-			return false;
-	return true;
+	return !is_present(load(&table[ENTRIES - 1])) && skip_absent(table, 0, ENTRIES) == ENTRIES;
 }
 
 /* Whether the 512 entries of a table of this level amount to one leaf a level up: *leaf. */
 static bool table_is_one_leaf(const struct pagetable *pt, const uint64_t *table, unsigned level, uint64_t *leaf)
 {
-	uint64_t seen = 0, step = level_bytes(level), first = load(&table[0]) & ~mark_bits(pt);
+	uint64_t seen = 0, step = level_bytes(level), first = load(&table[0]) & ~mark_bits(pt), next = first;
 
 	if (level + 1 > (unsigned)pt->config.leaf_max || !is_leaf(first, level))
 		return false;
@@ -435,14 +551,14 @@ static bool table_is_one_leaf(const struct pagetable *pt, const uint64_t *table,
 		return false;
 	if ((load(&table[ENTRIES - 1]) & ~mark_bits(pt)) != first + (ENTRIES - 1) * step)
 		return false;
-	for (unsigned i = 0; i < ENTRIES; i++) {
+	for (unsigned i = 0; i < ENTRIES; i++, next += step) {
 		uint64_t entry = load(&table[i]);
 
-		if ((entry & ~mark_bits(pt)) != first + i * step)
+		if ((entry & ~mark_bits(pt)) != next)
 			return false;
-		seen |= entry & mark_bits(pt);
+		seen |= entry;
 	}
-	*leaf = first | LARGE | seen;
+	*leaf = first | LARGE | (seen & mark_bits(pt));
 	return true;
 }
 
@@ -460,6 +576,7 @@ static bool collapse(struct pagetable *pt, uint64_t *entry, unsigned level, uint
 	tag = base >> level_shift(1) << TAG_LINEAR | (leaf & mark_bits(pt)) >> pt->marks_shift << TAG_MARKS;
 	chain_put(table_at(pt, page), CHAIN_TAG, tag | TAG_COLLAPSED);
 	retire(pt, page);
+	pt->collapsed++;
 	return true;
 }
 
@@ -470,12 +587,9 @@ static void split(struct pagetable *pt, struct spares *spares, uint64_t *entry, 
 	uint64_t *table = table_at(pt, page);
 	uint64_t was = load(entry), step = level_bytes(level - 1);
 
-	do {
-		uint64_t first = level == 1 ? was & ~LARGE : was;
-
-		for (unsigned i = 0; i < ENTRIES; i++)
-			table[i] = first + i * step;
-	} while (!swap(entry, &was, link_to(pt, page)));
+	do
+		fill(table, ENTRIES, level == 1 ? was & ~LARGE : was, step);
+	while (!swap(entry, &was, link_to(pt, page)));
 	pt->leaves[level]--;
 	pt->leaves[level - 1] += ENTRIES;
 	table_counted(pt, page);
@@ -508,21 +622,15 @@ static uint64_t tables_for(const struct mapping *m, unsigned level, uint64_t fir
 	return pages;
 }
 
-static bool range_is_absent(const uint64_t *entry, uint64_t count)
-{
-	uint64_t seen = 0;
-
-	for (uint64_t i = 0; i < count; i++)
-		seen |= load(&entry[i]);
-	return !is_present(seen);
-}
-
 /* Adds the tables that mapping [first, end) needs below this one. */
 static enum mm_err map_plan(const struct mapping *m, const uint64_t *table, unsigned level, uint64_t first,
 			    uint64_t end, uint64_t *pages)
 {
-	if (level == 0)
-		return range_is_absent(&table[index_of(first, 0)], (end - first) >> FRAME_SHIFT) ? MM_OK : MM_EEXIST;
+	if (level == 0) {
+		unsigned i = index_of(first, 0), n = (unsigned)((end - first) >> FRAME_SHIFT);
+
+		return skip_absent(table, i, i + n) == i + n ? MM_OK : MM_EEXIST;
+	}
 	for (uint64_t at = first, stop; at < end; at = stop) {
 		uint64_t entry = load(&table[index_of(at, level)]);
 		enum mm_err err = MM_OK;
@@ -564,8 +672,7 @@ static uint64_t map_leaves(const struct mapping *m, struct place p, uint64_t at,
 			n++;
 		count = n;
 	}
-	for (n = 0; n < count; n++)
-		store(&entry[n], value + n * step);
+	fill(entry, count, value, step);
 	m->pt->leaves[p.level] += count;
 	return count << level_shift(p.level);
 }
@@ -681,28 +788,36 @@ static bool leaf_narrows(const struct change *c, uint64_t entry)
 	return (was.rights & ~is.rights) || was.memory != is.memory;
 }
 
+/* The leaves of a table that goes. */
+static void drop_leaves(struct change *c, const uint64_t *table, unsigned level, uint64_t base)
+{
+	uint64_t leaf = level > 0 ? LARGE : PRESENT, leaves = 0;
+	unsigned first = skip_without(leaf, table, 0, ENTRIES), end = ENTRIES;
+
+	if (first == ENTRIES)
+		return;
+	for (unsigned i = first; i < ENTRIES; i++)
+		leaves += (load(&table[i]) & leaf) != 0;
+	while (!(load(&table[end - 1]) & leaf))
+		end--;
+	touch(&c->touched, base + first * level_bytes(level), base + end * level_bytes(level));
+	c->pt->leaves[level] -= leaves;
+}
+
 /* Retires a table that is already unlinked, with all below it. */
 static void drop_table(struct change *c, struct pfn page, unsigned level, uint64_t base)
 {
 	const uint64_t *table = table_at(c->pt, page);
-	uint64_t leaves = 0;
-	unsigned first = ENTRIES, end = 0;
 
-	for (unsigned i = 0; i < ENTRIES; i++) {
+	for (unsigned i = 0; level > 0 && i < ENTRIES; i++) {
 		uint64_t entry = load(&table[i]);
 
-		if (level > 0 && is_link(entry)) {
-			drop_table(c, page_of(c->pt, entry), level - 1, base + i * level_bytes(level));
-		} else if (is_present(entry)) {
-			first = first < i ? first : i;
-			end = i + 1;
-			leaves++;
-		}
+		if (!is_link(entry))
+			continue;
+		table_prefetch(c->pt, table, i + 1);
+		drop_table(c, page_of(c->pt, entry), level - 1, base + i * level_bytes(level));
 	}
-	if (leaves > 0) {
-		touch(&c->touched, base + first * level_bytes(level), base + end * level_bytes(level));
-		c->pt->leaves[level] -= leaves;
-	}
+	drop_leaves(c, table, level, base);
 	retire(c->pt, page);
 }
 
@@ -742,13 +857,16 @@ static void change_below(struct change *c, uint64_t *entry, unsigned level, uint
 
 static void change_table(struct change *c, uint64_t *table, unsigned level, uint64_t first, uint64_t end)
 {
-	for (uint64_t at = first, stop; at < end; at = stop) {
-		uint64_t *entry = &table[index_of(at, level)];
-		uint64_t was = load(entry);
+	uint64_t base = first & ~(level_bytes(level + 1) - 1);
+	unsigned i = index_of(first, level), i_end = index_of(end - 1, level) + 1;
+
+	for (i = skip_absent(table, i, i_end); i < i_end; i = skip_absent(table, i + 1, i_end)) {
+		uint64_t *entry = &table[i], was = load(entry), at = base + i * level_bytes(level), stop;
 		bool leaf = is_leaf(was, level);
 
+		at = at < first ? first : at;
 		stop = entry_end(at, end, level);
-		if (!is_present(was) || (leaf && leaf_stays(c, was)))
+		if (leaf && leaf_stays(c, was))
 			continue;
 		if (leaf && stop - at == level_bytes(level)) {
 			change_leaf(c, entry, level, at);
@@ -908,7 +1026,7 @@ static bool scan_entry(struct scan *s, uint64_t entry, unsigned level, uint64_t 
 	uint64_t means = entry & s->pt->meaning & ~LARGE, step = level_bytes(level);
 
 	if (!is_present(entry))
-		return s->run.bytes == 0;
+		return false;
 	if (s->run.bytes == 0) {
 		s->run =
 			(struct pagetable_run){.in = at, .out = address_of(s->pt, entry), .attr = decode(s->pt, entry)};
@@ -943,10 +1061,16 @@ static bool scan_table(struct scan *s, const uint64_t *table, unsigned level, ui
 		uint64_t entry = load(&table[i]), at = base + i * level_bytes(level);
 		bool on;
 
-		if (level > 0 && is_link(entry))
+		if (!is_present(entry) && s->run.bytes == 0) {
+			i = skip_absent(table, i + 1, ENTRIES) - 1;
+			continue;
+		}
+		if (level > 0 && is_link(entry)) {
+			table_prefetch(s->pt, table, i + 1);
 			on = scan_table(s, table_of(s->pt, entry), level - 1, at);
-		else
+		} else {
 			on = scan_entry(s, entry, level, at);
+		}
 		if (!on)
 			return false;
 		if (is_leaf(entry, level))
@@ -1013,16 +1137,19 @@ static void harvest_leaf(struct harvest *h, uint64_t *entry, unsigned level, uin
 static void harvest_table(struct harvest *h, uint64_t *table, unsigned level, uint64_t first, uint64_t end)
 {
 	uint64_t base = first & ~(level_bytes(level + 1) - 1), marked = mark_bits(h->pt);
-	unsigned last = index_of(end - 1, level);
+	uint64_t bits = level > 0 ? PRESENT : marked;
+	unsigned i = index_of(first, level), i_end = index_of(end - 1, level) + 1;
 
-	for (unsigned i = index_of(first, level); i <= last; i++) {
+	for (i = skip_without(bits, table, i, i_end); i < i_end; i = skip_without(bits, table, i + 1, i_end)) {
 		uint64_t entry = load(&table[i]), at = base + i * level_bytes(level), stop = at + level_bytes(level);
 
-		if (level > 0 && is_link(entry))
+		if (level > 0 && is_link(entry)) {
+			table_prefetch(h->pt, table, i + 1);
 			harvest_table(h, table_of(h->pt, entry), level - 1, at < first ? first : at,
 				      stop < end ? stop : end);
-		else if (entry & marked)
+		} else if (entry & marked) {
 			harvest_leaf(h, &table[i], level, at);
+		}
 	}
 }
 
@@ -1048,23 +1175,24 @@ static void mark_late(const struct pagetable *pt, uint64_t linear, uint64_t out,
 		__atomic_fetch_or(spot.slot, late, __ATOMIC_ACQ_REL);
 }
 
-/* Hands on what hardware marked in a collapsed table after the collapse had read it. */
-static void marks_recover(const struct pagetable *pt, struct pfn page)
+/* Hands on what hardware marked in a collapsed table after the collapse had read it; 1 iff it is one, or 0. */
+static uint64_t marks_recover(const struct pagetable *pt, struct pfn page)
 {
 	const uint64_t *table = table_at(pt, page);
-	uint64_t tag = chain_get(table, CHAIN_TAG, CHAIN_END);
+	uint64_t tag = retired_tag(pt, page);
 	uint64_t linear = tag >> TAG_LINEAR << level_shift(1),
 		 unseen = mark_bits(pt) & ~(tag >> TAG_MARKS << pt->marks_shift);
 	unsigned level = load(table) & LARGE ? 1 : 0;
 
 	if (!(tag & TAG_COLLAPSED))
-		return;
-	for (unsigned i = 0; i < ENTRIES; i++) {
+		return 0;
+	for (unsigned i = skip_without(unseen, table, 0, ENTRIES); i < ENTRIES;
+	     i = skip_without(unseen, table, i + 1, ENTRIES)) {
 		uint64_t entry = load(&table[i]);
 
-		if (entry & unseen)
-			mark_late(pt, linear + i * level_bytes(level), address_of(pt, entry), entry & unseen);
+		mark_late(pt, linear + i * level_bytes(level), address_of(pt, entry), entry & unseen);
 	}
+	return 1;
 }
 
 /* ---- readers ---- */
@@ -1102,11 +1230,12 @@ void pagetable_flushed(struct pagetable *pt)
 
 	if (pt->retired == 0)
 		return;
-	for (; pt->unflushed > 0; pt->unflushed--, page = retired_next(pt, page))
-		marks_recover(pt, page);
+	for (; pt->collapsed > 0; page = retired_next(pt, page))
+		pt->collapsed -= marks_recover(pt, page);
+	pt->unflushed = 0;
 	__atomic_store_n(&pt->epoch, pt->epoch + 1, __ATOMIC_RELEASE);
 	oldest = readers_oldest(pt);
-	while (pt->retired > 0 && retired_epoch(pt, pt->retired_first) < oldest) {
+	while (pt->retired > 0 && (oldest == UINT64_MAX || retired_epoch(pt, pt->retired_first) < oldest)) {
 		page = pt->retired_first;
 		pt->retired_first = retired_next(pt, page);
 		pt->retired--;
@@ -1261,7 +1390,7 @@ static bool check_table(const struct pagetable *pt, struct pfn page, unsigned le
 static bool check_retired(const struct pagetable *pt) /* I6 */
 {
 	struct pfn page = pt->retired_first;
-	uint64_t epoch = 0, flushed = pt->retired - pt->unflushed;
+	uint64_t epoch = 0, flushed = pt->retired - pt->unflushed, collapsed = 0;
 
 	if (pt->retired > pt->config.arena_frames || pt->unflushed > pt->retired)
 		return false;
@@ -1274,8 +1403,9 @@ static bool check_retired(const struct pagetable *pt) /* I6 */
 		if ((i == flushed && page.n != pt->unflushed_first.n) ||
 		    (i == pt->retired - 1 && page.n != pt->retired_last.n))
 			return false;
+		collapsed += i >= flushed ? retired_tag(pt, page) & TAG_COLLAPSED : 0;
 	}
-	return true;
+	return collapsed == pt->collapsed;
 }
 
 static bool check_readers(const struct pagetable *pt) /* I6 */

@@ -109,8 +109,9 @@ struct pagetable { /* private; lent by the caller */
 	uint64_t tables_sum; /* pagetable.c I5 */
 	uint64_t retired;    /* pages unlinked and not put back, in this order: */
 	struct pfn retired_first, retired_last;
-	uint64_t unflushed; /* the last so many of them, */
+	uint64_t unflushed; /* the last so many of them are of this epoch, */
 	struct pfn unflushed_first;
+	uint64_t collapsed; /* so many of these by a collapse */
 };
 
 struct pagetable_leaf {

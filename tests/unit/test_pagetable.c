@@ -1673,6 +1673,7 @@ START_TEST(check_objects)
 	must_matter(&f.pt.retired_last.n, all, "retired_last");
 	must_matter(&f.pt.unflushed, all, "unflushed");
 	must_matter(&f.pt.unflushed_first.n, all, "unflushed_first");
+	must_matter(&f.pt.collapsed, all, "collapsed");
 	must_matter(&f.pt.epoch, all, "epoch");
 	must_matter(&f.readers[1].epoch, all - 1, "a reader's epoch");
 	must_matter(&f.pt.address, all, "address");

