@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 leaf='return out | bits'
 case $1 in
 names)
-	echo write address reserved large last split link collapse protect harvest
+	echo write address reserved large eighth split link collapse protect harvest
 	exit
 	;;
 # What each leaf is, or each 2M leaf: it may not be written; it leads 2M astray; it
@@ -18,13 +18,14 @@ write) mistake="s/$leaf/return out | (bits \\& ~UINT64_C(2))/" ;;
 address) mistake="s/$leaf/return (out ^ (level == 1) * 0x200000u) | bits/" ;;
 reserved) mistake="s/$leaf/return out | bits | (level == 1) * (UINT64_C(1) << 45)/" ;;
 large) mistake="s/$leaf\\(.*\\)LARGE : 0)/return out | bits\\1(level == 1 ? 0 : LARGE) : 0)/" ;;
-# A run's 512th entry leads where the 511th does; parts of a split leaf change places.
-last) mistake='s/value + n \* step/value + (n - (n == 511)) * step/' ;;
-split) mistake='s/table\[i\] = first + i \* step;/table[i] = first + (i ^ 1) * step;/' ;;
+# A run's eighth entry, and 16th, ... leads where the one before does; the parts of a
+# split leaf lie twice as far apart as they should.
+eighth) mistake='s/\(entry + 7, value + \)7/\16/' ;;
+split) mistake='s/\(fill(table, ENTRIES, .*,\) step)/\1 2 * step)/' ;;
 # Nothing below a link may be written.
 link) mistake='s/\(return page\.n << FRAME_SHIFT | \)\(link_bits(pt)\)/\1(\2 \& ~UINT64_C(2))/' ;;
 # Marks: a collapse makes some up; a change of rights loses them; a harvest clears another one.
-collapse) mistake='s/first | LARGE | seen;/first | LARGE | seen | mark_bits(pt);/' ;;
+collapse) mistake='s/first | LARGE | (seen/first | LARGE | mark_bits(pt) | (seen/' ;;
 protect) mistake='s/\(keep = [^;]*\) | mark_bits(c->pt)/\1/' ;;
 harvest) mistake='s/~h->clear,/~(h->clear >> 1),/' ;;
 *)
