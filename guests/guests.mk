@@ -27,6 +27,16 @@ $(BUILD)/obj/guests/%.o: guests/%.S
 # What it prints besides is the table of the bench.
 $(BUILD)/guests/alloc.elf: $(BUILD)/obj/guests/bench/table.o
 
+# The hypervisor of the oracles, and the boot sector of its disk.
+HV = $(patsubst %,$(BUILD)/obj/guests/hv/%.o,vmx svm probe world)
+$(BUILD)/guests/hv.elf: $(HV)
+$(BUILD)/obj/guests/hv/boot.o: guests/hv/boot.S
+	$(call say,AS,$<)
+	$(Q)mkdir -p $(@D) && $(CC) -m32 -I. -MMD -MP -c -o $@ $<
+$(BUILD)/guests/hv_boot.bin: $(BUILD)/obj/guests/hv/boot.o
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && ld -m elf_i386 -Ttext=0x7c00 -e boot --oformat binary -o $@ $<
+
 # exit stays in 32-bit mode and takes nothing of the runtime but the headers.
 $(BUILD)/obj/guests/exit.o: GUEST_FLAGS += -m32
 $(BUILD)/obj/guests/headers32/%.o: guests/runtime/%.S

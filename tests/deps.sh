@@ -6,7 +6,7 @@
 set -eu
 
 packages='gcc make libc6-dev clang clang-format clang-tidy libclang-rt-14-dev libjansson-dev libnuma-dev
-	check libsubunit-dev qemu-system-x86 seabios busybox-static procps cpio xz-utils zstd kmod jq strace
+	check libsubunit-dev qemu-system-x86 seabios bochs bochs-term bochsbios vgabios busybox-static procps cpio xz-utils zstd kmod jq strace
 	shellcheck groff-base git'
 [ "${1-}" != bench ] || packages="$packages pkg-config libdpdk-dev libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4"
 

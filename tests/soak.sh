@@ -1,11 +1,13 @@
 #!/bin/bash
 # tests/soak.sh: what needs gigabytes or hours and so is not in `make check`:
-# long fuzzing, and the guests' table with its rows for soak.
+# long fuzzing, the guests' table with its rows for soak, and the oracles on
+# tables that are new each time (a seed that fails is named; ORACLE_SEED repeats it).
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export BUILD=${BUILD:-build} KVM=${KVM:-/dev/kvm}
 bad=0
 
 WHERE=soak tests/guests.sh || bad=1
+ORACLE_RUNS=${ORACLE_RUNS:-10} ORACLE_SEED=${ORACLE_SEED:-$(date +%s)} tests/oracle/oracle.sh bochs-ept bochs-npt qemu-npt || bad=1
 "${MAKE:-make}" --no-print-directory fuzz FUZZ_SECONDS="${FUZZ_SECONDS:-600}" || bad=1
 exit "$bad"

@@ -29,6 +29,12 @@ static void put_byte(char c)
 	fifo_used = (fifo_used + 1) % FIFO_BYTES;
 }
 
+void console_drain(void)
+{
+	for (unsigned i = 0; i < STATUS_TRIES && !(port_read8(SERIAL + SERIAL_LSR) & SERIAL_LSR_TEMT); i++)
+		cpu_relax();
+}
+
 static void put_text(const char *s)
 {
 	while (*s != '\0')

@@ -8,4 +8,7 @@ void console_init(void);
  * so that a line is out when the call returns. */
 void console_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Waits until the last byte has left: a port that takes its time would lose it at the end. */
+void console_drain(void);
+
 #endif

@@ -10,7 +10,8 @@
 #include "guests/runtime/ring3.h"
 #include "mm/port.h"
 
-#define DEBUG_EXIT_PORT 0xf4
+#define DEBUG_EXIT_PORT	 0xf4
+#define BOCHS_POWER_PORT 0x8900 /* ends Bochs, once the word was written */
 
 _Noreturn void runtime_start(uint32_t magic, uint32_t info);
 
@@ -23,6 +24,9 @@ struct panic panic_last;
 _Noreturn void guest_exit(uint32_t code)
 {
 	port_write32(DEBUG_EXIT_PORT, code);
+	console_drain();
+	for (const char *word = "Shutdown"; *word != '\0'; word++)
+		port_write8(BOCHS_POWER_PORT, (uint8_t)*word);
 	console_print("This machine has no debug-exit port; the guest stops here with code %u.\n", code);
 	cpu_stop();
 }
