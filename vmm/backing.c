@@ -37,8 +37,9 @@ const char *backing_kind_name(enum backing_kind k)
 	return names[k];
 }
 
-static int check_host(uint64_t bytes, struct failure *f)
+static int check_host(const struct backing_config *config, struct failure *f)
 {
+	const uint64_t bytes = config->bytes;
 	struct sysinfo host;
 	uint64_t total;
 
@@ -47,9 +48,9 @@ static int check_host(uint64_t bytes, struct failure *f)
 	total = ((uint64_t)host.totalram + host.totalswap) * host.mem_unit;
 	if (bytes > total)
 		return fail(f, EXIT_HOST,
-			    "--memory size=%s is more than the host has: %" PRIu64
+			    "%s size=%s is more than the host has: %" PRIu64
 			    " MiB of RAM and swap together; ask for less",
-			    size_format(bytes).s, total >> 20);
+			    config->option ? config->option : "--memory", size_format(bytes).s, total >> 20);
 	return 0;
 }
 
@@ -143,7 +144,7 @@ static void choose_thp(struct backing *b, bool wanted)
 int backing_open(struct backing *b, const struct backing_config *config, struct failure *f)
 {
 	*b = (struct backing){.bytes = config->bytes, .fd = -1, .leaf = PAGETABLE_4K};
-	if (check_host(config->bytes, f))
+	if (check_host(config, f))
 		return f->code;
 	b->kind = config->hugepages ? BACKING_HUGETLB : config->shared ? BACKING_MEMFD : BACKING_ANONYMOUS;
 	if (config->shared && open_memfd(b, config->hugepages, f))
@@ -194,28 +195,37 @@ static int touch(uint8_t *host, uint64_t bytes)
 	return 0;
 }
 
-int backing_prefault(const struct backing *b, struct failure *f)
+int backing_prefault(const struct backing *b, uint64_t from, uint64_t bytes, struct failure *f)
 {
-	const bool show = b->bytes > PREFAULT_BYTES && isatty(STDERR_FILENO);
+	const bool show = bytes > PREFAULT_BYTES && isatty(STDERR_FILENO);
 
-	for (uint64_t at = 0; at < b->bytes; at += PREFAULT_BYTES) {
-		uint64_t left = b->bytes - at;
+	for (uint64_t at = 0; at < bytes; at += PREFAULT_BYTES) {
+		uint64_t left = bytes - at;
 
 		if (show)
 			fprintf(stderr, "\rslat: touching memory: %" PRIu64 " of %" PRIu64 " MiB ", at >> 20,
-				b->bytes >> 20);
-		int error = touch(b->host + at, left < PREFAULT_BYTES ? left : PREFAULT_BYTES);
+				bytes >> 20);
+		int error = touch(b->host + from + at, left < PREFAULT_BYTES ? left : PREFAULT_BYTES);
 
 		if (error)
 			return fail(f, EXIT_HOST, "--memory prefault=on: the host could not provide all of %s: %s",
-				    size_format(b->bytes).s, strerror(error));
+				    size_format(bytes).s, strerror(error));
 		if (end_is_pending())
 			return fail(f, EXIT_SIGNAL, "ended by a signal before the guest had its %s",
-				    size_format(b->bytes).s);
+				    size_format(bytes).s);
 	}
 	if (show)
 		fprintf(stderr, "\r\033[K");
 	return 0;
+}
+
+/* The kernel backs a whole huge page at the first touch of any of it. Of a hugetlb page nothing can be spared. */
+void backing_spare(const struct backing *b, uint64_t from, uint64_t bytes)
+{
+	const uint64_t first = from & ~(HUGE_BYTES - 1), end = (from + bytes + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
+
+	if (b->kind != BACKING_HUGETLB)
+		(void)madvise(b->host + first, (end < b->bytes ? end : b->bytes) - first, MADV_NOHUGEPAGE);
 }
 
 /* Sums the mappings of [host, host + bytes): the kernel may show one mapping as several. */

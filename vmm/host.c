@@ -29,16 +29,17 @@ void host_close(struct host *h)
 	numa_close_library(&h->numa);
 }
 
-int host_add_pool(struct host *h, unsigned node, const struct backing_config *config, struct pool **out,
+int host_add_pool(struct host *h, unsigned node, const struct pool_config *of_pool, struct pool **out,
 		  struct failure *f)
 {
+	const struct backing_config *config = &of_pool->backing;
 	struct pool *p = &h->pool[h->pools];
 	struct extent_config space = {
 		.units = config->bytes / FRAME_BYTES,
-		.segments_max = POOL_SEGMENTS,
+		.segments_max = of_pool->segments ? of_pool->segments : POOL_SEGMENTS,
 		.policy = EXTENT_BEST_FIT,
 	};
-	size_t meta_bytes = extent_meta_bytes(space.segments_max);
+	size_t meta_bytes = extent_config_bytes(&space);
 
 	if (node != HOST_TABLES && node >= HOST_NODES_MAX)
 		return fail(f, EXIT_HOST, "memory node %u cannot be used: frame numbers have room for nodes below %u",
@@ -61,7 +62,7 @@ int host_add_pool(struct host *h, unsigned node, const struct backing_config *co
 	}
 	h->pools++;
 	*out = p;
-	return config->prefault ? backing_prefault(&p->backing, f) : 0;
+	return 0;
 }
 
 int pool_alloc(struct pool *p, uint64_t bytes, struct block *out, struct failure *f)
@@ -81,13 +82,29 @@ int pool_alloc(struct pool *p, uint64_t bytes, struct block *out, struct failure
 			    size_format(bytes).s, p->node, size_format(s.largest_hole * FRAME_BYTES).s,
 			    size_format(s.units_free * FRAME_BYTES).s, s.holes);
 	}
-	*out = (struct block){
+	*out = pool_block(p, run);
+	return 0;
+}
+
+int pool_take(struct pool *p, uint64_t start, uint64_t bytes, struct failure *f)
+{
+	const struct extent run = {p->base.n + start / FRAME_BYTES, bytes / FRAME_BYTES};
+
+	if (start < p->backing.bytes && bytes <= p->backing.bytes - start &&
+	    extent_alloc_at(p->space, run, false) == MM_OK)
+		return 0;
+	return fail(f, EXIT_USAGE, "--pool taken=0x%" PRIx64 "+0x%" PRIx64 ": not free in a pool of %s", start, bytes,
+		    size_format(p->backing.bytes).s);
+}
+
+struct block pool_block(struct pool *p, struct extent run)
+{
+	return (struct block){
 		.pool = p,
 		.first = {run.first},
-		.bytes = bytes,
+		.bytes = run.units * FRAME_BYTES,
 		.host = p->backing.host + (run.first - p->base.n) * FRAME_BYTES,
 	};
-	return 0;
 }
 
 void pool_free(struct block *b)

@@ -203,6 +203,52 @@ static void on_stray(struct vcpu *c, uint64_t gpa, unsigned width, bool write)
 			c->id, write ? "writes" : "reads", width, gpa);
 }
 
+/* What is known of it without the guest's registers, and these. */
+static void complete_fault(const struct vcpu *c, struct fault *fault)
+{
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+
+	fault->cpu = c->id;
+	fault_ask_table(fault, &c->vm->table);
+	if (kvm_vcpu_get_regs(c->fd, &regs) == 0)
+		fault->rip = regs.rip;
+	if (kvm_vcpu_get_sregs(c->fd, &sregs) == 0)
+		fault->ring = sregs.ss.dpl;
+}
+
+static void end_by_fault(struct vcpu *c, const struct fault *fault, const char *more)
+{
+	struct failure why = {0};
+	char text[FAULT_TEXT], dump[sizeof(c->vm->end_dump)];
+
+	fault_describe(fault, text);
+	explain_registers(c, dump, sizeof(dump));
+	fail(&why, EXIT_FAULT, "%s%s", text, more);
+	vm_end(c->vm, VM_FAULT, 0, &why, dump);
+}
+
+/* A guard, or a write to read-only memory. KVM goes past a write before it tells, and stays at a read until it is
+ * answered. */
+static void on_fault(struct vcpu *c, uint64_t gpa, unsigned width, bool write)
+{
+	struct fault fault = {
+		.access = write ? FAULT_WRITE : FAULT_READ, .gpa = gpa, .bytes = width, .rip_past = write};
+	const bool tell = fault_log_add(&c->vm->faults, fault.access, loop_now());
+	char text[FAULT_TEXT];
+
+	memset(c->run->mmio.data, 0xff, sizeof(c->run->mmio.data));
+	if (c->vm->fault_report && !tell)
+		return;
+	complete_fault(c, &fault);
+	if (!c->vm->fault_report) {
+		end_by_fault(c, &fault, "");
+		return;
+	}
+	fault_describe(&fault, text);
+	fprintf(stderr, "slat: %s; %s\n", text, write ? "dropped" : "answered with ones");
+}
+
 static void on_mmio(struct vcpu *c)
 {
 	struct vm *vm = c->vm;
@@ -212,6 +258,10 @@ static void on_mmio(struct vcpu *c)
 	uint64_t value = 0;
 	bool answered;
 
+	if (vm_is_ram(vm, gpa)) {
+		on_fault(c, gpa, width, write);
+		return;
+	}
 	if (write) {
 		memcpy(&value, c->run->mmio.data, width);
 		answered = bus_write(&vm->board->mmio, gpa, width, value);
