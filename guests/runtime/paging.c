@@ -152,6 +152,15 @@ void paging_map_device(uint64_t start, uint64_t bytes)
 	map(start, start + bytes, device_attr);
 }
 
+void paging_open(uint64_t start, uint64_t bytes)
+{
+	static const struct pagetable_attr all = {PAGETABLE_READ | PAGETABLE_WRITE | PAGETABLE_EXEC | PAGETABLE_USER,
+						  PAGETABLE_WRITE_BACK};
+
+	narrow(start, start + bytes, all);
+	paging_load();
+}
+
 const struct pagetable *paging_table(void)
 {
 	return &table;

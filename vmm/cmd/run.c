@@ -221,9 +221,15 @@ static int write_acpi(struct run *r, struct failure *f)
 	const struct acpi_config config = {.gpa = LAYOUT_ACPI, .cpus = r->options.cpus};
 	uint8_t *tables = memory_alloc(r->memory, ACPI_BYTES);
 	size_t bytes = tables ? acpi_build(&config, tables, ACPI_BYTES) : 0;
-	bool written = bytes && ram_write(&r->vm.ram, LAYOUT_ACPI, tables, bytes);
+	bool covered = bytes && ram_covers(&r->vm.ram, LAYOUT_ACPI, bytes, PAGETABLE_READ);
+	bool written = covered && ram_burn(&r->vm.ram, LAYOUT_ACPI, tables, bytes);
 
 	memory_free(r->memory, tables);
+	if (bytes && !covered)
+		return fail(f, EXIT_IMAGE,
+			    "the ACPI tables, %zu bytes at 0x%" PRIx64
+			    ", would lie on a guard: --guard leaves nothing there",
+			    bytes, LAYOUT_ACPI);
 	return written ? 0 : fail(f, EXIT_HOST, "no room for the ACPI tables of %u CPUs", config.cpus);
 }
 
