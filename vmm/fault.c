@@ -41,7 +41,7 @@ void fault_describe(const struct fault *f, char *text)
 		 "%s on cpu %u: %s%s at guest address 0x%" PRIx64 "%s%s, which %s; rip 0x%" PRIx64 ", ring %u%s",
 		 f->format == PAGETABLE_EPT ? "EPT violation" : "nested page fault", f->cpu, accesses[f->access], bytes,
 		 f->gpa, f->walk ? " in a walk of the guest's page tables" : "", linear, rights_text(f), f->rip,
-		 f->ring, f->rip_past ? " (of the next instruction: KVM tells a write when it is done)" : "");
+		 f->ring, f->rip_past ? " (or the instruction before: KVM tells a write when it is done)" : "");
 }
 
 bool fault_log_add(struct fault_log *log, enum fault_access access, uint64_t now_ns)

@@ -22,6 +22,7 @@
 
 #include "vmm/cpuid.h"
 #include "vmm/explain.h"
+#include "vmm/fault_find.h"
 #include "vmm/vm.h"
 
 #define KICK			SIGUSR1
@@ -203,7 +204,7 @@ static void on_stray(struct vcpu *c, uint64_t gpa, unsigned width, bool write)
 			c->id, write ? "writes" : "reads", width, gpa);
 }
 
-/* What is known of it without the guest's registers, and these. */
+/* For an access that KVM told with its address. */
 static void complete_fault(const struct vcpu *c, struct fault *fault)
 {
 	struct kvm_sregs sregs;
@@ -215,6 +216,25 @@ static void complete_fault(const struct vcpu *c, struct fault *fault)
 		fault->rip = regs.rip;
 	if (kvm_vcpu_get_sregs(c->fd, &sregs) == 0)
 		fault->ring = sregs.ss.dpl;
+}
+
+static bool is_ram(const void *vm, uint64_t gpa)
+{
+	return vm_is_ram(vm, gpa);
+}
+
+/* For one that it did not: true iff there is one. */
+static bool find_fault(const struct vcpu *c, struct fault *fault)
+{
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+	const struct fault_scene scene = {&c->vm->ram, &regs, &sregs, c->vm, is_ram};
+
+	if (kvm_vcpu_get_regs(c->fd, &regs) || kvm_vcpu_get_sregs(c->fd, &sregs) || !fault_find(&scene, fault))
+		return false;
+	fault->cpu = c->id;
+	fault_ask_table(fault, &c->vm->table);
+	return true;
 }
 
 static void end_by_fault(struct vcpu *c, const struct fault *fault, const char *more)
@@ -298,6 +318,19 @@ static void give_up(struct vcpu *c, int error)
 	vm_end(c->vm, VM_INTERNAL, 0, &why, dump);
 }
 
+/* Nothing is left to answer: a fault ends the run here, whatever --on-fault says. */
+static void on_internal_error(struct vcpu *c)
+{
+	struct fault fault = {0};
+
+	if (!find_fault(c, &fault)) {
+		give_up(c, 0);
+		return;
+	}
+	(void)fault_log_add(&c->vm->faults, fault.access, loop_now());
+	end_by_fault(c, &fault, "; KVM cannot go on with it: its emulator lacks the instruction, or has none to fetch");
+}
+
 static void on_exit_reason(struct vcpu *c)
 {
 	const unsigned reason = c->run->exit_reason;
@@ -320,6 +353,9 @@ static void on_exit_reason(struct vcpu *c)
 		break;
 	case KVM_EXIT_SYSTEM_EVENT:
 		on_system_event(c);
+		break;
+	case KVM_EXIT_INTERNAL_ERROR:
+		on_internal_error(c);
 		break;
 	default:
 		give_up(c, 0);

@@ -193,6 +193,8 @@ int vm_add_memory(struct vm *vm, const struct vm_memory *memory, struct failure 
 		.host_bytes = pool->backing.bytes,
 	};
 	spare_guards(vm);
+	if (memory->ranges->count) /* a kernel before 5.15 refuses: its ring 3 then gets an exception */
+		(void)kvm_vm_exit_on_emulation_failure(vm->fd);
 	if (memory->prefault && prefault(vm, f))
 		return f->code;
 	slots_init(&vm->slots, vm->memory, (uint32_t)kvm_check(&vm->kvm, KVM_CAP_NR_MEMSLOTS));
