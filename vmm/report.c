@@ -30,9 +30,10 @@ static json_t *report_memory(const struct vm *vm)
 	const struct backing *backing = &vm->guest.block->pool->backing;
 	struct backing_use use = backing_use_read(backing);
 
-	return json_pack("{s:I, s:s, s:I, s:I, s:I}", "bytes", number(vm->ram_bytes), "backing",
-			 backing_kind_name(backing->kind), "page_bytes", number(pagetable_size_bytes(backing->leaf)),
-			 "resident_bytes", number(use.resident), "huge_bytes", number(use.huge));
+	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:I}", "bytes", number(vm->ram_bytes), "extents",
+			 number(vm->guest.blocks), "backing", backing_kind_name(backing->kind), "page_bytes",
+			 number(pagetable_size_bytes(backing->leaf)), "resident_bytes", number(use.resident),
+			 "huge_bytes", number(use.huge));
 }
 
 static json_t *report_blocks(const struct vm *vm)
@@ -71,10 +72,11 @@ static json_t *report_table(const struct vm *vm)
 {
 	struct pagetable_stats s = pagetable_stats_read(&vm->table);
 
-	return json_pack("{s:s, s:{s:I, s:I, s:I}, s:I}", "format",
+	return json_pack("{s:s, s:{s:I, s:I, s:I}, s:I, s:I}", "format",
 			 vm->table.config.format == PAGETABLE_EPT ? "ept" : "npt", "leaves", "4k",
 			 number(s.leaves[PAGETABLE_4K]), "2m", number(s.leaves[PAGETABLE_2M]), "1g",
-			 number(s.leaves[PAGETABLE_1G]), "bytes", number(s.tables * FRAME_BYTES));
+			 number(s.leaves[PAGETABLE_1G]), "bytes", number(s.tables * FRAME_BYTES), "tlb_reach_bytes",
+			 number(vm_tlb_reach(vm)));
 }
 
 static json_t *report_slots(const struct vm *vm)

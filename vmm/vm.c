@@ -203,6 +203,18 @@ int vm_add_memory(struct vm *vm, const struct vm_memory *memory, struct failure 
 	return slots_sync(&vm->slots, vm->fd, &vm->ram, f);
 }
 
+uint64_t vm_tlb_reach(const struct vm *vm)
+{
+	const struct pagetable_stats s = pagetable_stats_read(&vm->table);
+	uint64_t leaves = 0, bytes = 0;
+
+	for (unsigned size = 0; size < PAGETABLE_SIZES; size++) {
+		leaves += s.leaves[size];
+		bytes += s.leaves[size] * pagetable_size_bytes((enum pagetable_size)size);
+	}
+	return leaves > VM_TLB_ENTRIES ? bytes / leaves * VM_TLB_ENTRIES : bytes;
+}
+
 bool vm_is_ram(const struct vm *vm, uint64_t gpa)
 {
 	const uint64_t low = layout_low_bytes(vm->ram_bytes);

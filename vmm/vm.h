@@ -101,6 +101,11 @@ int vm_add_memory(struct vm *vm, const struct vm_memory *memory, struct failure 
  * does not map inside the guest's RAM, is reserved. */
 unsigned vm_memory_map(const struct vm *vm, struct boot_range *map);
 
+/* What VM_TLB_ENTRIES leaves cover on average: as many bytes a CPU can hold translations of, if each leaf takes one
+ * entry, and all leaves are used alike. */
+#define VM_TLB_ENTRIES 1024u
+uint64_t vm_tlb_reach(const struct vm *vm);
+
 /* Is this address inside the guest's RAM, guards included? Any thread. */
 bool vm_is_ram(const struct vm *vm, uint64_t gpa);
 

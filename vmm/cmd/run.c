@@ -298,10 +298,10 @@ static void show_memory(const struct run *r)
 	show_ranges(vm);
 	fprintf(stderr,
 		"slat: %s: %" PRIu64 " leaves of 1G, %" PRIu64 " of 2M, %" PRIu64 " of 4K in %" PRIu64
-		" table pages; %" PRIu32 " memslot%s\n",
+		" table pages; %" PRIu32 " memslot%s; %u TLB entries reach %s\n",
 		vm->table.config.format == PAGETABLE_EPT ? "EPT" : "NPT", s.leaves[PAGETABLE_1G],
 		s.leaves[PAGETABLE_2M], s.leaves[PAGETABLE_4K], s.tables, vm->slots.count,
-		vm->slots.count == 1 ? "" : "s");
+		vm->slots.count == 1 ? "" : "s", VM_TLB_ENTRIES, size_format(vm_tlb_reach(vm)).s);
 }
 
 static void show_hints(const struct run *r)
