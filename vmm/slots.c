@@ -187,31 +187,42 @@ static void note(struct slots *s, const struct slots_change *c, uint32_t count)
 	}
 }
 
+int slots_reserve(struct slots *s, const struct slots_change *c, struct failure *f)
+{
+	const uint32_t need = s->count + c->additions;
+	struct slot *grown;
+
+	if (need <= s->room)
+		return 0;
+	grown = memory_realloc(s->memory, s->slot, need * sizeof(*grown));
+	if (!grown)
+		return no_memory(f);
+	s->slot = grown;
+	s->room = need;
+	return 0;
+}
+
+void slots_note(struct slots *s, const struct slots_change *c, uint32_t removed, uint32_t added)
+{
+	forget(s, c, removed);
+	note(s, c, added);
+}
+
 int slots_sync(struct slots *s, int vm, const struct ram *ram, struct failure *f)
 {
+	uint32_t removed = 0, added = 0;
 	struct slots_change change;
-	uint32_t need, told = 0;
 
 	if (slots_derive(s, ram, &change, f))
 		return f->code;
-	need = s->count - change.removals + change.additions;
-	if (need > s->room) {
-		struct slot *grown = memory_realloc(s->memory, s->slot, need * sizeof(*grown));
-
-		if (!grown) {
-			slots_change_free(&change);
-			return no_memory(f);
-		}
-		s->slot = grown;
-		s->room = need;
+	if (!slots_reserve(s, &change, f)) {
+		while (removed < change.removals && !tell(vm, &change.remove[removed], 0, f))
+			removed++;
+		while (!f->code && added < change.additions &&
+		       !tell(vm, &change.add[added], change.add[added].bytes, f))
+			added++;
+		slots_note(s, &change, removed, added);
 	}
-	while (told < change.removals && !tell(vm, &change.remove[told], 0, f))
-		told++;
-	forget(s, &change, told);
-	for (told = 0; !f->code && told < change.additions; told++)
-		if (tell(vm, &change.add[told], change.add[told].bytes, f))
-			break;
-	note(s, &change, told);
 	slots_change_free(&change);
 	return f->code;
 }
