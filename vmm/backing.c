@@ -29,6 +29,9 @@
 #ifndef MAP_HUGE_2MB
 #define MAP_HUGE_2MB (21 << 26)
 #endif
+#ifndef MAP_HUGE_1GB
+#define MAP_HUGE_1GB (30 << 26)
+#endif
 
 const char *backing_kind_name(enum backing_kind k)
 {
@@ -54,17 +57,25 @@ static int check_host(const struct backing_config *config, struct failure *f)
 	return 0;
 }
 
-static int refuse_huge(uint64_t bytes, struct failure *f)
+static int refuse_huge(const struct backing *b, struct failure *f)
 {
-	uint64_t free_pages = 0, reserved = 0, asked = bytes / HUGE_BYTES;
+	const char *size = b->leaf == PAGETABLE_1G ? "1 GiB" : "2 MiB";
+	uint64_t free_pages = 0, reserved = 0, asked = b->bytes / pagetable_size_bytes(b->leaf);
 	int error = errno; /* of the call that was refused */
+	bool giant = b->leaf == PAGETABLE_1G;
 
-	if (!sys_number(SYS_HUGETLB_2M "free_hugepages", &free_pages))
-		return fail(f, EXIT_HOST, "--memory hugepages=on: this kernel has no 2 MiB huge pages");
-	sys_number(SYS_HUGETLB_2M "resv_hugepages", &reserved);
+	if (!sys_number(giant ? SYS_HUGETLB_1G "free_hugepages" : SYS_HUGETLB_2M "free_hugepages", &free_pages))
+		return fail(f, EXIT_HOST, "--memory hugepages=on: this kernel has no %s huge pages", size);
+	sys_number(giant ? SYS_HUGETLB_1G "resv_hugepages" : SYS_HUGETLB_2M "resv_hugepages", &reserved);
 	if (free_pages - reserved >= asked)
-		return fail(f, EXIT_HOST, "cannot map %" PRIu64 " huge pages of 2 MiB, though %" PRIu64 " are free: %s",
-			    asked, free_pages - reserved, strerror(error));
+		return fail(f, EXIT_HOST, "cannot map %" PRIu64 " huge pages of %s, though %" PRIu64 " are free: %s",
+			    asked, size, free_pages - reserved, strerror(error));
+	if (giant)
+		return fail(f, EXIT_HOST,
+			    "--memory hugepages=on,hugepage_size=1G asks for %" PRIu64
+			    " huge pages of 1 GiB and %" PRIu64 " are available; get more as root: echo %" PRIu64
+			    " >" SYS_HUGETLB_1G "nr_hugepages, or use hugepage_size=2M",
+			    asked, free_pages - reserved, asked + reserved);
 	return fail(f, EXIT_HOST,
 		    "--memory hugepages=on asks for %" PRIu64 " huge pages of 2 MiB and %" PRIu64
 		    " are available; get more as root: sysctl vm.nr_hugepages=%" PRIu64 ", or use hugepages=off",
@@ -102,11 +113,12 @@ static uint8_t *map_aligned(uint64_t bytes, int flags, int fd)
 
 static int open_memfd(struct backing *b, bool huge, struct failure *f)
 {
-	unsigned flags = MFD_CLOEXEC | (huge ? (unsigned)MFD_HUGETLB | (unsigned)MFD_HUGE_2MB : 0);
+	unsigned size = b->leaf == PAGETABLE_1G ? (unsigned)MFD_HUGE_1GB : (unsigned)MFD_HUGE_2MB;
+	unsigned flags = MFD_CLOEXEC | (huge ? (unsigned)MFD_HUGETLB | size : 0);
 
 	b->fd = memfd_create("slat-pool", flags);
 	if (b->fd < 0 && huge)
-		return refuse_huge(b->bytes, f);
+		return refuse_huge(b, f);
 	if (b->fd < 0)
 		return fail(f, EXIT_HOST, "cannot create a memfd for --memory shared=on: %s", strerror(errno));
 	if (ftruncate(b->fd, (off_t)b->bytes) != 0) {
@@ -121,7 +133,8 @@ static void *map_huge(const struct backing *b)
 {
 	if (b->fd >= 0)
 		return mmap(NULL, b->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, 0);
-	return mmap(NULL, b->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_2MB,
+	return mmap(NULL, b->bytes, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (b->leaf == PAGETABLE_1G ? MAP_HUGE_1GB : MAP_HUGE_2MB),
 		    -1, 0);
 }
 
@@ -143,7 +156,8 @@ static void choose_thp(struct backing *b, bool wanted)
 
 int backing_open(struct backing *b, const struct backing_config *config, struct failure *f)
 {
-	*b = (struct backing){.bytes = config->bytes, .fd = -1, .leaf = PAGETABLE_4K};
+	*b = (struct backing){
+		.bytes = config->bytes, .fd = -1, .leaf = config->hugepages ? config->huge : PAGETABLE_4K};
 	if (check_host(config, f))
 		return f->code;
 	b->kind = config->hugepages ? BACKING_HUGETLB : config->shared ? BACKING_MEMFD : BACKING_ANONYMOUS;
@@ -153,15 +167,13 @@ int backing_open(struct backing *b, const struct backing_config *config, struct 
 	if (b->host == MAP_FAILED) {
 		b->host = NULL;
 		if (config->hugepages)
-			refuse_huge(b->bytes, f);
+			refuse_huge(b, f);
 		else
 			fail(f, EXIT_HOST, "the host cannot map %s: %s", size_format(b->bytes).s, strerror(errno));
 		backing_close(b);
 		return f->code;
 	}
-	if (config->hugepages)
-		b->leaf = PAGETABLE_2M;
-	else
+	if (!config->hugepages)
 		choose_thp(b, config->thp);
 	return 0;
 }

@@ -12,18 +12,19 @@
 enum backing_kind {
 	BACKING_ANONYMOUS, /* private, 4K or transparent huge pages */
 	BACKING_MEMFD,	   /* shared=on: another process may map it */
-	BACKING_HUGETLB,   /* hugepages=on: 2M pages counted out before the guest starts; shared or not */
+	BACKING_HUGETLB,   /* hugepages=on: 2M or 1G pages counted out before the guest starts; shared or not */
 };
 
 struct backing_config {
-	uint64_t bytes; /* a multiple of 4K; of 2M with hugepages */
+	uint64_t bytes; /* a multiple of 4K; of the huge page's size with hugepages */
 	bool hugepages, thp, shared;
-	const char *option; /* that asked for it, for sentences; NULL: --memory */
+	enum pagetable_size huge; /* with hugepages: PAGETABLE_2M or PAGETABLE_1G */
+	const char *option;	  /* that asked for it, for sentences; NULL: --memory */
 };
 
 struct backing {
 	enum backing_kind kind;
-	uint8_t *host; /* [host, host + bytes), 2M-aligned */
+	uint8_t *host; /* [host, host + bytes), aligned to the largest page, 2M at least */
 	uint64_t bytes;
 	int fd;			  /* memfd, or -1 */
 	enum pagetable_size leaf; /* the largest page that the host can give here */

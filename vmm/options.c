@@ -54,11 +54,14 @@ static int take_hugepages(struct run_options *o, const char *where, const char *
 
 static int take_hugepage_size(struct run_options *o, const char *where, const char *value, struct failure *f)
 {
-	uint64_t bytes;
+	uint64_t bytes = 0;
 
-	(void)o;
-	if (!size_parse(value, &bytes) || bytes != pagetable_size_bytes(PAGETABLE_2M))
-		return fail(f, EXIT_USAGE, "%s=%s: huge pages of 2M are all that slat uses so far", where, value);
+	if (size_parse(value, &bytes) && bytes == pagetable_size_bytes(PAGETABLE_1G))
+		o->memory.huge = PAGETABLE_1G;
+	else if (bytes == pagetable_size_bytes(PAGETABLE_2M))
+		o->memory.huge = PAGETABLE_2M;
+	else
+		return fail(f, EXIT_USAGE, "%s=%s: huge pages are of 2M or 1G", where, value);
 	return 0;
 }
 
@@ -381,7 +384,7 @@ static int take_option(int argc, char **argv, int *i, struct run_options *o, str
 
 static int judge_pool(struct run_options *o, struct failure *f)
 {
-	const uint64_t huge = pagetable_size_bytes(PAGETABLE_2M);
+	const uint64_t huge = pagetable_size_bytes(o->memory.huge);
 
 	if (o->memory.extent_bytes && o->memory.contiguous != GATHER_SCATTER)
 		return fail(f, EXIT_USAGE, "--memory extent_size=%s: only with contiguous=scatter",
@@ -396,8 +399,8 @@ static int judge_pool(struct run_options *o, struct failure *f)
 		return fail(f, EXIT_USAGE, "--pool size=%s: less than the guest's RAM, --memory size=%s",
 			    size_format(o->pool.bytes).s, size_format(o->memory.bytes).s);
 	if (o->memory.hugepages && o->pool.bytes % huge)
-		return fail(f, EXIT_USAGE, "--pool size=%s: with hugepages=on, a multiple of 2M",
-			    size_format(o->pool.bytes).s);
+		return fail(f, EXIT_USAGE, "--pool size=%s: with hugepages=on, a multiple of %s",
+			    size_format(o->pool.bytes).s, o->memory.huge == PAGETABLE_1G ? "1G" : "2M");
 	return 0;
 }
 
@@ -405,9 +408,9 @@ static int judge(struct run_options *o, struct failure *f)
 {
 	if (!o->image)
 		return fail(f, EXIT_USAGE, "no image to boot: slat run [options] IMAGE");
-	if (o->memory.hugepages && o->memory.bytes % pagetable_size_bytes(PAGETABLE_2M))
-		return fail(f, EXIT_USAGE, "--memory size=%s: with hugepages=on, a multiple of 2M",
-			    size_format(o->memory.bytes).s);
+	if (o->memory.hugepages && o->memory.bytes % pagetable_size_bytes(o->memory.huge))
+		return fail(f, EXIT_USAGE, "--memory size=%s: with hugepages=on, a multiple of %s",
+			    size_format(o->memory.bytes).s, o->memory.huge == PAGETABLE_1G ? "1G" : "2M");
 	if (judge_pool(o, f))
 		return f->code;
 	return guest_ranges_check(&o->ranges, o->memory.bytes, f);
@@ -417,7 +420,8 @@ int options_parse(int argc, char **argv, struct run_options *out, struct failure
 {
 	bool only_words = false;
 
-	*out = (struct run_options){.cpus = 1, .memory = {.bytes = OPTIONS_MEMORY_DEFAULT, .thp = true}};
+	*out = (struct run_options){.cpus = 1,
+				    .memory = {.bytes = OPTIONS_MEMORY_DEFAULT, .thp = true, .huge = PAGETABLE_2M}};
 	for (int i = 0; !f->code && !out->help && i < argc; i++) {
 		if (!only_words && strcmp(argv[i], "--") == 0)
 			only_words = true;

@@ -26,6 +26,7 @@ struct run_options {
 	struct {
 		uint64_t bytes;
 		bool hugepages, thp, prefault, shared;
+		enum pagetable_size huge; /* of hugepages: PAGETABLE_2M or PAGETABLE_1G */
 		enum gather_kind contiguous;
 		uint64_t extent_bytes; /* 0: not given */
 	} memory;

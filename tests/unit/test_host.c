@@ -97,7 +97,10 @@ END_TEST
 
 START_TEST(huge_pages_that_are_not_there_are_counted)
 {
-	const struct backing_config config = {.bytes = UINT64_C(8) << 30, .hugepages = true, .shared = _i};
+	const struct backing_config config = {.bytes = UINT64_C(8) << 30,
+					      .hugepages = true,
+					      .huge = _i & 2 ? PAGETABLE_1G : PAGETABLE_2M,
+					      .shared = _i & 1};
 	struct backing b;
 	struct failure f = {0};
 
@@ -203,7 +206,7 @@ Suite *host_suite(void)
 	tcase_add_test(t, no_memory_for_the_books_is_refused);
 	tcase_add_test(t, refusal_names_the_largest_hole);
 	tcase_add_test(t, more_than_the_host_has_is_refused);
-	tcase_add_loop_test(t, huge_pages_that_are_not_there_are_counted, 0, 2);
+	tcase_add_loop_test(t, huge_pages_that_are_not_there_are_counted, 0, 4);
 	tcase_add_loop_test(t, prefault_touches_everything, 0, 4);
 	tcase_add_loop_test(t, what_is_spared_is_not_touched, 0, 4);
 	tcase_add_test(t, a_history_is_taken_once);

@@ -170,6 +170,7 @@ static int open_pool(struct run *r, const struct gather_request *ask, struct poo
 			{
 				.bytes = o->pool.bytes,
 				.hugepages = o->memory.hugepages,
+				.huge = o->memory.huge,
 				.thp = o->memory.thp,
 				.shared = o->memory.shared,
 				.option = o->pool.bytes == o->memory.bytes ? "--memory" : "--pool",
