@@ -158,6 +158,7 @@ void paging_open(uint64_t start, uint64_t bytes)
 						  PAGETABLE_WRITE_BACK};
 
 	narrow(start, start + bytes, all);
+	fill(start, start + bytes, all);
 	paging_load();
 }
 

@@ -20,7 +20,7 @@ void paging_load(void);
  * panics iff that cannot be. Whole frames. */
 void paging_map_device(uint64_t start, uint64_t bytes);
 
-/* Gives ring 3 every right to a range that is mapped, whole frames; for guests that
+/* Maps a range to itself with every right for ring 3, whole frames; for guests that
  * want to meet what lies below their own table. Flushes this CPU's TLB. Ring 0. */
 void paging_open(uint64_t start, uint64_t bytes);
 
