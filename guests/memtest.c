@@ -194,9 +194,9 @@ static uint64_t touch_all(void)
 	for (uint64_t at = 0; at < memory_end(); at += FRAME_BYTES) {
 		if (at >= HOLE_START && at < HOLE_END)
 			continue;
-		if (!pagetable_walk(paging_table(), at, &leaf))
-			continue;
-		(void)*(volatile uint8_t *)(uintptr_t)at;
+		if (!pagetable_walk(paging_table(), at, &leaf)) /* a guard below a stack */
+			paging_open(at, FRAME_BYTES);
+		(void)*(volatile uint8_t *)(uintptr_t)(at + 1);
 		frames++;
 	}
 	return frames;

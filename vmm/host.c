@@ -29,14 +29,13 @@ void host_close(struct host *h)
 	numa_close_library(&h->numa);
 }
 
-int host_add_pool(struct host *h, unsigned node, const struct pool_config *of_pool, struct pool **out,
-		  struct failure *f)
+int host_add_pool(struct host *h, unsigned node, const struct pool_config *config, struct pool **out, struct failure *f)
 {
-	const struct backing_config *config = &of_pool->backing;
+	const struct backing_config *backing = &config->backing;
 	struct pool *p = &h->pool[h->pools];
 	struct extent_config space = {
-		.units = config->bytes / FRAME_BYTES,
-		.segments_max = of_pool->segments ? of_pool->segments : POOL_SEGMENTS,
+		.units = backing->bytes / FRAME_BYTES,
+		.segments_max = config->segments ? config->segments : POOL_SEGMENTS,
 		.policy = EXTENT_BEST_FIT,
 	};
 	size_t meta_bytes = extent_config_bytes(&space);
@@ -44,13 +43,13 @@ int host_add_pool(struct host *h, unsigned node, const struct pool_config *of_po
 	if (node != HOST_TABLES && node >= HOST_NODES_MAX)
 		return fail(f, EXIT_HOST, "memory node %u cannot be used: frame numbers have room for nodes below %u",
 			    node, HOST_NODES_MAX);
-	if (config->bytes > HOST_POOL_BYTES_MAX)
-		return fail(f, EXIT_HOST, "--memory size=%s: a pool holds %s at most", size_format(config->bytes).s,
+	if (backing->bytes > HOST_POOL_BYTES_MAX)
+		return fail(f, EXIT_HOST, "--memory size=%s: a pool holds %s at most", size_format(backing->bytes).s,
 			    size_format(HOST_POOL_BYTES_MAX).s);
 	*p = (struct pool){.node = node};
 	if (node != HOST_TABLES)
 		p->base.n = ((uint64_t)node + 1) << (HOST_POOL_SHIFT - FRAME_SHIFT);
-	if (backing_open(&p->backing, config, f))
+	if (backing_open(&p->backing, backing, f))
 		return f->code;
 	if (node != HOST_TABLES)
 		numa_place(&h->numa, p->backing.host, p->backing.bytes, node);

@@ -352,7 +352,7 @@ static uint64_t round_cycles(const struct row *row, bool floor)
 static uint32_t live_of(const struct row *row, uint64_t scale)
 {
 	uint64_t bytes = row->bytes ? row->bytes : FRAME_BYTES << row->order;
-	uint64_t room = frames_stats_read(guest_frames()).frames_free * FRAME_BYTES / 2 / cpus_of(row);
+	uint64_t room = frames_stats_read(guest_frames()).frames_free * FRAME_BYTES / 4 / cpus_of(row);
 	uint64_t most = room / (bytes * (row->kind == MIXED ? MIXED_MEAN : 1));
 	uint64_t live = row->live / scale > 16 ? row->live / scale : row->live < 16 ? row->live : 16;
 

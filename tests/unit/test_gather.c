@@ -254,6 +254,7 @@ START_TEST(fewest_of_any_pool)
 				holes[k] = s.run.units;
 				sum += s.run.units;
 			}
+		ck_assert_uint_gt(sum, 0);
 		bytes = (1 + below(sum)) * FRAME_BYTES;
 		for (left = bytes / FRAME_BYTES; left > 0; fewest++)
 			left -= left < holes[fewest] ? left : holes[fewest];

@@ -2,6 +2,7 @@
  * and exactly as many table pages as were counted. The model is a page at a time. */
 #include <check.h>
 #undef fail
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,14 +98,14 @@ static uint32_t random_blocks(struct block *block, bool aligned)
 
 static void random_ranges(struct guest_ranges *r, uint64_t frames)
 {
+	ck_assert_uint_gt(frames, 0);
 	*r = (struct guest_ranges){0};
 	for (unsigned i = 0; i < 6; i++) {
 		uint64_t at = below(frames), count = 1 + below(below(2) ? 3 : 600);
 		struct failure f = {0};
 		char text[64];
 
-		snprintf(text, sizeof(text), "0x%llx+0x%llx", (unsigned long long)(at * FRAME_BYTES),
-			 (unsigned long long)(count * FRAME_BYTES));
+		snprintf(text, sizeof(text), "0x%" PRIx64 "+0x%" PRIx64, at * FRAME_BYTES, count * FRAME_BYTES);
 		(void)guest_ranges_add(r, below(2) ? GUEST_GUARD : GUEST_READONLY, text, &f); /* overlaps are refused */
 	}
 }
