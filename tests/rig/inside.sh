@@ -172,6 +172,15 @@ total poweroff $((5 << 20))
 # 3 GiB lie below the hole, so that 2 GiB continue at 4 GiB: the last range ends with the 6th GiB.
 said poweroff ram 100000000-17fffffff
 block poweroff $((5 << 30))
+# A guard where the kernel would like to lie, RAM in pieces: it goes elsewhere, knows of the guard, and does not touch it.
+stock guarded 0 poweroff --kernel "$rig/kernel/vmlinuz" --memory size=512M,contiguous=scatter,extent_size=16M \
+	--guard 16M+4K --guard 0x1fff0000+64K --ro 0x8000000+1M
+said guarded ram 08100000-1ffeffff
+if [ "$(jq -c '[.faults[]]' "$work/guarded.json")" = '[0,0,0]' ]; then
+	pass guarded/untouched
+else
+	fail guarded/untouched "faults: $(jq -c .faults "$work/guarded.json")"
+fi
 # Larger than what one node has free: the rest comes from the other.
 free_kib() { awk '/MemFree/ { print $4 }' "/sys/devices/system/node/node$1/meminfo"; }
 over_kib=$(($(free_kib 0) > $(free_kib 1) ? $(free_kib 0) : $(free_kib 1)))
