@@ -37,7 +37,8 @@ export BUILD KVM CC FREESTANDING
 export HEADER_FLAGS = $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE
 
 .DEFAULT_GOAL := all
-.PHONY: all tests run check soak deps rig guests arrows lint asan tsan clang coverage fuzz bench bench-start bench-mm
+.PHONY: all tests run check soak deps rig guests arrows lint asan tsan clang coverage fuzz
+.PHONY: bench bench-start bench-mm bench-table
 .PHONY: install clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(wildcard tests/fuzz/*.c))
@@ -95,7 +96,7 @@ fuzz: deps ## each target for FUZZ_SECONDS (30)
 		MM_SAN='$(ASAN) -fsanitize=fuzzer-no-link' $(FUZZ:%=$(BUILD)/fuzz/fuzz_%)
 	$(Q)tests/fuzz.sh $(FUZZ)
 
-bench: bench-start bench-mm ## all tables of figures
+bench: bench-start bench-mm bench-table ## all tables of figures
 bench-start: ## start-up beside a floor and QEMU
 	$(Q)+$(SUB) all $(BUILD)/bench/floor $(BUILD)/bench/start
 	$(Q)tests/bench/start.sh && tests/bench/table.sh
@@ -104,6 +105,9 @@ bench-mm: ## extents, frames and objects beside their floors and peers
 	$(Q)+$(SUB) $(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) objects_dpdk)
 	$(Q)for name in $(MM_BENCH); do $(BUILD)/bench/$$name $(BUILD)/bench/$$name.json || exit; done
 	$(Q)tests/bench/table.sh
+bench-table: ## second-level tables beside their floors
+	$(Q)+$(SUB) $(BUILD)/bench/pagetable
+	$(Q)$(BUILD)/bench/pagetable $(BUILD)/bench/pagetable.json && tests/bench/table.sh
 
 install: $(BUILD)/slat ## to PREFIX (/usr/local), under DESTDIR
 	install -D -m 755 $(BUILD)/slat $(DESTDIR)$(PREFIX)/bin/slat
@@ -161,7 +165,7 @@ $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE) $(HOSTED) -o $@ $< $(LIBS)
 
 $(BUILD)/bench/objects: $(call obj,tests/bench/objects_serve.c)
-$(MM_BENCH:%=$(BUILD)/bench/%): $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c vmm/port.c) $(BUILD)/libmm.a
+$(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) pagetable): $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c vmm/port.c) $(BUILD)/libmm.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
 

@@ -96,12 +96,22 @@ struct pagetable_config {
 struct pagetable { /* private; lent by the caller */
 	struct pagetable_config config;
 	struct pfn root;
+	/* What every walk needs of the config, worked out once (pagetable.c I7). */
+	uint64_t address;      /* the bits of an entry that are an output address */
+	uint64_t meaning;      /* all bits but A, D and those that thread retired pages */
+	uintptr_t base;	       /* where the page of address 0 would lie */
+	unsigned marks_shift;  /* where the accessed bit is; the dirty bit is the next */
+	uint64_t epoch;	       /* how many flushes have ended, and 1 */
+	unsigned char gap[64]; /* so that what only the writer touches is in no line of its readers */
 	uint64_t leaves[PAGETABLE_SIZES];
 	uint64_t tables; /* live table pages, the root included */
 	uint64_t tables_max;
-	uint64_t tables_sum;   /* pagetable.c I5 */
-	uint64_t retired_head; /* pages waiting for pagetable_flushed(); UINT64_MAX: none */
-	uint64_t retired;
+	uint64_t tables_sum; /* pagetable.c I5 */
+	uint64_t retired;    /* pages unlinked and not put back, in this order: */
+	struct pfn retired_first, retired_last;
+	uint64_t unflushed; /* the last so many of them are of this epoch, */
+	struct pfn unflushed_first;
+	uint64_t collapsed; /* so many of these by a collapse */
 };
 
 struct pagetable_leaf {
@@ -121,7 +131,7 @@ struct pagetable_run { /* leaves that continue one another on both sides with eq
  * before the frames are used otherwise; whatever a walker remembers that
  * overlaps it must go, whole. Empty (first == end) iff nothing present was
  * changed. A collapse narrows nothing, but retires a table: flush before
- * pagetable_flushed() all the same. At the top of stage 1's high half end is 0,
+ * pagetable_flushed() all the same. Pointers to it may be NULL. At the top of stage 1's high half end is 0,
  * meaning 2^64. */
 struct pagetable_flush {
 	uint64_t first, end;
@@ -132,13 +142,14 @@ struct pagetable_stats {
 	uint64_t leaves[PAGETABLE_SIZES];
 	uint64_t tables;     /* live table pages, the root included */
 	uint64_t tables_max; /* high-water mark since init */
-	uint64_t retired;    /* pages unlinked and not yet put back */
+	uint64_t retired;    /* pages unlinked and not yet put back: for want of a flush, or for a reader */
 };
 
 /* MM_EINVAL: a field of config outside its range. MM_ENOMEM: no page for the root. */
 MM_MUST_CHECK enum mm_err pagetable_init(struct pagetable *pt, const struct pagetable_config *config);
 
-/* Puts every page back, the root too; the caller has made sure that nobody walks it. */
+/* Puts every page back, the root too; the caller has made sure that nobody walks it:
+ * no hardware, and no reader is inside. */
 void pagetable_fini(struct pagetable *pt);
 
 /* Maps [in, in + bytes) to [out, out + bytes) by the largest leaves that both
@@ -170,7 +181,8 @@ MM_MUST_CHECK enum mm_err pagetable_protect(struct pagetable *pt, uint64_t in, u
  * as it was, in order of its address; a leaf that reaches out of the range is told
  * and cleared whole. A mark that a walker sets meanwhile is told now or the next
  * time, never lost. The flush (not narrowed) is what must be forgotten before a
- * walker sets the marks anew; MM_EINVAL as pagetable_unmap(), and a mark unknown. */
+ * walker sets the marks anew; MM_EINVAL as pagetable_unmap(), and a mark unknown.
+ * tell may be NULL; what it calls must not change the table. */
 enum { PAGETABLE_ACCESSED = 1u << 0, PAGETABLE_DIRTY = 1u << 1 };
 struct pagetable_marked {
 	void *self;
@@ -181,7 +193,9 @@ MM_MUST_CHECK enum mm_err pagetable_harvest(struct pagetable *pt, uint64_t in, u
 
 /* All flushes that changes so far asked for are done: retired pages go back to
  * put() as soon as the readers of this moment have left; at the latest this call
- * or a later one after that gives them. */
+ * or a later one after that gives them. Marks that hardware left in a collapsed
+ * table before the flush are handed on to the leaf. Never waits; O(readers), and
+ * the pages given. */
 void pagetable_flushed(struct pagetable *pt);
 
 /* A reader, one of config.readers, is used by one thread at a time. Between the two

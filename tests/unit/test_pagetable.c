@@ -1,14 +1,22 @@
 /* tests/unit/test_pagetable.c: mm/pagetable against a model that remembers every
  * 4K page of a few windows. Since no table is collapsible and none is empty, the
  * model knows the exact shape of the table, not only what it translates to.
- * What it does not see: a hardware walker (that is the oracles' work), and a
- * change racing with a walk. */
+ * What it does not see: a hardware walker (that is the oracles' work). */
 #include <check.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "mm/pagetable.h"
 #include "tests/unit/random.h"
+
+/* ck_assert() writes to a file each time: too slow for a million deeds. */
+#define MUST(x)                                                                                                        \
+	do {                                                                                                           \
+		if (!(x))                                                                                              \
+			ck_abort_msg("%s", #x);                                                                        \
+	} while (0)
 
 #define KIB UINT64_C(1024)
 #define MIB (KIB * KIB)
@@ -107,6 +115,12 @@ static struct pagetable_config config_for(struct arena *a, enum pagetable_format
 	};
 }
 
+/* The accessed bit of an entry; the dirty one is the next. */
+static uint64_t accessed_of(enum pagetable_format format)
+{
+	return format == PAGETABLE_EPT || format == PAGETABLE_DOMAIN ? 0x100 : 0x20;
+}
+
 static uint64_t *page_at(const struct arena *a, uint64_t entry)
 {
 	uint64_t frame = (entry & UINT64_C(0xffffffffff000)) >> 12;
@@ -126,10 +140,17 @@ static uint64_t *entry_at(const struct arena *a, const struct pagetable *pt, uin
 
 /* ---- the model ---- */
 
+/* What the model knows one by one: 4K pages, or 2M units where leaves of 1G are to come and go quickly. */
+static struct {
+	enum pagetable_size size;
+	uint64_t bytes;
+} unit = {PAGETABLE_4K, FRAME_BYTES};
+
 struct page {
 	uint64_t out;
 	struct pagetable_attr attr;
 	bool mapped, accessed, dirty;
+	enum pagetable_size size; /* of the leaf that holds it, since the model was settled */
 };
 
 #define WINDOWS_MAX 6u
@@ -146,6 +167,7 @@ struct world {
 	struct pagetable pt;
 	enum pagetable_format format;
 	enum pagetable_size leaf_max;
+	unsigned phys_bits;
 	struct window window[WINDOWS_MAX]; /* in address order */
 	unsigned windows;
 	struct pagetable_attr attrs[3];
@@ -156,53 +178,68 @@ static bool attr_same(struct pagetable_attr a, struct pagetable_attr b)
 	return a.rights == b.rights && a.memory == b.memory;
 }
 
-/* Whether the pages [p, p + n) are one leaf's worth. */
-static bool one_leaf(const struct window *w, uint64_t p, uint64_t n)
+static uint64_t units_of(enum pagetable_size size)
 {
-	const struct page *first = &w->page[p];
+	return pagetable_size_bytes(size) / unit.bytes;
+}
 
-	if (p % n != 0 || p + n > w->pages || !first->mapped || first->out % (n * FRAME_BYTES) != 0)
+/* Whether the pages [p, p + n) are one leaf's worth. */
+static bool one_leaf(const struct page *page, uint64_t pages, uint64_t p, uint64_t n)
+{
+	const struct page *first = &page[p];
+
+	if (p % n != 0 || p + n > pages || !first->mapped || first->out % (n * unit.bytes) != 0)
 		return false;
 	for (uint64_t i = n - 1; i > 0; i--) /* from the far end: it differs soonest */
-		if (!first[i].mapped || first[i].out != first->out + i * FRAME_BYTES ||
+		if (!first[i].mapped || first[i].out != first->out + i * unit.bytes ||
 		    !attr_same(first[i].attr, first->attr))
 			return false;
 	return true;
 }
 
-static enum pagetable_size leaf_size(const struct world *w, const struct window *win, uint64_t p)
+static enum pagetable_size size_at(const struct world *w, const struct window *win, uint64_t p)
 {
-	for (enum pagetable_size s = w->leaf_max; s > PAGETABLE_4K; s--)
-		if (one_leaf(win, p, pagetable_size_bytes(s) / FRAME_BYTES))
+	for (enum pagetable_size s = w->leaf_max; s > unit.size && win->page[p].mapped; s--)
+		if (one_leaf(win->page, win->pages, p, units_of(s)))
 			return s;
-	return PAGETABLE_4K;
+	return unit.size;
 }
 
-/* The pages of one leaf share A and D. */
-static void model_settle(struct world *w)
+struct span { /* pages [first, end) */
+	uint64_t first, end;
+};
+
+/* The leaf that holds the page. */
+static struct span leaf_around(const struct page *page, uint64_t p)
 {
-	for (unsigned i = 0; i < w->windows; i++) {
-		struct window *win = &w->window[i];
+	uint64_t n = units_of(page[p].size), first = p & ~(n - 1);
 
-		for (uint64_t p = 0, n; p < win->pages; p += n) {
-			bool accessed = false, dirty = false;
+	return (struct span){first, first + n};
+}
 
-			n = win->page[p].mapped ? pagetable_size_bytes(leaf_size(w, win, p)) / FRAME_BYTES : 1;
-			for (uint64_t k = p; k < p + n; k++) {
-				accessed |= win->page[k].accessed;
-				dirty |= win->page[k].dirty;
-			}
-			for (uint64_t k = p; k < p + n; k++) {
-				win->page[k].accessed = accessed;
-				win->page[k].dirty = dirty;
-			}
+/* Finds the leaves anew; the pages of one leaf share A and D. */
+static void model_settle(struct world *w, struct window *win)
+{
+	for (uint64_t p = 0, n; p < win->pages; p += n) {
+		enum pagetable_size size = size_at(w, win, p);
+		bool accessed = false, dirty = false;
+
+		n = units_of(size);
+		for (uint64_t k = p; k < p + n; k++) {
+			accessed |= win->page[k].accessed;
+			dirty |= win->page[k].dirty;
+		}
+		for (uint64_t k = p; k < p + n; k++) {
+			win->page[k].accessed = accessed;
+			win->page[k].dirty = dirty;
+			win->page[k].size = size;
 		}
 	}
 }
 
 static bool same_leaf(const struct world *w, const struct window *win, uint64_t p, enum pagetable_size size)
 {
-	uint64_t bytes = pagetable_size_bytes(size), in = win->in + p * FRAME_BYTES;
+	uint64_t bytes = pagetable_size_bytes(size), in = win->in + p * unit.bytes;
 	const struct page *page = &win->page[p];
 	struct pagetable_leaf leaf;
 
@@ -223,16 +260,16 @@ static bool same_table(const struct world *w)
 		const struct window *win = &w->window[i];
 
 		for (uint64_t p = 0; p < win->pages;) {
-			uint64_t in = win->in + p * FRAME_BYTES;
+			uint64_t in = win->in + p * unit.bytes;
 			enum pagetable_size size;
 
 			if (!win->page[p].mapped) {
-				if (pagetable_walk(&w->pt, in + below(FRAME_BYTES), &leaf))
+				if (pagetable_walk(&w->pt, in + below(unit.bytes), &leaf))
 					return false;
 				p++;
 				continue;
 			}
-			size = leaf_size(w, win, p);
+			size = win->page[p].size;
 			if (!same_leaf(w, win, p, size))
 				return false;
 			want.leaves[size]++;
@@ -241,7 +278,7 @@ static bool same_table(const struct world *w)
 					last[level] = in >> (21 + 9 * level);
 					want.tables++;
 				}
-			p += pagetable_size_bytes(size) / FRAME_BYTES;
+			p += units_of(size);
 		}
 	}
 	return memcmp(want.leaves, got.leaves, sizeof(want.leaves)) == 0 && want.tables == got.tables &&
@@ -252,8 +289,7 @@ static bool same_table(const struct world *w)
 static struct pagetable_run model_run(const struct world *w, unsigned i, uint64_t p)
 {
 	const struct window *win = &w->window[i];
-	struct pagetable_run run = {
-		.in = win->in + p * FRAME_BYTES, .out = win->page[p].out, .attr = win->page[p].attr};
+	struct pagetable_run run = {.in = win->in + p * unit.bytes, .out = win->page[p].out, .attr = win->page[p].attr};
 
 	while (p < win->pages) {
 		const struct page *page = &win->page[p];
@@ -261,10 +297,10 @@ static struct pagetable_run model_run(const struct world *w, unsigned i, uint64_
 
 		if (!page->mapped || page->out != run.out + run.bytes || !attr_same(page->attr, run.attr))
 			break;
-		size = leaf_size(w, win, p);
+		size = win->page[p].size;
 		run.bytes += pagetable_size_bytes(size);
 		run.leaves[size]++;
-		p += pagetable_size_bytes(size) / FRAME_BYTES;
+		p += units_of(size);
 	}
 	return run;
 }
@@ -291,7 +327,7 @@ static bool same_runs(const struct world *w)
 			want = model_run(w, i, p);
 			if (end || !pagetable_next_run(&w->pt, in, &got) || !same_run(&got, &want))
 				return false;
-			p += want.bytes / FRAME_BYTES;
+			p += want.bytes / unit.bytes;
 			in = want.in + want.bytes;
 			end = in == 0;
 		}
@@ -303,46 +339,111 @@ static bool same_run_inside(const struct world *w)
 {
 	unsigned i = (unsigned)below(w->windows);
 	const struct window *win = &w->window[i];
-	uint64_t p = below(win->pages), start;
+	uint64_t p = below(win->pages);
 	struct pagetable_run got, want;
 
 	if (!win->page[p].mapped)
 		return true;
-	start = p & ~(pagetable_size_bytes(w->leaf_max) / FRAME_BYTES - 1);
-	while (start + pagetable_size_bytes(leaf_size(w, win, start)) / FRAME_BYTES <= p || !win->page[start].mapped)
-		start += win->page[start].mapped ? pagetable_size_bytes(leaf_size(w, win, start)) / FRAME_BYTES : 1;
-	want = model_run(w, i, start);
-	return pagetable_next_run(&w->pt, win->in + p * FRAME_BYTES + below(FRAME_BYTES), &got) &&
-	       same_run(&got, &want);
+	want = model_run(w, i, leaf_around(win->page, p).first);
+	return pagetable_next_run(&w->pt, win->in + p * unit.bytes + below(unit.bytes), &got) && same_run(&got, &want);
+}
+
+/* Some page, whatever it is. */
+static bool same_somewhere(const struct world *w)
+{
+	const struct window *win = &w->window[below(w->windows)];
+	uint64_t p = below(win->pages);
+	struct pagetable_leaf leaf;
+	struct span s;
+
+	if (!win->page[p].mapped)
+		return !pagetable_walk(&w->pt, win->in + p * unit.bytes, &leaf);
+	s = leaf_around(win->page, p);
+	return same_leaf(w, win, s.first, win->page[s.first].size);
 }
 
 static void world_compare(const struct world *w)
 {
-	ck_assert(pagetable_check(&w->pt));
-	ck_assert(same_table(w));
-	ck_assert(same_runs(w));
-	ck_assert(same_run_inside(w));
+	MUST(pagetable_check(&w->pt));
+	MUST(same_table(w));
+	MUST(same_runs(w));
+	MUST(same_run_inside(w));
 }
 
 /* ---- deeds ---- */
 
-enum verb { MAP, UNMAP, PROTECT };
+enum verb { MAP, UNMAP, PROTECT, HARVEST, VERBS };
 struct deed {
 	enum verb verb;
 	struct window *window;
 	uint64_t p, n, out; /* pages [p, p + n) */
 	struct pagetable_attr attr;
+	unsigned clear;
 };
+
+/* What harvest tells, against the model: each leaf with a mark, in order, as it was. */
+struct told {
+	const struct deed *deed;
+	uint64_t p; /* where the next leaf starts at the earliest */
+	bool wrong;
+};
+
+static uint64_t next_marked(const struct told *t)
+{
+	const struct window *win = t->deed->window;
+	uint64_t p = t->p;
+
+	while (p < t->deed->p + t->deed->n && !(win->page[p].mapped && (win->page[p].accessed || win->page[p].dirty)))
+		p++;
+	return p;
+}
+
+static void told_leaf(void *self, const struct pagetable_leaf *leaf)
+{
+	struct told *t = self;
+	const struct window *win = t->deed->window;
+	uint64_t p = next_marked(t);
+	struct span s;
+
+	if (p >= t->deed->p + t->deed->n) {
+		t->wrong = true;
+		return;
+	}
+	s = leaf_around(win->page, p);
+	t->wrong |= leaf->in != win->in + s.first * unit.bytes || leaf->out != win->page[s.first].out ||
+		    pagetable_size_bytes(leaf->size) != (s.end - s.first) * unit.bytes ||
+		    !attr_same(leaf->attr, win->page[p].attr) || leaf->accessed != win->page[p].accessed ||
+		    leaf->dirty != win->page[p].dirty;
+	t->p = s.end;
+}
 
 static enum mm_err deed_do(struct world *w, const struct deed *d, struct pagetable_flush *flush)
 {
-	uint64_t in = d->window->in + d->p * FRAME_BYTES, bytes = d->n * FRAME_BYTES;
+	uint64_t in = d->window->in + d->p * unit.bytes, bytes = d->n * unit.bytes;
+	struct told told = {d, d->p, false};
+	const struct pagetable_marked tell = {&told, told_leaf};
+	enum mm_err err;
 
 	if (d->verb == MAP)
 		return pagetable_map(&w->pt, in, d->out, bytes, d->attr);
 	if (d->verb == UNMAP)
 		return pagetable_unmap(&w->pt, in, bytes, flush);
-	return pagetable_protect(&w->pt, in, bytes, d->attr, flush);
+	if (d->verb == PROTECT)
+		return pagetable_protect(&w->pt, in, bytes, d->attr, flush);
+	err = pagetable_harvest(&w->pt, in, bytes, d->clear, below(8) ? &tell : NULL, flush);
+	MUST(!told.wrong);
+	MUST(told.p == d->p || next_marked(&told) >= d->p + d->n);
+	return err;
+}
+
+static void model_harvest(const struct deed *d)
+{
+	struct page *page = d->window->page;
+
+	for (uint64_t k = leaf_around(page, d->p).first; k < leaf_around(page, d->p + d->n - 1).end; k++) {
+		page[k].accessed &= !(d->clear & PAGETABLE_ACCESSED);
+		page[k].dirty &= !(d->clear & PAGETABLE_DIRTY);
+	}
 }
 
 static enum mm_err deed_model(struct world *w, const struct deed *d)
@@ -353,121 +454,159 @@ static enum mm_err deed_model(struct world *w, const struct deed *d)
 		for (uint64_t k = d->p; k < d->p + d->n; k++)
 			if (win->page[k].mapped)
 				return MM_EEXIST;
+	if (d->verb == HARVEST) {
+		model_harvest(d);
+		return MM_OK;
+	}
 	for (uint64_t k = d->p; k < d->p + d->n; k++) {
 		struct page *page = &win->page[k];
 
 		if (d->verb == MAP)
-			*page = (struct page){
-				.out = d->out + (k - d->p) * FRAME_BYTES, .attr = d->attr, .mapped = true};
+			*page = (struct page){.out = d->out + (k - d->p) * unit.bytes, .attr = d->attr, .mapped = true};
 		else if (d->verb == UNMAP)
 			*page = (struct page){.mapped = false};
 		else if (page->mapped)
 			page->attr = d->attr;
 	}
-	model_settle(w);
+	model_settle(w, win);
 	return MM_OK;
 }
 
-/* The flush covers each page that translates otherwise now, and says whether something was taken away. */
-static bool flush_right(const struct deed *d, const struct pagetable_flush *flush)
+/* Whether walkers must forget the page, and whether it allows less than before. */
+static bool page_changed(const struct page *was, const struct page *is, bool *narrowed)
 {
-	uint64_t first = UINT64_MAX, end = 0; /* pages changed: [first, end) */
-	bool narrowed = false;
-
-	for (uint64_t k = d->p; k < d->p + d->n; k++) {
-		const struct page *was = &d->window->before[k], *is = &d->window->page[k];
-
-		if (!was->mapped || (is->mapped && attr_same(was->attr, is->attr)))
-			continue;
-		first = first < k ? first : k;
-		end = k + 1;
-		narrowed |= !is->mapped || (was->attr.rights & ~is->attr.rights) || was->attr.memory != is->attr.memory;
-	}
-	if (first == UINT64_MAX)
-		return flush->first == flush->end && !flush->narrowed;
-	if (d->verb == UNMAP &&
-	    (flush->first != d->window->in + first * FRAME_BYTES || flush->end != d->window->in + end * FRAME_BYTES))
+	if (!was->mapped)
 		return false;
-	/* the end may be 2^64: compare the last bytes */
-	return flush->narrowed == narrowed && flush->first <= d->window->in + first * FRAME_BYTES &&
-	       flush->end - 1 >= d->window->in + end * FRAME_BYTES - 1;
+	if (is->mapped && attr_same(was->attr, is->attr))
+		return (was->accessed && !is->accessed) || (was->dirty && !is->dirty);
+	*narrowed |= !is->mapped || (was->attr.rights & ~is->attr.rights) || was->attr.memory != is->attr.memory;
+	return true;
 }
 
-/* Does it with a page refused in turn, then for good; a refusal leaves every byte as it was. */
+/* The flush covers each page that translates otherwise now or lost a mark, says whether something was taken
+ * away, and reaches no further than the leaves, old and new, that hold the first and the last of these. */
+static bool flush_right(const struct deed *d, const struct pagetable_flush *flush)
+{
+	const struct window *win = d->window;
+	struct span changed = {UINT64_MAX, 0}, outer, now;
+	uint64_t first, end; /* of the flush, in pages of the window; the end may be 2^64, so by its last byte */
+	bool narrowed = false;
+
+	for (uint64_t k = 0; k < win->pages; k++)
+		if (page_changed(&win->before[k], &win->page[k], &narrowed)) {
+			changed.first = changed.first < k ? changed.first : k;
+			changed.end = k + 1;
+		}
+	if (changed.end == 0)
+		return flush->first == flush->end && !flush->narrowed;
+	if (flush->narrowed != narrowed || flush->first < win->in)
+		return false;
+	first = (flush->first - win->in) / unit.bytes;
+	end = (flush->end - 1 - win->in) / unit.bytes + 1;
+	outer.first = leaf_around(win->before, changed.first).first;
+	outer.end = leaf_around(win->before, changed.end - 1).end;
+	now = (struct span){leaf_around(win->page, changed.first).first, leaf_around(win->page, changed.end - 1).end};
+	if (d->verb == UNMAP) /* exact: a leaf that was split lost only its part */
+		outer = changed;
+	outer.first = outer.first < now.first ? outer.first : now.first;
+	outer.end = outer.end > now.end ? outer.end : now.end;
+	return first <= changed.first && end >= changed.end && first >= outer.first && end <= outer.end;
+}
+
+/* One deed in 16 is first tried with each of its pages refused in turn; a refusal leaves every byte as it was. */
 static enum mm_err world_do(struct world *w, const struct deed *d)
 {
 	const struct pagetable_flush untouched = {.first = 1, .end = 2, .narrowed = true};
 	struct pagetable before = w->pt;
-	struct pagetable_flush flush;
+	struct pagetable_flush flush = untouched;
+	bool refused = below(16) == 0;
 	enum mm_err err;
 
-	arena_save(&w->arena);
 	memcpy(d->window->before, d->window->page, d->window->pages * sizeof(struct page));
-	for (uint64_t n = 1;; n += 1 + n / 4) {
-		flush = untouched;
+	if (refused)
+		arena_save(&w->arena);
+	for (uint64_t n = refused ? 1 : 0;; n++) {
 		w->arena.fired = false;
 		w->arena.fail_after = n;
 		err = deed_do(w, d, &flush);
 		if (!w->arena.fired)
 			break;
-		ck_assert(err == MM_ENOMEM && arena_same(&w->arena) && memcmp(&before, &w->pt, sizeof(before)) == 0 &&
-			  memcmp(&flush, &untouched, sizeof(flush)) == 0);
+		MUST(err == MM_ENOMEM && arena_same(&w->arena) && memcmp(&before, &w->pt, sizeof(before)) == 0 &&
+		     memcmp(&flush, &untouched, sizeof(flush)) == 0);
 	}
 	w->arena.fail_after = 0;
-	ck_assert_int_eq(err, deed_model(w, d));
+	MUST(err == deed_model(w, d));
 	if (err != MM_OK)
-		ck_assert(arena_same(&w->arena) && memcmp(&before, &w->pt, sizeof(before)) == 0);
+		MUST(memcmp(&before, &w->pt, sizeof(before)) == 0);
 	else if (d->verb != MAP)
-		ck_assert(flush_right(d, &flush));
+		MUST(flush_right(d, &flush));
 	return err;
 }
 
 /* What a walker does: marks leaves here and there. */
 static void world_mark(struct world *w)
 {
-	uint64_t accessed = w->format == PAGETABLE_EPT ? 0x100 : 0x20,
-		 dirty = w->format == PAGETABLE_EPT ? 0x200 : 0x40;
+	uint64_t accessed = accessed_of(w->format), dirty = accessed << 1;
 	struct window *win = &w->window[below(w->windows)];
 	struct pagetable_leaf leaf;
 
 	for (unsigned i = 0; i < 4; i++) {
-		uint64_t p = below(win->pages), in = win->in + p * FRAME_BYTES;
+		uint64_t p = below(win->pages), in = win->in + p * unit.bytes;
 		bool write = below(2);
+		struct span s;
 
 		if (!pagetable_walk(&w->pt, in, &leaf))
 			continue;
 		*entry_at(&w->arena, &w->pt, in, leaf.size) |= accessed | (write ? dirty : 0);
 		for (unsigned level = leaf.size + 1u; level < 4; level++)
 			*entry_at(&w->arena, &w->pt, in, level) |= accessed;
-		win->page[p].accessed = true;
-		win->page[p].dirty |= write;
+		s = leaf_around(win->page, p);
+		for (uint64_t k = s.first; k < s.end; k++) {
+			win->page[k].accessed = true;
+			win->page[k].dirty |= write;
+		}
 	}
-	model_settle(w);
 }
 
-static void world_make(struct world *w, enum pagetable_format format, enum pagetable_size leaf_max, uint64_t frames)
+struct kind {
+	enum pagetable_format format;
+	enum pagetable_size leaf_max, unit;
+	unsigned phys_bits;
+};
+
+static void world_make(struct world *w, struct kind kind, uint64_t frames)
 {
 	struct pagetable_config config;
 
-	*w = (struct world){.format = format, .leaf_max = leaf_max};
+	*w = (struct world){.format = kind.format, .leaf_max = kind.leaf_max, .phys_bits = kind.phys_bits};
+	unit.size = kind.unit;
+	unit.bytes = pagetable_size_bytes(kind.unit);
 	arena_make(&w->arena, frames);
-	config = config_for(&w->arena, format);
-	config.leaf_max = leaf_max;
+	config = config_for(&w->arena, kind.format);
+	config.leaf_max = kind.leaf_max;
+	config.phys_bits = kind.phys_bits;
 	ck_assert_int_eq(pagetable_init(&w->pt, &config), MM_OK);
 	w->attrs[0] = (struct pagetable_attr){.rights = RWX};
 	w->attrs[1] = (struct pagetable_attr){.rights = PAGETABLE_READ};
 	w->attrs[2] = (struct pagetable_attr){.rights = PAGETABLE_READ | PAGETABLE_WRITE, .memory = PAGETABLE_UNCACHED};
-	if (format != PAGETABLE_EPT)
+	if (kind.format == PAGETABLE_NPT || kind.format == PAGETABLE_STAGE1)
 		w->attrs[0].rights |= PAGETABLE_USER;
+	if (kind.format == PAGETABLE_EPT)
+		w->attrs[2].memory = PAGETABLE_WRITE_PROTECTED;
+	if (kind.format == PAGETABLE_DOMAIN) {
+		w->attrs[0].rights = PAGETABLE_READ | PAGETABLE_WRITE;
+		w->attrs[2] = (struct pagetable_attr){.rights = PAGETABLE_WRITE};
+	}
 }
 
 static void world_window(struct world *w, uint64_t in, uint64_t out, uint64_t bytes)
 {
 	struct window *win = &w->window[w->windows++];
 
-	*win = (struct window){.in = in, .out = out, .pages = bytes / FRAME_BYTES};
+	*win = (struct window){.in = in, .out = out, .pages = bytes / unit.bytes};
 	win->page = calloc(win->pages, sizeof(struct page));
 	win->before = calloc(win->pages, sizeof(struct page));
+	model_settle(w, win);
 }
 
 /* Unmaps all; every page must come back. */
@@ -476,7 +615,7 @@ static void world_free(struct world *w)
 	for (unsigned i = 0; i < w->windows; i++) {
 		struct window *win = &w->window[i];
 
-		ck_assert_int_eq(pagetable_unmap(&w->pt, win->in, win->pages * FRAME_BYTES, NULL), MM_OK);
+		ck_assert_int_eq(pagetable_unmap(&w->pt, win->in, win->pages * unit.bytes, NULL), MM_OK);
 		free(win->page);
 		free(win->before);
 	}
@@ -496,15 +635,15 @@ static uint64_t any_edge(const struct world *w, const struct window *win)
 
 	if (grain < 2)
 		p &= ~UINT64_C(511);
-	else if (grain == 2 && w->leaf_max == PAGETABLE_1G)
-		p &= ~UINT64_C(0x3ffff);
+	else if (grain == 2)
+		p &= ~(units_of(w->leaf_max) - 1);
 	return p;
 }
 
 static struct deed any_deed(struct world *w)
 {
-	struct deed d = {.verb = (enum verb)below(3), .window = &w->window[below(w->windows)]};
-	uint64_t a = any_edge(w, d.window), b = any_edge(w, d.window), limit = UINT64_C(1) << 40;
+	struct deed d = {.verb = (enum verb)below(VERBS), .window = &w->window[below(w->windows)]};
+	uint64_t a = any_edge(w, d.window), b = any_edge(w, d.window), limit = UINT64_C(1) << w->phys_bits;
 
 	if (a == b)
 		a = b > 0 ? b - 1 : b++;
@@ -519,25 +658,33 @@ static struct deed any_deed(struct world *w)
 			d.n = n;
 	}
 	d.attr = w->attrs[below(6) < 4 ? 0 : below(3)];
-	d.out = d.window->out + d.p * FRAME_BYTES;
+	d.out = d.window->out + d.p * unit.bytes;
+	d.clear = (unsigned)below(4);
 	if (below(5) == 0)
-		d.out = below((limit - d.n * FRAME_BYTES) / FRAME_BYTES + 1) * FRAME_BYTES;
+		d.out = below((limit - d.n * unit.bytes) / unit.bytes + 1) * unit.bytes;
 	return d;
 }
 
-static void random_deeds(struct world *w, unsigned deeds)
+/* All that there is is compared after each `pace` deeds. */
+static void random_deeds(struct world *w, unsigned deeds, unsigned pace)
 {
-	for (unsigned i = 0; i < deeds; i++) {
+	for (unsigned i = 1; i <= deeds; i++) {
 		struct deed d = any_deed(w);
 
 		(void)world_do(w, &d);
 		if (below(3) == 0)
 			world_mark(w);
-		world_compare(w);
+		if (i % pace == 0)
+			world_compare(w);
+		else if (i % 4 == 0)
+			MUST(pagetable_check(&w->pt));
+		MUST(same_somewhere(w));
 		if (below(6) == 0)
 			pagetable_flushed(&w->pt);
 	}
 }
+
+#define FORMATS 4
 
 START_TEST(random_small_windows)
 {
@@ -546,7 +693,7 @@ START_TEST(random_small_windows)
 	uint64_t top = UINT64_C(1) << 40;
 
 	seed(100 + (uint64_t)_i);
-	world_make(&w, format, _i % 2 ? PAGETABLE_4K : PAGETABLE_1G, 256);
+	world_make(&w, (struct kind){format, _i % 2 ? PAGETABLE_4K : PAGETABLE_1G, PAGETABLE_4K, 40}, 256);
 	if (_i % 2 == 0)
 		w.leaf_max = PAGETABLE_2M; /* all that fits in such windows */
 	world_window(&w, 0, 0, 4 * MIB);
@@ -559,22 +706,92 @@ START_TEST(random_small_windows)
 	} else {
 		world_window(&w, (UINT64_C(1) << 48) - 4 * MIB, 9 * GIB, 4 * MIB);
 	}
-	random_deeds(&w, 1500);
+	random_deeds(&w, 1000, 4);
 	world_free(&w);
 }
 END_TEST
 
+/* All three sizes at once. */
 START_TEST(random_large_window)
 {
 	struct world w;
 
 	seed(200 + (uint64_t)_i);
-	world_make(&w, (enum pagetable_format)_i, PAGETABLE_1G, ARENA_MAX);
+	world_make(&w, (struct kind){(enum pagetable_format)_i, PAGETABLE_1G, PAGETABLE_4K, 46}, ARENA_MAX);
 	world_window(&w, 511 * GIB, 3 * GIB, 2 * GIB); /* across two entries of the root */
-	random_deeds(&w, 120);
+	random_deeds(&w, 60, 2);
 	world_free(&w);
 }
 END_TEST
+
+/* A million deeds in all: each format, each leaf_max, three widths. */
+#define MANY_KINDS 3
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define MANY_DEEDS 8400u
+#else
+#define MANY_DEEDS 84000u
+#endif
+START_TEST(random_many)
+{
+	static const struct kind kinds[MANY_KINDS] = {
+		{0, PAGETABLE_4K, PAGETABLE_4K, 40},
+		{0, PAGETABLE_2M, PAGETABLE_4K, 46},
+		{0, PAGETABLE_1G, PAGETABLE_2M, 52},
+	};
+	struct kind kind = kinds[_i % MANY_KINDS];
+	struct world w;
+	uint64_t bytes, top;
+
+	kind.format = (enum pagetable_format)(_i / MANY_KINDS);
+	seed(300 + (uint64_t)_i);
+	world_make(&w, kind, 64);
+	bytes = 512 * unit.bytes;
+	top = UINT64_C(1) << kind.phys_bits;
+	world_window(&w, 0, bytes, bytes);
+	world_window(&w, 511 * bytes, top - 2 * bytes, 2 * bytes); /* across two entries of a higher table */
+	random_deeds(&w, MANY_DEEDS, 64);
+	world_free(&w);
+}
+END_TEST
+
+/* ---- a small table ---- */
+
+#define READERS 3u
+
+struct fixture {
+	struct arena a;
+	struct pagetable pt;
+	struct pagetable_reader readers[READERS];
+};
+
+static struct fixture f;
+static const struct pagetable_attr rwx = {.rights = RWX}, readable = {.rights = PAGETABLE_READ};
+
+static void fixture_make_as(enum pagetable_format format, uint64_t frames, unsigned phys_bits)
+{
+	struct pagetable_config config;
+
+	arena_make(&f.a, frames);
+	memset(f.readers, 0, sizeof(f.readers));
+	config = config_for(&f.a, format);
+	config.readers = f.readers;
+	config.readers_count = READERS;
+	config.phys_bits = phys_bits;
+	ck_assert_int_eq(pagetable_init(&f.pt, &config), MM_OK);
+}
+
+static void fixture_make(enum pagetable_format format, uint64_t frames)
+{
+	fixture_make_as(format, frames, 40);
+}
+
+static void fixture_free(void)
+{
+	ck_assert(pagetable_check(&f.pt));
+	pagetable_fini(&f.pt);
+	ck_assert_uint_eq(f.a.used, 0);
+	arena_free(&f.a);
+}
 
 /* ---- exact bits ---- */
 
@@ -593,7 +810,12 @@ static const struct golden goldens[] = {
 	{PAGETABLE_EPT, false, PAGETABLE_READ | PAGETABLE_WRITE, PAGETABLE_UNCACHED, 0x12345003, 0x40000083, 7},
 	{PAGETABLE_EPT, true, PAGETABLE_READ | PAGETABLE_EXEC, PAGETABLE_UNCACHED, 0x12345045, 0x400000c5, 7},
 	{PAGETABLE_EPT, false, PAGETABLE_EXEC, PAGETABLE_WRITE_BACK, 0x12345034, 0x400000b4, 7},
+	{PAGETABLE_EPT, false, RWX, PAGETABLE_WRITE_THROUGH, 0x12345027, 0x400000a7, 7},
+	{PAGETABLE_EPT, false, RWX, PAGETABLE_WRITE_COMBINING, 0x1234500f, 0x4000008f, 7},
+	{PAGETABLE_EPT, false, RWX, PAGETABLE_WRITE_PROTECTED, 0x1234502f, 0x400000af, 7},
 	{PAGETABLE_NPT, false, RWX | PAGETABLE_USER, PAGETABLE_WRITE_BACK, 0x12345007, 0x40000087, 7},
+	{PAGETABLE_NPT, false, RWX | PAGETABLE_USER, PAGETABLE_WRITE_THROUGH, 0x1234500f, 0x4000008f, 7},
+	{PAGETABLE_NPT, false, RWX | PAGETABLE_USER, PAGETABLE_UNCACHED_MINUS, 0x12345017, 0x40000097, 7},
 	{PAGETABLE_NPT, true, RWX, PAGETABLE_WRITE_BACK, 0x12345003, 0x40000083, 7},
 	{PAGETABLE_NPT, false, PAGETABLE_READ | PAGETABLE_USER, PAGETABLE_WRITE_BACK, 0x8000000012345005,
 	 0x8000000040000085, 7},
@@ -601,6 +823,9 @@ static const struct golden goldens[] = {
 	{PAGETABLE_STAGE1, false, RWX, PAGETABLE_WRITE_BACK, 0x12345003, 0x40000083, 7},
 	{PAGETABLE_STAGE1, false, PAGETABLE_READ, PAGETABLE_UNCACHED, 0x8000000012345019, 0x8000000040000099, 7},
 	{PAGETABLE_STAGE1, false, RWX | PAGETABLE_USER, PAGETABLE_WRITE_BACK, 0x12345007, 0x40000087, 7},
+	{PAGETABLE_DOMAIN, false, PAGETABLE_READ, PAGETABLE_WRITE_BACK, 0x12345001, 0x40000081, 3},
+	{PAGETABLE_DOMAIN, true, PAGETABLE_WRITE, PAGETABLE_WRITE_BACK, 0x12345002, 0x40000082, 3},
+	{PAGETABLE_DOMAIN, false, PAGETABLE_READ | PAGETABLE_WRITE, PAGETABLE_WRITE_BACK, 0x12345003, 0x40000083, 3},
 };
 
 START_TEST(exact_bits)
@@ -628,9 +853,9 @@ START_TEST(exact_bits)
 
 	ck_assert(pagetable_walk(&pt, 0x1fff, &leaf) && attr_same(leaf.attr, attr));
 	ck_assert(!leaf.accessed && !leaf.dirty);
-	*entry_at(&a, &pt, 0x1000, 0) |= g->format == PAGETABLE_EPT ? 0x100 : 0x20;
+	*entry_at(&a, &pt, 0x1000, 0) |= accessed_of(g->format);
 	ck_assert(pagetable_walk(&pt, 0x1000, &leaf) && leaf.accessed && !leaf.dirty);
-	*entry_at(&a, &pt, 0x1000, 0) |= g->format == PAGETABLE_EPT ? 0x200 : 0x40;
+	*entry_at(&a, &pt, 0x1000, 0) |= accessed_of(g->format) << 1;
 	ck_assert(pagetable_walk(&pt, 0x1000, &leaf) && leaf.accessed && leaf.dirty);
 	ck_assert(pagetable_check(&pt));
 	pagetable_fini(&pt);
@@ -639,32 +864,113 @@ START_TEST(exact_bits)
 }
 END_TEST
 
-/* ---- split, collapse, retire ---- */
-
-struct fixture {
-	struct arena a;
-	struct pagetable pt;
-};
-
-static struct fixture f;
-static const struct pagetable_attr rwx = {.rights = RWX}, readable = {.rights = PAGETABLE_READ};
-
-static void fixture_make(enum pagetable_format format, uint64_t frames)
+/* What each format can say, from the manuals and not from the codec. */
+static bool sayable(enum pagetable_format format, bool execute_only, unsigned rights, unsigned memory)
 {
+	bool read = rights & PAGETABLE_READ, write = rights & PAGETABLE_WRITE, exec = rights & PAGETABLE_EXEC;
+
+	if (rights >= 16 || memory > 5)
+		return false;
+	switch (format) {
+	case PAGETABLE_EPT: /* 29.3.3.1: W without R, X alone where it cannot be, memory types 2, 3, 7 */
+		if ((rights & PAGETABLE_USER) || memory == PAGETABLE_UNCACHED_MINUS)
+			return false;
+		return read || (exec && !write && execute_only);
+	case PAGETABLE_DOMAIN:
+		return (read || write) && !exec && !(rights & PAGETABLE_USER) && memory == PAGETABLE_WRITE_BACK;
+	default:
+		return read && memory <= PAGETABLE_UNCACHED;
+	}
+}
+
+/* _i: a format, and whether execute-only is allowed. Refused before a page is got; what is taken is told again. */
+START_TEST(every_right_and_type)
+{
+	enum pagetable_format format = (enum pagetable_format)(_i / 2);
 	struct pagetable_config config;
+	struct pagetable_leaf leaf;
+	struct pagetable_flush flush;
+	struct pagetable pt;
+	struct arena a;
+	unsigned said = 0;
 
-	arena_make(&f.a, frames);
-	config = config_for(&f.a, format);
-	ck_assert_int_eq(pagetable_init(&f.pt, &config), MM_OK);
+	arena_make(&a, 16);
+	config = config_for(&a, format);
+	config.execute_only = _i % 2;
+	ck_assert_int_eq(pagetable_init(&pt, &config), MM_OK);
+	for (unsigned i = 0; i < 32 * 10; i++) {
+		struct pagetable_attr attr = {i % 32, (enum pagetable_memory)(i / 32)};
+		enum mm_err want = sayable(format, config.execute_only, i % 32, i / 32) ? MM_OK : MM_EINVAL;
+
+		ck_assert_int_eq(pagetable_map(&pt, GIB, GIB, FRAME_BYTES, attr), want);
+		ck_assert_uint_eq(a.used, want == MM_OK ? 4 : 1);
+		ck_assert_int_eq(pagetable_protect(&pt, 0, 2 * GIB, attr, &flush), want);
+		ck_assert(pagetable_check(&pt));
+		if (want != MM_OK)
+			continue;
+		said++;
+		ck_assert(pagetable_walk(&pt, GIB, &leaf) && attr_same(leaf.attr, attr));
+		ck_assert_int_eq(pagetable_unmap(&pt, GIB, FRAME_BYTES, NULL), MM_OK);
+		pagetable_flushed(&pt);
+	}
+	ck_assert_uint_eq(said, format == PAGETABLE_EPT	     ? (config.execute_only ? 25 : 20)
+				: format == PAGETABLE_DOMAIN ? 3
+							     : 32);
+	pagetable_fini(&pt);
+	arena_free(&a);
 }
+END_TEST
 
-static void fixture_free(void)
+#define CAP_ALL (UINT64_C(1) | 1 << 6 | 1 << 8 | 1 << 14 | 1 << 16 | 1 << 17 | 1 << 21)
+
+START_TEST(eptp)
 {
-	ck_assert(pagetable_check(&f.pt));
-	pagetable_fini(&f.pt);
-	ck_assert_uint_eq(f.a.used, 0);
-	arena_free(&f.a);
+	const struct {
+		uint64_t capability;
+		enum pagetable_size leaf_max;
+		bool execute_only, marks;
+		enum mm_err err;
+		uint64_t low; /* of the EPTP */
+	} cases[] = {
+		{CAP_ALL, PAGETABLE_1G, true, true, MM_OK, 0x5e},
+		{CAP_ALL, PAGETABLE_1G, true, false, MM_OK, 0x1e},
+		{CAP_ALL & ~(1 << 21), PAGETABLE_1G, true, true, MM_OK, 0x1e},
+		{CAP_ALL & ~(1 << 14), PAGETABLE_1G, true, true, MM_OK, 0x58},
+		{CAP_ALL & ~(1 << 8), PAGETABLE_1G, true, true, MM_OK, 0x5e},
+		{CAP_ALL & ~(1 << 8 | 1 << 14), PAGETABLE_1G, true, true, MM_EINVAL, 0},
+		{CAP_ALL & ~(1 << 6), PAGETABLE_1G, true, true, MM_EINVAL, 0},
+		{CAP_ALL & ~(1 << 17), PAGETABLE_1G, true, true, MM_EINVAL, 0},
+		{CAP_ALL & ~(1 << 17), PAGETABLE_2M, true, true, MM_OK, 0x5e},
+		{CAP_ALL & ~(1 << 16), PAGETABLE_2M, true, true, MM_EINVAL, 0},
+		{CAP_ALL & ~(1 << 16), PAGETABLE_4K, true, true, MM_OK, 0x5e},
+		{CAP_ALL - 1, PAGETABLE_1G, true, true, MM_EINVAL, 0},
+		{CAP_ALL - 1, PAGETABLE_1G, false, true, MM_OK, 0x5e},
+	};
+	struct pagetable_config config;
+	uint64_t out;
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		fixture_make(PAGETABLE_EPT, 16);
+		f.pt.config.leaf_max = cases[i].leaf_max;
+		f.pt.config.execute_only = cases[i].execute_only;
+		out = 1;
+		ck_assert_int_eq(pagetable_eptp(&f.pt, cases[i].capability, cases[i].marks, &out), cases[i].err);
+		ck_assert_uint_eq(out, cases[i].err ? 1 : pagetable_root_address(&f.pt) | cases[i].low);
+		fixture_free();
+	}
+	fixture_make(PAGETABLE_NPT, 16);
+	ck_assert_int_eq(pagetable_eptp(&f.pt, CAP_ALL, true, &out), MM_EINVAL);
+	fixture_free();
+	pagetable_ept_limits(CAP_ALL, &config);
+	ck_assert(config.leaf_max == PAGETABLE_1G && config.execute_only);
+	pagetable_ept_limits(CAP_ALL & ~(1 | 1 << 17), &config);
+	ck_assert(config.leaf_max == PAGETABLE_2M && !config.execute_only);
+	pagetable_ept_limits(CAP_ALL & ~(1 << 16), &config);
+	ck_assert(config.leaf_max == PAGETABLE_4K);
 }
+END_TEST
+
+/* ---- split, collapse, retire ---- */
 
 START_TEST(split_and_collapse_carry_marks)
 {
@@ -823,6 +1129,384 @@ START_TEST(more_than_the_arena)
 }
 END_TEST
 
+/* ---- out of memory ---- */
+
+/* Each of these asks for several pages; each of them is refused in turn, and not a byte may differ. */
+START_TEST(refused_pages_change_nothing)
+{
+	const struct pagetable_flush none = {.first = 1, .end = 2, .narrowed = true};
+
+	for (unsigned verb = MAP; verb <= PROTECT; verb++) {
+		struct pagetable_flush flush = none;
+		enum mm_err err = MM_ENOMEM;
+		unsigned refused = 0;
+
+		fixture_make(PAGETABLE_EPT, 64);
+		ck_assert_int_eq(pagetable_map(&f.pt, GIB, GIB, GIB, rwx), MM_OK);
+		ck_assert_int_eq(pagetable_map(&f.pt, 2 * GIB + 0x5000, 0x5000, 0x1000, rwx), MM_OK);
+		ck_assert_int_eq(pagetable_map(&f.pt, 512 * GIB, 0, GIB, rwx), MM_OK);
+		ck_assert_int_eq(pagetable_map(&f.pt, 514 * GIB, 0, 0x1000, rwx), MM_OK);
+		ck_assert_int_eq(pagetable_unmap(&f.pt, 514 * GIB, 0x1000, NULL), MM_OK); /* some are retired */
+		arena_save(&f.a);
+		for (unsigned n = 1; err != MM_OK; n++) {
+			struct pagetable before = f.pt;
+
+			f.a.fired = false;
+			f.a.fail_after = n;
+			if (verb == MAP)
+				err = pagetable_map(&f.pt, 2 * GIB + 0x7000, 0x1000, 9 * MIB, rwx);
+			else if (verb == UNMAP)
+				err = pagetable_unmap(&f.pt, 2 * GIB - 0x3000, 510 * GIB + 0x7000, &flush);
+			else
+				err = pagetable_protect(&f.pt, 2 * GIB - 0x3000, 510 * GIB + 0x7000, readable, &flush);
+			ck_assert_int_eq(err, f.a.fired ? MM_ENOMEM : MM_OK);
+			if (err == MM_OK)
+				break;
+			refused++;
+			ck_assert(arena_same(&f.a) && memcmp(&before, &f.pt, sizeof(before)) == 0);
+			ck_assert(memcmp(&flush, &none, sizeof(flush)) == 0);
+		}
+		ck_assert_uint_eq(refused, 4); /* 4K tables of 9 MiB that start inside one; both ends of 2 splits */
+		fixture_free();
+	}
+}
+END_TEST
+
+/* ---- marks ---- */
+
+struct tale {
+	struct pagetable_leaf leaf[8];
+	unsigned leaves;
+};
+
+static void tale_add(void *self, const struct pagetable_leaf *leaf)
+{
+	struct tale *t = self;
+
+	ck_assert_uint_lt(t->leaves, 8);
+	t->leaf[t->leaves++] = *leaf;
+}
+
+START_TEST(harvest_tells_and_clears)
+{
+	struct tale t = {.leaves = 0};
+	const struct pagetable_marked tell = {&t, tale_add};
+	struct pagetable_flush flush;
+
+	fixture_make(PAGETABLE_NPT, 16);
+	ck_assert_int_eq(pagetable_map(&f.pt, 2 * MIB, 2 * MIB, 4 * MIB, rwx), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, GIB, 0x1000, 0x3000, rwx), MM_OK);
+	*entry_at(&f.a, &f.pt, 4 * MIB, 1) |= 0x60;
+	*entry_at(&f.a, &f.pt, GIB, 0) |= 0x20;
+	*entry_at(&f.a, &f.pt, GIB + 0x2000, 0) |= 0x60;
+
+	/* nothing to clear: told only */
+	ck_assert_int_eq(pagetable_harvest(&f.pt, 0, 4 * GIB, 0, &tell, &flush), MM_OK);
+	ck_assert(t.leaves == 3 && flush.first == flush.end && !flush.narrowed);
+	/* a range that begins inside the 2M leaf and ends before the last page */
+	t.leaves = 0;
+	ck_assert_int_eq(pagetable_harvest(&f.pt, 5 * MIB, GIB + 0x2000 - 5 * MIB, PAGETABLE_DIRTY, &tell, &flush),
+			 MM_OK);
+	ck_assert_uint_eq(t.leaves, 2);
+	ck_assert(t.leaf[0].in == 4 * MIB && t.leaf[0].size == PAGETABLE_2M && t.leaf[0].dirty && t.leaf[0].accessed);
+	ck_assert(t.leaf[1].in == GIB && t.leaf[1].out == 0x1000 && !t.leaf[1].dirty && t.leaf[1].accessed);
+	ck_assert(flush.first == 4 * MIB && flush.end == 6 * MIB && !flush.narrowed);
+	ck_assert_uint_eq(*entry_at(&f.a, &f.pt, 4 * MIB, 1) & 0x60, 0x20);
+	ck_assert_int_eq(pagetable_harvest(&f.pt, 0, 4 * GIB, 3, NULL, NULL), MM_OK);
+	t.leaves = 0;
+	ck_assert_int_eq(pagetable_harvest(&f.pt, 0, 4 * GIB, 3, &tell, &flush), MM_OK);
+	ck_assert(t.leaves == 0 && flush.first == flush.end);
+
+	ck_assert_int_eq(pagetable_harvest(&f.pt, 0, 4 * GIB, 4, &tell, &flush), MM_EINVAL);
+	ck_assert_int_eq(pagetable_harvest(&f.pt, 1, 4 * GIB, 1, &tell, &flush), MM_EINVAL);
+	ck_assert_int_eq(pagetable_harvest(&f.pt, 0, 0, 1, &tell, &flush), MM_EINVAL);
+	fixture_free();
+}
+END_TEST
+
+/* A walker that still holds a collapsed table marks there; the flush ends that, and nothing is lost.
+ * _i: 4K leaves into one of 2M, or 2M leaves into one of 1G. */
+START_TEST(late_marks_reach_the_leaf)
+{
+	enum pagetable_size small = (enum pagetable_size)_i, large = (enum pagetable_size)(_i + 1);
+	uint64_t step = pagetable_size_bytes(small), bytes = pagetable_size_bytes(large), at = 5 * bytes;
+	struct pagetable_leaf leaf;
+	uint64_t *old;
+
+	fixture_make(PAGETABLE_EPT, 32);
+	for (unsigned again = 0; again < 4; again++) {
+		ck_assert_int_eq(pagetable_map(&f.pt, at, at, bytes - step, rwx), MM_OK);
+		old = page_at(&f.a, *entry_at(&f.a, &f.pt, at, large));
+		old[7] |= 0x100; /* A is seen by the collapse: a later one says nothing new */
+		ck_assert_int_eq(pagetable_map(&f.pt, at + bytes - step, at + bytes - step, step, rwx), MM_OK);
+		ck_assert(pagetable_walk(&f.pt, at, &leaf) && leaf.size == large && leaf.accessed && !leaf.dirty);
+		if (again == 1) /* it is cleared; what the old table still says must not bring it back */
+			ck_assert_int_eq(pagetable_harvest(&f.pt, at, bytes, PAGETABLE_ACCESSED, NULL, NULL), MM_OK);
+		if (again == 2) /* it is split again: the mark is one small leaf's */
+			ck_assert_int_eq(pagetable_protect(&f.pt, at, step, readable, NULL), MM_OK);
+		if (again == 3) /* it translates otherwise: the mark is nobody's */
+			ck_assert(pagetable_unmap(&f.pt, at, bytes, NULL) == MM_OK &&
+				  pagetable_map(&f.pt, at, 0, bytes, rwx) == MM_OK);
+		old[3] |= 0x300;
+		pagetable_flushed(&f.pt);
+		ck_assert(pagetable_walk(&f.pt, at + 3 * step, &leaf));
+		ck_assert_uint_eq(leaf.accessed, again == 0 || again == 2);
+		ck_assert_uint_eq(leaf.dirty, again != 3);
+		ck_assert(pagetable_walk(&f.pt, at + 4 * step, &leaf));
+		ck_assert_uint_eq(leaf.dirty, again < 2);
+		ck_assert(pagetable_check(&f.pt));
+		ck_assert_int_eq(pagetable_unmap(&f.pt, at, bytes, NULL), MM_OK);
+		pagetable_flushed(&f.pt);
+	}
+	/* unmapped before the flush: the mark goes with the leaf */
+	ck_assert_int_eq(pagetable_map(&f.pt, at, at, bytes - step, rwx), MM_OK);
+	old = page_at(&f.a, *entry_at(&f.a, &f.pt, at, large));
+	ck_assert_int_eq(pagetable_map(&f.pt, at + bytes - step, at + bytes - step, step, rwx), MM_OK);
+	old[3] |= 0x300;
+	ck_assert_int_eq(pagetable_unmap(&f.pt, at, bytes, NULL), MM_OK);
+	pagetable_flushed(&f.pt);
+	ck_assert_uint_eq(f.a.used, 1);
+	fixture_free();
+}
+END_TEST
+
+/* ---- readers ---- */
+
+static void map_and_unmap(uint64_t in) /* retires 3 tables */
+{
+	ck_assert_int_eq(pagetable_map(&f.pt, in, 0x1000, 0x1000, rwx), MM_OK);
+	ck_assert_int_eq(pagetable_unmap(&f.pt, in, 0x1000, NULL), MM_OK);
+}
+
+START_TEST(readers_hold_what_they_may_see)
+{
+	fixture_make(PAGETABLE_EPT, 64);
+	map_and_unmap(GIB);
+	pagetable_enter(&f.pt, &f.readers[0]); /* after the unlinking, before the flush: cannot tell, so it waits */
+	ck_assert_uint_eq(f.a.used, 4);
+	pagetable_flushed(&f.pt);
+	ck_assert_uint_eq(f.a.used, 4);
+	ck_assert_uint_eq(pagetable_stats_read(&f.pt).retired, 3);
+	pagetable_enter(&f.pt, &f.readers[1]); /* holds nothing of before */
+	map_and_unmap(2 * GIB);
+	pagetable_enter(&f.pt, &f.readers[2]);
+	ck_assert(pagetable_check(&f.pt));
+	pagetable_leave(&f.readers[0]);
+	ck_assert_uint_eq(f.a.used, 7); /* never before a call */
+	pagetable_flushed(&f.pt);	/* the first three, though two readers are inside */
+	ck_assert_uint_eq(f.a.used, 4);
+	ck_assert(pagetable_check(&f.pt));
+	pagetable_leave(&f.readers[1]);
+	pagetable_flushed(&f.pt);
+	ck_assert_uint_eq(f.a.used, 4);
+	pagetable_leave(&f.readers[2]);
+	pagetable_enter(&f.pt, &f.readers[2]); /* anew: what was retired is out of its reach */
+	pagetable_flushed(&f.pt);
+	ck_assert_uint_eq(f.a.used, 1);
+	ck_assert_uint_eq(pagetable_stats_read(&f.pt).retired, 0);
+	pagetable_leave(&f.readers[2]);
+	fixture_free();
+}
+END_TEST
+
+/* A reader that is inside all the time, and others that come and go: only the first one's pages wait. */
+START_TEST(readers_come_and_go)
+{
+	fixture_make(PAGETABLE_EPT, 64);
+	pagetable_enter(&f.pt, &f.readers[0]);
+	for (unsigned i = 0; i < 40; i++) { /* at each flush one of the two is inside, and entered after the last */
+		pagetable_enter(&f.pt, &f.readers[1 + i % 2]);
+		if (i == 10)
+			pagetable_leave(&f.readers[0]);
+		pagetable_leave(&f.readers[1 + (i + 1) % 2]);
+		map_and_unmap(GIB * i);
+		pagetable_flushed(&f.pt);
+		ck_assert_uint_eq(f.a.used, i < 10 ? 4 + 3 * i : 4);
+		ck_assert(pagetable_check(&f.pt));
+	}
+	pagetable_leave(&f.readers[1]);
+	pagetable_leave(&f.readers[2]);
+	fixture_free();
+}
+END_TEST
+
+/* One writer and three readers. Each mapping's output address tells which deed made it, so that a reader can judge
+ * what it is told: of a page it knows which deeds may have been the last when it looked. Table pages are poisoned
+ * when they go back. */
+#define STRESS_PAGES 2048u /* 8 MiB, from 1G - 4M on: two entries of each level above 2M */
+#define STRESS_IN    (GIB - 4 * MIB)
+#define STRESS_SPAN  (16 * MIB) /* a deed's outputs lie in one, at the page's own offset */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define STRESS_DEEDS 6000u
+#else
+#define STRESS_DEEDS 60000u
+#endif
+
+static struct {
+	/* Of each page: the last deed that mapped or unmapped it, twice, | mapped; and how often it was unmapped.
+	 * Announced before, done after the table is changed. */
+	uint64_t announced[STRESS_PAGES], done[STRESS_PAGES];
+	uint64_t gone_announced[STRESS_PAGES], gone_done[STRESS_PAGES];
+	uint64_t seen[READERS], runs[READERS];
+	uint32_t over, lies;
+} stress;
+
+static uint64_t look(const uint64_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+static bool stress_rights_ok(struct pagetable_attr attr)
+{
+	return attr.memory == PAGETABLE_WRITE_BACK && (attr.rights == RWX || attr.rights == PAGETABLE_READ);
+}
+
+/* Whether this output may be told of page p, if these were the states before and after. */
+static bool stress_out_ok(uint64_t p, uint64_t out, uint64_t before, uint64_t after)
+{
+	uint64_t deed = out / STRESS_SPAN;
+
+	return out % STRESS_SPAN == p * FRAME_BYTES && deed >= before / 2 && deed <= after / 2;
+}
+
+static bool stress_walk(uint64_t p)
+{
+	uint64_t in = STRESS_IN + p * FRAME_BYTES, gone = look(&stress.gone_done[p]), before = look(&stress.done[p]),
+		 after;
+	struct pagetable_leaf leaf;
+	bool found = pagetable_walk(&f.pt, in, &leaf);
+
+	after = look(&stress.announced[p]);
+	if (!found)
+		return !(before & 1) || look(&stress.gone_announced[p]) != gone;
+	return stress_rights_ok(leaf.attr) && stress_out_ok(p, leaf.out + (in - leaf.in), before, after);
+}
+
+static bool stress_run(uint64_t p)
+{
+	uint64_t before[8], first;
+	struct pagetable_run run;
+
+	for (unsigned i = 0; i < 8; i++)
+		before[i] = look(&stress.done[(p + i) % STRESS_PAGES]);
+	if (!pagetable_next_run(&f.pt, STRESS_IN + p * FRAME_BYTES, &run))
+		return true;
+	if (!stress_rights_ok(run.attr) || run.in < STRESS_IN || run.bytes == 0 ||
+	    run.in + run.bytes > STRESS_IN + STRESS_PAGES * FRAME_BYTES)
+		return false;
+	first = (run.in - STRESS_IN) / FRAME_BYTES;
+	for (unsigned i = 0; i < 8 && p + i < STRESS_PAGES; i++) {
+		uint64_t offset = (p + i - first) * FRAME_BYTES;
+
+		if (p + i >= first && offset < run.bytes &&
+		    !stress_out_ok(p + i, run.out + offset, before[i], look(&stress.announced[p + i])))
+			return false;
+	}
+	return true;
+}
+
+static void *stress_reader(void *self)
+{
+	uint64_t me = (uint64_t)(uintptr_t)self, state = me + 1, lies = 0;
+
+	while (!__atomic_load_n(&stress.over, __ATOMIC_ACQUIRE)) {
+		pagetable_enter(&f.pt, &f.readers[me]);
+		for (unsigned i = 0; i < 1 + state % 16; i++) {
+			state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+			if (state >> 60) {
+				lies += !stress_walk((state >> 33) % STRESS_PAGES);
+				stress.seen[me]++;
+			} else {
+				lies += !stress_run((state >> 33) % STRESS_PAGES);
+				stress.runs[me]++;
+			}
+		}
+		pagetable_leave(&f.readers[me]);
+	}
+	__atomic_fetch_add(&stress.lies, (uint32_t)lies, __ATOMIC_ACQ_REL);
+	return NULL;
+}
+
+static void stress_state(uint64_t *states, uint64_t first, uint64_t n, uint64_t state)
+{
+	for (uint64_t p = first; p < first + n; p++)
+		__atomic_store_n(&states[p], state, __ATOMIC_RELEASE);
+}
+
+/* Unmaps, or maps what it finds unmapped there first. */
+static void stress_change(uint64_t deed, uint64_t first, uint64_t n, bool map)
+{
+	uint64_t in = STRESS_IN + first * FRAME_BYTES;
+
+	if (!map || stress.done[first] & 1) {
+		for (uint64_t p = first; p < first + n; p++)
+			__atomic_fetch_add(&stress.gone_announced[p], 1, __ATOMIC_ACQ_REL);
+		stress_state(stress.announced, first, n, 2 * deed);
+		MUST(pagetable_unmap(&f.pt, in, n * FRAME_BYTES, NULL) == MM_OK);
+		stress_state(stress.done, first, n, 2 * deed);
+		for (uint64_t p = first; p < first + n; p++)
+			__atomic_fetch_add(&stress.gone_done[p], 1, __ATOMIC_ACQ_REL);
+		return;
+	}
+	for (uint64_t p = first; p < first + n; p++)
+		if (stress.done[p] & 1)
+			n = p - first;
+	stress_state(stress.announced, first, n, 2 * deed + 1);
+	MUST(pagetable_map(&f.pt, in, deed * STRESS_SPAN + first * FRAME_BYTES, n * FRAME_BYTES, rwx) == MM_OK);
+	stress_state(stress.done, first, n, 2 * deed + 1);
+}
+
+static void stress_write(uint64_t deeds)
+{
+	for (uint64_t deed = 1; deed <= deeds; deed++) {
+		uint64_t first = below(STRESS_PAGES), n = below(STRESS_PAGES - first) + 1, verb = below(8);
+
+		if (below(3) == 0) { /* whole leaves of 2M */
+			first &= ~UINT64_C(511);
+			n = 512 * (1 + n / 512);
+		} else if (below(2)) {
+			n = 1 + n % 8;
+		}
+		n = n > STRESS_PAGES - first ? STRESS_PAGES - first : n;
+		if (verb < 5)
+			stress_change(deed, first, n, verb < 3);
+		else if (verb < 7)
+			MUST(pagetable_protect(&f.pt, STRESS_IN + first * FRAME_BYTES, n * FRAME_BYTES,
+					       verb == 5 ? rwx : readable, NULL) == MM_OK);
+		else
+			MUST(pagetable_harvest(&f.pt, STRESS_IN, STRESS_PAGES * FRAME_BYTES, 3, NULL, NULL) == MM_OK);
+		if (below(4) == 0 || f.a.used > f.a.frames - 16)
+			pagetable_flushed(&f.pt);
+		while (f.a.used > f.a.frames - 16) { /* a reader lost its CPU inside */
+			sched_yield();
+			pagetable_flushed(&f.pt);
+		}
+		if (deed % 512 == 0)
+			MUST(pagetable_check(&f.pt));
+	}
+}
+
+START_TEST(one_writer_three_readers)
+{
+	pthread_t thread[READERS];
+
+	seed(400);
+	fixture_make_as(PAGETABLE_EPT, 256, 52);
+	for (uint64_t i = 0; i < READERS; i++)
+		ck_assert_int_eq(pthread_create(&thread[i], NULL, stress_reader, (void *)(uintptr_t)i), 0);
+	stress_write(STRESS_DEEDS);
+	__atomic_store_n(&stress.over, 1, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < READERS; i++) {
+		ck_assert_int_eq(pthread_join(thread[i], NULL), 0);
+		ck_assert(stress.seen[i] > 100 && stress.runs[i] > 5);
+	}
+	ck_assert_uint_eq(stress.lies, 0);
+	pagetable_flushed(&f.pt);
+	ck_assert_uint_eq(pagetable_stats_read(&f.pt).retired, 0);
+	fixture_free();
+}
+END_TEST
+
 /* ---- arguments ---- */
 
 START_TEST(arguments_refused)
@@ -910,7 +1594,7 @@ START_TEST(config_refused)
 		change;                                                                                                \
 		ck_assert_int_eq(pagetable_init(&pt, &c), MM_EINVAL);                                                  \
 	} while (0)
-	REFUSED(c.format = (enum pagetable_format)3);
+	REFUSED(c.format = (enum pagetable_format)4);
 	REFUSED(c.phys_bits = 31);
 	REFUSED(c.phys_bits = 53);
 	REFUSED(c.leaf_max = (enum pagetable_size)3);
@@ -922,6 +1606,7 @@ START_TEST(config_refused)
 	REFUSED(c.arena_first.n = UINT64_MAX - 3);
 	REFUSED(c.pages.get = NULL);
 	REFUSED(c.pages.put = NULL);
+	REFUSED(c.readers_count = 1);
 #undef REFUSED
 	a.fail_after = 1;
 	ck_assert_int_eq(pagetable_init(&pt, &good), MM_ENOMEM);
@@ -953,21 +1638,28 @@ static void must_matter(uint64_t *word, uint64_t mask, const char *name)
 START_TEST(check_objects)
 {
 	const uint64_t address = ((UINT64_C(1) << 40) - 1) & ~UINT64_C(0xfff), all = ~UINT64_C(0);
-	uint64_t accessed = _i == PAGETABLE_EPT ? 0x100 : 0x20, dirty = _i == PAGETABLE_EPT ? 0x200 : 0x40;
-	uint64_t rights = _i == PAGETABLE_EPT ? 6 : UINT64_C(0x8000000000000006);
-	uint64_t free_leaf = accessed | dirty | rights; /* these and the address say something else that is legal */
+	/* rights, A, D and the memory type: where another value is as legal */
+	const uint64_t legal[FORMATS] = {0x316, 0x800000000000007e, 0x800000000000007e, 0x303};
+	uint64_t accessed = accessed_of((enum pagetable_format)_i), *late;
+	struct pagetable_attr attr = {_i == PAGETABLE_DOMAIN ? RWX & ~PAGETABLE_EXEC : RWX, PAGETABLE_WRITE_BACK};
 
 	fixture_make((enum pagetable_format)_i, 32);
-	ck_assert_int_eq(pagetable_map(&f.pt, 0x3000, 0x9000, 0x2000, rwx), MM_OK);
-	ck_assert_int_eq(pagetable_map(&f.pt, 2 * MIB, 4 * MIB, 2 * MIB, rwx), MM_OK);
-	ck_assert_int_eq(pagetable_map(&f.pt, GIB, 3 * GIB, GIB, rwx), MM_OK);
-	ck_assert_int_eq(pagetable_map(&f.pt, 600 * GIB, 0x1000, 0x1000, rwx), MM_OK);
-	ck_assert_int_eq(pagetable_map(&f.pt, 700 * GIB, 0x1000, 0x1000, rwx), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, 0x3000, 0x9000, 0x2000, attr), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, 2 * MIB, 4 * MIB, 2 * MIB, attr), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, GIB, 3 * GIB, GIB, attr), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, 600 * GIB, 0x1000, 0x1000, attr), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, 700 * GIB, 0x1000, 0x1000, attr), MM_OK);
+	ck_assert_int_eq(pagetable_map(&f.pt, 4 * MIB, 0x1000, 0x1000, attr), MM_OK);
+	pagetable_enter(&f.pt, &f.readers[1]);
 	ck_assert_int_eq(pagetable_unmap(&f.pt, 700 * GIB, 0x1000, NULL), MM_OK);
+	pagetable_flushed(&f.pt);
+	late = page_at(&f.a, *entry_at(&f.a, &f.pt, 4 * MIB, 1));
+	ck_assert_int_eq(pagetable_unmap(&f.pt, 4 * MIB, 0x1000, NULL), MM_OK);
+	ck_assert_uint_eq(f.pt.retired, 3);
 
-	must_matter(entry_at(&f.a, &f.pt, 0x3000, 0), ~(free_leaf | address), "a 4K leaf");
-	must_matter(entry_at(&f.a, &f.pt, 2 * MIB, 1), ~(free_leaf | (address & ~(2 * MIB - 1))), "a 2M leaf");
-	must_matter(entry_at(&f.a, &f.pt, GIB, 2), ~(free_leaf | (address & ~(GIB - 1))), "a 1G leaf");
+	must_matter(entry_at(&f.a, &f.pt, 0x3000, 0), ~(legal[_i] | address), "a 4K leaf");
+	must_matter(entry_at(&f.a, &f.pt, 2 * MIB, 1), ~(legal[_i] | (address & ~(2 * MIB - 1))), "a 2M leaf");
+	must_matter(entry_at(&f.a, &f.pt, GIB, 2), ~(legal[_i] | (address & ~(GIB - 1))), "a 1G leaf");
 	for (unsigned level = 0; level < 4; level++) {
 		if (level > 0)
 			must_matter(entry_at(&f.a, &f.pt, 0x3000, level), ~accessed, "a link");
@@ -976,10 +1668,28 @@ START_TEST(check_objects)
 	must_matter(&f.pt.root.n, all, "root");
 	must_matter(&f.pt.tables, all, "tables");
 	must_matter(&f.pt.tables_sum, all, "tables_sum");
-	must_matter(&f.pt.retired, all & ~UINT64_C(3), "retired");
-	must_matter(&f.pt.retired_head, all & ~UINT64_C(31), "retired_head");
+	must_matter(&f.pt.retired, all, "retired");
+	must_matter(&f.pt.retired_first.n, all, "retired_first");
+	must_matter(&f.pt.retired_last.n, all, "retired_last");
+	must_matter(&f.pt.unflushed, all, "unflushed");
+	must_matter(&f.pt.unflushed_first.n, all, "unflushed_first");
+	must_matter(&f.pt.collapsed, all, "collapsed");
+	must_matter(&f.pt.epoch, all, "epoch");
+	must_matter(&f.readers[1].epoch, all - 1, "a reader's epoch");
+	must_matter(&f.pt.address, all, "address");
+	must_matter(&f.pt.meaning, all, "meaning");
+	must_matter(&f.pt.base, all, "base");
+	for (unsigned i = 8; i < 20; i++)
+		must_matter(&late[i], UINT64_C(31) << 52, "the epoch of a retired page");
 	for (unsigned i = 0; i < PAGETABLE_SIZES; i++)
 		must_matter(&f.pt.leaves[i], all, "leaves");
+	f.pt.marks_shift ^= 1;
+	ck_assert(!pagetable_check(&f.pt));
+	f.pt.marks_shift ^= 1;
+	f.pt.config.readers = NULL;
+	ck_assert(!pagetable_check(&f.pt));
+	f.pt.config.readers = f.readers;
+	pagetable_leave(&f.readers[1]);
 	fixture_free();
 }
 END_TEST
@@ -1030,22 +1740,31 @@ Suite *pagetable_suite(void)
 	TCase *plain = tcase_create("plain"), *random = tcase_create("random");
 
 	tcase_add_loop_test(plain, exact_bits, 0, (int)(sizeof(goldens) / sizeof(*goldens)));
+	tcase_add_loop_test(plain, every_right_and_type, 0, 2 * FORMATS);
+	tcase_add_test(plain, eptp);
 	tcase_add_test(plain, split_and_collapse_carry_marks);
 	tcase_add_test(plain, splits_of_a_gigabyte);
 	tcase_add_test(plain, map_completes_a_larger_leaf);
 	tcase_add_test(plain, retired_tables_keep_their_entries);
 	tcase_add_test(plain, empty_space_costs_nothing);
 	tcase_add_test(plain, more_than_the_arena);
+	tcase_add_test(plain, refused_pages_change_nothing);
+	tcase_add_test(plain, harvest_tells_and_clears);
+	tcase_add_loop_test(plain, late_marks_reach_the_leaf, 0, 2);
+	tcase_add_test(plain, readers_hold_what_they_may_see);
+	tcase_add_test(plain, readers_come_and_go);
+	tcase_add_test(random, one_writer_three_readers);
 	tcase_add_test(plain, arguments_refused);
 	tcase_add_test(plain, canonical_halves);
 	tcase_add_test(plain, config_refused);
-	tcase_add_loop_test(plain, check_objects, 0, 3);
+	tcase_add_loop_test(plain, check_objects, 0, FORMATS);
 	tcase_add_test(plain, check_objects_to_shape);
 	suite_add_tcase(suite, plain);
 	tcase_set_timeout(plain, 30);
 	tcase_set_timeout(random, 60);
-	tcase_add_loop_test(random, random_small_windows, 0, 6);
-	tcase_add_loop_test(random, random_large_window, 0, 3);
+	tcase_add_loop_test(random, random_small_windows, 0, 2 * FORMATS);
+	tcase_add_loop_test(random, random_large_window, 0, FORMATS);
+	tcase_add_loop_test(random, random_many, 0, MANY_KINDS * FORMATS);
 	suite_add_tcase(suite, random);
 	return suite;
 }
