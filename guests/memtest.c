@@ -18,16 +18,24 @@
  * guest itself occupies (its image and its page tables) is not tested; tested
  * plus occupied bytes must be all RAM of the memory map.
  *
+ * "touch=1" instead reads a byte of each frame from 0 to the end of RAM, the
+ * guest's own and what the memory map reserves among them, and waits then for
+ * ever: whoever counts what a hypervisor has mapped finds all of it.
+ *
  * The sweeps run in ring 3: see ring3.h. */
 #include "guests/runtime/boot_info.h"
 #include "guests/runtime/console.h"
+#include "guests/runtime/cpu.h"
 #include "guests/runtime/guest.h"
 #include "guests/runtime/memory.h"
+#include "guests/runtime/paging.h"
 #include "guests/runtime/ring3.h"
 #include "guests/runtime/string.h"
 
 #define PASSES	     3u
-#define WORDS_A_STEP 8u /* of 64 bytes: a frame is a multiple of it */
+#define WORDS_A_STEP 8u			  /* of 64 bytes: a frame is a multiple of it */
+#define HOLE_START   UINT64_C(0xc0000000) /* devices are mapped there */
+#define HOLE_END     UINT64_C(0x100000000)
 
 /* A word at an address holds (address & keep) ^ flip[which of two neighbours it is]. */
 struct pattern {
@@ -177,6 +185,30 @@ static struct total show_ranges(uint64_t limit)
 	return t;
 }
 
+/* In ring 0, which may read all of it. How many frames there were. */
+static uint64_t touch_all(void)
+{
+	struct pagetable_leaf leaf;
+	uint64_t frames = 0;
+
+	for (uint64_t at = 0; at < memory_end(); at += FRAME_BYTES) {
+		if (at >= HOLE_START && at < HOLE_END)
+			continue;
+		if (!pagetable_walk(paging_table(), at, &leaf)) /* a guard below a stack */
+			paging_open(at, FRAME_BYTES);
+		(void)*(volatile uint8_t *)(uintptr_t)(at + 1);
+		frames++;
+	}
+	return frames;
+}
+
+static _Noreturn uint64_t wait_for_ever(void *unused)
+{
+	(void)unused;
+	for (;;)
+		cpu_relax();
+}
+
 int guest_main(const struct boot_info *boot)
 {
 	uint64_t limit = text_option(boot->cmdline, "limit", UINT64_MAX) & ~(FRAME_BYTES - 1);
@@ -186,6 +218,10 @@ int guest_main(const struct boot_info *boot)
 	if (passes < 1 || passes > PASSES || limit == 0) {
 		console_print("memtest: passes are 1 to %u, and a limit is at least 4K\n", PASSES);
 		return GUEST_FAILED;
+	}
+	if (text_option(boot->cmdline, "touch", 0)) {
+		console_print("memtest: touched %lu frames\n", touch_all());
+		ring3_call(wait_for_ever, NULL);
 	}
 	t = show_ranges(limit);
 	console_print("memtest: %lu of %lu bytes of RAM are the guest's own\n", memory_ram_bytes() - t.free_bytes,

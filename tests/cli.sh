@@ -230,6 +230,68 @@ if needs_kvm closed_stdout; then
 	if [ "$code" = 0 ]; then pass closed_stdout; else fail closed_stdout "exit code $code"; fi
 fi
 
+# --- guards, read-only memory, and pools with a history
+expect guard_outside 2 "^slat: --guard 0x20000000\+0x1000 is not inside the guest's RAM, 0x0\.\.0x20000000$" "$slat" run --guard 512M+4K x
+expect guard_overlap 2 '^slat: --ro 16M\+4K overlaps --guard 0x1000000\+0x1000$' "$slat" run --guard 16M+4K --ro 16M+4K x
+expect_kvm guard_on_image 4 "^slat: .*/hello.elf: segment 0, .* would lie on a guard: --guard leaves nothing at 0x101000\.\.0x102000$" \
+	"$slat" run --guard 0x101000+4K "$guests/hello.elf"
+expect_kvm guard_on_boot_data 4 '^slat: .*: the boot structures, .* would lie on a guard: --guard leaves nothing at 0x90000' \
+	"$slat" run --guard 0x90000+4K "$guests/hello.elf"
+expect_kvm guard_on_acpi 4 '^slat: the ACPI tables, .* would lie on a guard' "$slat" run --guard 0xe0000+4K "$guests/hello.elf"
+# A guard where a module would go: the module goes elsewhere.
+expect_kvm guard_beside_module 1 '^hello: 1 modules$' \
+	"$slat" run --guard 0x140000+512K --initramfs LICENSE "$guests/hello.elf"
+report report_guard \
+	'.memslots == [{"id": 0, "gpa": 0, "bytes": 16777216, "readonly": false}, {"id": 1, "gpa": 16781312, "bytes": 16773120, "readonly": false},
+		{"id": 2, "gpa": 33554432, "bytes": 4096, "readonly": true}, {"id": 3, "gpa": 33558528, "bytes": 33550336, "readonly": false}]
+		and .table.leaves == {"4k": 1023, "2m": 30, "1g": 0} and (.ranges | map(.readonly) == [false, false, true, false])' \
+	--memory size=64M --guard 16M+4K --ro 32M+4K "$guests/exit.elf"
+# The guard has no frame, whatever the pages: all else is touched before the guest starts.
+report report_guard_resident '.memory.resident_bytes == 67104768' --memory size=64M,prefault=on --guard 16M+4K "$guests/exit.elf"
+report report_guard_resident_4k '.memory.resident_bytes == 67104768' --memory size=64M,prefault=on,thp=off --guard 16M+4K "$guests/exit.elf"
+report report_fault '.end.how == "fault" and .end.code == 20 and (.end.why | test("data write of 8 bytes at guest address 0x1000000"))
+	and .faults == {"reads": 0, "writes": 1, "fetches": 0}' --memory size=64M --guard 16M+4K --cmdline case=1 "$guests/guard.elf"
+report report_faults_counted '.end.code == 1 and .faults == {"reads": 1, "writes": 1, "fetches": 0} and .strays == 0' \
+	--memory size=64M --guard 16M+4K --on-fault report --cmdline case=1 "$guests/guard.elf"
+# A flood of faults: some lines a second, all of them counted. MOV EAX, [16M] for ever.
+flat fault_flood 'a100000001ebf9'
+if needs_kvm fault_flood; then
+	rm -f "$work/r.json"
+	timeout -k 5 60 "$slat" run --memory size=64M --guard 16M+4K --on-fault report --timeout 1.5 --report "$work/r.json" "$work/fault_flood" \
+		>"$work/out" 2>"$work/err" </dev/null
+	code=$?
+	lines=$(grep -c 'answered with ones' "$work/err")
+	if [ $code = 16 ] && [ "$lines" -ge 8 ] && [ "$lines" -le 24 ] && jq -e '.faults.reads > 1000' "$work/r.json" >/dev/null; then
+		pass fault_flood
+	else
+		fail fault_flood "exit code $code, $lines lines: $(tail -n 1 "$work/err")"
+	fi
+fi
+history=size=1296M,taken=256M+4M,taken=516M+4M,taken=776M+4M,taken=1036M+4M # five holes of 256 MiB
+expect_kvm require_names_the_hole 6 'no contiguous block of 1 GiB in the pool of node [0-9]+: its largest hole is 256 MiB of 1280 MiB free in 5 holes$' \
+	"$slat" run --memory size=1G --pool $history "$guests/exit.elf"
+report prefer_pieces '.memory.extents == 4 and ([.blocks[].bytes] | all(. == 268435456)) and .end.code == 1' \
+	--memory size=1G,contiguous=prefer --pool $history "$guests/exit.elf"
+if needs_kvm prefer_memtest; then
+	free_kib=$(sed -n 's/MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo)
+	if [ "$free_kib" -lt $((1300 << 10)) ]; then
+		echo "SKIP cli/prefer_memtest: needs 1300M of free memory, and there are $free_kib KiB"
+	else
+		expect prefer_memtest 1 '^memtest: ok [0-9]+ bytes in 2 ranges$' \
+			"$slat" run --memory size=1G,contiguous=prefer --pool $history "$guests/memtest.elf"
+	fi
+fi
+expect_kvm prefer_too_little 6 '^slat: no 1281 MiB in the pool of node [0-9]+, in however many pieces: 1280 MiB are free in 5 holes$' \
+	"$slat" run --memory size=1281M,contiguous=prefer --pool $history "$guests/exit.elf"
+expect_kvm pool_taken_twice 2 '^slat: --pool taken=0x100000\+0x1000: not free in a pool of 64 MiB$' \
+	"$slat" run --memory size=32M --pool size=64M,taken=1M+4K,taken=1M+4K "$guests/exit.elf"
+expect_kvm scatter_too_many 6 '^slat: --memory contiguous=scatter,extent_size=4 KiB makes 262144 extents of 1 GiB, and KVM has [0-9]+ memslots here' \
+	"$slat" run --memory size=1G,contiguous=scatter,extent_size=4K "$guests/exit.elf"
+report scatter_pieces '.memory.extents == 32 and (.memslots | length == 32) and .table.leaves == {"4k": 0, "2m": 32, "1g": 0}
+	and .table.tlb_reach_bytes == 67108864' --memory size=64M,contiguous=scatter "$guests/exit.elf"
+report scatter_small '.table.leaves."4k" == 4096 and .table.tlb_reach_bytes == 4194304' \
+	--memory size=16M,contiguous=scatter,extent_size=64K "$guests/exit.elf"
+
 # --- guests that mean harm
 flat flood '66baf803b041eeebfd'
 flat pit_storm 'b034e643b002e640b000e640ebfe'
@@ -398,7 +460,7 @@ every() { # name, error
 if needs_faults fault_own_memory; then
 	run_traced -e trace=mmap --
 	run_traced -e trace=mmap -e "inject=mmap:error=ENOMEM:when=$(call_number mmap MAP_NORESERVE)" --
-	ended fault_own_memory 6 '^slat: the host cannot map 16 MiB of address space for slat itself: Cannot allocate' $?
+	ended fault_own_memory 6 '^slat: the host cannot map 64 MiB of address space for slat itself: Cannot allocate' $?
 fi
 every ioctl ENOMEM
 every mmap ENOMEM
@@ -490,6 +552,10 @@ no_heap hostile_traced 1 2500 "$slat" run --trace exits "$guests/hostile.elf"
 no_heap hole 1 20 "$slat" run --memory size=128M "$guests/hole.elf"
 no_heap trap 5 100 "$slat" run "$guests/trap.elf"
 no_heap trap_panic 7 10 "$slat" run --cmdline case=4 "$guests/trap.elf"
+no_heap guard 20 10 "$slat" run --guard 16M+4K "$guests/guard.elf"
+no_heap guard_found 20 10 "$slat" run --guard 16M+4K --cmdline case=7 "$guests/guard.elf"
+no_heap guard_report 1 10 "$slat" run --guard 16M+4K --on-fault report --cmdline case=9 "$guests/guard.elf"
+no_heap fault_flood 16 1000 "$slat" run --guard 16M+4K --on-fault report --timeout 0.5 "$work/fault_flood"
 no_heap triple_fault 12 10 "$slat" run "$guests/triple_fault.elf"
 no_heap power_off 0 1 "$slat" run "$work/s5"
 no_heap panic 14 1 "$slat" run "$work/panic"

@@ -75,6 +75,12 @@ missing() {
 			[ "$(memory_free)" -ge "$(bytes_of "${need#mem=}")" ] ||
 				why="needs ${need#mem=} of free memory, and there are $(memory_free) bytes"
 			;;
+		module=*)
+			[ -e "/sys/module/${need#module=}" ] || why="needs a host whose KVM is ${need#module=}"
+			;;
+		avx)
+			grep -qw avx /proc/cpuinfo || why='needs a CPU with AVX'
+			;;
 		huge=*)
 			huge_reserve "${need#huge=}"
 			[ "$(huge_free)" -ge "${need#huge=}" ] ||

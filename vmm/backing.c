@@ -29,6 +29,9 @@
 #ifndef MAP_HUGE_2MB
 #define MAP_HUGE_2MB (21 << 26)
 #endif
+#ifndef MAP_HUGE_1GB
+#define MAP_HUGE_1GB (30 << 26)
+#endif
 
 const char *backing_kind_name(enum backing_kind k)
 {
@@ -37,8 +40,9 @@ const char *backing_kind_name(enum backing_kind k)
 	return names[k];
 }
 
-static int check_host(uint64_t bytes, struct failure *f)
+static int check_host(const struct backing_config *config, struct failure *f)
 {
+	const uint64_t bytes = config->bytes;
 	struct sysinfo host;
 	uint64_t total;
 
@@ -47,23 +51,31 @@ static int check_host(uint64_t bytes, struct failure *f)
 	total = ((uint64_t)host.totalram + host.totalswap) * host.mem_unit;
 	if (bytes > total)
 		return fail(f, EXIT_HOST,
-			    "--memory size=%s is more than the host has: %" PRIu64
+			    "%s size=%s is more than the host has: %" PRIu64
 			    " MiB of RAM and swap together; ask for less",
-			    size_format(bytes).s, total >> 20);
+			    config->option ? config->option : "--memory", size_format(bytes).s, total >> 20);
 	return 0;
 }
 
-static int refuse_huge(uint64_t bytes, struct failure *f)
+static int refuse_huge(const struct backing *b, struct failure *f)
 {
-	uint64_t free_pages = 0, reserved = 0, asked = bytes / HUGE_BYTES;
+	const char *size = b->leaf == PAGETABLE_1G ? "1 GiB" : "2 MiB";
+	uint64_t free_pages = 0, reserved = 0, asked = b->bytes / pagetable_size_bytes(b->leaf);
 	int error = errno; /* of the call that was refused */
+	bool giant = b->leaf == PAGETABLE_1G;
 
-	if (!sys_number(SYS_HUGETLB_2M "free_hugepages", &free_pages))
-		return fail(f, EXIT_HOST, "--memory hugepages=on: this kernel has no 2 MiB huge pages");
-	sys_number(SYS_HUGETLB_2M "resv_hugepages", &reserved);
+	if (!sys_number(giant ? SYS_HUGETLB_1G "free_hugepages" : SYS_HUGETLB_2M "free_hugepages", &free_pages))
+		return fail(f, EXIT_HOST, "--memory hugepages=on: this kernel has no %s huge pages", size);
+	sys_number(giant ? SYS_HUGETLB_1G "resv_hugepages" : SYS_HUGETLB_2M "resv_hugepages", &reserved);
 	if (free_pages - reserved >= asked)
-		return fail(f, EXIT_HOST, "cannot map %" PRIu64 " huge pages of 2 MiB, though %" PRIu64 " are free: %s",
-			    asked, free_pages - reserved, strerror(error));
+		return fail(f, EXIT_HOST, "cannot map %" PRIu64 " huge pages of %s, though %" PRIu64 " are free: %s",
+			    asked, size, free_pages - reserved, strerror(error));
+	if (giant)
+		return fail(f, EXIT_HOST,
+			    "--memory hugepages=on,hugepage_size=1G asks for %" PRIu64
+			    " huge pages of 1 GiB and %" PRIu64 " are available; get more as root: echo %" PRIu64
+			    " >" SYS_HUGETLB_1G "nr_hugepages, or use hugepage_size=2M",
+			    asked, free_pages - reserved, asked + reserved);
 	return fail(f, EXIT_HOST,
 		    "--memory hugepages=on asks for %" PRIu64 " huge pages of 2 MiB and %" PRIu64
 		    " are available; get more as root: sysctl vm.nr_hugepages=%" PRIu64 ", or use hugepages=off",
@@ -101,11 +113,12 @@ static uint8_t *map_aligned(uint64_t bytes, int flags, int fd)
 
 static int open_memfd(struct backing *b, bool huge, struct failure *f)
 {
-	unsigned flags = MFD_CLOEXEC | (huge ? (unsigned)MFD_HUGETLB | (unsigned)MFD_HUGE_2MB : 0);
+	unsigned size = b->leaf == PAGETABLE_1G ? (unsigned)MFD_HUGE_1GB : (unsigned)MFD_HUGE_2MB;
+	unsigned flags = MFD_CLOEXEC | (huge ? (unsigned)MFD_HUGETLB | size : 0);
 
 	b->fd = memfd_create("slat-pool", flags);
 	if (b->fd < 0 && huge)
-		return refuse_huge(b->bytes, f);
+		return refuse_huge(b, f);
 	if (b->fd < 0)
 		return fail(f, EXIT_HOST, "cannot create a memfd for --memory shared=on: %s", strerror(errno));
 	if (ftruncate(b->fd, (off_t)b->bytes) != 0) {
@@ -120,7 +133,8 @@ static void *map_huge(const struct backing *b)
 {
 	if (b->fd >= 0)
 		return mmap(NULL, b->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, 0);
-	return mmap(NULL, b->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_2MB,
+	return mmap(NULL, b->bytes, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (b->leaf == PAGETABLE_1G ? MAP_HUGE_1GB : MAP_HUGE_2MB),
 		    -1, 0);
 }
 
@@ -142,8 +156,9 @@ static void choose_thp(struct backing *b, bool wanted)
 
 int backing_open(struct backing *b, const struct backing_config *config, struct failure *f)
 {
-	*b = (struct backing){.bytes = config->bytes, .fd = -1, .leaf = PAGETABLE_4K};
-	if (check_host(config->bytes, f))
+	*b = (struct backing){
+		.bytes = config->bytes, .fd = -1, .leaf = config->hugepages ? config->huge : PAGETABLE_4K};
+	if (check_host(config, f))
 		return f->code;
 	b->kind = config->hugepages ? BACKING_HUGETLB : config->shared ? BACKING_MEMFD : BACKING_ANONYMOUS;
 	if (config->shared && open_memfd(b, config->hugepages, f))
@@ -152,15 +167,13 @@ int backing_open(struct backing *b, const struct backing_config *config, struct 
 	if (b->host == MAP_FAILED) {
 		b->host = NULL;
 		if (config->hugepages)
-			refuse_huge(b->bytes, f);
+			refuse_huge(b, f);
 		else
 			fail(f, EXIT_HOST, "the host cannot map %s: %s", size_format(b->bytes).s, strerror(errno));
 		backing_close(b);
 		return f->code;
 	}
-	if (config->hugepages)
-		b->leaf = PAGETABLE_2M;
-	else
+	if (!config->hugepages)
 		choose_thp(b, config->thp);
 	return 0;
 }
@@ -194,28 +207,37 @@ static int touch(uint8_t *host, uint64_t bytes)
 	return 0;
 }
 
-int backing_prefault(const struct backing *b, struct failure *f)
+int backing_prefault(const struct backing *b, uint64_t from, uint64_t bytes, struct failure *f)
 {
-	const bool show = b->bytes > PREFAULT_BYTES && isatty(STDERR_FILENO);
+	const bool show = bytes > PREFAULT_BYTES && isatty(STDERR_FILENO);
 
-	for (uint64_t at = 0; at < b->bytes; at += PREFAULT_BYTES) {
-		uint64_t left = b->bytes - at;
+	for (uint64_t at = 0; at < bytes; at += PREFAULT_BYTES) {
+		uint64_t left = bytes - at;
 
 		if (show)
 			fprintf(stderr, "\rslat: touching memory: %" PRIu64 " of %" PRIu64 " MiB ", at >> 20,
-				b->bytes >> 20);
-		int error = touch(b->host + at, left < PREFAULT_BYTES ? left : PREFAULT_BYTES);
+				bytes >> 20);
+		int error = touch(b->host + from + at, left < PREFAULT_BYTES ? left : PREFAULT_BYTES);
 
 		if (error)
 			return fail(f, EXIT_HOST, "--memory prefault=on: the host could not provide all of %s: %s",
-				    size_format(b->bytes).s, strerror(error));
+				    size_format(bytes).s, strerror(error));
 		if (end_is_pending())
 			return fail(f, EXIT_SIGNAL, "ended by a signal before the guest had its %s",
-				    size_format(b->bytes).s);
+				    size_format(bytes).s);
 	}
 	if (show)
 		fprintf(stderr, "\r\033[K");
 	return 0;
+}
+
+/* The kernel backs a whole huge page at the first touch of any of it. Of a hugetlb page nothing can be spared. */
+void backing_spare(const struct backing *b, uint64_t from, uint64_t bytes)
+{
+	const uint64_t first = from & ~(HUGE_BYTES - 1), end = (from + bytes + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
+
+	if (b->kind != BACKING_HUGETLB)
+		(void)madvise(b->host + first, (end < b->bytes ? end : b->bytes) - first, MADV_NOHUGEPAGE);
 }
 
 /* Sums the mappings of [host, host + bytes): the kernel may show one mapping as several. */

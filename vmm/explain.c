@@ -197,3 +197,15 @@ void explain(const struct vcpu *c, int error, struct failure *why, char *dump, s
 	say(c, error, explain_instruction(code, bytes, long_mode), mode_name(&sregs, &regs), regs.rip, why);
 	dump_state(&t, &regs, &sregs, code, bytes);
 }
+
+void explain_registers(const struct vcpu *c, char *dump, size_t size)
+{
+	struct text t = {dump, size};
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+	uint8_t code[CODE_BYTES];
+
+	dump[0] = '\0';
+	if (kvm_vcpu_get_regs(c->fd, &regs) == 0 && kvm_vcpu_get_sregs(c->fd, &sregs) == 0)
+		dump_state(&t, &regs, &sregs, code, read_code(c, sregs.cs.base + regs.rip, code));
+}

@@ -14,6 +14,9 @@ struct vcpu;
  * one sentence, and in dump the registers and the code at rip. */
 void explain(const struct vcpu *c, int error, struct failure *why, char *dump, size_t size);
 
+/* The registers and the code at rip, as explain() has them. */
+void explain_registers(const struct vcpu *c, char *dump, size_t size);
+
 /* The instruction at `code` iff it is one of those that the emulator of a host
  * without hardware help is known to lack; else NULL. long_mode tells REX prefixes from INC. Pure. */
 const char *explain_instruction(const uint8_t *code, size_t bytes, int long_mode);

@@ -19,6 +19,7 @@ enum exit_code {
 	EXIT_PANIC = 14,    /* the guest's kernel panicked */
 	EXIT_TIMEOUT = 16,  /* --timeout is over */
 	EXIT_SIGNAL = 18,   /* ended from outside */
+	EXIT_FAULT = 20,    /* the guest touched a guard or wrote to read-only memory */
 };
 
 struct failure {

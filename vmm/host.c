@@ -29,27 +29,27 @@ void host_close(struct host *h)
 	numa_close_library(&h->numa);
 }
 
-int host_add_pool(struct host *h, unsigned node, const struct backing_config *config, struct pool **out,
-		  struct failure *f)
+int host_add_pool(struct host *h, unsigned node, const struct pool_config *config, struct pool **out, struct failure *f)
 {
+	const struct backing_config *backing = &config->backing;
 	struct pool *p = &h->pool[h->pools];
 	struct extent_config space = {
-		.units = config->bytes / FRAME_BYTES,
-		.segments_max = POOL_SEGMENTS,
+		.units = backing->bytes / FRAME_BYTES,
+		.segments_max = config->segments ? config->segments : POOL_SEGMENTS,
 		.policy = EXTENT_BEST_FIT,
 	};
-	size_t meta_bytes = extent_meta_bytes(space.segments_max);
+	size_t meta_bytes = extent_config_bytes(&space);
 
 	if (node != HOST_TABLES && node >= HOST_NODES_MAX)
 		return fail(f, EXIT_HOST, "memory node %u cannot be used: frame numbers have room for nodes below %u",
 			    node, HOST_NODES_MAX);
-	if (config->bytes > HOST_POOL_BYTES_MAX)
-		return fail(f, EXIT_HOST, "--memory size=%s: a pool holds %s at most", size_format(config->bytes).s,
+	if (backing->bytes > HOST_POOL_BYTES_MAX)
+		return fail(f, EXIT_HOST, "--memory size=%s: a pool holds %s at most", size_format(backing->bytes).s,
 			    size_format(HOST_POOL_BYTES_MAX).s);
 	*p = (struct pool){.node = node};
 	if (node != HOST_TABLES)
 		p->base.n = ((uint64_t)node + 1) << (HOST_POOL_SHIFT - FRAME_SHIFT);
-	if (backing_open(&p->backing, config, f))
+	if (backing_open(&p->backing, backing, f))
 		return f->code;
 	if (node != HOST_TABLES)
 		numa_place(&h->numa, p->backing.host, p->backing.bytes, node);
@@ -61,7 +61,7 @@ int host_add_pool(struct host *h, unsigned node, const struct backing_config *co
 	}
 	h->pools++;
 	*out = p;
-	return config->prefault ? backing_prefault(&p->backing, f) : 0;
+	return 0;
 }
 
 int pool_alloc(struct pool *p, uint64_t bytes, struct block *out, struct failure *f)
@@ -81,13 +81,29 @@ int pool_alloc(struct pool *p, uint64_t bytes, struct block *out, struct failure
 			    size_format(bytes).s, p->node, size_format(s.largest_hole * FRAME_BYTES).s,
 			    size_format(s.units_free * FRAME_BYTES).s, s.holes);
 	}
-	*out = (struct block){
+	*out = pool_block(p, run);
+	return 0;
+}
+
+int pool_take(struct pool *p, uint64_t start, uint64_t bytes, struct failure *f)
+{
+	const struct extent run = {p->base.n + start / FRAME_BYTES, bytes / FRAME_BYTES};
+
+	if (start < p->backing.bytes && bytes <= p->backing.bytes - start &&
+	    extent_alloc_at(p->space, run, false) == MM_OK)
+		return 0;
+	return fail(f, EXIT_USAGE, "--pool taken=0x%" PRIx64 "+0x%" PRIx64 ": not free in a pool of %s", start, bytes,
+		    size_format(p->backing.bytes).s);
+}
+
+struct block pool_block(struct pool *p, struct extent run)
+{
+	return (struct block){
 		.pool = p,
 		.first = {run.first},
-		.bytes = bytes,
+		.bytes = run.units * FRAME_BYTES,
 		.host = p->backing.host + (run.first - p->base.n) * FRAME_BYTES,
 	};
-	return 0;
 }
 
 void pool_free(struct block *b)

@@ -49,14 +49,25 @@ struct host {
 int host_open(struct host *h, struct memory *memory, struct failure *f);
 void host_close(struct host *h); /* fine on a half-built one */
 
+struct pool_config {
+	struct backing_config backing;
+	uint32_t segments; /* live blocks and the holes between them, at most; 0: some hundred */
+};
+
 /* Opens a pool on `node` (one of h->numa.node, or HOST_TABLES: wherever the kernel puts it). EXIT_HOST with one
  * sentence iff the host refuses, the pool is too large, or the node is HOST_NODES_MAX or above. */
-int host_add_pool(struct host *h, unsigned node, const struct backing_config *config, struct pool **out,
+int host_add_pool(struct host *h, unsigned node, const struct pool_config *config, struct pool **out,
 		  struct failure *f);
 
 /* One contiguous block from the smallest hole that holds it, aligned to the pool's largest page. EXIT_HOST iff no hole
  * is long enough: the sentence has the largest. */
 int pool_alloc(struct pool *p, uint64_t bytes, struct block *out, struct failure *f);
 void pool_free(struct block *b);
+
+/* Exactly these bytes of the pool, counted from its start, for nobody: a history. EXIT_USAGE with one sentence iff they
+ * are not free, or not within it. */
+int pool_take(struct pool *p, uint64_t start, uint64_t bytes, struct failure *f);
+
+struct block pool_block(struct pool *p, struct extent run); /* of frames that the caller took from p->space */
 
 #endif

@@ -160,6 +160,13 @@ int kvm_vm_split_irqchip(int vm, unsigned lines)
 	return answer(ioctl(vm, KVM_ENABLE_CAP, &cap));
 }
 
+int kvm_vm_exit_on_emulation_failure(int vm)
+{
+	struct kvm_enable_cap cap = {.cap = KVM_CAP_EXIT_ON_EMULATION_FAILURE, .args = {1}};
+
+	return answer(ioctl(vm, KVM_ENABLE_CAP, &cap));
+}
+
 int kvm_vm_set_slot(int vm, const struct kvm_userspace_memory_region *slot)
 {
 	return answer(ioctl(vm, KVM_SET_USER_MEMORY_REGION, slot));

@@ -30,6 +30,12 @@ _Static_assert(LAYOUT_BOOT_DATA < LAYOUT_LOW_END, "boot data lies in low RAM");
 _Static_assert(LAYOUT_LOW_END <= LAYOUT_ACPI && LAYOUT_ACPI < LAYOUT_HIGH_START, "ACPI tables lie in the BIOS area");
 _Static_assert(LAYOUT_HOLE_START <= LAYOUT_IOAPIC && LAYOUT_LAPIC < LAYOUT_HOLE_END, "controllers lie in the hole");
 
+/* So many bytes of RAM lie from 0 on; what is left lies from LAYOUT_HOLE_END on. */
+static inline uint64_t layout_low_bytes(uint64_t ram)
+{
+	return ram < LAYOUT_HOLE_START ? ram : LAYOUT_HOLE_START;
+}
+
 #define PORT_PIT	   0x40
 #define PORT_I8042_DATA	   0x60
 #define PORT_SYSTEM_B	   0x61

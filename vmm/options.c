@@ -14,6 +14,7 @@
 #define TIMEOUT_MAX_S 1000000.0 /* eleven days */
 #define KEY_MAX	      32u
 #define VALUE_MAX     64u
+#define EXTENT_MAX    (UINT64_C(1) << 30)
 
 /* One key=value list: what keys there are and who takes a value. */
 struct key {
@@ -53,11 +54,14 @@ static int take_hugepages(struct run_options *o, const char *where, const char *
 
 static int take_hugepage_size(struct run_options *o, const char *where, const char *value, struct failure *f)
 {
-	uint64_t bytes;
+	uint64_t bytes = 0;
 
-	(void)o;
-	if (!size_parse(value, &bytes) || bytes != pagetable_size_bytes(PAGETABLE_2M))
-		return fail(f, EXIT_USAGE, "%s=%s: huge pages of 2M are all that slat uses so far", where, value);
+	if (size_parse(value, &bytes) && bytes == pagetable_size_bytes(PAGETABLE_1G))
+		o->memory.huge = PAGETABLE_1G;
+	else if (bytes == pagetable_size_bytes(PAGETABLE_2M))
+		o->memory.huge = PAGETABLE_2M;
+	else
+		return fail(f, EXIT_USAGE, "%s=%s: huge pages are of 2M or 1G", where, value);
 	return 0;
 }
 
@@ -74,6 +78,50 @@ static int take_prefault(struct run_options *o, const char *where, const char *v
 static int take_shared(struct run_options *o, const char *where, const char *value, struct failure *f)
 {
 	return take_switch(where, value, &o->memory.shared, f);
+}
+
+static int take_contiguous(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	for (enum gather_kind kind = GATHER_REQUIRE; kind <= GATHER_SCATTER; kind++) {
+		if (strcmp(value, gather_kind_name(kind)) == 0) {
+			o->memory.contiguous = kind;
+			return 0;
+		}
+	}
+	return fail(f, EXIT_USAGE, "%s=%s: the value is require, prefer or scatter", where, value);
+}
+
+static int take_extent_size(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	uint64_t bytes;
+
+	if (!size_parse(value, &bytes) || bytes < FRAME_BYTES || bytes > EXTENT_MAX || bytes & (bytes - 1))
+		return fail(f, EXIT_USAGE, "%s=%s: a power of two from 4K to 1G", where, value);
+	o->memory.extent_bytes = bytes;
+	return 0;
+}
+
+static int take_pool_size(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	uint64_t bytes;
+
+	if (!size_parse(value, &bytes) || bytes == 0 || bytes % FRAME_BYTES)
+		return fail(f, EXIT_USAGE, "%s=%s: not a size that is a multiple of 4K, such as 2G", where, value);
+	o->pool.bytes = bytes;
+	return 0;
+}
+
+static int take_taken(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	struct options_taken t;
+
+	if (!guest_range_parse(value, &t.start, &t.bytes) || t.bytes == 0 || (t.start | t.bytes) % FRAME_BYTES)
+		return fail(f, EXIT_USAGE, "%s=%s: write START+SIZE, both multiples of 4K, such as 256M+4K", where,
+			    value);
+	if (o->pool.taken == OPTIONS_TAKEN_MAX)
+		return fail(f, EXIT_USAGE, "%s=%s: more than %u of them", where, value, OPTIONS_TAKEN_MAX);
+	o->pool.take[o->pool.taken++] = t;
+	return 0;
 }
 
 static bool whole_number(const char *text, uint64_t most, uint64_t *out)
@@ -98,9 +146,16 @@ static int take_boot(struct run_options *o, const char *where, const char *value
 }
 
 static const struct key memory_keys[] = {
-	{"size", take_bytes}, {"hugepages", take_hugepages}, {"hugepage_size", take_hugepage_size},
-	{"thp", take_thp},    {"prefault", take_prefault},   {"shared", take_shared},
+	{"size", take_bytes},
+	{"hugepages", take_hugepages},
+	{"hugepage_size", take_hugepage_size},
+	{"thp", take_thp},
+	{"prefault", take_prefault},
+	{"shared", take_shared},
+	{"contiguous", take_contiguous},
+	{"extent_size", take_extent_size},
 };
+static const struct key pool_keys[] = {{"size", take_pool_size}, {"taken", take_taken}};
 static const struct key cpus_keys[] = {{"boot", take_boot}};
 
 static void list_keys(const struct key *keys, size_t count, char *text, size_t size)
@@ -116,7 +171,7 @@ static int take_pair(struct run_options *o, const char *option, const struct key
 		     size_t length, struct failure *f)
 {
 	const char *equals = memchr(pair, '=', length);
-	char known[128], where[KEY_MAX * 2], value[VALUE_MAX];
+	char known[160], where[KEY_MAX * 2], value[VALUE_MAX];
 	size_t key_length = equals ? (size_t)(equals - pair) : length;
 
 	list_keys(keys, count, known, sizeof(known));
@@ -164,6 +219,29 @@ static int set_memory(struct run_options *o, const char *value, struct failure *
 static int set_cpus(struct run_options *o, const char *value, struct failure *f)
 {
 	return take_list(o, "--cpus", cpus_keys, COUNT(cpus_keys), value, f);
+}
+
+static int set_pool(struct run_options *o, const char *value, struct failure *f)
+{
+	return take_list(o, "--pool", pool_keys, COUNT(pool_keys), value, f);
+}
+
+static int set_guard(struct run_options *o, const char *value, struct failure *f)
+{
+	return guest_ranges_add(&o->ranges, GUEST_GUARD, value, f);
+}
+
+static int set_ro(struct run_options *o, const char *value, struct failure *f)
+{
+	return guest_ranges_add(&o->ranges, GUEST_READONLY, value, f);
+}
+
+static int set_on_fault(struct run_options *o, const char *value, struct failure *f)
+{
+	if (strcmp(value, "end") != 0 && strcmp(value, "report") != 0)
+		return fail(f, EXIT_USAGE, "--on-fault %s: the value is end or report", value);
+	o->fault_report = value[0] == 'r';
+	return 0;
 }
 
 static int set_image(struct run_options *o, const char *value, struct failure *f)
@@ -264,11 +342,15 @@ struct option {
 };
 
 static const struct option options[] = {
-	{"--kernel", true, set_image},	  {"--initramfs", true, set_initramfs}, {"--cmdline", true, set_cmdline},
-	{"--cpus", true, set_cpus},	  {"--memory", true, set_memory},	{"--name", true, set_name},
-	{"--timeout", true, set_timeout}, {"--exit-zero", true, set_exit_zero}, {"--report", true, set_report},
-	{"--trace", true, set_trace},	  {"--json", false, set_json},		{"--help", false, set_help},
-	{"-h", false, set_help},
+	{"--kernel", true, set_image},	  {"--initramfs", true, set_initramfs},
+	{"--cmdline", true, set_cmdline}, {"--cpus", true, set_cpus},
+	{"--memory", true, set_memory},	  {"--name", true, set_name},
+	{"--timeout", true, set_timeout}, {"--exit-zero", true, set_exit_zero},
+	{"--report", true, set_report},	  {"--trace", true, set_trace},
+	{"--json", false, set_json},	  {"--help", false, set_help},
+	{"-h", false, set_help},	  {"--guard", true, set_guard},
+	{"--ro", true, set_ro},		  {"--on-fault", true, set_on_fault},
+	{"--pool", true, set_pool},
 };
 
 static const struct option *find_option(const char *word, size_t length)
@@ -300,21 +382,46 @@ static int take_option(int argc, char **argv, int *i, struct run_options *o, str
 	return option->set(o, value, f);
 }
 
-static int judge(const struct run_options *o, struct failure *f)
+static int judge_pool(struct run_options *o, struct failure *f)
+{
+	const uint64_t huge = pagetable_size_bytes(o->memory.huge);
+
+	if (o->memory.extent_bytes && o->memory.contiguous != GATHER_SCATTER)
+		return fail(f, EXIT_USAGE, "--memory extent_size=%s: only with contiguous=scatter",
+			    size_format(o->memory.extent_bytes).s);
+	if (!o->memory.extent_bytes)
+		o->memory.extent_bytes = OPTIONS_EXTENT_DEFAULT;
+	if (!o->pool.bytes && o->pool.taken)
+		return fail(f, EXIT_USAGE, "--pool taken: a size is missing, as in --pool size=2G,taken=256M+4K");
+	if (!o->pool.bytes)
+		o->pool.bytes = o->memory.bytes;
+	if (o->pool.bytes < o->memory.bytes)
+		return fail(f, EXIT_USAGE, "--pool size=%s: less than the guest's RAM, --memory size=%s",
+			    size_format(o->pool.bytes).s, size_format(o->memory.bytes).s);
+	if (o->memory.hugepages && o->pool.bytes % huge)
+		return fail(f, EXIT_USAGE, "--pool size=%s: with hugepages=on, a multiple of %s",
+			    size_format(o->pool.bytes).s, o->memory.huge == PAGETABLE_1G ? "1G" : "2M");
+	return 0;
+}
+
+static int judge(struct run_options *o, struct failure *f)
 {
 	if (!o->image)
 		return fail(f, EXIT_USAGE, "no image to boot: slat run [options] IMAGE");
-	if (o->memory.hugepages && o->memory.bytes % pagetable_size_bytes(PAGETABLE_2M))
-		return fail(f, EXIT_USAGE, "--memory size=%s: with hugepages=on, a multiple of 2M",
-			    size_format(o->memory.bytes).s);
-	return 0;
+	if (o->memory.hugepages && o->memory.bytes % pagetable_size_bytes(o->memory.huge))
+		return fail(f, EXIT_USAGE, "--memory size=%s: with hugepages=on, a multiple of %s",
+			    size_format(o->memory.bytes).s, o->memory.huge == PAGETABLE_1G ? "1G" : "2M");
+	if (judge_pool(o, f))
+		return f->code;
+	return guest_ranges_check(&o->ranges, o->memory.bytes, f);
 }
 
 int options_parse(int argc, char **argv, struct run_options *out, struct failure *f)
 {
 	bool only_words = false;
 
-	*out = (struct run_options){.cpus = 1, .memory = {.bytes = OPTIONS_MEMORY_DEFAULT, .thp = true}};
+	*out = (struct run_options){.cpus = 1,
+				    .memory = {.bytes = OPTIONS_MEMORY_DEFAULT, .thp = true, .huge = PAGETABLE_2M}};
 	for (int i = 0; !f->code && !out->help && i < argc; i++) {
 		if (!only_words && strcmp(argv[i], "--") == 0)
 			only_words = true;

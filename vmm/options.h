@@ -8,11 +8,15 @@
 #include <stdint.h>
 
 #include "vmm/failure.h"
+#include "vmm/gather.h"
+#include "vmm/guest_ranges.h"
 
 #define OPTIONS_CPUS_MAX       255 /* an xAPIC id has 8 bits, and 255 is everybody; KVM may take less */
 #define OPTIONS_MODULES_MAX    16u
 #define OPTIONS_MEMORY_MIN     (UINT64_C(2) << 20)
 #define OPTIONS_MEMORY_DEFAULT (UINT64_C(512) << 20)
+#define OPTIONS_EXTENT_DEFAULT (UINT64_C(2) << 20)
+#define OPTIONS_TAKEN_MAX      64u
 
 struct run_options {
 	const char *image, *cmdline, *name, *report;
@@ -22,7 +26,19 @@ struct run_options {
 	struct {
 		uint64_t bytes;
 		bool hugepages, thp, prefault, shared;
+		enum pagetable_size huge; /* of hugepages: PAGETABLE_2M or PAGETABLE_1G */
+		enum gather_kind contiguous;
+		uint64_t extent_bytes; /* 0: not given */
 	} memory;
+	struct {
+		uint64_t bytes; /* 0: as large as the guest's RAM */
+		unsigned taken;
+		struct options_taken {
+			uint64_t start, bytes;
+		} take[OPTIONS_TAKEN_MAX];
+	} pool;
+	struct guest_ranges ranges;
+	bool fault_report;   /* --on-fault report */
 	uint64_t timeout_ns; /* 0: none */
 	bool has_exit_zero;
 	uint32_t exit_zero;

@@ -78,17 +78,27 @@ bool ram_read(const struct ram *r, uint64_t gpa, void *to, uint64_t bytes)
 	return true;
 }
 
-bool ram_write(const struct ram *r, uint64_t gpa, const void *from, uint64_t bytes)
+static bool copy_in(const struct ram *r, uint64_t gpa, const void *from, uint64_t bytes, unsigned rights)
 {
-	if (!ram_covers(r, gpa, bytes, PAGETABLE_WRITE))
+	if (!ram_covers(r, gpa, bytes, rights))
 		return false;
 	for (uint64_t done = 0, some; done < bytes; done += some) {
 		void *to;
 
 		some = bytes - done;
-		to = ram_span(r, gpa + done, &some, PAGETABLE_WRITE);
+		to = ram_span(r, gpa + done, &some, rights);
 		assert(to);
 		memcpy(to, (const uint8_t *)from + done, some);
 	}
 	return true;
+}
+
+bool ram_write(const struct ram *r, uint64_t gpa, const void *from, uint64_t bytes)
+{
+	return copy_in(r, gpa, from, bytes, PAGETABLE_WRITE);
+}
+
+bool ram_burn(const struct ram *r, uint64_t gpa, const void *from, uint64_t bytes)
+{
+	return copy_in(r, gpa, from, bytes, PAGETABLE_READ);
 }

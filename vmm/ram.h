@@ -28,6 +28,9 @@ void *ram_span(const struct ram *r, uint64_t gpa, uint64_t *bytes, unsigned righ
 bool ram_read(const struct ram *r, uint64_t gpa, void *to, uint64_t bytes);
 bool ram_write(const struct ram *r, uint64_t gpa, const void *from, uint64_t bytes);
 
+/* The same, but read-only leaves take it too: as a ROM is programmed, before the guest runs. */
+bool ram_burn(const struct ram *r, uint64_t gpa, const void *from, uint64_t bytes);
+
 /* Is the whole range RAM that allows `rights`? An empty range is. */
 bool ram_covers(const struct ram *r, uint64_t gpa, uint64_t bytes, unsigned rights);
 

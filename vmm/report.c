@@ -27,39 +27,56 @@ static json_t *text(const char *s)
 
 static json_t *report_memory(const struct vm *vm)
 {
-	const struct backing *backing = &vm->block.pool->backing;
+	const struct backing *backing = &vm->guest.block->pool->backing;
 	struct backing_use use = backing_use_read(backing);
 
-	return json_pack("{s:I, s:s, s:I, s:I, s:I}", "bytes", number(vm->block.bytes), "backing",
-			 backing_kind_name(backing->kind), "page_bytes", number(pagetable_size_bytes(backing->leaf)),
-			 "resident_bytes", number(use.resident), "huge_bytes", number(use.huge));
+	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:I}", "bytes", number(vm->ram_bytes), "extents",
+			 number(vm->guest.blocks), "backing", backing_kind_name(backing->kind), "page_bytes",
+			 number(pagetable_size_bytes(backing->leaf)), "resident_bytes", number(use.resident),
+			 "huge_bytes", number(use.huge));
 }
 
 static json_t *report_blocks(const struct vm *vm)
 {
-	return json_pack("[{s:i, s:I, s:I}]", "node", (int)vm->block.pool->node, "first_frame",
-			 number(vm->block.first.n), "bytes", number(vm->block.bytes));
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < vm->guest.blocks; i++) {
+		const struct block *b = &vm->guest.block[i];
+
+		json_array_append_new(list, json_pack("{s:i, s:I, s:I}", "node", (int)b->pool->node, "first_frame",
+						      number(b->first.n), "bytes", number(b->bytes)));
+	}
+	return list;
 }
 
 static json_t *report_ranges(const struct vm *vm)
 {
 	json_t *list = json_array();
+	struct pagetable_run run;
 
-	for (unsigned i = 0; i < vm->ranges; i++)
-		json_array_append_new(list, json_pack("{s:I, s:I, s:I}", "gpa", number(vm->range[i].gpa), "bytes",
-						      number(vm->range[i].bytes), "first_frame",
-						      number(vm->range[i].first.n)));
+	for (uint64_t at = 0; pagetable_next_run(&vm->table, at, &run); at = run.in + run.bytes)
+		json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:b}", "gpa", number(run.in), "bytes",
+						      number(run.bytes), "first_frame", number(run.out / FRAME_BYTES),
+						      "readonly", !(run.attr.rights & PAGETABLE_WRITE)));
 	return list;
+}
+
+static json_t *report_faults(const struct vm *vm)
+{
+	return json_pack("{s:I, s:I, s:I}", "reads", number(atomic_load(&vm->faults.count[FAULT_READ])), "writes",
+			 number(atomic_load(&vm->faults.count[FAULT_WRITE])), "fetches",
+			 number(atomic_load(&vm->faults.count[FAULT_FETCH])));
 }
 
 static json_t *report_table(const struct vm *vm)
 {
 	struct pagetable_stats s = pagetable_stats_read(&vm->table);
 
-	return json_pack("{s:s, s:{s:I, s:I, s:I}, s:I}", "format",
+	return json_pack("{s:s, s:{s:I, s:I, s:I}, s:I, s:I}", "format",
 			 vm->table.config.format == PAGETABLE_EPT ? "ept" : "npt", "leaves", "4k",
 			 number(s.leaves[PAGETABLE_4K]), "2m", number(s.leaves[PAGETABLE_2M]), "1g",
-			 number(s.leaves[PAGETABLE_1G]), "bytes", number(s.tables * FRAME_BYTES));
+			 number(s.leaves[PAGETABLE_1G]), "bytes", number(s.tables * FRAME_BYTES), "tlb_reach_bytes",
+			 number(vm_tlb_reach(vm)));
 }
 
 static json_t *report_slots(const struct vm *vm)
@@ -110,7 +127,7 @@ static json_t *report_end(const struct report_facts *facts)
 
 	if (how == VM_DEBUG_EXIT || how == VM_SIGNAL || how == VM_PANIC)
 		json_object_set_new(end, "value", json_integer(number(vm->end_value)));
-	if (how == VM_INTERNAL)
+	if (how == VM_INTERNAL || how == VM_FAULT)
 		json_object_set_new(end, "why", text(vm->end_failure.text));
 	return end;
 }
@@ -120,12 +137,12 @@ int report_write(const struct report_facts *facts, FILE *to, struct failure *f)
 	const struct vm *vm = facts->vm;
 	json_t *image =
 		json_pack("{s:o, s:s}", "path", text(facts->options->image), "format", boot_format_name(facts->format));
-	json_t *report = json_pack("{s:s*, s:o, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o}", "name",
+	json_t *report = json_pack("{s:s*, s:o, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o}", "name",
 				   facts->options->name, "image", image, "kvm", kvm_module_name(vm->kvm.module), "cpus",
 				   (int)vm->cpus, "memory", report_memory(vm), "blocks", report_blocks(vm), "ranges",
 				   report_ranges(vm), "table", report_table(vm), "memslots", report_slots(vm), "exits",
-				   report_exits(vm), "strays", number(atomic_load(&vm->strays)), "times_ms",
-				   report_times(facts), "end", report_end(facts));
+				   report_exits(vm), "strays", number(atomic_load(&vm->strays)), "faults",
+				   report_faults(vm), "times_ms", report_times(facts), "end", report_end(facts));
 	int bad = !report || json_dumpf(report, to, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) != 0 ||
 		  fputc('\n', to) == EOF || fflush(to) != 0;
 

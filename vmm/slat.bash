@@ -8,7 +8,10 @@ _slat() {
 		offer=$("${COMP_WORDS[0]}" "${COMP_WORDS[1]}" --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]*' | sort -u)
 	else
 		case $last in
-		--memory) offer='size= hugepages= hugepage_size= thp= prefault= shared=' ;;
+		--memory) offer='size= hugepages= hugepage_size= thp= prefault= shared= contiguous= extent_size=' ;;
+		--pool) offer='size= taken=' ;;
+		--on-fault) offer='end report' ;;
+		--guard | --ro) offer= ;;
 		--cpus) offer='boot=' ;;
 		--trace) offer='exits' ;;
 		*)

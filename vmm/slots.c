@@ -5,7 +5,7 @@
  *     address, length and right to write.
  * A slot that is as the table wants it is never touched: changing one is delete
  * and create, which costs KVM a grace period and every shadow page below it.
- * Cost: one pass over the runs and one over the slots. */
+ * Cost: passes over the runs and the slots, whatever changes; KVM's own cost is that of the slots that change. */
 #include "vmm/slots.h"
 
 #include <errno.h>
@@ -159,49 +159,70 @@ static int tell(int vm, const struct slot *one, uint64_t bytes, struct failure *
 		    size_format(bytes).s, one->gpa, strerror(-error));
 }
 
-static void forget(struct slots *s, uint32_t id)
+/* Drops the first `count` of the change's removals; both lists are in gpa order. */
+static void forget(struct slots *s, const struct slots_change *c, uint32_t count)
 {
-	for (uint32_t i = 0; i < s->count; i++)
-		if (s->slot[i].id == id) {
-			memmove(&s->slot[i], &s->slot[i + 1], (s->count - i - 1) * sizeof(*s->slot));
-			s->count--;
-			return;
-		}
+	uint32_t kept = 0, gone = 0;
+
+	for (uint32_t i = 0; i < s->count; i++) {
+		if (gone < count && s->slot[i].id == c->remove[gone].id)
+			gone++;
+		else
+			s->slot[kept++] = s->slot[i];
+	}
+	s->count = kept;
 }
 
-static void note(struct slots *s, const struct slot *one)
+/* Merges the first `count` of the change's additions, from the end, since there is room behind. */
+static void note(struct slots *s, const struct slots_change *c, uint32_t count)
 {
-	uint32_t i = s->count++;
+	uint32_t at = s->count + count, old = s->count;
 
-	for (; i > 0 && s->slot[i - 1].gpa > one->gpa; i--)
-		s->slot[i] = s->slot[i - 1];
-	s->slot[i] = *one;
+	s->count = at;
+	while (count > 0) {
+		if (old > 0 && s->slot[old - 1].gpa > c->add[count - 1].gpa)
+			s->slot[--at] = s->slot[--old];
+		else
+			s->slot[--at] = c->add[--count];
+	}
+}
+
+int slots_reserve(struct slots *s, const struct slots_change *c, struct failure *f)
+{
+	const uint32_t need = s->count + c->additions;
+	struct slot *grown;
+
+	if (need <= s->room)
+		return 0;
+	grown = memory_realloc(s->memory, s->slot, need * sizeof(*grown));
+	if (!grown)
+		return no_memory(f);
+	s->slot = grown;
+	s->room = need;
+	return 0;
+}
+
+void slots_note(struct slots *s, const struct slots_change *c, uint32_t removed, uint32_t added)
+{
+	forget(s, c, removed);
+	note(s, c, added);
 }
 
 int slots_sync(struct slots *s, int vm, const struct ram *ram, struct failure *f)
 {
+	uint32_t removed = 0, added = 0;
 	struct slots_change change;
-	uint32_t need;
 
 	if (slots_derive(s, ram, &change, f))
 		return f->code;
-	need = s->count - change.removals + change.additions;
-	if (need > s->room) {
-		struct slot *grown = memory_realloc(s->memory, s->slot, need * sizeof(*grown));
-
-		if (!grown) {
-			slots_change_free(&change);
-			return no_memory(f);
-		}
-		s->slot = grown;
-		s->room = need;
+	if (!slots_reserve(s, &change, f)) {
+		while (removed < change.removals && !tell(vm, &change.remove[removed], 0, f))
+			removed++;
+		while (!f->code && added < change.additions &&
+		       !tell(vm, &change.add[added], change.add[added].bytes, f))
+			added++;
+		slots_note(s, &change, removed, added);
 	}
-	for (uint32_t i = 0; !f->code && i < change.removals; i++)
-		if (!tell(vm, &change.remove[i], 0, f))
-			forget(s, change.remove[i].id);
-	for (uint32_t i = 0; !f->code && i < change.additions; i++)
-		if (!tell(vm, &change.add[i], change.add[i].bytes, f))
-			note(s, &change.add[i]);
 	slots_change_free(&change);
 	return f->code;
 }

@@ -42,6 +42,11 @@ void slots_fini(struct slots *s);
 int slots_derive(const struct slots *s, const struct ram *ram, struct slots_change *out, struct failure *f);
 void slots_change_free(struct slots_change *c);
 
+/* Makes room for the change; then slots_note() takes note of as many of its removals and additions as KVM took, from
+ * the first on, and cannot fail. EXIT_HOST iff memory ran out. */
+int slots_reserve(struct slots *s, const struct slots_change *c, struct failure *f);
+void slots_note(struct slots *s, const struct slots_change *c, uint32_t removed, uint32_t added);
+
 /* Derives, tells KVM, and takes note. On failure the slots that KVM took are noted. */
 int slots_sync(struct slots *s, int vm, const struct ram *ram, struct failure *f);
 

@@ -8,6 +8,7 @@
 
 #define SYS_THP	       "/sys/kernel/mm/transparent_hugepage/"
 #define SYS_HUGETLB_2M "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+#define SYS_HUGETLB_1G "/sys/kernel/mm/hugepages/hugepages-1048576kB/"
 
 /* Reads the file's first line, without its newline; false iff it cannot be read. */
 bool sys_line(const char *path, char *line, size_t size);

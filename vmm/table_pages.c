@@ -3,7 +3,7 @@
  * A page of a table is a frame, so what serves it is mm/frames, over a block of
  * its own: it keeps its books outside the frames (some hundred bytes and 1.2 bits
  * a frame, in the VMM's memory) and gives each frame of the block away as a table
- * page, so that table_pages_needed() is also what the block must have: no more,
+ * page, so that stitch_table_pages() is also what the block must have: no more,
  * no less.
  *
  * Rejected. A slab cache of 4 KiB objects over the block: its slabs begin with a
@@ -15,20 +15,6 @@
 #include "vmm/table_pages.h"
 
 #include "mm/port.h"
-
-uint64_t table_pages_needed(uint64_t bytes, enum pagetable_size leaf)
-{
-	uint64_t pages = 1; /* the root */
-
-	/* Each range may begin and end inside a table: two more a level and range.
-	 * Ends that no large leaf fits need the lowest level as well. */
-	for (unsigned level = 1; level < PAGETABLE_LEVELS; level++) {
-		uint64_t reach = FRAME_BYTES << (9 * level);
-
-		pages += (level > (unsigned)leaf ? bytes / reach : 0) + 4;
-	}
-	return pages;
-}
 
 int table_pages_open(struct table_pages *t, struct memory *memory, const struct block *block, struct failure *f)
 {

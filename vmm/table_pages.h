@@ -16,9 +16,6 @@ struct table_pages { /* it must not move while it is open */
 	void *state;	      /* of frames */
 };
 
-/* As many as a table over `bytes` of guest memory can need in two ranges with leaves of `leaf` or larger. */
-uint64_t table_pages_needed(uint64_t bytes, enum pagetable_size leaf);
-
 /* Borrows memory and the block, all of it. EXIT_HOST iff there is no memory for the frames' state. */
 int table_pages_open(struct table_pages *t, struct memory *memory, const struct block *block, struct failure *f);
 void table_pages_close(struct table_pages *t); /* fine on a zeroed one */

@@ -22,6 +22,7 @@
 
 #include "vmm/cpuid.h"
 #include "vmm/explain.h"
+#include "vmm/fault_find.h"
 #include "vmm/vm.h"
 
 #define KICK			SIGUSR1
@@ -203,6 +204,71 @@ static void on_stray(struct vcpu *c, uint64_t gpa, unsigned width, bool write)
 			c->id, write ? "writes" : "reads", width, gpa);
 }
 
+/* For an access that KVM told with its address. */
+static void complete_fault(const struct vcpu *c, struct fault *fault)
+{
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+
+	fault->cpu = c->id;
+	fault_ask_table(fault, &c->vm->table);
+	if (kvm_vcpu_get_regs(c->fd, &regs) == 0)
+		fault->rip = regs.rip;
+	if (kvm_vcpu_get_sregs(c->fd, &sregs) == 0)
+		fault->ring = sregs.ss.dpl;
+}
+
+static bool is_ram(const void *vm, uint64_t gpa)
+{
+	return vm_is_ram(vm, gpa);
+}
+
+/* For one that it did not: true iff there is one. */
+static bool find_fault(const struct vcpu *c, struct fault *fault)
+{
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+	const struct fault_scene scene = {&c->vm->ram, &regs, &sregs, c->vm, is_ram};
+
+	if (kvm_vcpu_get_regs(c->fd, &regs) || kvm_vcpu_get_sregs(c->fd, &sregs) || !fault_find(&scene, fault))
+		return false;
+	fault->cpu = c->id;
+	fault_ask_table(fault, &c->vm->table);
+	return true;
+}
+
+static void end_by_fault(struct vcpu *c, const struct fault *fault, const char *more)
+{
+	struct failure why = {0};
+	char text[FAULT_TEXT], dump[sizeof(c->vm->end_dump)];
+
+	fault_describe(fault, text);
+	explain_registers(c, dump, sizeof(dump));
+	fail(&why, EXIT_FAULT, "%s%s", text, more);
+	vm_end(c->vm, VM_FAULT, 0, &why, dump);
+}
+
+/* A guard, or a write to read-only memory. KVM goes past a write before it tells, and stays at a read until it is
+ * answered. */
+static void on_fault(struct vcpu *c, uint64_t gpa, unsigned width, bool write)
+{
+	struct fault fault = {
+		.access = write ? FAULT_WRITE : FAULT_READ, .gpa = gpa, .bytes = width, .rip_past = write};
+	const bool tell = fault_log_add(&c->vm->faults, fault.access, loop_now());
+	char text[FAULT_TEXT];
+
+	memset(c->run->mmio.data, 0xff, sizeof(c->run->mmio.data));
+	if (c->vm->fault_report && !tell)
+		return;
+	complete_fault(c, &fault);
+	if (!c->vm->fault_report) {
+		end_by_fault(c, &fault, "");
+		return;
+	}
+	fault_describe(&fault, text);
+	fprintf(stderr, "slat: %s; %s\n", text, write ? "dropped" : "answered with ones");
+}
+
 static void on_mmio(struct vcpu *c)
 {
 	struct vm *vm = c->vm;
@@ -212,6 +278,10 @@ static void on_mmio(struct vcpu *c)
 	uint64_t value = 0;
 	bool answered;
 
+	if (vm_is_ram(vm, gpa)) {
+		on_fault(c, gpa, width, write);
+		return;
+	}
 	if (write) {
 		memcpy(&value, c->run->mmio.data, width);
 		answered = bus_write(&vm->board->mmio, gpa, width, value);
@@ -248,6 +318,19 @@ static void give_up(struct vcpu *c, int error)
 	vm_end(c->vm, VM_INTERNAL, 0, &why, dump);
 }
 
+/* Nothing is left to answer: a fault ends the run here, whatever --on-fault says. */
+static void on_internal_error(struct vcpu *c)
+{
+	struct fault fault = {0};
+
+	if (!find_fault(c, &fault)) {
+		give_up(c, 0);
+		return;
+	}
+	(void)fault_log_add(&c->vm->faults, fault.access, loop_now());
+	end_by_fault(c, &fault, "; KVM cannot go on with it: its emulator lacks the instruction, or has none to fetch");
+}
+
 static void on_exit_reason(struct vcpu *c)
 {
 	const unsigned reason = c->run->exit_reason;
@@ -270,6 +353,9 @@ static void on_exit_reason(struct vcpu *c)
 		break;
 	case KVM_EXIT_SYSTEM_EVENT:
 		on_system_event(c);
+		break;
+	case KVM_EXIT_INTERNAL_ERROR:
+		on_internal_error(c);
 		break;
 	default:
 		give_up(c, 0);

@@ -13,6 +13,7 @@
 #include "vmm/abi.h"
 #include "vmm/cpuid.h"
 #include "vmm/size.h"
+#include "vmm/stitch.h"
 
 #define CACHE_LINE  64
 #define RETRY_NS    UINT64_C(10000000)	 /* a vCPU was in the serial line */
@@ -33,6 +34,7 @@ const char *vm_how_name(enum vm_how how)
 		[VM_SIGNAL] = "signal",
 		[VM_QUIT] = "quit",
 		[VM_INTERNAL] = "internal-error",
+		[VM_FAULT] = "fault",
 	};
 
 	return names[how];
@@ -104,65 +106,85 @@ static int set_tss(const struct vm *vm, struct failure *f)
 	return 0;
 }
 
-/* One block, cut at the 32-bit hole: what does not fit below it goes on at its end. */
-static enum mm_err map_block(struct vm *vm, struct pagetable_attr attr)
+static struct stitch stitch_of(const struct vm *vm)
 {
-	const struct block *block = &vm->block;
-	const uint64_t hpa = block->first.n * FRAME_BYTES;
-	const uint64_t low = block->bytes < LAYOUT_HOLE_START ? block->bytes : LAYOUT_HOLE_START;
-	enum mm_err error = pagetable_map(&vm->table, 0, hpa, low, attr);
-
-	if (error != MM_OK || block->bytes == low)
-		return error;
-	return pagetable_map(&vm->table, LAYOUT_HOLE_END, hpa + low, block->bytes - low, attr);
+	return (struct stitch){vm->guest.block, vm->guest.blocks, vm->guest.ranges};
 }
 
-/* What the guest is told of its RAM is what the table maps, not what was meant to be mapped. */
-static void read_ranges(struct vm *vm)
-{
-	struct pagetable_run run;
-
-	for (uint64_t at = 0; pagetable_next_run(&vm->table, at, &run); at = run.in + run.bytes) {
-		MM_ASSERT(vm->ranges < VM_RANGES_MAX, run.in, run.bytes);
-		vm->range[vm->ranges++] = (struct vm_range){run.in, run.bytes, {run.out / FRAME_BYTES}};
-	}
-}
-
-static int build_table(struct vm *vm, const struct block *tables, struct failure *f)
+static int build_table(struct vm *vm, struct failure *f)
 {
 	const struct pagetable_attr attr = {
 		.rights = PAGETABLE_READ | PAGETABLE_WRITE | PAGETABLE_EXEC |
 			  (cpuid_host_is_intel() ? 0u : (unsigned)PAGETABLE_USER),
 		.memory = PAGETABLE_WRITE_BACK,
 	};
+	const struct block *tables = vm->guest.tables;
 	const struct pagetable_config config = {
 		.format = cpuid_host_is_intel() ? PAGETABLE_EPT : PAGETABLE_NPT,
 		.phys_bits = HOST_PHYS_BITS,
-		.leaf_max = vm->block.pool->backing.leaf,
+		.leaf_max = vm->guest.block->pool->backing.leaf,
 		.arena = tables->host,
 		.arena_first = tables->first,
 		.arena_frames = tables->bytes / FRAME_BYTES,
 		.pages = table_pages_source(&vm->table_pages),
 	};
+	const struct stitch stitch = stitch_of(vm);
 	enum mm_err error = pagetable_init(&vm->table, &config);
 
 	vm->table_ready = error == MM_OK;
 	if (error == MM_OK)
-		error = map_block(vm, attr);
+		error = stitch_map(&stitch, &vm->table, attr);
 	if (error == MM_ENOMEM)
 		return fail(f, EXIT_HOST, "the second-level table needs more than %" PRIu64 " pages",
 			    tables->bytes / FRAME_BYTES);
-	MM_ASSERT(error == MM_OK, error, vm->block.bytes);
-	read_ranges(vm);
+	MM_ASSERT(error == MM_OK, error, vm->ram_bytes);
+	pagetable_flushed(&vm->table); /* nobody has walked it yet */
 	return 0;
 }
 
-int vm_add_memory(struct vm *vm, const struct block *block, const struct block *tables, struct failure *f)
+static void spare_guards(const struct vm *vm)
 {
-	const struct pool *pool = block->pool;
+	const struct pool *pool = vm->guest.block->pool;
+	const struct stitch stitch = stitch_of(vm);
+	struct stitch_cursor at = {0};
+	struct piece p;
 
-	vm->block = *block;
-	if (table_pages_open(&vm->table_pages, vm->memory, tables, f) || build_table(vm, tables, f))
+	while (stitch_next(&stitch, &at, &p))
+		if (p.kind == PIECE_GUARD)
+			backing_spare(&pool->backing, p.hpa - pool->base.n * FRAME_BYTES, p.bytes);
+}
+
+/* What the table maps, and nothing else. */
+static int prefault(const struct vm *vm, struct failure *f)
+{
+	const struct pool *pool = vm->guest.block->pool;
+	struct pagetable_run run;
+
+	for (uint64_t at = 0; pagetable_next_run(&vm->table, at, &run); at = run.in + run.bytes)
+		if (backing_prefault(&pool->backing, run.out - pool->base.n * FRAME_BYTES, run.bytes, f))
+			return f->code;
+	return 0;
+}
+
+static int check_readonly(const struct vm *vm, struct failure *f)
+{
+	for (unsigned i = 0; i < vm->guest.ranges->count; i++)
+		if (vm->guest.ranges->range[i].kind == GUEST_READONLY && kvm_check(&vm->kvm, KVM_CAP_READONLY_MEM) <= 0)
+			return fail(f, EXIT_KVM,
+				    "--ro: this host's KVM has no read-only memslots (KVM_CAP_READONLY_MEM)");
+	return 0;
+}
+
+int vm_add_memory(struct vm *vm, const struct vm_memory *memory, struct failure *f)
+{
+	const struct pool *pool = memory->block->pool;
+
+	vm->guest = *memory;
+	for (uint32_t i = 0; i < memory->blocks; i++)
+		vm->ram_bytes += memory->block[i].bytes;
+	if (check_readonly(vm, f))
+		return f->code;
+	if (table_pages_open(&vm->table_pages, vm->memory, memory->tables, f) || build_table(vm, f))
 		return f->code;
 	vm->ram = (struct ram){
 		.table = &vm->table,
@@ -170,22 +192,82 @@ int vm_add_memory(struct vm *vm, const struct block *block, const struct block *
 		.host_base = pool->base.n * FRAME_BYTES,
 		.host_bytes = pool->backing.bytes,
 	};
+	spare_guards(vm);
+	if (memory->ranges->count) /* a kernel before 5.15 refuses: its ring 3 then gets an exception */
+		(void)kvm_vm_exit_on_emulation_failure(vm->fd);
+	if (memory->prefault && prefault(vm, f))
+		return f->code;
 	slots_init(&vm->slots, vm->memory, (uint32_t)kvm_check(&vm->kvm, KVM_CAP_NR_MEMSLOTS));
 	if (set_tss(vm, f))
 		return f->code;
 	return slots_sync(&vm->slots, vm->fd, &vm->ram, f);
 }
 
+uint64_t vm_tlb_reach(const struct vm *vm)
+{
+	const struct pagetable_stats s = pagetable_stats_read(&vm->table);
+	uint64_t leaves = 0, bytes = 0;
+
+	for (unsigned size = 0; size < PAGETABLE_SIZES; size++) {
+		leaves += s.leaves[size];
+		bytes += s.leaves[size] * pagetable_size_bytes((enum pagetable_size)size);
+	}
+	return leaves > VM_TLB_ENTRIES ? bytes / leaves * VM_TLB_ENTRIES : bytes;
+}
+
+bool vm_is_ram(const struct vm *vm, uint64_t gpa)
+{
+	const uint64_t low = layout_low_bytes(vm->ram_bytes);
+
+	return gpa < low || (gpa >= LAYOUT_HOLE_END && gpa - LAYOUT_HOLE_END < vm->ram_bytes - low);
+}
+
+static void add_line(struct boot_range *map, unsigned *lines, struct boot_range one)
+{
+	struct boot_range *last = &map[*lines ? *lines - 1 : 0];
+
+	if (*lines && last->type == one.type && last->start + last->bytes == one.start) {
+		last->bytes += one.bytes;
+		return;
+	}
+	MM_ASSERT(*lines < VM_MAP_MAX, one.start, one.bytes);
+	map[(*lines)++] = one;
+}
+
+/* Of one kind, but for the reserved top of low memory. */
+static void add_lines(struct boot_range *map, unsigned *lines, uint64_t start, uint64_t end, uint32_t type)
+{
+	while (start < end) {
+		bool top = start >= LAYOUT_BOOT_DATA && start < LAYOUT_HIGH_START;
+		uint64_t border = start < LAYOUT_BOOT_DATA ? LAYOUT_BOOT_DATA : top ? LAYOUT_HIGH_START : end;
+
+		if (border > end)
+			border = end;
+		add_line(map, lines, (struct boot_range){start, border - start, top ? E820_RESERVED : type});
+		start = border;
+	}
+}
+
+static void add_zone(const struct vm *vm, struct boot_range *map, unsigned *lines, uint64_t start, uint64_t end)
+{
+	struct pagetable_run run;
+
+	while (start < end && pagetable_next_run(&vm->table, start, &run) && run.in < end) {
+		add_lines(map, lines, start, run.in, E820_RESERVED);
+		add_lines(map, lines, run.in, run.in + run.bytes,
+			  run.attr.rights & PAGETABLE_WRITE ? E820_RAM : E820_RESERVED);
+		start = run.in + run.bytes;
+	}
+	add_lines(map, lines, start, end, E820_RESERVED);
+}
+
 unsigned vm_memory_map(const struct vm *vm, struct boot_range *map)
 {
-	const struct vm_range *low = &vm->range[0];
+	const uint64_t low = layout_low_bytes(vm->ram_bytes);
 	unsigned lines = 0;
 
-	map[lines++] = (struct boot_range){0, LAYOUT_BOOT_DATA, E820_RAM};
-	map[lines++] = (struct boot_range){LAYOUT_BOOT_DATA, LAYOUT_HIGH_START - LAYOUT_BOOT_DATA, E820_RESERVED};
-	map[lines++] = (struct boot_range){LAYOUT_HIGH_START, low->bytes - LAYOUT_HIGH_START, E820_RAM};
-	for (unsigned i = 1; i < vm->ranges; i++)
-		map[lines++] = (struct boot_range){vm->range[i].gpa, vm->range[i].bytes, E820_RAM};
+	add_zone(vm, map, &lines, 0, low);
+	add_zone(vm, map, &lines, LAYOUT_HOLE_END, LAYOUT_HOLE_END + vm->ram_bytes - low);
 	return lines;
 }
 
@@ -253,8 +335,8 @@ int vm_add_cpus(struct vm *vm, unsigned cpus, const struct board_config *config,
 	full.console = &vm->console;
 	full.ending = (struct ending){vm, device_ended};
 	full.fault = (struct board_fault){vm, board_stopped};
-	full.below_4g = vm->range[0].bytes;
-	full.above_4g = vm->ranges > 1 ? vm->range[1].bytes : 0;
+	full.below_4g = layout_low_bytes(vm->ram_bytes);
+	full.above_4g = vm->ram_bytes - full.below_4g;
 	full.cpus = cpus;
 	vm->board = memory_alloc(vm->memory, sizeof(*vm->board));
 	if (!vm->board)

@@ -11,6 +11,8 @@
 #include "vmm/board.h"
 #include "vmm/boot/boot.h"
 #include "vmm/console.h"
+#include "vmm/fault.h"
+#include "vmm/guest_ranges.h"
 #include "vmm/host.h"
 #include "vmm/kvm.h"
 #include "vmm/loop.h"
@@ -20,9 +22,10 @@
 #include "vmm/table_pages.h"
 #include "vmm/vcpu.h"
 
-#define VM_RANGES_MAX 2u /* below the 32-bit hole, and above it */
-#define VM_MAP_MAX    8u
-#define VM_CPUS_MAX   255u
+/* Low RAM, the reserved top of low memory, RAM up to the hole, RAM above it; each range that is not plain cuts a line
+ * in two and lies between them. Linux takes 128 lines, and so do the guests here. */
+#define VM_MAP_MAX  (4 + 2 * GUEST_RANGES_MAX)
+#define VM_CPUS_MAX 255u
 
 enum vm_how { /* how a run ended */
 	      VM_RUNNING,
@@ -35,11 +38,15 @@ enum vm_how { /* how a run ended */
 	      VM_SIGNAL,
 	      VM_QUIT,	   /* Ctrl-A x */
 	      VM_INTERNAL, /* KVM could not go on; failure has the sentence */
+	      VM_FAULT,	   /* the guest did what the table forbids; the same */
 };
 
-struct vm_range { /* guest RAM, as the table maps it: [gpa, gpa + bytes) is the host's frames from `first` on */
-	uint64_t gpa, bytes;
-	struct pfn first;
+struct vm_memory {		   /* borrowed until vm_close() */
+	const struct block *block; /* in the order of the guest's addresses */
+	uint32_t blocks;
+	const struct block *tables; /* for the table's pages */
+	const struct guest_ranges *ranges;
+	bool prefault;
 };
 
 struct vm {
@@ -48,9 +55,8 @@ struct vm {
 	int fd;
 	struct loop loop;
 	struct console console;
-	struct block block;
-	unsigned ranges;
-	struct vm_range range[VM_RANGES_MAX];
+	struct vm_memory guest;
+	uint64_t ram_bytes; /* guards included */
 	struct table_pages table_pages;
 	struct pagetable table;
 	bool table_ready;
@@ -67,9 +73,11 @@ struct vm {
 	unsigned pending_bytes;
 	_Atomic uint64_t first_instruction_ns; /* of loop_now() */
 	_Atomic uint64_t strays;	       /* MMIO accesses that nothing answers */
-	_Atomic int how;		       /* enum vm_how; the first to set it also sets the next three */
+	bool fault_report;		       /* what the table forbids is told and answered; else it ends the run */
+	struct fault_log faults;
+	_Atomic int how; /* enum vm_how; the first to set it also sets the next three */
 	uint32_t end_value;
-	struct failure end_failure; /* VM_INTERNAL */
+	struct failure end_failure; /* VM_INTERNAL, VM_FAULT */
 	char end_dump[2048];	    /* registers and code of a vCPU that could not go on */
 	_Atomic bool ended;	    /* the four above can be read */
 	uint64_t end_ns;
@@ -84,13 +92,22 @@ void vm_hold_signals(void);
 /* Opens KVM, creates the VM. Borrows memory. */
 int vm_open(struct vm *vm, struct memory *memory, struct failure *f);
 
-/* Maps the block, in one range or around the 32-bit hole in two, by a table of
- * the host CPU's format that lies in the block `tables`; then the slots. Both
- * blocks stay the caller's. */
-int vm_add_memory(struct vm *vm, const struct block *block, const struct block *tables, struct failure *f);
+/* Maps the blocks, around the 32-bit hole and without the guards, by a table of
+ * the host CPU's format; then the slots. */
+int vm_add_memory(struct vm *vm, const struct vm_memory *memory, struct failure *f);
 
-/* The memory map that the guest is told: at most VM_MAP_MAX lines; returns how many. */
+/* The memory map that the guest is told: at most VM_MAP_MAX lines; returns how
+ * many. RAM is what the table maps writable; what it maps read-only, and what it
+ * does not map inside the guest's RAM, is reserved. */
 unsigned vm_memory_map(const struct vm *vm, struct boot_range *map);
+
+/* What VM_TLB_ENTRIES leaves cover on average: as many bytes a CPU can hold translations of, if each leaf takes one
+ * entry, and all leaves are used alike. */
+#define VM_TLB_ENTRIES 1024u
+uint64_t vm_tlb_reach(const struct vm *vm);
+
+/* Is this address inside the guest's RAM, guards included? Any thread. */
+bool vm_is_ram(const struct vm *vm, uint64_t gpa);
 
 /* Puts the interrupt controller, the vCPUs and the board there. config: cmdline
  * and initrd; the rest is filled in here. EXIT_USAGE iff KVM does not take so many CPUs. */
@@ -104,7 +121,7 @@ int vm_start(struct vm *vm, const struct boot_entry *entry, uint64_t timeout_ns,
 void vm_wait(struct vm *vm);
 void vm_close(struct vm *vm);
 
-/* The run is over; the first call counts. why, dump: NULL but for VM_INTERNAL. */
+/* The run is over; the first call counts. why, dump: NULL but for VM_INTERNAL and VM_FAULT. */
 void vm_end(struct vm *vm, enum vm_how how, uint32_t value, const struct failure *why, const char *dump);
 
 #endif

@@ -334,11 +334,12 @@ static uint64_t round_cycles(const struct row *row, bool floor)
 
 /* ---- the table ---- */
 
-/* Items of one CPU: as many as wanted, in half of what is free now at most. */
+/* Items of one CPU: as many as wanted, in a quarter of what is free now at most: the floor's list of them is one run,
+ * rounded up to a power of two, and in less than half of RAM such a run is always to be had. */
 static uint32_t live_of(const struct row *row, uint64_t scale)
 {
 	uint64_t bytes = row->bytes ? row->bytes : FRAME_BYTES << row->order;
-	uint64_t room = frames_stats_read(guest_frames()).frames_free * FRAME_BYTES / 2 / cpus_of(row);
+	uint64_t room = frames_stats_read(guest_frames()).frames_free * FRAME_BYTES / 4 / cpus_of(row);
 	uint64_t most = room / (bytes * (row->kind == CASE_MIXED ? CASE_MIXED_MEAN : 1));
 	uint64_t live = row->live / scale > 16 ? row->live / scale : row->live < 16 ? row->live : 16;
 

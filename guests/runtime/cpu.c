@@ -1,11 +1,13 @@
 #include "guests/runtime/cpu.h"
 
+#include "guests/runtime/paging.h"
 #include "guests/runtime/private.h"
 #include "guests/runtime/trap.h"
 
 #define MSR_STAR	  0xc0000081
 #define MSR_GS_BASE	  0xc0000101
 #define RING3_STACK_BYTES 16384
+#define PAGE		  4096
 
 struct table_pointer {
 	uint16_t limit;
@@ -15,7 +17,9 @@ struct table_pointer {
 /* A CPU's own struct is written by ring 0 alone; ring 3 finds its stack in RSP. */
 RUNTIME_PRIVATE static struct cpu first;
 static struct cpu_features features;
-static uint8_t first_ring3_stack[RING3_STACK_BYTES] __attribute__((aligned(16)));
+static uint8_t first_ring3_stack[PAGE + RING3_STACK_BYTES] __attribute__((aligned(PAGE))); /* a guard first */
+RUNTIME_PRIVATE static uint8_t first_fault_stack[PAGE] __attribute__((aligned(16)));
+extern uint8_t ring0_stack_guard[];
 
 static void gdt_fill(struct cpu *self)
 {
@@ -40,9 +44,10 @@ static void tables_load(const struct cpu *self)
 	trap_load();
 }
 
-void cpu_init(struct cpu *self, void *ring3_stack)
+void cpu_init(struct cpu *self, void *ring3_stack, void *fault_stack)
 {
 	self->ring3_stack = ring3_stack;
+	self->tss.ist[TRAP_FAULT_STACK - 1] = (uint64_t)(uintptr_t)fault_stack;
 	self->tss.io_map = sizeof(self->tss);
 	gdt_fill(self);
 	tables_load(self);
@@ -88,6 +93,12 @@ const struct cpu_features *cpu_features(void)
 void cpu_init_first(void)
 {
 	trap_init();
-	cpu_init(&first, first_ring3_stack + sizeof(first_ring3_stack));
+	cpu_init(&first, first_ring3_stack + sizeof(first_ring3_stack), first_fault_stack + sizeof(first_fault_stack));
 	features_read(&features);
+}
+
+void cpu_guard_first(void)
+{
+	paging_guard((uintptr_t)ring0_stack_guard, "the ring-0 stack of the first CPU");
+	paging_guard((uintptr_t)first_ring3_stack, "the ring-3 stack of the first CPU");
 }

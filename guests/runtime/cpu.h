@@ -27,8 +27,12 @@ _Static_assert(sizeof(struct tss) == 104, "");
 /* The tables of the boot CPU, and the IDT that all share. */
 void cpu_init_first(void);
 
-/* The same for another CPU, on that CPU. The stack by its upper end. */
-void cpu_init(struct cpu *self, void *ring3_stack);
+/* The same for another CPU, on that CPU. The stacks by their upper ends; fault_stack: for a double fault, which is what
+ * a ring-0 stack that has run out makes of its page fault. */
+void cpu_init(struct cpu *self, void *ring3_stack, void *fault_stack);
+
+/* Puts guards below the first CPU's stacks; within paging_build(). */
+void cpu_guard_first(void);
 
 _Noreturn void cpu_stop(void);
 

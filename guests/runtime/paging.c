@@ -3,29 +3,38 @@
  * RAM is mapped first, whole ranges, so that leaves are as large as can be.
  * Then the image's ranges that need other rights are narrowed: text, read-only
  * data, private data. Last come the ranges that are no RAM, each only where
- * nothing is mapped yet. The tables themselves stay open to ring 3, which
+ * nothing is mapped yet. Below each stack one frame is unmapped again, a guard.
+ * The tables themselves stay open to ring 3, which
  * builds, walks and checks them at the speed it runs at.
  *
  * The table pages are one run of frames right after the image, in the part
  * that the boot tables map. How many: enough for the worst alignment (see
  * tables_for()); they are handed out in order and never come back, since
- * nothing is ever unmapped. */
+ * nothing but single frames is ever unmapped. */
 #include "guests/runtime/paging.h"
 
+#include "guests/runtime/acpi.h"
 #include "guests/runtime/boot_info.h"
 #include "guests/runtime/cpu.h"
 #include "guests/runtime/guest.h"
 #include "guests/runtime/memory.h"
+#include "guests/runtime/smp.h"
 #include "vmm/abi.h"
 
 #define GIB	   UINT64_C(0x40000000)
 #define BIOS_START UINT64_C(0xe0000) /* ACPI's RSDP; not every memory map names it */
 #define BIOS_END   UINT64_C(0x100000)
 #define HOLE_START (3 * GIB)
+#define GUARDS_MAX (2 * ACPI_CPUS_MAX)
 #define HOLE_END   (4 * GIB)
 
 static struct pagetable table;
 static struct pfn arena_next, arena_end;
+static struct guard {
+	uint64_t at;
+	const char *below;
+} guards[GUARDS_MAX];
+static unsigned guards_count;
 
 static const struct pagetable_attr ram_attr = {PAGETABLE_READ | PAGETABLE_WRITE | PAGETABLE_USER, PAGETABLE_WRITE_BACK};
 static const struct pagetable_attr text_attr = {PAGETABLE_READ | PAGETABLE_EXEC | PAGETABLE_USER, PAGETABLE_WRITE_BACK};
@@ -55,9 +64,11 @@ static uint64_t tables_for(uint64_t bytes)
 	return 2 + (bytes / GIB + 2) + (bytes / (512 * GIB) + 2);
 }
 
+/* Guards split leaves: those of the image lie in one or two tables, those of the other CPUs side by side. */
 static uint64_t tables_needed(const struct boot_info *boot)
 {
-	uint64_t n = 1 + tables_for(HOLE_END - HOLE_START) + 2 * tables_for(FRAME_BYTES);
+	uint64_t n = 1 + tables_for(HOLE_END - HOLE_START) + 2 * tables_for(FRAME_BYTES) + 2 +
+		     GUARDS_MAX * SMP_FRAMES_A_GUARD / 512 + 2;
 
 	for (unsigned i = 0; i < boot->ranges; i++)
 		if (boot->range[i].type == E820_RAM || boot->range[i].start < HOLE_END)
@@ -138,8 +149,26 @@ void paging_build(const struct boot_info *boot)
 	narrow((uintptr_t)image_start, (uintptr_t)image_rodata, text_attr);
 	narrow((uintptr_t)image_rodata, (uintptr_t)image_data, fixed_attr);
 	narrow((uintptr_t)image_private, (uintptr_t)image_end, private_attr);
+	cpu_guard_first();
 	fill(BIOS_START, BIOS_END, fixed_attr);
 	fill(HOLE_START, HOLE_END, device_attr);
+}
+
+void paging_guard(uint64_t at, const char *below)
+{
+	enum mm_err e = pagetable_unmap(&table, at, FRAME_BYTES, NULL);
+
+	if (e != MM_OK || guards_count == GUARDS_MAX)
+		guest_panic("a guard could not be put below a stack", at, (uint64_t)e);
+	guards[guards_count++] = (struct guard){at, below};
+}
+
+const char *paging_guard_at(uint64_t at)
+{
+	for (unsigned i = 0; i < guards_count; i++)
+		if (at - guards[i].at < FRAME_BYTES)
+			return guards[i].below;
+	return NULL;
 }
 
 void paging_load(void)
@@ -150,6 +179,16 @@ void paging_load(void)
 void paging_map_device(uint64_t start, uint64_t bytes)
 {
 	map(start, start + bytes, device_attr);
+}
+
+void paging_open(uint64_t start, uint64_t bytes)
+{
+	static const struct pagetable_attr all = {PAGETABLE_READ | PAGETABLE_WRITE | PAGETABLE_EXEC | PAGETABLE_USER,
+						  PAGETABLE_WRITE_BACK};
+
+	narrow(start, start + bytes, all);
+	fill(start, start + bytes, all);
+	paging_load();
 }
 
 const struct pagetable *paging_table(void)

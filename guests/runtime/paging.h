@@ -20,6 +20,17 @@ void paging_load(void);
  * panics iff that cannot be. Whole frames. */
 void paging_map_device(uint64_t start, uint64_t bytes);
 
+/* Maps a range to itself with every right for ring 3, whole frames; for guests that
+ * want to meet what lies below their own table. Flushes this CPU's TLB. Ring 0. */
+void paging_open(uint64_t start, uint64_t bytes);
+
+/* Unmaps the frame at `at`, so that the stack above it cannot grow over what lies
+ * below; `below` says whose. A CPU that may have touched it loads its tables anew. */
+void paging_guard(uint64_t at, const char *below);
+
+/* What paging_guard() was told of the frame that holds `at`, or NULL. */
+const char *paging_guard_at(uint64_t at);
+
 const struct pagetable *paging_table(void);
 
 #endif

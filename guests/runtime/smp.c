@@ -27,9 +27,14 @@
 #define ICR_SIPI       0x4600u
 
 #define STACK_FRAMES   4u
-#define CPU_FRAMES     (1u + 2u * STACK_FRAMES) /* struct cpu, ring-0 stack, ring-3 stack */
-#define SIPI_CYCLES    (UINT64_C(1) << 28)	/* a tenth of a second or so, then once more */
-#define GIVE_UP_CYCLES (UINT64_C(1) << 34)	/* some seconds: emulated CPUs are slow */
+/* struct cpu; then a guard and the ring-0 stack; a guard and the ring-3 stack; the stack for double faults. */
+#define RING0_GUARD    1u
+#define RING0_END      (RING0_GUARD + 1u + STACK_FRAMES)
+#define RING3_GUARD    RING0_END
+#define RING3_END      (RING3_GUARD + 1u + STACK_FRAMES)
+#define CPU_FRAMES     (RING3_END + 1u)
+#define SIPI_CYCLES    (UINT64_C(1) << 28) /* a tenth of a second or so, then once more */
+#define GIVE_UP_CYCLES (UINT64_C(1) << 34) /* some seconds: emulated CPUs are slow */
 
 /* For the CPU that starts now; trampoline.S reads the first two. */
 uint32_t smp_next_tables, smp_next_stack;
@@ -48,6 +53,7 @@ struct wait {
 };
 
 _Static_assert(sizeof(struct cpu) <= FRAME_BYTES, "");
+_Static_assert(2 * SMP_FRAMES_A_GUARD == CPU_FRAMES, "paging.c sets aside tables for that");
 
 static uint8_t *end_of(struct cpu *c, unsigned frames)
 {
@@ -58,7 +64,7 @@ _Noreturn void smp_ap_start(void)
 {
 	struct cpu *self = next_cpu;
 
-	cpu_init(self, end_of(self, CPU_FRAMES));
+	cpu_init(self, end_of(self, RING3_END), end_of(self, CPU_FRAMES));
 	__atomic_add_fetch(&up, 1, __ATOMIC_SEQ_CST);
 	ring3_call(work, work_arg);
 	__atomic_add_fetch(&done, 1, __ATOMIC_SEQ_CST);
@@ -121,7 +127,10 @@ static bool start_one(uint32_t target, uint32_t vector)
 
 	next_cpu = (struct cpu *)(uintptr_t)(memory_carve_high(CPU_FRAMES).n << FRAME_SHIFT);
 	memset(next_cpu, 0, sizeof(*next_cpu));
-	smp_next_stack = (uint32_t)(uintptr_t)end_of(next_cpu, 1 + STACK_FRAMES);
+	smp_next_stack = (uint32_t)(uintptr_t)end_of(next_cpu, RING0_END);
+	paging_guard((uintptr_t)end_of(next_cpu, RING0_GUARD), "another CPU's ring-0 stack");
+	paging_guard((uintptr_t)end_of(next_cpu, RING3_GUARD), "another CPU's ring-3 stack");
+	paging_load();
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	apic_send(target, ICR_INIT);
 	apic_send(target, ICR_SIPI | vector);

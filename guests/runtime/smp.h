@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define SMP_FRAMES_A_GUARD 6u /* frames that a CPU takes, for each of its two guards */
+
 /* Starts all other CPUs of the MADT, one after the other, by INIT and two
  * SIPIs; each then runs fn(arg) in ring 3 and stops for ever. Once only.
  * Returns how many came up within some seconds each. */

@@ -83,7 +83,10 @@ boot_pd:
 	.endr
 
 	.section .bss.private, "aw", @nobits
-	.balign 16
+	.balign 4096
+	.globl ring0_stack_guard
+ring0_stack_guard: /* paging.c maps nothing here */
+	.skip 4096
 	.skip 16384
 	.globl ring0_stack_end
 ring0_stack_end:

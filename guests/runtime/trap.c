@@ -2,6 +2,7 @@
 
 #include "guests/runtime/console.h"
 #include "guests/runtime/guest.h"
+#include "guests/runtime/paging.h"
 #include "guests/runtime/panic.h"
 #include "guests/runtime/private.h"
 #include "guests/runtime/ring3.h"
@@ -9,6 +10,8 @@
 
 #define STUB_BYTES     16u
 #define VECTOR_INVALID 6u
+#define VECTOR_DOUBLE  8u
+#define VECTOR_PAGE    14u
 #define INTERRUPT_GATE 0x8e00ull
 
 struct gate {
@@ -40,6 +43,7 @@ void trap_init(void)
 	for (unsigned i = 0; i < TRAP_VECTORS; i++)
 		idt[i] = gate_to(trap_stubs + STUB_BYTES * i);
 	idt[VECTOR_INVALID] = gate_to((const void *)(uintptr_t)ring3_invalid);
+	idt[VECTOR_DOUBLE].low |= (uint64_t)TRAP_FAULT_STACK << 32;
 }
 
 void trap_load(void)
@@ -63,11 +67,19 @@ static void panic_report(const struct panic *p)
 _Noreturn void trap_report(const struct trap_frame *f)
 {
 	const char *what = f->vector < TRAP_VECTORS && name[f->vector] ? name[f->vector] : "unknown";
+	const char *guard = NULL;
 	uint64_t cr2;
 
 	__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
+	if (f->vector == VECTOR_PAGE || f->vector == VECTOR_DOUBLE)
+		guard = paging_guard_at(cr2);
+	if (guard)
+		panic_last = (struct panic){.what = "a stack has run into the guard below it", .a = cr2, .b = f->rip};
 	if (panic_last.what)
 		panic_report(&panic_last);
+	if (guard)
+		console_print("panic: guard 0x%lx .. 0x%lx below %s\n", cr2 & -FRAME_BYTES,
+			      (cr2 | (FRAME_BYTES - 1)) + 1, guard);
 	console_print("trap: vector %lu (%s), error code 0x%lx, in ring %lu\n", f->vector, what, f->error, f->cs & 3);
 	console_print("  rip %016lx  rsp %016lx  cr2 %016lx  flags %016lx\n", f->rip, f->rsp, cr2, f->rflags);
 	console_print("  rax %016lx  rbx %016lx  rcx %016lx  rdx   %016lx\n", f->rax, f->rbx, f->rcx, f->rdx);

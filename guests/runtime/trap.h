@@ -12,6 +12,8 @@ struct trap_frame { /* as traps.S and the CPU push it */
 	uint64_t rip, cs, rflags, rsp, ss;
 };
 
+#define TRAP_FAULT_STACK 1 /* the entry of the TSS's interrupt stacks that a double fault takes */
+
 void trap_init(void); /* fills the IDT, once */
 void trap_load(void); /* on each CPU */
 _Noreturn void trap_report(const struct trap_frame *f);

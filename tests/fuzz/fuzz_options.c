@@ -9,6 +9,19 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* In order, disjoint, whole frames. */
+static bool sound(const struct guest_ranges *r)
+{
+	uint64_t end = 0;
+
+	for (unsigned i = 0; i < r->count; i++) {
+		if (r->range[i].gpa < end || r->range[i].bytes == 0 || (r->range[i].gpa | r->range[i].bytes) % 4096)
+			return false;
+		end = r->range[i].gpa + r->range[i].bytes;
+	}
+	return r->count <= GUEST_RANGES_MAX;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *copy = malloc(size + 1), *argv[WORDS_MAX];
@@ -25,7 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (options_parse(argc, argv, &o, &f)) {
 		if (!f.text[0] || f.code != EXIT_USAGE)
 			abort();
-	} else if (!o.help && (!o.image || !o.cpus || o.memory.bytes < OPTIONS_MEMORY_MIN || o.memory.bytes % 4096)) {
+	} else if (!o.help && (!o.image || !o.cpus || o.memory.bytes < OPTIONS_MEMORY_MIN || o.memory.bytes % 4096 ||
+			       o.pool.bytes < o.memory.bytes || !sound(&o.ranges))) {
 		abort();
 	}
 	free(copy);

@@ -127,7 +127,43 @@ block() {
 	fi
 }
 
+# KVM maps what was touched by the largest pages that slot, gpa, hva and backing allow. Once a guest has touched every
+# frame, that is what the table says, leaf for leaf: the difference is 0, with guards, read-only memory and scattered
+# extents too. A guard, touched, has no page in either. name, options...
+leaves() {
+	local name=leaves_$1 want got pid
+
+	shift
+	"$slat" run --timeout 100 --cmdline touch=1 --on-fault report "$@" "$BUILD/guests/memtest.elf" >"$work/touched" \
+		2>"$work/leaves" </dev/null &
+	pid=$!
+	until grep -q 'memtest: touched' "$work/touched" || ! kill -0 $pid 2>/dev/null; do sleep 0.2; done
+	got=$(cat /sys/kernel/debug/kvm/$pid-*/pages_{1g,2m,4k} | tr '\n' ' ')
+	want=$(sed -n 's/^slat: NPT: \([0-9]*\) leaves of 1G, \([0-9]*\) of 2M, \([0-9]*\) of 4K in .*/\1 \2 \3 /p' "$work/leaves")
+	kill $pid
+	wait $pid
+	if [ -n "$want" ] && [ "$got" = "$want" ] && [ "$want" != '0 0 0 ' ]; then
+		pass "$name"
+	else
+		fail "$name" "KVM has ${got:-no} pages of 1G, 2M, 4K, the table ${want:-no} leaves: $(tail -n 1 "$work/leaves")"
+	fi
+}
+
 host
+echo 1 >/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages
+cut=(--guard 16M+4K --guard 24M+2M --ro 32M+4K)
+leaves 4k --memory size=64M,thp=off
+leaves thp --memory size=64M
+leaves 2m --memory size=64M,hugepages=on
+leaves 1g --memory size=1G,hugepages=on,hugepage_size=1G
+leaves memfd --memory size=64M,shared=on
+leaves odd --memory size=33564K
+leaves thp_cut --memory size=64M "${cut[@]}"
+leaves 2m_cut --memory size=64M,hugepages=on "${cut[@]}"
+leaves 1g_cut --memory size=1G,hugepages=on,hugepage_size=1G "${cut[@]}"
+leaves scatter_64k --memory size=64M,contiguous=scatter,extent_size=64K
+leaves scatter_2m --memory size=64M,contiguous=scatter "${cut[@]}"
+leaves prefer --memory size=64M,contiguous=prefer --pool size=96M,taken=1M+4K,taken=40M+1M
 guests
 stock poweroff 0 poweroff --kernel "$rig/kernel/vmlinuz" --cpus boot=2 --memory size=5G
 said poweroff kernel "$(cat "$rig/kernel/VERSION")"
@@ -136,6 +172,15 @@ total poweroff $((5 << 20))
 # 3 GiB lie below the hole, so that 2 GiB continue at 4 GiB: the last range ends with the 6th GiB.
 said poweroff ram 100000000-17fffffff
 block poweroff $((5 << 30))
+# A guard where the kernel would like to lie, RAM in pieces: it goes elsewhere, knows of the guard, and does not touch it.
+stock guarded 0 poweroff --kernel "$rig/kernel/vmlinuz" --memory size=512M,contiguous=scatter,extent_size=16M \
+	--guard 16M+4K --guard 0x1fff0000+64K --ro 0x8000000+1M
+said guarded ram 08100000-1ffeffff
+if [ "$(jq -c '[.faults[]]' "$work/guarded.json")" = '[0,0,0]' ]; then
+	pass guarded/untouched
+else
+	fail guarded/untouched "faults: $(jq -c .faults "$work/guarded.json")"
+fi
 # Larger than what one node has free: the rest comes from the other.
 free_kib() { awk '/MemFree/ { print $4 }' "/sys/devices/system/node/node$1/meminfo"; }
 over_kib=$(($(free_kib 0) > $(free_kib 1) ? $(free_kib 0) : $(free_kib 1)))

@@ -14,7 +14,7 @@ static struct memory memory;
 
 static void open_pool(struct host *h, uint64_t bytes, bool shared, struct pool **pool)
 {
-	const struct backing_config config = {.bytes = bytes, .thp = true, .shared = shared};
+	const struct pool_config config = {.backing = {.bytes = bytes, .thp = true, .shared = shared}};
 	struct failure f = {0};
 
 	ck_assert_int_eq(memory_open(&memory, &f), 0);
@@ -68,7 +68,7 @@ END_TEST
 
 START_TEST(no_memory_for_the_books_is_refused)
 {
-	const struct backing_config config = {.bytes = 4 * MIB};
+	const struct pool_config config = {.backing.bytes = 4 * MIB};
 	struct failure f = {0};
 	struct pool *pool;
 	struct host h;
@@ -97,7 +97,10 @@ END_TEST
 
 START_TEST(huge_pages_that_are_not_there_are_counted)
 {
-	const struct backing_config config = {.bytes = UINT64_C(8) << 30, .hugepages = true, .shared = _i};
+	const struct backing_config config = {.bytes = UINT64_C(8) << 30,
+					      .hugepages = true,
+					      .huge = _i & 2 ? PAGETABLE_1G : PAGETABLE_2M,
+					      .shared = _i & 1};
 	struct backing b;
 	struct failure f = {0};
 
@@ -118,15 +121,50 @@ START_TEST(prefault_touches_everything)
 
 	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
 	ck_assert_uint_eq(backing_use_read(&b).resident, 0);
-	ck_assert_int_eq(backing_prefault(&b, &f), 0);
+	ck_assert_int_eq(backing_prefault(&b, 0, 8 * MIB, &f), 0);
 	ck_assert_uint_eq(backing_use_read(&b).resident, 8 * MIB);
 	backing_close(&b);
 }
 END_TEST
 
+/* What is spared costs nothing, though huge pages would reach into it. */
+START_TEST(what_is_spared_is_not_touched)
+{
+	const struct backing_config config = {.bytes = 8 * MIB, .thp = _i & 1, .shared = _i & 2};
+	const uint64_t hole = 3 * MIB + FRAME_BYTES;
+	struct backing b;
+	struct failure f = {0};
+
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	backing_spare(&b, hole, FRAME_BYTES);
+	ck_assert_int_eq(backing_prefault(&b, 0, hole, &f), 0);
+	ck_assert_int_eq(backing_prefault(&b, hole + FRAME_BYTES, 8 * MIB - hole - FRAME_BYTES, &f), 0);
+	ck_assert_uint_eq(backing_use_read(&b).resident, 8 * MIB - FRAME_BYTES);
+	backing_close(&b);
+}
+END_TEST
+
+START_TEST(a_history_is_taken_once)
+{
+	struct failure f = {0}, again = {0}, beyond = {0};
+	struct pool *pool;
+	struct block b;
+	struct host h;
+
+	open_pool(&h, 16 * MIB, false, &pool);
+	ck_assert_int_eq(pool_take(pool, 4 * MIB, FRAME_BYTES, &f), 0);
+	ck_assert_int_eq(pool_take(pool, 4 * MIB, FRAME_BYTES, &again), EXIT_USAGE);
+	ck_assert_str_eq(again.text, "--pool taken=0x400000+0x1000: not free in a pool of 16 MiB");
+	ck_assert_int_eq(pool_take(pool, 16 * MIB, FRAME_BYTES, &beyond), EXIT_USAGE);
+	ck_assert_int_eq(pool_alloc(pool, 12 * MIB, &b, &f), EXIT_HOST); /* aligned, 10 MiB are left behind it */
+	host_close(&h);
+	memory_close(&memory);
+}
+END_TEST
+
 START_TEST(two_pools_never_share_a_frame_number)
 {
-	const struct backing_config config = {.bytes = 4 * MIB};
+	const struct pool_config config = {.backing.bytes = 4 * MIB};
 	struct host h;
 	struct pool *node, *tables;
 	struct failure f = {0};
@@ -142,7 +180,7 @@ END_TEST
 /* A frame of a node beyond would be wider than the table's output addresses. */
 START_TEST(a_node_out_of_the_number_space_is_refused)
 {
-	const struct backing_config config = {.bytes = 4 * MIB};
+	const struct pool_config config = {.backing.bytes = 4 * MIB};
 	struct host h;
 	struct pool *pool;
 	struct failure f = {0};
@@ -168,8 +206,10 @@ Suite *host_suite(void)
 	tcase_add_test(t, no_memory_for_the_books_is_refused);
 	tcase_add_test(t, refusal_names_the_largest_hole);
 	tcase_add_test(t, more_than_the_host_has_is_refused);
-	tcase_add_loop_test(t, huge_pages_that_are_not_there_are_counted, 0, 2);
+	tcase_add_loop_test(t, huge_pages_that_are_not_there_are_counted, 0, 4);
 	tcase_add_loop_test(t, prefault_touches_everything, 0, 4);
+	tcase_add_loop_test(t, what_is_spared_is_not_touched, 0, 4);
+	tcase_add_test(t, a_history_is_taken_once);
 	tcase_add_test(t, two_pools_never_share_a_frame_number);
 	tcase_add_test(t, a_node_out_of_the_number_space_is_refused);
 	suite_add_tcase(s, t);

@@ -124,12 +124,12 @@ START_TEST(full_is_null_and_changes_nothing)
 	unsigned n = 0;
 
 	open_memory(&m);
-	while (n < 1000 && (taken[n] = memory_alloc(&m, 60000)))
+	while (n < 1000 && (taken[n] = memory_alloc(&m, 250000)))
 		n++;
 	ck_assert_uint_gt(n, 200);
 	ck_assert_uint_lt(n, 1000);
 	ck_assert_uint_eq(live(&m), n);
-	ck_assert_ptr_null(memory_realloc(&m, taken[0], 8 << 20));
+	ck_assert_ptr_null(memory_realloc(&m, taken[0], 32 << 20));
 	ck_assert_uint_eq(live(&m), n);
 	while (n > 0)
 		memory_free(&m, taken[--n]);
@@ -151,7 +151,7 @@ START_TEST(refusal_is_one_sentence)
 	code = memory_open(&m, &f);
 	ck_assert_int_eq(setrlimit(RLIMIT_AS, &now), 0);
 	ck_assert_int_eq(code, EXIT_HOST);
-	ck_assert_str_eq(f.text, "the host cannot map 16 MiB of address space for slat itself: Cannot allocate memory");
+	ck_assert_str_eq(f.text, "the host cannot map 64 MiB of address space for slat itself: Cannot allocate memory");
 	memory_close(&m);
 }
 END_TEST
@@ -393,7 +393,7 @@ END_TEST
 
 START_TEST(no_memory_for_table_pages)
 {
-	const struct block block = fake_block(UINT64_C(1) << 27); /* 512 GiB of tables: 32 MiB of books */
+	const struct block block = fake_block(UINT64_C(1) << 29); /* 2 TiB of tables: 128 MiB of books */
 	struct failure f = {0};
 	struct table_pages t;
 	struct memory m;

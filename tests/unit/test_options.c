@@ -1,6 +1,7 @@
 /* Sizes, lists and the command line of `slat run`: what is taken, and each sentence that refuses. */
 #include <check.h>
 #undef fail
+#include <stdio.h>
 #include <string.h>
 
 #include "vmm/options.h"
@@ -162,13 +163,16 @@ static const struct {
 	{"k --memory size=4097K1",
 	 "--memory size=4097K1: not a size; write bytes, or a number with K, M, G or T, such as 512M"},
 	{"k --memory size=3M,size=2097153", "--memory size=2097153: not a multiple of 4K, the size of a page"},
-	{"k --memory sise=1G",
-	 "--memory: unknown key 'sise'; the keys are: size, hugepages, hugepage_size, thp, prefault, shared"},
+	{"k --memory sise=1G", "--memory: unknown key 'sise'; the keys are: size, hugepages, hugepage_size, thp, "
+			       "prefault, shared, contiguous, "
+			       "extent_size"},
 	{"k --memory size", "--memory size: a value is missing, as in size=VALUE"},
 	{"k --memory size=", "--memory size: a value is missing, as in size=VALUE"},
 	{"k --memory size=1G,", "--memory: an empty key=value pair"},
 	{"k --memory thp=yes", "--memory thp=yes: the value is on or off"},
-	{"k --memory hugepage_size=1G", "--memory hugepage_size=1G: huge pages of 2M are all that slat uses so far"},
+	{"k --memory hugepage_size=4M", "--memory hugepage_size=4M: huge pages are of 2M or 1G"},
+	{"k --memory size=1025M,hugepages=on,hugepage_size=1G",
+	 "--memory size=1025 MiB: with hugepages=on, a multiple of 1G"},
 	{"k --memory size=33M,hugepages=on", "--memory size=33 MiB: with hugepages=on, a multiple of 2M"},
 	{"k --cpus boot=0", "--cpus boot=0: not a number of CPUs from 1 to 255"},
 	{"k --cpus boot=-2", "--cpus boot=-2: not a number of CPUs from 1 to 255"},
@@ -185,6 +189,31 @@ static const struct {
 	{"k --trace everything", "--trace everything: unknown; what can be traced: exits"},
 	{"k --name a/b", "--name a/b: a name has letters, digits, and - _ . only"},
 	{"k --name=", "--name '': a name has 1 to 63 characters"},
+	{"k --guard 4K", "--guard 4K: write GPA+SIZE, such as 0x1000000+4K"},
+	{"k --ro 0x1000+", "--ro 0x1000+: write GPA+SIZE, such as 0x1000000+4K"},
+	{"k --guard 0x100000000000000000000000000000+4K",
+	 "--guard 0x100000000000000000000000000000+4K: write GPA+SIZE, such as 0x1000000+4K"},
+	{"k --guard 0x1001+4K",
+	 "--guard 0x1001+4K: address and size are multiples of 4K, the size of a page, and not 0 bytes"},
+	{"k --ro 1M+0", "--ro 1M+0: address and size are multiples of 4K, the size of a page, and not 0 bytes"},
+	{"k --ro 0xfffffffffffff000+8K", "--ro 0xfffffffffffff000+8K: no guest address is so high"},
+	{"k --guard 512M+4K", "--guard 0x20000000+0x1000 is not inside the guest's RAM, 0x0..0x20000000"},
+	{"k --memory size=4G --guard 0xbffff000+8K",
+	 "--guard 0xbffff000+0x2000 is not inside the guest's RAM, 0x0..0xc0000000 and 0x100000000..0x140000000"},
+	{"k --memory size=4G --ro 5G+4K",
+	 "--ro 0x140000000+0x1000 is not inside the guest's RAM, 0x0..0xc0000000 and 0x100000000..0x140000000"},
+	{"k --guard 16M+8K --ro 0x1001000+4K", "--ro 0x1001000+4K overlaps --guard 0x1000000+0x2000"},
+	{"k --guard 16M+4K --guard 0xfff000+16K", "--guard 0xfff000+16K overlaps --guard 0x1000000+0x1000"},
+	{"k --on-fault stop", "--on-fault stop: the value is end or report"},
+	{"k --memory contiguous=maybe", "--memory contiguous=maybe: the value is require, prefer or scatter"},
+	{"k --memory contiguous=scatter,extent_size=3M", "--memory extent_size=3M: a power of two from 4K to 1G"},
+	{"k --memory contiguous=scatter,extent_size=2G", "--memory extent_size=2G: a power of two from 4K to 1G"},
+	{"k --memory extent_size=4K", "--memory extent_size=4 KiB: only with contiguous=scatter"},
+	{"k --pool size=1", "--pool size=1: not a size that is a multiple of 4K, such as 2G"},
+	{"k --pool size=256M", "--pool size=256 MiB: less than the guest's RAM, --memory size=512 MiB"},
+	{"k --pool taken=1M+4K", "--pool taken: a size is missing, as in --pool size=2G,taken=256M+4K"},
+	{"k --pool size=1G,taken=1M", "--pool taken=1M: write START+SIZE, both multiples of 4K, such as 256M+4K"},
+	{"k --memory size=4M,hugepages=on --pool size=5M", "--pool size=5 MiB: with hugepages=on, a multiple of 2M"},
 };
 
 START_TEST(refusal)
@@ -194,6 +223,50 @@ START_TEST(refusal)
 
 	ck_assert_int_eq(parse(refusals[_i].line, &o, &f), EXIT_USAGE);
 	ck_assert_str_eq(f.text, refusals[_i].sentence);
+}
+END_TEST
+
+START_TEST(ranges_are_sorted_and_may_touch)
+{
+	struct run_options o;
+	struct failure f;
+
+	ck_assert_int_eq(parse("k --guard 0x3000+4K --ro 0x1000+8K --guard=256K+4K --on-fault report --pool "
+			       "size=2G,taken=0+4K,taken=1G+2M --memory contiguous=scatter,extent_size=4K",
+			       &o, &f),
+			 0);
+	ck_assert_uint_eq(o.ranges.count, 3);
+	ck_assert_uint_eq(o.ranges.range[0].gpa, 0x1000);
+	ck_assert_int_eq(o.ranges.range[0].kind, GUEST_READONLY);
+	ck_assert_uint_eq(o.ranges.range[1].gpa, 0x3000);
+	ck_assert_int_eq(o.ranges.range[1].kind, GUEST_GUARD);
+	ck_assert_ptr_eq(guest_ranges_from(&o.ranges, 0), &o.ranges.range[0]);
+	ck_assert_ptr_eq(guest_ranges_from(&o.ranges, 0x2fff), &o.ranges.range[0]);
+	ck_assert_ptr_eq(guest_ranges_from(&o.ranges, 0x3000), &o.ranges.range[1]);
+	ck_assert_ptr_null(guest_ranges_from(&o.ranges, 260 << 10));
+	ck_assert(o.fault_report);
+	ck_assert_uint_eq(o.pool.bytes, UINT64_C(2) << 30);
+	ck_assert_uint_eq(o.pool.taken, 2);
+	ck_assert_uint_eq(o.pool.take[1].start, UINT64_C(1) << 30);
+	ck_assert_int_eq(o.memory.contiguous, GATHER_SCATTER);
+	ck_assert_uint_eq(o.memory.extent_bytes, 4096);
+}
+END_TEST
+
+START_TEST(so_many_ranges_of_a_kind)
+{
+	struct guest_ranges r = {0};
+	struct failure f = {0};
+	char text[32];
+
+	for (unsigned i = 0; i < 2 * GUEST_RANGES_EACH; i++) {
+		snprintf(text, sizeof(text), "%uK+4K", 4 * (2 * GUEST_RANGES_EACH - i));
+		ck_assert_int_eq(guest_ranges_add(&r, i % 2 ? GUEST_GUARD : GUEST_READONLY, text, &f), 0);
+	}
+	ck_assert_int_eq(guest_ranges_add(&r, GUEST_GUARD, "1G+4K", &f), EXIT_USAGE);
+	ck_assert_str_eq(f.text, "--guard 1G+4K: more than 16 of them");
+	f = (struct failure){0};
+	ck_assert_int_eq(guest_ranges_check(&r, UINT64_C(2) << 20, &f), 0);
 }
 END_TEST
 
@@ -209,6 +282,8 @@ Suite *options_suite(void)
 	tcase_add_test(t, everything_at_once);
 	tcase_add_test(t, options_may_follow_the_image_and_dashes_end_them);
 	tcase_add_loop_test(t, refusal, 0, COUNT(refusals));
+	tcase_add_test(t, ranges_are_sorted_and_may_touch);
+	tcase_add_test(t, so_many_ranges_of_a_kind);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -35,15 +35,19 @@ void *bootdata_at(struct bootdata *b, uint32_t gpa, uint64_t bytes)
 	return b->room + (gpa - LAYOUT_BOOT_DATA);
 }
 
-int bootdata_check(const struct bootdata *b, const struct ram *ram, const char *name, struct failure *f)
+int bootdata_check(const struct bootdata *b, const struct load *l)
 {
+	const char *name = l->request->name;
+
 	if (b->used > BOOTDATA_BYTES)
-		return fail(f, EXIT_IMAGE,
+		return fail(l->f, EXIT_IMAGE,
 			    "%s: command line, memory map and module list need 0x%" PRIx64
 			    " bytes; the boot structures have room for 0x%" PRIx64,
 			    name, b->used, BOOTDATA_BYTES);
-	if (!ram_covers(ram, LAYOUT_BOOT_DATA, b->used, PAGETABLE_READ | PAGETABLE_WRITE))
-		return fail(f, EXIT_IMAGE,
+	if (load_check_guards(l, "the boot structures", LAYOUT_BOOT_DATA, b->used))
+		return l->f->code;
+	if (!ram_covers(l->ram, LAYOUT_BOOT_DATA, b->used, PAGETABLE_READ))
+		return fail(l->f, EXIT_IMAGE,
 			    "%s: the boot structures need RAM at 0x%" PRIx64 "..0x%" PRIx64
 			    ": give more with --memory size=",
 			    name, LAYOUT_BOOT_DATA, LAYOUT_LOW_END);
@@ -52,7 +56,7 @@ int bootdata_check(const struct bootdata *b, const struct ram *ram, const char *
 
 void bootdata_write(const struct bootdata *b, const struct ram *ram)
 {
-	bool written = ram_write(ram, LAYOUT_BOOT_DATA, b->room, b->used);
+	bool written = ram_burn(ram, LAYOUT_BOOT_DATA, b->room, b->used);
 
 	assert(written);
 	(void)written;

@@ -6,7 +6,7 @@
 #ifndef SLAT_VMM_BOOT_BOOTDATA_H
 #define SLAT_VMM_BOOT_BOOTDATA_H
 
-#include "vmm/boot/boot.h"
+#include "vmm/boot/load.h"
 #include "vmm/layout.h"
 
 #define BOOTDATA_BYTES (LAYOUT_LOW_END - LAYOUT_BOOT_DATA)
@@ -25,8 +25,8 @@ uint32_t bootdata_string(struct bootdata *b, const char *s); /* NULL: the empty 
 /* What was added at gpa, to fill it in; NULL iff [gpa, gpa + bytes) did not fit. */
 void *bootdata_at(struct bootdata *b, uint32_t gpa, uint64_t bytes);
 
-/* EXIT_IMAGE iff something did not fit or the guest has no RAM there. */
-int bootdata_check(const struct bootdata *b, const struct ram *ram, const char *name, struct failure *f);
+/* EXIT_IMAGE iff something did not fit or the guest has no RAM there, or a guard. */
+int bootdata_check(const struct bootdata *b, const struct load *l);
 void bootdata_write(const struct bootdata *b, const struct ram *ram); /* after bootdata_check() */
 
 #endif

@@ -270,7 +270,7 @@ int linux_load(const struct load *l, struct boot_entry *out)
 	tables = bootdata_add(&b, NULL, TABLE_PAGES * PAGE, PAGE);
 	gdt = bootdata_add(&b, GDT, sizeof(GDT), 8);
 	cmdline = bootdata_string(&b, r->cmdline);
-	if (bootdata_check(&b, l->ram, r->name, l->f))
+	if (bootdata_check(&b, l))
 		return l->f->code;
 	params = bootdata_at(&b, zero_page, sizeof(*params));
 	fill_zero_page(params, l, kernel, initrd);

@@ -48,6 +48,58 @@ bool load_has_room(const struct load *l, uint64_t gpa, uint64_t bytes)
 	return end && bytes <= end - gpa && !meets_boot_data(gpa, bytes) && ram_covers(l->ram, gpa, bytes, RIGHTS);
 }
 
+/* Where memory that can be loaded ends, from gpa on: RAM of the map, or what is read-only for the guest. 0 iff none. */
+static uint64_t loadable_end(const struct load *l, uint64_t gpa)
+{
+	uint64_t end = ram_end(l->request, gpa);
+	struct pagetable_leaf leaf;
+
+	if (end)
+		return end;
+	if (!pagetable_walk(l->ram->table, gpa, &leaf) || leaf.attr.rights & PAGETABLE_WRITE)
+		return 0;
+	return leaf.in + pagetable_size_bytes(leaf.size);
+}
+
+/* The first address from gpa on, below end, that cannot be loaded; end iff there is none. */
+static uint64_t first_lack(const struct load *l, uint64_t gpa, uint64_t end)
+{
+	while (gpa < end) {
+		uint64_t next = loadable_end(l, gpa);
+
+		if (next == 0)
+			return gpa;
+		gpa = next;
+	}
+	return end;
+}
+
+static bool in_map(const struct boot_request *r, uint64_t gpa)
+{
+	for (unsigned i = 0; i < r->map_count; i++)
+		if (gpa >= r->map[i].start && gpa - r->map[i].start < r->map[i].bytes)
+			return true;
+	return false;
+}
+
+int load_check_guards(const struct load *l, const char *what, uint64_t gpa, uint64_t bytes)
+{
+	const uint64_t end = gpa + bytes;
+	struct pagetable_leaf leaf;
+	struct pagetable_run run;
+
+	while (gpa < end && pagetable_walk(l->ram->table, gpa, &leaf))
+		gpa = leaf.in + pagetable_size_bytes(leaf.size);
+	if (gpa >= end || !in_map(l->request, gpa))
+		return 0;
+	if (!pagetable_next_run(l->ram->table, gpa, &run) || run.in > end)
+		run.in = end;
+	return fail(l->f, EXIT_IMAGE,
+		    "%s: %s, %s at 0x%" PRIx64 ", would lie on a guard: --guard leaves nothing at 0x%" PRIx64
+		    "..0x%" PRIx64,
+		    l->request->name, what, size_format(bytes).s, end - bytes, gpa, run.in);
+}
+
 int load_check_room(const struct load *l, const char *what, unsigned number, uint64_t gpa, uint64_t bytes)
 {
 	const char *name = l->request->name;
@@ -55,9 +107,12 @@ int load_check_room(const struct load *l, const char *what, unsigned number, uin
 	uint64_t end = ram_end(l->request, gpa);
 	char which[64];
 
-	if (load_has_room(l, gpa, bytes))
+	if (bytes <= UINT64_MAX - gpa && first_lack(l, gpa, gpa + bytes) == gpa + bytes &&
+	    !meets_boot_data(gpa, bytes) && ram_covers(l->ram, gpa, bytes, PAGETABLE_READ))
 		return 0;
 	snprintf(which, sizeof(which), number == UINT32_MAX ? "%s" : "%s %u", what, number);
+	if (load_check_guards(l, which, gpa, bytes))
+		return l->f->code;
 	if (end == 0)
 		return fail(l->f, EXIT_IMAGE,
 			    "%s: %s needs %s at 0x%" PRIx64 ", where there is no RAM; give more with --memory size=",
@@ -88,7 +143,7 @@ int load_check_segments(const struct load *l)
 
 void load_write(const struct load *l, uint64_t gpa, struct bytes data)
 {
-	bool written = ram_write(l->ram, gpa, data.data, data.length);
+	bool written = ram_burn(l->ram, gpa, data.data, data.length);
 
 	assert(written);
 	(void)written;
@@ -100,7 +155,7 @@ static void write_zeros(const struct load *l, uint64_t gpa, uint64_t bytes)
 		void *to;
 
 		some = bytes - done;
-		to = ram_span(l->ram, gpa + done, &some, PAGETABLE_WRITE);
+		to = ram_span(l->ram, gpa + done, &some, PAGETABLE_READ);
 		assert(to);
 		memset(to, 0, some);
 	}

@@ -15,10 +15,15 @@ struct load {
 	struct failure *f;
 };
 
-/* EXIT_IMAGE with a sentence about `what` (and its number, unless UINT32_MAX) iff [gpa, gpa + bytes) is not free RAM.
- */
+/* EXIT_IMAGE with a sentence about `what` (and its number, unless UINT32_MAX) iff
+ * [gpa, gpa + bytes) is not free RAM; here memory that is read-only for the guest will do. */
 int load_check_room(const struct load *l, const char *what, unsigned number, uint64_t gpa, uint64_t bytes);
 bool load_has_room(const struct load *l, uint64_t gpa, uint64_t bytes);
+
+/* EXIT_IMAGE with a sentence iff a guard lies in [gpa, gpa + bytes): a part of the guest's RAM that nothing is mapped
+ * to.
+ */
+int load_check_guards(const struct load *l, const char *what, uint64_t gpa, uint64_t bytes);
 
 int load_check_segments(const struct load *l);				/* each by load_check_room() */
 void load_write_segments(const struct load *l);				/* after load_check_segments() */

@@ -206,7 +206,7 @@ int multiboot_load(const struct load *l, struct boot_entry *out)
 	info.cmdline = add_cmdline(&b, r);
 	info.boot_loader_name = bootdata_string(&b, "slat");
 	info.mmap_addr = add_map(&b, r);
-	if (place_modules(l, &b, &info.mods_addr) || bootdata_check(&b, l->ram, r->name, l->f))
+	if (place_modules(l, &b, &info.mods_addr) || bootdata_check(&b, l))
 		return l->f->code;
 	memcpy(bootdata_at(&b, info_at, sizeof(info)), &info, sizeof(info));
 

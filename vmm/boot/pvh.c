@@ -128,7 +128,7 @@ int pvh_load(const struct load *l, struct boot_entry *out)
 	info_at = bootdata_add(&b, NULL, sizeof(info), 8);
 	info.cmdline = bootdata_string(&b, r->cmdline);
 	info.memmap = add_map(&b, r);
-	if (place_modules(l, &b, &list_at) || bootdata_check(&b, l->ram, r->name, l->f))
+	if (place_modules(l, &b, &list_at) || bootdata_check(&b, l))
 		return l->f->code;
 	info.modules = r->modules_count ? list_at : 0;
 	memcpy(bootdata_at(&b, info_at, sizeof(info)), &info, sizeof(info));

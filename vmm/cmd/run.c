@@ -16,9 +16,11 @@
 #include "vmm/options.h"
 #include "vmm/report.h"
 #include "vmm/size.h"
+#include "vmm/stitch.h"
 #include "vmm/vm.h"
 
 #define ACPI_BYTES (LAYOUT_HIGH_START - LAYOUT_ACPI)
+#define SHOWN_MAX  8u /* lines on stderr; the report has all */
 
 _Static_assert(OPTIONS_CPUS_MAX <= VM_CPUS_MAX, "all that can be asked for");
 
@@ -31,12 +33,20 @@ static const char help[] =
 	"  --initramfs FILE           Linux: its initramfs; Multiboot and PVH: a module, may be repeated\n"
 	"  --cmdline TEXT             the kernel's command line\n"
 	"  --cpus boot=N              virtual CPUs: 1 to 255 (1)\n"
-	"  --memory KEY=VALUE,...     size=512M           RAM, one contiguous block: 2M or more; K, M, G, T\n"
+	"  --memory KEY=VALUE,...     size=512M           RAM: 2M or more; K, M, G, T\n"
 	"                             hugepages=on|off    reserved huge pages (off)\n"
-	"                             hugepage_size=2M    their size; only 2M so far\n"
+	"                             hugepage_size=2M|1G their size (2M)\n"
 	"                             thp=on|off          transparent huge pages (on)\n"
 	"                             prefault=on|off     touch all of it before the guest starts (off)\n"
 	"                             shared=on|off       a memfd instead of private memory (off)\n"
+	"                             contiguous=require  one block of the pool (require);\n"
+	"                                 prefer|scatter  the fewest extents; extents in no order\n"
+	"                             extent_size=2M      of scatter: a power of two, 4K to 1G\n"
+	"  --pool KEY=VALUE,...       size=SIZE           the pool's, if not the guest's RAM\n"
+	"                             taken=START+SIZE    not free in it; may be repeated\n"
+	"  --guard GPA+SIZE           maps nothing there: touching it ends the run; up to 16\n"
+	"  --ro GPA+SIZE              read-only there: writing to it ends the run; up to 16\n"
+	"  --on-fault end|report      of these two; report: tell, read ones, drop writes (end)\n"
 	"  --name NAME                for the report and the process list\n"
 	"  --timeout SECONDS          end the run that long after the guest's start (exit code 16)\n"
 	"  --exit-zero V              a guest that writes V to port 0xf4 ends slat with 0\n"
@@ -48,7 +58,8 @@ static const char help[] =
 	"The guest's serial console is the terminal: Ctrl-A x ends the run, Ctrl-A a sends Ctrl-A.\n"
 	"A guest that writes v to port 0xf4 ends the run with the odd exit code (v << 1) | 1, in 8 bits.\n"
 	"slat's own are even: 0 powered off (or --exit-zero), 2 usage, 4 image, 6 host, 8 KVM cannot be\n"
-	"used, 10 KVM could not go on, 12 reset, 14 panic, 16 timeout, 18 a signal or Ctrl-A x.\n"
+	"used, 10 KVM could not go on, 12 reset, 14 panic, 16 timeout, 18 a signal or Ctrl-A x, 20 a guard\n"
+	"touched or read-only memory written to.\n"
 	"The variable SLAT_KVM names another device node than /dev/kvm.\n"
 	"\n"
 	"Example:  slat run --kernel vmlinuz --initramfs initrd.gz --cmdline console=ttyS0 \\\n"
@@ -70,7 +81,8 @@ struct run { /* everything of one run; run_close() takes it down in reverse */
 	struct file image, module[OPTIONS_MODULES_MAX];
 	struct boot_image boot;
 	struct host host;
-	struct block block, tables;
+	struct block_list blocks;
+	struct block tables;
 	struct vm vm;
 	bool vm_open;
 	struct report_file report;
@@ -158,27 +170,60 @@ static int open_report(struct run *r, struct failure *f)
 	return 0;
 }
 
+/* A pool for the guest's RAM, with the history that was asked for. */
+static int open_pool(struct run *r, const struct gather_request *ask, struct pool **pool, struct failure *f)
+{
+	const struct run_options *o = &r->options;
+	const struct pool_config config = {
+		.backing =
+			{
+				.bytes = o->pool.bytes,
+				.hugepages = o->memory.hugepages,
+				.huge = o->memory.huge,
+				.thp = o->memory.thp,
+				.shared = o->memory.shared,
+				.option = o->pool.bytes == o->memory.bytes ? "--memory" : "--pool",
+			},
+		.segments = 2 * (gather_blocks_most(ask, o->pool.taken) + o->pool.taken) + 2,
+	};
+
+	if (host_add_pool(&r->host, numa_roomiest(&r->host.numa), &config, pool, f))
+		return f->code;
+	for (unsigned i = 0; i < o->pool.taken; i++)
+		if (pool_take(*pool, o->pool.take[i].start, o->pool.take[i].bytes, f))
+			return f->code;
+	return 0;
+}
+
+static int open_tables(struct run *r, enum pagetable_size leaf, struct failure *f)
+{
+	const struct stitch stitch = {r->blocks.block, r->blocks.count, &r->options.ranges};
+	const struct pool_config config = {.backing.bytes = stitch_table_pages(&stitch, leaf) * FRAME_BYTES};
+	struct pool *pool;
+
+	if (host_add_pool(&r->host, HOST_TABLES, &config, &pool, f))
+		return f->code;
+	return pool_alloc(pool, config.backing.bytes, &r->tables, f);
+}
+
 static int give_memory(struct run *r, struct failure *f)
 {
 	const struct run_options *o = &r->options;
-	const struct backing_config guest = {
+	const struct gather_request ask = {
+		.kind = o->memory.contiguous,
 		.bytes = o->memory.bytes,
-		.hugepages = o->memory.hugepages,
-		.thp = o->memory.thp,
-		.shared = o->memory.shared,
-		.prefault = o->memory.prefault,
+		.extent_bytes = o->memory.extent_bytes,
+		.blocks_max = (uint32_t)kvm_check(&r->vm.kvm, KVM_CAP_NR_MEMSLOTS),
 	};
-	struct backing_config tables = {0};
-	struct pool *pool, *table_pool;
+	struct vm_memory memory = {.tables = &r->tables, .ranges = &o->ranges, .prefault = o->memory.prefault};
+	struct pool *pool;
 
-	if (host_open(&r->host, r->memory, f) ||
-	    host_add_pool(&r->host, numa_roomiest(&r->host.numa), &guest, &pool, f))
+	if (host_open(&r->host, r->memory, f) || open_pool(r, &ask, &pool, f) ||
+	    gather(pool, r->memory, &ask, &r->blocks, f) || open_tables(r, pool->backing.leaf, f))
 		return f->code;
-	tables.bytes = table_pages_needed(guest.bytes, pool->backing.leaf) * FRAME_BYTES;
-	if (host_add_pool(&r->host, HOST_TABLES, &tables, &table_pool, f) ||
-	    pool_alloc(pool, guest.bytes, &r->block, f) || pool_alloc(table_pool, tables.bytes, &r->tables, f))
-		return f->code;
-	return vm_add_memory(&r->vm, &r->block, &r->tables, f);
+	memory.block = r->blocks.block;
+	memory.blocks = r->blocks.count;
+	return vm_add_memory(&r->vm, &memory, f);
 }
 
 static int write_acpi(struct run *r, struct failure *f)
@@ -186,9 +231,15 @@ static int write_acpi(struct run *r, struct failure *f)
 	const struct acpi_config config = {.gpa = LAYOUT_ACPI, .cpus = r->options.cpus};
 	uint8_t *tables = memory_alloc(r->memory, ACPI_BYTES);
 	size_t bytes = tables ? acpi_build(&config, tables, ACPI_BYTES) : 0;
-	bool written = bytes && ram_write(&r->vm.ram, LAYOUT_ACPI, tables, bytes);
+	bool covered = bytes && ram_covers(&r->vm.ram, LAYOUT_ACPI, bytes, PAGETABLE_READ);
+	bool written = covered && ram_burn(&r->vm.ram, LAYOUT_ACPI, tables, bytes);
 
 	memory_free(r->memory, tables);
+	if (bytes && !covered)
+		return fail(f, EXIT_IMAGE,
+			    "the ACPI tables, %zu bytes at 0x%" PRIx64
+			    ", would lie on a guard: --guard leaves nothing there",
+			    bytes, LAYOUT_ACPI);
 	return written ? 0 : fail(f, EXIT_HOST, "no room for the ACPI tables of %u CPUs", config.cpus);
 }
 
@@ -213,26 +264,54 @@ static int load(struct run *r, struct boot_entry *entry, struct failure *f)
 	return write_acpi(r, f);
 }
 
+static void show_blocks(const struct vm *vm)
+{
+	const uint32_t shown = vm->guest.blocks <= SHOWN_MAX ? vm->guest.blocks : SHOWN_MAX;
+
+	if (vm->guest.blocks > 1)
+		fprintf(stderr, "slat: %" PRIu32 " extents:\n", vm->guest.blocks);
+	for (uint32_t i = 0; i < shown; i++)
+		fprintf(stderr, "slat: %shost frames [0x%" PRIx64 ", 0x%" PRIx64 ")\n",
+			vm->guest.blocks > 1 ? "  " : "one block: ", vm->guest.block[i].first.n,
+			vm->guest.block[i].first.n + vm->guest.block[i].bytes / FRAME_BYTES);
+	if (shown < vm->guest.blocks)
+		fprintf(stderr, "slat:   and %" PRIu32 " more\n", vm->guest.blocks - shown);
+}
+
+/* As the table has it, not as it was meant to be. */
+static void show_ranges(const struct vm *vm)
+{
+	struct pagetable_run run;
+	uint64_t at = 0;
+	uint32_t n = 0;
+
+	for (; pagetable_next_run(&vm->table, at, &run); at = run.in + run.bytes, n++)
+		if (n < SHOWN_MAX)
+			fprintf(stderr, "slat:   guest [0x%" PRIx64 ", 0x%" PRIx64 ") at host frame 0x%" PRIx64 "%s\n",
+				run.in, run.in + run.bytes, run.out / FRAME_BYTES,
+				run.attr.rights & PAGETABLE_WRITE ? "" : ", read-only");
+	if (n > SHOWN_MAX)
+		fprintf(stderr, "slat:   and %" PRIu32 " more\n", n - SHOWN_MAX);
+}
+
 /* Where the guest's memory lies: what this program is about. */
 static void show_memory(const struct run *r)
 {
 	const struct vm *vm = &r->vm;
+	const struct pool *pool = vm->guest.block->pool;
 	struct pagetable_stats s = pagetable_stats_read(&vm->table);
 
 	fprintf(stderr, "slat: %s (%s), %u CPU%s, %s of %s memory on node %u\n", r->options.image,
-		boot_format_name(r->boot.format), vm->cpus, vm->cpus == 1 ? "" : "s", size_format(vm->block.bytes).s,
-		backing_kind_name(vm->block.pool->backing.kind), vm->block.pool->node);
-	fprintf(stderr, "slat: one block: host frames [0x%" PRIx64 ", 0x%" PRIx64 ")\n", vm->block.first.n,
-		vm->block.first.n + vm->block.bytes / FRAME_BYTES);
-	for (unsigned i = 0; i < vm->ranges; i++)
-		fprintf(stderr, "slat:   guest [0x%" PRIx64 ", 0x%" PRIx64 ") at host frame 0x%" PRIx64 "\n",
-			vm->range[i].gpa, vm->range[i].gpa + vm->range[i].bytes, vm->range[i].first.n);
+		boot_format_name(r->boot.format), vm->cpus, vm->cpus == 1 ? "" : "s", size_format(vm->ram_bytes).s,
+		backing_kind_name(pool->backing.kind), pool->node);
+	show_blocks(vm);
+	show_ranges(vm);
 	fprintf(stderr,
 		"slat: %s: %" PRIu64 " leaves of 1G, %" PRIu64 " of 2M, %" PRIu64 " of 4K in %" PRIu64
-		" table pages; %" PRIu32 " memslot%s\n",
+		" table pages; %" PRIu32 " memslot%s; %u TLB entries reach %s\n",
 		vm->table.config.format == PAGETABLE_EPT ? "EPT" : "NPT", s.leaves[PAGETABLE_1G],
 		s.leaves[PAGETABLE_2M], s.leaves[PAGETABLE_4K], s.tables, vm->slots.count,
-		vm->slots.count == 1 ? "" : "s");
+		vm->slots.count == 1 ? "" : "s", VM_TLB_ENTRIES, size_format(vm_tlb_reach(vm)).s);
 }
 
 static void show_hints(const struct run *r)
@@ -263,6 +342,8 @@ static int exit_code(const struct run *r)
 	case VM_SIGNAL:
 	case VM_QUIT:
 		return EXIT_SIGNAL;
+	case VM_FAULT:
+		return EXIT_FAULT;
 	case VM_RUNNING:
 	case VM_INTERNAL:
 		break;
@@ -282,6 +363,7 @@ static void show_end(const struct run *r)
 		fprintf(stderr, "slat: the guest left with value %" PRIu32 " after %.3f s\n", vm->end_value, seconds);
 		break;
 	case VM_INTERNAL:
+	case VM_FAULT:
 		fprintf(stderr, "slat: %s\n%s", vm->end_failure.text, vm->end_dump);
 		break;
 	case VM_TIMEOUT:
@@ -326,7 +408,7 @@ static void run_close(struct run *r, bool refused)
 	if (r->vm_open)
 		vm_close(&r->vm);
 	pool_free(&r->tables);
-	pool_free(&r->block);
+	block_list_free(&r->blocks);
 	host_close(&r->host);
 	for (unsigned i = 0; i < r->options.modules; i++)
 		file_close(&r->module[i]);
@@ -349,6 +431,7 @@ static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 	if (vm_open(&r->vm, r->memory, f) || give_memory(r, f) || vm_add_cpus(&r->vm, r->options.cpus, &board, f))
 		return f->code;
 	r->vm.trace_exits = r->options.trace_exits;
+	r->vm.fault_report = r->options.fault_report;
 	return load(r, entry, f);
 }
 
