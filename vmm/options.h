@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "vmm/failure.h"
+#include "vmm/gdb_address.h"
 
 #define OPTIONS_CPUS_MAX       255 /* an xAPIC id has 8 bits, and 255 is everybody; KVM may take less */
 #define OPTIONS_MODULES_MAX    16u
@@ -24,6 +25,8 @@ struct run_options {
 		bool hugepages, thp, prefault, shared;
 	} memory;
 	uint64_t timeout_ns; /* 0: none */
+	struct gdb_address gdb;
+	bool wait; /* for it */
 	bool has_exit_zero;
 	uint32_t exit_zero;
 	bool trace_exits, json, help;

@@ -34,8 +34,11 @@ enum vm_how { /* how a run ended */
 	      VM_TIMEOUT,
 	      VM_SIGNAL,
 	      VM_QUIT,	   /* Ctrl-A x */
+	      VM_KILLED,   /* gdb's kill */
 	      VM_INTERNAL, /* KVM could not go on; failure has the sentence */
 };
+
+struct gdb_server;
 
 struct vm_range { /* guest RAM, as the table maps it: [gpa, gpa + bytes) is the host's frames from `first` on */
 	uint64_t gpa, bytes;
@@ -61,6 +64,7 @@ struct vm {
 	struct vcpu *cpu[VM_CPUS_MAX];
 	_Atomic unsigned running; /* vCPU threads that have not returned; the last one wakes the loop */
 	bool trace_exits;
+	struct gdb_server *gdb; /* NULL: nobody debugs */
 	int signal_fd;
 	bool asked_off;	     /* the power button was pressed: the next signal ends the run */
 	uint8_t pending[16]; /* typed, not yet taken by the serial line */
