@@ -8,7 +8,11 @@
  *  step      every vCPU is stepped, and after each instruction slat looks where it
  *            is and what the watched bytes are. Some thousand times slower; only
  *            where the host does not do better (gdb_ways.c tells). It sees that
- *            bytes became others, not who read them.
+ *            bytes became others, not who read them; and a CPU takes the trap
+ *            flag back on its way into an exception's handler, so that what a
+ *            handler does is not seen until it returns. One that never returns
+ *            (the runtime of guests/ comes back from ring 3 in one) ends it,
+ *            until the next stop.
  *
  * I1  a register is held by one place, and only where registers work.
  * I2  a trap's memory holds int3 from insert to remove; whoever reads memory for

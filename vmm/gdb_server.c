@@ -72,6 +72,14 @@ void gdb_server_serve_vm(struct gdb_server *s, struct vm *vm, bool wait)
 {
 	const struct gdb_ways ways = gdb_ways_try(&vm->kvm);
 
+	if (vm->kvm.module == KVM_MODULE_PVM)
+		fprintf(stderr,
+			"slat: gdb: this host's KVM (kvm_pvm) stops at breakpoints, watchpoints and steps in ring 0 "
+			"only\n");
+	else if (!ways.exec)
+		fprintf(stderr,
+			"slat: gdb: this host's KVM has no debug registers for guests: points are looked for step "
+			"by step, and what a handler of an exception does is not seen\n");
 	gdb_vm_open(&s->target, vm, &ways, wait);
 	vm->gdb = s;
 }

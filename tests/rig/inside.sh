@@ -1,6 +1,6 @@
 #!/bin/bash
 # tests/rig/inside.sh: what is tested inside the rig: that the rig is the host
-# it claims to be, the guests' table on real KVM and NPT, and a stock Debian
+# it claims to be, a debugger's session, the guests' table on real KVM and NPT, and a stock Debian
 # kernel under slat, whose own view of its machine is compared with what was
 # asked for.
 set -u
@@ -129,6 +129,7 @@ block() {
 
 host
 guests
+WHERE=rig tests/gdb.sh || fail gdb 'tests/gdb.sh ended badly'
 stock poweroff 0 poweroff --kernel "$rig/kernel/vmlinuz" --cpus boot=2 --memory size=5G
 said poweroff kernel "$(cat "$rig/kernel/VERSION")"
 said poweroff processors 2
