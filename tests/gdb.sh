@@ -3,6 +3,7 @@
 # with WHERE=rig, by tests/rig/inside.sh: what this host's KVM does of debugging
 # differs (vmm/gdb_ways.c), what a user sees must not.
 # Not seen: int3 in memory (no host here leads it to slat), a client elsewhere.
+# shellcheck disable=SC2016 # $ is of gdb's words, and of its packets
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export BUILD=${BUILD:-build} LC_ALL=C SLAT_KVM=${KVM:-/dev/kvm}

@@ -349,8 +349,8 @@ static void on_monitor(struct gdb *g, const char *rest)
 	uint64_t gva;
 
 	g->monitor = (struct gdb_text){0};
-	if (bytes < sizeof(line) && !gdb_hex(&rest, (uint8_t *)line, bytes))
-		bytes = 0;
+	if (bytes >= sizeof(line) || !gdb_hex(&rest, (uint8_t *)line, bytes))
+		line[0] = '\0';
 	if (gdb_word(&at, "table ") && (gdb_word(&at, "0x") || true) && gdb_number(&at, &gva) && !*at)
 		g->target.translate(g->target.self, g->cpu, gva, &g->monitor);
 	else if (strcmp(line, "help") == 0)

@@ -86,13 +86,13 @@ static enum gdb_event checksum(struct gdb_parser *p, uint8_t c)
 	if (value < 0)
 		p->bad = true;
 	if (p->state == GDB_SUM_HIGH) {
-		p->told = (uint8_t)(value << 4);
+		p->told = (uint8_t)((unsigned)value << 4);
 		p->state = GDB_SUM_LOW;
 		return GDB_NONE;
 	}
 	p->state = GDB_BETWEEN;
 	p->payload[p->bytes] = '\0';
-	return p->bad || p->sum != (uint8_t)(p->told | value) ? GDB_BAD : GDB_PACKET;
+	return p->bad || p->sum != (p->told | (unsigned)value) ? GDB_BAD : GDB_PACKET;
 }
 
 static enum gdb_event take(struct gdb_parser *p, uint8_t c)

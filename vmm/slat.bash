@@ -11,6 +11,7 @@ _slat() {
 		--memory) offer='size= hugepages= hugepage_size= thp= prefault= shared=' ;;
 		--cpus) offer='boot=' ;;
 		--trace) offer='exits' ;;
+		--gdb) offer='tcp: unix:' ;;
 		*)
 			compopt -o filenames 2>/dev/null
 			mapfile -t COMPREPLY < <(compgen -f -- "$word")

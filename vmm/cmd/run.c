@@ -51,7 +51,7 @@ static const char help[] =
 	"The guest's serial console is the terminal: Ctrl-A x ends the run, Ctrl-A a sends Ctrl-A.\n"
 	"A guest that writes v to port 0xf4 ends the run with the odd exit code (v << 1) | 1, in 8 bits.\n"
 	"slat's own are even: 0 powered off (or --exit-zero), 2 usage, 4 image, 6 host, 8 KVM cannot be\n"
-	"used, 10 KVM could not go on, 12 reset, 14 panic, 16 timeout, 18 a signal or Ctrl-A x.\n"
+	"used, 10 KVM could not go on, 12 reset, 14 panic, 16 timeout, 18 a signal, Ctrl-A x or gdb's kill.\n"
 	"The variable SLAT_KVM names another device node than /dev/kvm.\n"
 	"\n"
 	"Example:  slat run --kernel vmlinuz --initramfs initrd.gz --cmdline console=ttyS0 \\\n"
