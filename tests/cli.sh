@@ -575,6 +575,26 @@ if needs_counter no_heap_signal; then
 	if [ "$calls" = 0 ] && [ "$code" = 124 ] && grep -q 'ended by signal' "$work/err"; then pass no_heap_signal; else fail no_heap_signal "exit code $code, $calls calls"; fi
 fi
 
+# Stopped, looked at, stepped, watched: by a debugger that comes while it waits.
+if needs_counter no_heap_gdb; then
+	rm -f "$work/gdb"
+	{
+		until [ -e "$work/gdb" ]; do sleep 0.02; done
+		timeout -k 5 50 gdb -nx -batch -ex "target remote $work/gdb" -ex 'break guest_main' -ex continue -ex backtrace -ex stepi \
+			-ex 'watch boot_info.rsdp' -ex next -ex 'monitor table 0x100000' -ex delete -ex continue "$guests/hello.elf64"
+	} >"$work/gdb.out" 2>&1 </dev/null &
+	counted '-k 5 60' "$slat" run --gdb "unix:$work/gdb" --wait "$guests/hello.elf" </dev/null
+	wait $!
+	if [ "$calls" = 0 ] && [ $code = 1 ] && grep -q 'Breakpoint 1, guest_main' "$work/gdb.out"; then
+		pass no_heap_gdb
+	else
+		fail no_heap_gdb "exit code $code, $calls calls: $(tail -n 1 "$work/gdb.out")"
+	fi
+fi
+
+# --- a debugger
+tests/gdb.sh || failures=1
+
 # --- probe
 if kvm_works; then code=0; else code=8; fi
 expect probe $code '^KVM ' "$slat" probe

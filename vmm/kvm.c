@@ -232,3 +232,23 @@ int kvm_vcpu_translate(int vcpu, struct kvm_translation *t)
 {
 	return answer(ioctl(vcpu, KVM_TRANSLATE, t));
 }
+
+int kvm_vcpu_get_fpu(int vcpu, struct kvm_fpu *f)
+{
+	return answer(ioctl(vcpu, KVM_GET_FPU, f));
+}
+
+int kvm_vcpu_set_fpu(int vcpu, const struct kvm_fpu *f)
+{
+	return answer(ioctl(vcpu, KVM_SET_FPU, f));
+}
+
+int kvm_vcpu_get_mp_state(int vcpu, struct kvm_mp_state *s)
+{
+	return answer(ioctl(vcpu, KVM_GET_MP_STATE, s));
+}
+
+int kvm_vcpu_set_debug(int vcpu, const struct kvm_guest_debug *d)
+{
+	return answer(ioctl(vcpu, KVM_SET_GUEST_DEBUG, d));
+}

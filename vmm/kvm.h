@@ -62,5 +62,9 @@ int kvm_vcpu_get_sregs(int vcpu, struct kvm_sregs *s);
 int kvm_vcpu_set_sregs(int vcpu, const struct kvm_sregs *s);
 int kvm_vcpu_set_msrs(int vcpu, const struct kvm_msrs *m); /* how many were set */
 int kvm_vcpu_translate(int vcpu, struct kvm_translation *t);
+int kvm_vcpu_get_fpu(int vcpu, struct kvm_fpu *f);
+int kvm_vcpu_set_fpu(int vcpu, const struct kvm_fpu *f);
+int kvm_vcpu_get_mp_state(int vcpu, struct kvm_mp_state *s);
+int kvm_vcpu_set_debug(int vcpu, const struct kvm_guest_debug *d);
 
 #endif

@@ -319,6 +319,35 @@ static int set_trace(struct run_options *o, const char *value, struct failure *f
 	return 0;
 }
 
+static int set_gdb(struct run_options *o, const char *value, struct failure *f)
+{
+	const char *rest = strchr(value, ':');
+	uint64_t port;
+
+	if (rest && strncmp(value, "tcp:", 4) == 0) {
+		if (!whole_number(rest + 1, UINT16_MAX, &port))
+			return fail(f, EXIT_USAGE, "--gdb %.64s: not a port from 0 (any that is free) to %d", value,
+				    UINT16_MAX);
+		o->gdb = (struct gdb_address){.kind = GDB_ADDRESS_TCP, .port = (unsigned)port};
+		return 0;
+	}
+	if (!rest || strncmp(value, "unix:", 5) != 0)
+		return fail(f, EXIT_USAGE, "--gdb %.64s: write tcp:PORT or unix:PATH", value);
+	if (!rest[1] || strlen(rest + 1) > GDB_PATH_MAX)
+		return fail(f, EXIT_USAGE, "--gdb unix: a path has 1 to %u bytes, this one %zu", GDB_PATH_MAX,
+			    strlen(rest + 1));
+	o->gdb = (struct gdb_address){.kind = GDB_ADDRESS_UNIX, .path = rest + 1};
+	return 0;
+}
+
+static int set_wait(struct run_options *o, const char *value, struct failure *f)
+{
+	(void)value;
+	(void)f;
+	o->wait = true;
+	return 0;
+}
+
 static int set_json(struct run_options *o, const char *value, struct failure *f)
 {
 	(void)value;
@@ -347,10 +376,11 @@ static const struct option options[] = {
 	{"--memory", true, set_memory},	  {"--name", true, set_name},
 	{"--timeout", true, set_timeout}, {"--exit-zero", true, set_exit_zero},
 	{"--report", true, set_report},	  {"--trace", true, set_trace},
-	{"--json", false, set_json},	  {"--help", false, set_help},
-	{"-h", false, set_help},	  {"--guard", true, set_guard},
+	{"--json", false, set_json},	  {"--gdb", true, set_gdb},
+	{"--wait", false, set_wait},	  {"--guard", true, set_guard},
 	{"--ro", true, set_ro},		  {"--on-fault", true, set_on_fault},
-	{"--pool", true, set_pool},
+	{"--pool", true, set_pool},	  {"--help", false, set_help},
+	{"-h", false, set_help},
 };
 
 static const struct option *find_option(const char *word, size_t length)
@@ -408,6 +438,8 @@ static int judge(struct run_options *o, struct failure *f)
 {
 	if (!o->image)
 		return fail(f, EXIT_USAGE, "no image to boot: slat run [options] IMAGE");
+	if (o->wait && o->gdb.kind == GDB_ADDRESS_NONE)
+		return fail(f, EXIT_USAGE, "--wait waits for a debugger: give --gdb, too");
 	if (o->memory.hugepages && o->memory.bytes % pagetable_size_bytes(o->memory.huge))
 		return fail(f, EXIT_USAGE, "--memory size=%s: with hugepages=on, a multiple of %s",
 			    size_format(o->memory.bytes).s, o->memory.huge == PAGETABLE_1G ? "1G" : "2M");

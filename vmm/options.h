@@ -9,6 +9,7 @@
 
 #include "vmm/failure.h"
 #include "vmm/gather.h"
+#include "vmm/gdb_address.h"
 #include "vmm/guest_ranges.h"
 
 #define OPTIONS_CPUS_MAX       255 /* an xAPIC id has 8 bits, and 255 is everybody; KVM may take less */
@@ -40,6 +41,8 @@ struct run_options {
 	struct guest_ranges ranges;
 	bool fault_report;   /* --on-fault report */
 	uint64_t timeout_ns; /* 0: none */
+	struct gdb_address gdb;
+	bool wait; /* for it */
 	bool has_exit_zero;
 	uint32_t exit_zero;
 	bool trace_exits, json, help;

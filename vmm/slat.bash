@@ -14,6 +14,7 @@ _slat() {
 		--guard | --ro) offer= ;;
 		--cpus) offer='boot=' ;;
 		--trace) offer='exits' ;;
+		--gdb) offer='tcp: unix:' ;;
 		*)
 			compopt -o filenames 2>/dev/null
 			mapfile -t COMPREPLY < <(compgen -f -- "$word")

@@ -23,6 +23,7 @@
 #include "vmm/cpuid.h"
 #include "vmm/explain.h"
 #include "vmm/fault_find.h"
+#include "vmm/gdb_server.h"
 #include "vmm/vm.h"
 
 #define KICK			SIGUSR1
@@ -237,11 +238,19 @@ static bool find_fault(const struct vcpu *c, struct fault *fault)
 	return true;
 }
 
+/* Whoever debugs may look at it first. */
+static void before_crash(struct vcpu *c)
+{
+	if (c->vm->gdb)
+		gdb_vm_crash(&c->vm->gdb->target, c);
+}
+
 static void end_by_fault(struct vcpu *c, const struct fault *fault, const char *more)
 {
 	struct failure why = {0};
 	char text[FAULT_TEXT], dump[sizeof(c->vm->end_dump)];
 
+	before_crash(c);
 	fault_describe(fault, text);
 	explain_registers(c, dump, sizeof(dump));
 	fail(&why, EXIT_FAULT, "%s%s", text, more);
@@ -314,6 +323,7 @@ static void give_up(struct vcpu *c, int error)
 	struct failure why = {0};
 	char dump[sizeof(c->vm->end_dump)];
 
+	before_crash(c);
 	explain(c, error, &why, dump, sizeof(dump));
 	vm_end(c->vm, VM_INTERNAL, 0, &why, dump);
 }
@@ -348,7 +358,14 @@ static void on_exit_reason(struct vcpu *c)
 	case KVM_EXIT_IOAPIC_EOI:
 		board_eoi(c->vm->board, c->run->eoi.vector);
 		break;
+	case KVM_EXIT_DEBUG:
+		if (c->vm->gdb)
+			gdb_vm_trap(&c->vm->gdb->target, c);
+		else
+			give_up(c, 0);
+		break;
 	case KVM_EXIT_SHUTDOWN:
+		before_crash(c);
 		vm_end(c->vm, VM_TRIPLE_FAULT, 0, NULL, NULL);
 		break;
 	case KVM_EXIT_SYSTEM_EVENT:
@@ -368,6 +385,8 @@ static void *vcpu_thread(void *self)
 	struct vm *vm = c->vm;
 	char name[16];
 
+	if (vm->gdb)
+		gdb_vm_park(&vm->gdb->target, c);
 	if (c->id == 0) /* the others' first instruction comes after it: it wakes them */
 		atomic_store(&vm->first_instruction_ns, loop_now());
 	snprintf(name, sizeof(name), "cpu %u", c->id);
@@ -381,6 +400,8 @@ static void *vcpu_thread(void *self)
 			c->exits[KVM_EXIT_INTR]++;
 		else
 			give_up(c, error);
+		if (error && vm->gdb)
+			gdb_vm_park(&vm->gdb->target, c);
 	}
 	if (atomic_fetch_sub(&vm->running, 1) == 1)
 		loop_wake(&vm->loop);

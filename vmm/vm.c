@@ -12,6 +12,7 @@
 #include "mm/port.h"
 #include "vmm/abi.h"
 #include "vmm/cpuid.h"
+#include "vmm/gdb_server.h"
 #include "vmm/size.h"
 #include "vmm/stitch.h"
 
@@ -33,6 +34,7 @@ const char *vm_how_name(enum vm_how how)
 		[VM_TIMEOUT] = "timeout",
 		[VM_SIGNAL] = "signal",
 		[VM_QUIT] = "quit",
+		[VM_KILLED] = "killed",
 		[VM_INTERNAL] = "internal-error",
 		[VM_FAULT] = "fault",
 	};
@@ -432,15 +434,18 @@ static void on_keys(struct vm *vm)
 
 static void serve_once(struct vm *vm)
 {
-	struct pollfd fds[2] = {
+	struct pollfd fds[2 + GDB_SERVER_FDS] = {
 		{.fd = vm->signal_fd, .events = POLLIN},
 		{.fd = -1, .events = POLLIN},
 	};
+	const unsigned count = vm->gdb ? 2 + GDB_SERVER_FDS : 2;
 	unsigned due;
 
 	if (feed(vm))
 		fds[1].fd = vm->console.in;
-	due = loop_wait(&vm->loop, fds, 2);
+	if (vm->gdb)
+		gdb_server_poll(vm->gdb, fds + 2);
+	due = loop_wait(&vm->loop, fds, count);
 	if (due & 1u << LOOP_FLUSH)
 		console_flush(&vm->console);
 	if (due & 1u << LOOP_PIT)
@@ -451,10 +456,14 @@ static void serve_once(struct vm *vm)
 		on_signals(vm);
 	if (fds[1].revents)
 		on_keys(vm);
+	if (vm->gdb)
+		gdb_server_serve(vm->gdb, fds + 2);
 }
 
 static void kick_cpus(struct vm *vm)
 {
+	if (vm->gdb)
+		gdb_vm_over(&vm->gdb->target);
 	for (unsigned i = 0; i < vm->cpus; i++)
 		vcpu_kick(vm->cpu[i]);
 }
@@ -469,7 +478,7 @@ static bool ended_from_outside(const struct vm *vm)
 {
 	int how = atomic_load(&vm->how);
 
-	return how == VM_TIMEOUT || how == VM_SIGNAL || how == VM_QUIT;
+	return how == VM_TIMEOUT || how == VM_SIGNAL || how == VM_QUIT || how == VM_KILLED;
 }
 
 static void finish_once(struct vm *vm)

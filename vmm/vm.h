@@ -37,9 +37,12 @@ enum vm_how { /* how a run ended */
 	      VM_TIMEOUT,
 	      VM_SIGNAL,
 	      VM_QUIT,	   /* Ctrl-A x */
+	      VM_KILLED,   /* gdb's kill */
 	      VM_INTERNAL, /* KVM could not go on; failure has the sentence */
 	      VM_FAULT,	   /* the guest did what the table forbids; the same */
 };
+
+struct gdb_server;
 
 struct vm_memory {		   /* borrowed until vm_close() */
 	const struct block *block; /* in the order of the guest's addresses */
@@ -67,6 +70,7 @@ struct vm {
 	struct vcpu *cpu[VM_CPUS_MAX];
 	_Atomic unsigned running; /* vCPU threads that have not returned; the last one wakes the loop */
 	bool trace_exits;
+	struct gdb_server *gdb; /* NULL: nobody debugs */
 	int signal_fd;
 	bool asked_off;	     /* the power button was pressed: the next signal ends the run */
 	uint8_t pending[16]; /* typed, not yet taken by the serial line */

@@ -1,6 +1,6 @@
 #!/bin/bash
 # tests/rig/inside.sh: what is tested inside the rig: that the rig is the host
-# it claims to be, the guests' table on real KVM and NPT, and a stock Debian
+# it claims to be, a debugger's session, the guests' table on real KVM and NPT, and a stock Debian
 # kernel under slat, whose own view of its machine is compared with what was
 # asked for.
 set -u
@@ -165,6 +165,7 @@ leaves scatter_64k --memory size=64M,contiguous=scatter,extent_size=64K
 leaves scatter_2m --memory size=64M,contiguous=scatter "${cut[@]}"
 leaves prefer --memory size=64M,contiguous=prefer --pool size=96M,taken=1M+4K,taken=40M+1M
 guests
+WHERE=rig tests/gdb.sh || fail gdb 'tests/gdb.sh ended badly'
 stock poweroff 0 poweroff --kernel "$rig/kernel/vmlinuz" --cpus boot=2 --memory size=5G
 said poweroff kernel "$(cat "$rig/kernel/VERSION")"
 said poweroff processors 2

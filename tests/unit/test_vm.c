@@ -18,6 +18,7 @@ Suite *vm_suite(void);
 
 #define MIB		(UINT64_C(1) << 20)
 #define GUEST_BYTES	(4 * MIB)
+#define TABLE_PAGES	6u /* the root, a table a level, and one more of the lowest where leaves are of 4K */
 #define CPUS		2u
 #define ALLOCATIONS_MAX 100u
 #define DESCRIPTORS_MAX 50u
@@ -55,14 +56,17 @@ static void open_owner(struct owner *o)
 
 static int give_memory(struct owner *o, uint64_t table_pages, struct failure *f)
 {
-	const struct backing_config guest = {.bytes = GUEST_BYTES}, tables = {.bytes = table_pages * FRAME_BYTES};
+	static const struct guest_ranges none;
+	const struct pool_config guest = {.backing.bytes = GUEST_BYTES, .segments = 4};
+	const struct pool_config tables = {.backing.bytes = table_pages * FRAME_BYTES};
+	const struct vm_memory memory = {&o->block, 1, &o->tables, &none, false};
 	struct pool *pool, *table_pool;
 
 	if (host_add_pool(&o->host, o->host.numa.node[0], &guest, &pool, f) ||
 	    host_add_pool(&o->host, HOST_TABLES, &tables, &table_pool, f) ||
-	    pool_alloc(pool, guest.bytes, &o->block, f) || pool_alloc(table_pool, tables.bytes, &o->tables, f))
+	    pool_alloc(pool, GUEST_BYTES, &o->block, f) || pool_alloc(table_pool, tables.backing.bytes, &o->tables, f))
 		return f->code;
-	return vm_add_memory(&o->vm, &o->block, &o->tables, f);
+	return vm_add_memory(&o->vm, &memory, f);
 }
 
 /* All that comes before the guest is loaded. */
@@ -70,7 +74,7 @@ static int build(struct owner *o, struct failure *f)
 {
 	const struct board_config board = {.cmdline = ""};
 
-	if (vm_open(&o->vm, &o->memory, f) || give_memory(o, table_pages_needed(GUEST_BYTES, PAGETABLE_4K), f))
+	if (vm_open(&o->vm, &o->memory, f) || give_memory(o, TABLE_PAGES, f))
 		return f->code;
 	return vm_add_cpus(&o->vm, CPUS, &board, f);
 }

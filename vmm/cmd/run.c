@@ -13,6 +13,7 @@
 #include "mm/port.h"
 #include "vmm/acpi.h"
 #include "vmm/cmd/cmd.h"
+#include "vmm/gdb_server.h"
 #include "vmm/options.h"
 #include "vmm/report.h"
 #include "vmm/size.h"
@@ -52,14 +53,16 @@ static const char help[] =
 	"  --exit-zero V              a guest that writes V to port 0xf4 ends slat with 0\n"
 	"  --report FILE              write what the run did as JSON\n"
 	"  --json                     the same on stdout; the guest's console then goes to stderr\n"
+	"  --gdb tcp:PORT|unix:PATH   a debugger may connect there, on this machine: gdb's target remote\n"
+	"  --wait                     with --gdb: the guest starts when the debugger says so\n"
 	"  --trace exits              a line on stderr for each exit to slat\n"
 	"  --help                     this text\n"
 	"\n"
 	"The guest's serial console is the terminal: Ctrl-A x ends the run, Ctrl-A a sends Ctrl-A.\n"
 	"A guest that writes v to port 0xf4 ends the run with the odd exit code (v << 1) | 1, in 8 bits.\n"
 	"slat's own are even: 0 powered off (or --exit-zero), 2 usage, 4 image, 6 host, 8 KVM cannot be\n"
-	"used, 10 KVM could not go on, 12 reset, 14 panic, 16 timeout, 18 a signal or Ctrl-A x, 20 a guard\n"
-	"touched or read-only memory written to.\n"
+	"used, 10 KVM could not go on, 12 reset, 14 panic, 16 timeout, 18 a signal, Ctrl-A x or gdb's kill,\n"
+	"20 a guard touched or read-only memory written to.\n"
 	"The variable SLAT_KVM names another device node than /dev/kvm.\n"
 	"\n"
 	"Example:  slat run --kernel vmlinuz --initramfs initrd.gz --cmdline console=ttyS0 \\\n"
@@ -86,6 +89,7 @@ struct run { /* everything of one run; run_close() takes it down in reverse */
 	struct vm vm;
 	bool vm_open;
 	struct report_file report;
+	struct gdb_server *gdb;
 };
 
 static int file_open(struct file *file, const char *path, const char *what, struct failure *f)
@@ -168,6 +172,23 @@ static int open_report(struct run *r, struct failure *f)
 		return fail(f, EXIT_HOST, "--report %s: %s", path, strerror(errno));
 	}
 	return 0;
+}
+
+static int open_gdb(struct run *r, struct failure *f)
+{
+	if (r->options.gdb.kind == GDB_ADDRESS_NONE)
+		return 0;
+	r->gdb = memory_alloc(r->memory, sizeof(*r->gdb));
+	if (!r->gdb)
+		return fail(f, EXIT_HOST, "no memory for --gdb");
+	return gdb_server_open(r->gdb, &r->options.gdb, f);
+}
+
+static void close_gdb(struct run *r)
+{
+	if (r->gdb)
+		gdb_server_close(r->gdb);
+	memory_free(r->memory, r->gdb);
 }
 
 /* A pool for the guest's RAM, with the history that was asked for. */
@@ -341,6 +362,7 @@ static int exit_code(const struct run *r)
 		return EXIT_TIMEOUT;
 	case VM_SIGNAL:
 	case VM_QUIT:
+	case VM_KILLED:
 		return EXIT_SIGNAL;
 	case VM_FAULT:
 		return EXIT_FAULT;
@@ -377,13 +399,15 @@ static void show_end(const struct run *r)
 	case VM_RESET:
 	case VM_TRIPLE_FAULT:
 	case VM_PANIC:
-	case VM_QUIT: {
+	case VM_QUIT:
+	case VM_KILLED: {
 		static const char *const words[] = {
 			[VM_POWER_OFF] = "the guest powered off",
 			[VM_RESET] = "the guest asked for a reset",
 			[VM_TRIPLE_FAULT] = "the guest triple-faulted",
 			[VM_PANIC] = "the guest's kernel panicked",
 			[VM_QUIT] = "ended by Ctrl-A x",
+			[VM_KILLED] = "ended by gdb's kill",
 		};
 
 		fprintf(stderr, "slat: %s after %.3f s\n", words[how], seconds);
@@ -407,6 +431,7 @@ static void run_close(struct run *r, bool refused)
 {
 	if (r->vm_open)
 		vm_close(&r->vm);
+	close_gdb(r);
 	pool_free(&r->tables);
 	block_list_free(&r->blocks);
 	host_close(&r->host);
@@ -426,12 +451,16 @@ static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 	if (open_images(r, f) || open_report(r, f))
 		return f->code;
 	vm_hold_signals();
+	if (open_gdb(r, f))
+		return f->code;
 	board.initrd = r->module[0].bytes;
 	r->vm_open = true;
 	if (vm_open(&r->vm, r->memory, f) || give_memory(r, f) || vm_add_cpus(&r->vm, r->options.cpus, &board, f))
 		return f->code;
 	r->vm.trace_exits = r->options.trace_exits;
 	r->vm.fault_report = r->options.fault_report;
+	if (r->gdb)
+		gdb_server_serve_vm(r->gdb, &r->vm, r->options.wait);
 	return load(r, entry, f);
 }
 
@@ -450,6 +479,9 @@ static int run(struct run *r, uint64_t start_ns, struct failure *f)
 	if (vm_start(&r->vm, &entry, r->options.timeout_ns, f))
 		return f->code;
 	vm_wait(&r->vm);
+	if (r->gdb)
+		gdb_server_ended(r->gdb, (unsigned)exit_code(r),
+				 atomic_load(&r->vm.how) == VM_SIGNAL ? r->vm.end_value : 0);
 	console_close(&r->vm.console);
 	show_end(r);
 	facts.format = r->boot.format;
