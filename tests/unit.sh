@@ -4,6 +4,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export BUILD=${BUILD:-build} LC_ALL=C
+export CK_TIMEOUT_MULTIPLIER=${CK_TIMEOUT_MULTIPLIER:-3} # a limit is there to end what hangs, also on a busy machine
 export tap=$BUILD/log/unit
 rm -rf "$tap" && mkdir -p "$tap"
 
