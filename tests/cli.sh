@@ -63,7 +63,7 @@ expect probe_help 0 '^slat probe' "$slat" probe --help
 expect help_top 0 'slat COMMAND' "$slat" --help
 expect no_command 2 'slat COMMAND' "$slat"
 expect version 0 '^slat [0-9]+\.[0-9]+\.[0-9]+$' "$slat" --version
-expect unknown_command 2 '^slat: unknown command frobnicate; the commands are: run, probe' "$slat" frobnicate
+expect unknown_command 2 '^slat: unknown command frobnicate; the commands are: run, probe, table ' "$slat" frobnicate
 expect unknown_option 2 '^slat: unknown option --frob;' "$slat" run --frob x
 expect unknown_key 2 "^slat: --memory: unknown key 'sise'; the keys are: size, hugepages," "$slat" run --memory sise=1 x
 expect size_zero 2 '^slat: --memory size=0: a guest needs 2 MiB at least' "$slat" run --memory size=0 x
