@@ -154,28 +154,25 @@ static bool is_link(uint64_t entry, unsigned level)
 	return entry && level > 0 && !(entry & LARGE);
 }
 
-/* The engine's own table: an entry is 0, a link or a leaf. */
+/* The engine's own table: an entry is 0, a link or a leaf. Those below come first, so that D is asked for in order. */
 static bool write_page(struct writer *w, struct pfn page, unsigned level, uint64_t base)
 {
 	const struct pagetable_config *c = &w->table->config;
 	const uint64_t *table = (const uint64_t *)((uintptr_t)c->arena + (page.n - c->arena_first.n) * FRAME_BYTES);
 	uint8_t record[TABLE_FILE_PAGE_BYTES];
-	bool good;
 
 	put64(record, page.n);
 	for (unsigned i = 0; i < TABLE_FILE_ENTRIES; i++) {
+		const uint64_t at = base + i * level_bytes(level);
 		uint64_t entry = table[i];
 
-		if (entry && !is_link(entry, level))
-			entry = with_marks(w, entry, level, base + i * level_bytes(level));
-		put64(record + 8 + i * 8, entry);
+		if (!is_link(entry, level))
+			entry = entry ? with_marks(w, entry, level, at) : 0;
+		else if (!write_page(w, (struct pfn){(entry & w->table->address) >> FRAME_SHIFT}, level - 1, at))
+			return false;
+		put64(record + 8 + (size_t)i * 8, entry);
 	}
-	good = emit(w, record, sizeof(record));
-	for (unsigned i = 0; good && i < TABLE_FILE_ENTRIES; i++)
-		if (is_link(table[i], level))
-			good = write_page(w, (struct pfn){(table[i] & w->table->address) >> FRAME_SHIFT}, level - 1,
-					  base + i * level_bytes(level));
-	return good;
+	return emit(w, record, sizeof(record));
 }
 
 int table_file_write(const struct pagetable *table, const char *name, const struct table_written *written, FILE *to,
@@ -264,6 +261,11 @@ static int no_table(struct failure *f, const char *what)
 	return fail(f, EXIT_IMAGE, "not a table that slat run --dump-table wrote: %s", what);
 }
 
+static bool inside(const struct table_file *t, struct pfn page)
+{
+	return page.n >= t->arena_first.n && page.n - t->arena_first.n < t->arena_frames;
+}
+
 static int read_name(struct table_file *t, struct failure *f)
 {
 	size_t length = strnlen((const char *)t->file + NAME_AT, TABLE_FILE_NAME_BYTES);
@@ -303,12 +305,9 @@ static int read_head(struct table_file *t, size_t size, struct failure *f)
 	if (!t->arena_frames || t->arena_frames > TABLE_FILE_FRAMES_MAX || t->arena_first.n >= frames_end ||
 	    t->arena_frames > frames_end - t->arena_first.n || t->pages > t->arena_frames)
 		return no_table(f, "its arena of pages is out of range");
+	if (!inside(t, t->root))
+		return no_table(f, "the root is not in its arena");
 	return read_name(t, f);
-}
-
-static bool inside(const struct table_file *t, struct pfn page)
-{
-	return page.n >= t->arena_first.n && page.n - t->arena_first.n < t->arena_frames;
 }
 
 static uint32_t *record_of(const struct table_file *t, struct pfn page)
@@ -341,7 +340,7 @@ static int index_pages(struct table_file *t, struct failure *f) /* T2 */
 			return fail(f, EXIT_IMAGE, "frame 0x%" PRIx64 " of the table is there twice", page.n);
 		*record_of(t, page) = (uint32_t)i + 1;
 	}
-	if (!inside(t, t->root) || !*record_of(t, t->root))
+	if (!*record_of(t, t->root))
 		return no_table(f, "the root's page is missing");
 	return 0;
 }

@@ -19,8 +19,8 @@
  *      128  4104n  the pages     each its frame number (8 bytes), then its 512 entries
  *  128+4104n    8  sum           s = 0; for each 8 bytes w before: s = (s ^ w) * 0x100000001b3
  *
- * The pages are those that the root leads to, each once; slat writes them depth
- * first, in the order of guest addresses, and takes them in any order.
+ * The pages are those that the root leads to, each once; slat writes a table behind
+ * those below it, in the order of guest addresses, and takes them in any order.
  *
  * Threads: one. Errors: one sentence. Cost: O(table), in time and memory. */
 #ifndef SLAT_VMM_TABLE_FILE_H
