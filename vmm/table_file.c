@@ -125,7 +125,7 @@ static bool write_head(struct writer *w, const char *name)
 	const struct pagetable_config *c = &w->table->config;
 	uint8_t head[TABLE_FILE_HEAD_BYTES] = {0};
 
-	memcpy(head, TABLE_FILE_MAGIC, 8);
+	put64(head, TABLE_FILE_MAGIC);
 	put32(head + 8, TABLE_FILE_VERSION);
 	put32(head + 12, TABLE_FILE_ORDER);
 	put32(head + 16, c->format);
@@ -138,7 +138,7 @@ static bool write_head(struct writer *w, const char *name)
 	put64(head + 48, c->arena_frames);
 	put64(head + 56, pagetable_stats_read(w->table).tables);
 	if (name)
-		memcpy(head + NAME_AT, name, strnlen(name, TABLE_FILE_NAME_BYTES));
+		snprintf((char *)head + NAME_AT, TABLE_FILE_NAME_BYTES, "%s", name);
 	return emit(w, head, sizeof(head));
 }
 
@@ -439,7 +439,7 @@ static int read_page(struct table_file *t, struct pfn page, unsigned level, uint
 int table_file_open(struct table_file *t, const void *bytes, size_t size, struct failure *f)
 {
 	*t = (struct table_file){.file = bytes};
-	if (size < sizeof(TABLE_FILE_MAGIC) - 1 || memcmp(bytes, TABLE_FILE_MAGIC, sizeof(TABLE_FILE_MAGIC) - 1) != 0)
+	if (size < 8 || get64(bytes) != TABLE_FILE_MAGIC)
 		return no_table(f, "it does not begin as one");
 	if (size < TABLE_FILE_HEAD_BYTES + TABLE_FILE_SUM_BYTES)
 		return no_table(f, "it is shorter than a header");

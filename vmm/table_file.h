@@ -32,7 +32,7 @@
 #include "mm/pagetable.h"
 #include "vmm/failure.h"
 
-#define TABLE_FILE_MAGIC      "slattab\n"
+#define TABLE_FILE_MAGIC      UINT64_C(0x0a62617474616c73)
 #define TABLE_FILE_VERSION    1u
 #define TABLE_FILE_ORDER      0x01020304u
 #define TABLE_FILE_NAME_BYTES 64u

@@ -42,6 +42,7 @@ static void take(struct input *in, uint8_t *to, size_t bytes)
 
 static uint8_t *make_file(struct input in, size_t *size)
 {
+	const uint64_t magic = TABLE_FILE_MAGIC;
 	uint8_t pages = 0, *file;
 
 	if (in.left <= MADE)
@@ -62,7 +63,7 @@ static uint8_t *make_file(struct input in, size_t *size)
 		take(&in, file, 3); /* over the magic, which comes last */
 		take(&in, file + HEAD + page * TABLE_FILE_PAGE_BYTES + 8 + index * 8, 8);
 	}
-	memcpy(file, TABLE_FILE_MAGIC, 8);
+	memcpy(file, &magic, sizeof(magic));
 	return file;
 }
 

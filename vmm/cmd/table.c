@@ -486,13 +486,15 @@ static int take_word(int argc, char **argv, int *i, struct asked *a, struct fail
 	return f->code;
 }
 
-static int judge(const struct asked *a, struct failure *f)
+static bool judge(const struct asked *a, struct failure *f)
 {
-	if (!a->path)
-		return fail(f, EXIT_USAGE, "no table to show: slat table [options] FILE");
+	if (!a->path) {
+		fail(f, EXIT_USAGE, "no table to show: slat table [options] FILE");
+		return false;
+	}
 	if (a->tables && (a->json || a->walk))
-		return fail(f, EXIT_USAGE, "--tables: not with --json or --gpa");
-	return 0;
+		fail(f, EXIT_USAGE, "--tables: not with --json or --gpa");
+	return !f->code;
 }
 
 int cmd_table(int argc, char **argv)
@@ -507,7 +509,7 @@ int cmd_table(int argc, char **argv)
 		return EXIT_OK;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	if (f.code || judge(&a, &f) || show_file(&a, &f))
+	if (f.code || !judge(&a, &f) || show_file(&a, &f))
 		return cmd_refuse(&f);
 	return EXIT_OK;
 }
