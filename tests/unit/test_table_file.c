@@ -131,10 +131,11 @@ static bool some(void *self, uint64_t gpa, uint64_t bytes)
 static struct pagetable_attr random_attr(enum pagetable_format format)
 {
 	static const unsigned ept[] = {1, 3, 4, 5, 7};
+	static const enum pagetable_memory types[] = {PAGETABLE_WRITE_BACK, PAGETABLE_WRITE_THROUGH, PAGETABLE_UNCACHED,
+						      PAGETABLE_WRITE_COMBINING, PAGETABLE_WRITE_PROTECTED};
 
 	if (format == PAGETABLE_EPT)
-		return (struct pagetable_attr){ept[below(5)],
-					       below(2) ? PAGETABLE_WRITE_BACK : PAGETABLE_WRITE_PROTECTED};
+		return (struct pagetable_attr){ept[below(5)], types[below(5)]};
 	return (struct pagetable_attr){PAGETABLE_READ | (unsigned)below(16),
 				       below(2) ? PAGETABLE_WRITE_BACK : PAGETABLE_UNCACHED};
 }
@@ -285,6 +286,13 @@ START_TEST(damage_is_seen)
 		refused(&file, "");
 		file.bytes[at] ^= (char)(1 << at % 8);
 	}
+	for (unsigned i = 0; i < 8; i++) { /* two entries have changed places */
+		char was = file.bytes[ENTRY(L1, 0) + i];
+
+		file.bytes[ENTRY(L1, 0) + i] = file.bytes[ENTRY(L1, 1) + i];
+		file.bytes[ENTRY(L1, 1) + i] = was;
+	}
+	refused(&file, "the table is damaged: its sum is another");
 	for (file.size = 0; file.size < size; file.size += file.size < 300 ? 1 : 97)
 		refused(&file, "");
 	free(file.bytes);
@@ -327,6 +335,7 @@ static const struct {
 	/* Links: to a frame without a page, outside, to the root, to another's table. */
 	{ENTRY(ROOT, 0), 8, (FIRST + 9) << 12 | 7, "which is no page of it"},
 	{ENTRY(ROOT, 0), 8, 7, "which is no page of it"},
+	{ENTRY(ROOT, 0), 8, 0x3ffffffff007, "which is no page of it"},
 	{ENTRY(ROOT, 0), 8, FIRST << 12 | 7, "two links of the table lead to"},
 	{ENTRY(L1, 511), 8, FIRST << 12 | 7, "two links of the table lead to"},
 	{ENTRY(ROOT, 511), 8, (FIRST + 2) << 12 | 7, "two links of the table lead to"},
@@ -488,7 +497,7 @@ START_TEST(dirty_bits)
 		{.gpa = 512 * FRAME_BYTES, .bytes = 1024 * FRAME_BYTES},
 	};
 	const struct slots slots = {.slot = slot, .count = 3};
-	uint64_t bits[2 + 1 + 16] = {[1] = 1u << 5, [3 + 8] = 1};
+	uint64_t bits[2 + 1 + 16] = {[1] = 1u << 5, [3 + 8] = 1u << 5};
 	struct dirty_log d = {.slots = &slots, .bits = bits};
 
 	for (uint64_t page = 0; page < 70; page++)
