@@ -338,7 +338,7 @@ dumped cut '(.[1].runs | length == 4) and .[1].bytes == 67104768 and .[1].name =
 if kvm_works; then
 	expect table_text_form 0 '^cut: (EPT|NPT), 46 address bits, root at hpa 0x[0-9a-f]+, 5 table pages: 0 leaves of 1G, 30 of 2M, 1023 of 4K map 65532 KiB$' \
 		"$slat" table "$work/t"
-	expect table_text_unknown 0 "^A: not known, KVM walks tables of its own; D: what the guest wrote to, by KVM's log$" "$slat" table "$work/t"
+	expect table_text_unknown 0 "^A: not known, KVM walks tables of its own; D: KVM's log of writes, where a page may be that was only read$" "$slat" table "$work/t"
 	expect table_text_run 0 '^\[0x2000000, 0x2001000\) -> hpa 0x[0-9a-f]+  r-xu?  write-back  1 of 4K  A \?  D 0$' "$slat" table "$work/t"
 	expect table_text_tree 0 '^        \[0x1001000, 0x1200000\) -> hpa 0x[0-9a-f]+  rwxu?  write-back  511 of 4K  A \?  D 0$' \
 		"$slat" table --tables "$work/t"

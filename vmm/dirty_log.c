@@ -3,7 +3,11 @@
  * KVM keeps one bit a page of 4K for each slot that has KVM_MEM_LOG_DIRTY_PAGES
  * from the start: set when the guest writes, or KVM for it. What slat itself wrote
  * (the loaders did, before the guest ran) is not in it, as no D bit of a CPU's
- * table would be. A read-only slot has no log: nobody writes there.
+ * table would be. No write is missing. But where KVM maps by EPT or NPT, a read
+ * maps the page writable if the host has it already and may write to it, and that
+ * sets the bit: after prefault=on all that was touched counts as written to. (Seen
+ * with kvm_amd of Linux 6.12; kvm_pvm, with shadow tables, counts writes alone.)
+ * A read-only slot has no log: nobody writes there.
  *
  * Cost. Of the log, to the guest: KVM maps by 4K and faults once a page. Here: 1
  * bit a page, and one step a slot and leaf. */

@@ -1,5 +1,5 @@
-/* vmm/dirty_log.h: which pages of its RAM a guest wrote to, by KVM's log of writes
- * of the slots that have one. Theory: top of dirty_log.c.
+/* vmm/dirty_log.h: which pages of its RAM a guest may have written to, by KVM's log
+ * of writes of the slots that have one. Theory: top of dirty_log.c.
  * Threads: the main one, while no vCPU runs. */
 #ifndef SLAT_VMM_DIRTY_LOG_H
 #define SLAT_VMM_DIRTY_LOG_H
@@ -18,7 +18,7 @@ struct dirty_log {
 int dirty_log_read(struct dirty_log *d, int vm, const struct slots *slots, struct failure *f);
 void dirty_log_free(struct dirty_log *d);
 
-/* Was any of these bytes written to? They lie in one slot, or in none; asked in ascending order. */
+/* May any of these bytes have been written to? They lie in one slot, or in none; asked in ascending order. */
 bool dirty_log_any(struct dirty_log *d, uint64_t gpa, uint64_t bytes);
 
 #endif

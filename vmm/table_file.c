@@ -4,7 +4,8 @@
  * runs, the counts, the ranges of the guest are what the pages say. A is not in
  * it, since KVM walks tables of its own and tells nobody which of their entries it
  * marked; D is put into the copies of the leaves that are written, from KVM's log
- * of writes, where there is one.
+ * of writes, where there is one: no less than the truth, and where KVM counts a
+ * page that it only maps writable, more.
  *
  * Reading. The bytes are anybody's. Twice they are read: as they are, to say what
  * each entry says; and through the engine, which trusts its table. So the pages

@@ -45,12 +45,12 @@
 
 enum {
 	TABLE_FILE_ACCESSED = 1u << 0,	   /* the A bits are true; else nobody knows */
-	TABLE_FILE_DIRTY = 1u << 1,	   /* the same of D */
+	TABLE_FILE_DIRTY = 1u << 1,	   /* no D bit is missing; slat's are KVM's log (vmm/dirty_log.h) */
 	TABLE_FILE_EXECUTE_ONLY = 1u << 2, /* EPT: the CPU takes X without R */
 	TABLE_FILE_FLAGS = (1u << 3) - 1,
 };
 
-/* What tells D: did the guest write to any of these bytes? Asked in the order of gpa. */
+/* What tells D: may the guest have written to any of these bytes? Asked in the order of gpa. */
 struct table_written {
 	void *self;
 	bool (*any)(void *self, uint64_t gpa, uint64_t bytes);

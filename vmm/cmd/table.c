@@ -248,7 +248,8 @@ static void print_head(const struct table_file *t)
 	       size_format(t->bytes).s);
 	printf("A: %s; D: %s\n",
 	       t->flags & TABLE_FILE_ACCESSED ? "as the table has it" : "not known, KVM walks tables of its own",
-	       t->flags & TABLE_FILE_DIRTY ? "what the guest wrote to, by KVM's log" : "not known, there was no log");
+	       t->flags & TABLE_FILE_DIRTY ? "KVM's log of writes, where a page may be that was only read"
+					   : "not known, there was no log");
 }
 
 static void print_odd(const struct table_file *t)
