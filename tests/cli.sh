@@ -63,13 +63,21 @@ expect probe_help 0 '^slat probe' "$slat" probe --help
 expect help_top 0 'slat COMMAND' "$slat" --help
 expect no_command 2 'slat COMMAND' "$slat"
 expect version 0 '^slat [0-9]+\.[0-9]+\.[0-9]+$' "$slat" --version
-expect unknown_command 2 '^slat: unknown command frobnicate; the commands are: run, probe' "$slat" frobnicate
+expect unknown_command 2 '^slat: unknown command frobnicate; the commands are: run, probe, table ' "$slat" frobnicate
 expect unknown_option 2 '^slat: unknown option --frob;' "$slat" run --frob x
 expect unknown_key 2 "^slat: --memory: unknown key 'sise'; the keys are: size, hugepages," "$slat" run --memory sise=1 x
 expect size_zero 2 '^slat: --memory size=0: a guest needs 2 MiB at least' "$slat" run --memory size=0 x
 expect size_odd 2 '^slat: --memory size=3000001: not a multiple of 4K' "$slat" run --memory size=3000001 x
 expect no_image_named 2 '^slat: no image to boot' "$slat" run
 expect probe_option 2 '^slat: unknown option --x;' "$slat" probe --x
+expect table_help 0 '^slat table \[options\] FILE' "$slat" table --help
+expect table_option 2 '^slat: unknown option --x;' "$slat" table --x
+expect table_no_file 2 '^slat: no table to show' "$slat" table --json
+expect table_two_files 2 '^slat: two tables: a and b' "$slat" table a b
+expect table_gpa_missing 2 '^slat: --gpa needs a value' "$slat" table x --gpa
+expect table_gpa_no_number 2 '^slat: --gpa 1Q: not an address; write a number, such as 0x100000 or 3G' "$slat" table --gpa 1Q x
+expect table_gpa_too_high 2 '^slat: --gpa 256T: a table of 4 levels has 48 bits, up to 0xffffffffffff$' "$slat" table --gpa=256T x
+expect table_tables_json 2 '^slat: --tables: not with --json or --gpa$' "$slat" table --tables --json x
 
 # --- images (judged before KVM is opened)
 printf 'hello\n' >"$work/text"
@@ -291,6 +299,83 @@ report scatter_pieces '.memory.extents == 32 and (.memslots | length == 32) and 
 	and .table.tlb_reach_bytes == 67108864' --memory size=64M,contiguous=scatter "$guests/exit.elf"
 report scatter_small '.table.leaves."4k" == 4096 and .table.tlb_reach_bytes == 4194304' \
 	--memory size=16M,contiguous=scatter,extent_size=64K "$guests/exit.elf"
+
+# --- a table in a file
+expect table_no_such_file 4 '^slat: cannot open the table /nonexistent: No such file' "$slat" table /nonexistent
+expect table_directory 4 '^slat: the table /tmp is not a regular file' "$slat" table /tmp
+expect table_empty 4 '^slat: the table .*/empty is not a regular file with something in it' "$slat" table "$work/empty"
+expect table_text 4 "^slat: $work/text: not a table that slat run --dump-table wrote: it does not begin as one" "$slat" table "$work/text"
+expect_kvm dump_unwritable 6 '^slat: --dump-table /nonexistent/t: cannot be written: No such file' \
+	"$slat" run --dump-table /nonexistent/t "$guests/exit.elf"
+expect_kvm dump_full 6 '^slat: the table cannot be written: No space left' "$slat" run --dump-table /dev/full "$guests/exit.elf"
+expect refused_leaves_no_dump 8 'there is no /nonexistent' \
+	env SLAT_KVM=/nonexistent "$slat" run --dump-table "$work/t" "$guests/exit.elf"
+if [ -e "$work/t" ]; then fail no_dump_left 'the file was left'; else pass no_dump_left; fi
+# What the run says of its table and what its file says: name, more that must be true of [report, table], options...
+dumped() {
+	local name=dump_$1 expression=$2
+	shift 2
+	needs_kvm "$name" || return
+	rm -f "$work/r.json" "$work/t"
+	timeout -k 5 60 "$slat" run --timeout 20 --report "$work/r.json" --dump-table "$work/t" "$@" >"$work/out" 2>"$work/err" </dev/null
+	"$slat" table --json "$work/t" >"$work/t.json" 2>>"$work/err"
+	if grep -q 'D is not in it' "$work/err"; then
+		fail "$name" "$(grep 'D is not in it' "$work/err")"
+	elif jq -es ".[0].table.leaves == .[1].leaves and .[0].table.bytes == .[1].tables * 4096 and .[0].table.format == .[1].format
+		and .[1].odd == 0 and .[1].unlinked == 0 and ([.[1].runs[].accessed] | all(. == null))
+		and (.[0].ranges | map([.gpa, .bytes, .first_frame * 4096, .readonly]))
+			== (.[1].runs | map([.gpa, .bytes, .hpa, (.rights | contains(\"w\") | not)])) and ($expression)" \
+		"$work/r.json" "$work/t.json" >"$work/jq" 2>&1; then
+		pass "$name"
+	else
+		fail "$name" "not so: $(tr -d '\n' <"$work/jq") $(tail -n 1 "$work/err")"
+	fi
+}
+dumped plain '.[1].bytes == 536870912 and .[1].runs[0].dirty >= 1 and .[1].runs[0].dirty < 16' "$guests/hello.elf"
+dumped two_ranges '.[1].runs | length == 2 and .[1].gpa == 4294967296 and .[1].dirty == 0' --memory size=5G "$guests/exit.elf"
+dumped cut '(.[1].runs | length == 4) and .[1].bytes == 67104768 and .[1].name == "cut" and .[1].runs[2].dirty == 0' \
+	--name cut --memory size=64M --guard 16M+4K --ro 32M+4K "$guests/hello.elf"
+if kvm_works; then
+	expect table_text_form 0 '^cut: (EPT|NPT), 46 address bits, root at hpa 0x[0-9a-f]+, 5 table pages: 0 leaves of 1G, 30 of 2M, 1023 of 4K map 65532 KiB$' \
+		"$slat" table "$work/t"
+	expect table_text_unknown 0 "^A: not known, KVM walks tables of its own; D: KVM's log of writes, where a page may be that was only read$" "$slat" table "$work/t"
+	expect table_text_run 0 '^\[0x2000000, 0x2001000\) -> hpa 0x[0-9a-f]+  r-xu?  write-back  1 of 4K  A \?  D 0$' "$slat" table "$work/t"
+	expect table_text_tree 0 '^        \[0x1001000, 0x1200000\) -> hpa 0x[0-9a-f]+  rwxu?  write-back  511 of 4K  A \?  D 0$' \
+		"$slat" table --tables "$work/t"
+	expect table_walk_leaf 0 '^gpa 0x100010 -> hpa 0x[0-9a-f]+00010  rwxu?  write-back$' "$slat" table --gpa 0x100010 "$work/t"
+	expect table_walk_guard 0 '^gpa 0x1000000 is not mapped: absent at level 1$' "$slat" table --gpa 16M "$work/t"
+	expect table_walk_step 0 '^  level 2: table at hpa 0x[0-9a-f]+, entry 0: 0x[0-9a-f]{16}: leaf of 2M: .*  A \?  D 1$' "$slat" table --gpa 1M "$work/t"
+	expect table_walk_hole 0 '^\{"gpa": 4294967296, "steps": .*"index": 4, .*"kind": "absent"\}\], "hpa": null\}$' \
+		"$slat" table --json --gpa 4G "$work/t"
+	head -c 9000 "$work/t" >"$work/t.short"
+	expect table_cut_short 4 "^slat: $work/t.short: cut short, or not the table that it says: 5 pages would be" "$slat" table "$work/t.short"
+	cp "$work/t" "$work/t.bad" && printf '\0001' | dd of="$work/t.bad" bs=1 seek=9000 conv=notrunc status=none
+	expect table_damaged 4 "^slat: $work/t.bad: the table is damaged: its sum is another$" "$slat" table "$work/t.bad"
+	# shellcheck disable=SC2016 # sh expands it
+	expect table_full 6 "^slat: cannot write the table's text: No space left" sh -c '"$1" table "$2" >/dev/full' - "$slat" "$work/t"
+fi
+dumped scatter '.[1].runs | length == 16' --memory size=64M,contiguous=scatter,extent_size=4M "$guests/exit.elf"
+dumped small_leaves '.[1].leaves."4k" == 16384 and ([.[1].runs[].dirty] | add) < 1024' --memory size=64M,thp=off "$guests/exit.elf"
+dumped all_written '([.[1].runs[].dirty] | add) == .[1].leaves."2m"' --memory size=64M --cmdline passes=1 "$guests/memtest.elf"
+dumped after_timeout '.[0].end.how == "timeout"' --memory size=16M --timeout 0.2 "$work/spin"
+for size in 2M:2048 1G:1048576; do
+	pages=$(cat "/sys/kernel/mm/hugepages/hugepages-${size#*:}kB/free_hugepages" 2>/dev/null || echo 0)
+	if [ "$pages" -ge 1 ]; then
+		dumped "huge_${size%:*}" '.[1].runs[0].dirty == 1' --memory "size=${size%:*},hugepages=on,hugepage_size=${size%:*}" "$guests/exit.elf"
+	else
+		echo "SKIP cli/dump_huge_${size%:*}: no free huge page of ${size%:*}"
+	fi
+done
+if needs_kvm table_closed_pipe; then
+	"$slat" run --memory size=1G,thp=off --dump-table "$work/t" "$guests/exit.elf" >/dev/null 2>&1 </dev/null
+	"$slat" table --tables "$work/t" 2>"$work/err" | head -n 1 >"$work/out"
+	code=${PIPESTATUS[0]}
+	if [ "$code" = 0 ] && [ ! -s "$work/err" ] && [ "$(wc -l <"$work/out")" = 1 ]; then
+		pass table_closed_pipe
+	else
+		fail table_closed_pipe "exit code $code: $(tail -n 1 "$work/err")"
+	fi
+fi
 
 # --- guests that mean harm
 flat flood '66baf803b041eeebfd'
@@ -565,6 +650,7 @@ no_heap internal_error 10 1 "$slat" run "$work/jump"
 no_heap timers 16 4 "$slat" run --timeout 0.5 "$work/pit_storm"
 no_heap flood 16 100 "$slat" run --timeout 0.5 "$work/flood"
 no_heap init_storm 16 1 "$slat" run --cpus boot=4 --timeout 0.5 "$work/init_storm"
+no_heap dump 1 100 "$slat" run --dump-table "$work/t" "$guests/hello.elf"
 no_heap report 1 100 "$slat" run --report "$work/r.json" --json "$guests/hello.elf"
 if needs_counter no_heap_input; then
 	counted '-k 5 60' "$slat" run "$work/echo" < <(printf A)

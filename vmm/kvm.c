@@ -172,6 +172,11 @@ int kvm_vm_set_slot(int vm, const struct kvm_userspace_memory_region *slot)
 	return answer(ioctl(vm, KVM_SET_USER_MEMORY_REGION, slot));
 }
 
+int kvm_vm_dirty_log(int vm, const struct kvm_dirty_log *log)
+{
+	return answer(ioctl(vm, KVM_GET_DIRTY_LOG, log));
+}
+
 int kvm_vm_signal_msi(int vm, uint64_t address, uint32_t data)
 {
 	struct kvm_msi msi = {

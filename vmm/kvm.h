@@ -50,6 +50,7 @@ int kvm_vm_set_identity_map(int vm, uint64_t gpa);
 int kvm_vm_split_irqchip(int vm, unsigned lines);
 int kvm_vm_exit_on_emulation_failure(int vm); /* also where the guest's own ring 3 would get an exception */
 int kvm_vm_set_slot(int vm, const struct kvm_userspace_memory_region *slot);
+int kvm_vm_dirty_log(int vm, const struct kvm_dirty_log *log); /* and begins a new one */
 int kvm_vm_signal_msi(int vm, uint64_t address, uint32_t data);
 int kvm_vm_set_routing(int vm, const struct kvm_irq_routing *table);
 int kvm_vm_create_vcpu(int vm, unsigned id);

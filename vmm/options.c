@@ -286,6 +286,14 @@ static int set_report(struct run_options *o, const char *value, struct failure *
 	return 0;
 }
 
+static int set_dump_table(struct run_options *o, const char *value, struct failure *f)
+{
+	if (strcmp(value, "-") == 0)
+		return fail(f, EXIT_USAGE, "--dump-table -: a file is needed, for slat table to read");
+	o->dump_table = value;
+	return 0;
+}
+
 static int set_timeout(struct run_options *o, const char *value, struct failure *f)
 {
 	char *end;
@@ -379,8 +387,8 @@ static const struct option options[] = {
 	{"--json", false, set_json},	  {"--gdb", true, set_gdb},
 	{"--wait", false, set_wait},	  {"--guard", true, set_guard},
 	{"--ro", true, set_ro},		  {"--on-fault", true, set_on_fault},
-	{"--pool", true, set_pool},	  {"--help", false, set_help},
-	{"-h", false, set_help},
+	{"--pool", true, set_pool},	  {"--dump-table", true, set_dump_table},
+	{"--help", false, set_help},	  {"-h", false, set_help},
 };
 
 static const struct option *find_option(const char *word, size_t length)

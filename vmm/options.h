@@ -20,7 +20,7 @@
 #define OPTIONS_TAKEN_MAX      64u
 
 struct run_options {
-	const char *image, *cmdline, *name, *report;
+	const char *image, *cmdline, *name, *report, *dump_table;
 	unsigned modules; /* --initramfs, as often as given */
 	const char *module[OPTIONS_MODULES_MAX];
 	unsigned cpus;

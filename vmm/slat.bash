@@ -12,6 +12,7 @@ _slat() {
 		--pool) offer='size= taken=' ;;
 		--on-fault) offer='end report' ;;
 		--guard | --ro) offer= ;;
+		--gpa) offer= ;;
 		--cpus) offer='boot=' ;;
 		--trace) offer='exits' ;;
 		--gdb) offer='tcp: unix:' ;;

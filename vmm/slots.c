@@ -142,11 +142,18 @@ refused:
 	return no_memory(f); /* keeps an earlier sentence */
 }
 
-static int tell(int vm, const struct slot *one, uint64_t bytes, struct failure *f)
+static uint32_t flags_of(const struct slots *s, const struct slot *one)
+{
+	if (one->readonly)
+		return KVM_MEM_READONLY;
+	return s->log_writes ? KVM_MEM_LOG_DIRTY_PAGES : 0;
+}
+
+static int tell(const struct slots *s, int vm, const struct slot *one, uint64_t bytes, struct failure *f)
 {
 	struct kvm_userspace_memory_region region = {
 		.slot = one->id,
-		.flags = one->readonly && bytes ? KVM_MEM_READONLY : 0,
+		.flags = bytes ? flags_of(s, one) : 0,
 		.guest_phys_addr = one->gpa,
 		.memory_size = bytes,
 		.userspace_addr = one->host,
@@ -216,10 +223,10 @@ int slots_sync(struct slots *s, int vm, const struct ram *ram, struct failure *f
 	if (slots_derive(s, ram, &change, f))
 		return f->code;
 	if (!slots_reserve(s, &change, f)) {
-		while (removed < change.removals && !tell(vm, &change.remove[removed], 0, f))
+		while (removed < change.removals && !tell(s, vm, &change.remove[removed], 0, f))
 			removed++;
 		while (!f->code && added < change.additions &&
-		       !tell(vm, &change.add[added], change.add[added].bytes, f))
+		       !tell(s, vm, &change.add[added], change.add[added].bytes, f))
 			added++;
 		slots_note(s, &change, removed, added);
 	}

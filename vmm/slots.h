@@ -24,7 +24,8 @@ struct slots {		       /* live ones, in gpa order */
 	struct memory *memory; /* that the lists are taken from */
 	struct slot *slot;
 	uint32_t count, room;
-	uint32_t limit; /* how many KVM takes */
+	uint32_t limit;	 /* how many KVM takes */
+	bool log_writes; /* of those that are not read-only, from the next sync on (vmm/dirty_log.h) */
 };
 
 struct slots_change { /* what to tell KVM: first every removal, then every addition */

@@ -200,6 +200,7 @@ int vm_add_memory(struct vm *vm, const struct vm_memory *memory, struct failure 
 	if (memory->prefault && prefault(vm, f))
 		return f->code;
 	slots_init(&vm->slots, vm->memory, (uint32_t)kvm_check(&vm->kvm, KVM_CAP_NR_MEMSLOTS));
+	vm->slots.log_writes = memory->log_writes;
 	if (set_tss(vm, f))
 		return f->code;
 	return slots_sync(&vm->slots, vm->fd, &vm->ram, f);

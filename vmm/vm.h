@@ -50,6 +50,7 @@ struct vm_memory {		   /* borrowed until vm_close() */
 	const struct block *tables; /* for the table's pages */
 	const struct guest_ranges *ranges;
 	bool prefault;
+	bool log_writes; /* KVM keeps a log of what the guest writes to */
 };
 
 struct vm {

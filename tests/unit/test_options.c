@@ -141,6 +141,9 @@ START_TEST(options_may_follow_the_image_and_dashes_end_them)
 
 	ck_assert_int_eq(parse("k --report r", &o, &f), 0);
 	ck_assert_str_eq(o.report, "r");
+	ck_assert_ptr_null(o.dump_table);
+	ck_assert_int_eq(parse("k --dump-table=t", &o, &f), 0);
+	ck_assert_str_eq(o.dump_table, "t");
 	ck_assert_int_eq(parse("--json -- --odd-name", &o, &f), 0);
 	ck_assert_str_eq(o.image, "--odd-name");
 	ck_assert_int_eq(parse("--nonsense --help", &o, &f), EXIT_USAGE);
@@ -180,6 +183,8 @@ static const struct {
 	{"k --cpus 4", "--cpus 4: write --cpus boot=4"},
 	{"k --memory 1G", "--memory 1G: write --memory size=1G"},
 	{"k --report -", "--report -: for standard output use --json"},
+	{"k --dump-table", "--dump-table needs a value"},
+	{"k --dump-table -", "--dump-table -: a file is needed, for slat table to read"},
 	{"k --timeout 0", "--timeout 0: not a number of seconds from 0.001 to 1000000"},
 	{"k --timeout nan", "--timeout nan: not a number of seconds from 0.001 to 1000000"},
 	{"k --timeout 1s", "--timeout 1s: not a number of seconds from 0.001 to 1000000"},

@@ -12,6 +12,7 @@
 /* start_ns: when the process started, of loop_now(). */
 int cmd_run(int argc, char **argv, uint64_t start_ns);
 int cmd_probe(int argc, char **argv);
+int cmd_table(int argc, char **argv);
 
 /* Prints the sentence; returns the code. */
 int cmd_refuse(const struct failure *f);

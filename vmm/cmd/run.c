@@ -13,11 +13,13 @@
 #include "mm/port.h"
 #include "vmm/acpi.h"
 #include "vmm/cmd/cmd.h"
+#include "vmm/dirty_log.h"
 #include "vmm/gdb_server.h"
 #include "vmm/options.h"
 #include "vmm/report.h"
 #include "vmm/size.h"
 #include "vmm/stitch.h"
+#include "vmm/table_file.h"
 #include "vmm/vm.h"
 
 #define ACPI_BYTES (LAYOUT_HIGH_START - LAYOUT_ACPI)
@@ -53,6 +55,7 @@ static const char help[] =
 	"  --exit-zero V              a guest that writes V to port 0xf4 ends slat with 0\n"
 	"  --report FILE              write what the run did as JSON\n"
 	"  --json                     the same on stdout; the guest's console then goes to stderr\n"
+	"  --dump-table FILE          write the table as it is at the end, for slat table; the guest is slower\n"
 	"  --gdb tcp:PORT|unix:PATH   a debugger may connect there, on this machine: gdb's target remote\n"
 	"  --wait                     with --gdb: the guest starts when the debugger says so\n"
 	"  --trace exits              a line on stderr for each exit to slat\n"
@@ -73,8 +76,9 @@ struct file {
 	const char *path;
 };
 
-struct report_file {
-	FILE *stream;
+struct out_file {
+	const char *option, *path;
+	FILE *stream; /* NULL: not asked for */
 	bool created; /* by us: a run that is refused leaves no empty file behind */
 };
 
@@ -88,7 +92,7 @@ struct run { /* everything of one run; run_close() takes it down in reverse */
 	struct block tables;
 	struct vm vm;
 	bool vm_open;
-	struct report_file report;
+	struct out_file report, table;
 	struct gdb_server *gdb;
 };
 
@@ -151,27 +155,43 @@ static int open_images(struct run *r, struct failure *f)
 
 /* Before the guest runs, so that a path that cannot be written is known at once. What is there already is opened with
  * signals as they are, since a pipe waits for its reader; what is made is made with them held back. */
-static int open_report(struct run *r, struct failure *f)
+static int out_open(struct out_file *out, const char *option, const char *path, struct failure *f)
 {
-	const char *path = r->options.report;
 	int fd;
 
 	if (!path)
 		return 0;
+	*out = (struct out_file){.option = option, .path = path};
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT) {
 		vm_hold_signals();
 		fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-		r->report.created = fd >= 0;
+		out->created = fd >= 0;
 	}
 	if (fd < 0)
-		return fail(f, EXIT_HOST, "--report %s: cannot be written: %s", path, strerror(errno));
-	r->report.stream = fdopen(fd, "w");
-	if (!r->report.stream) {
+		return fail(f, EXIT_HOST, "%s %s: cannot be written: %s", option, path, strerror(errno));
+	out->stream = fdopen(fd, "w");
+	if (!out->stream) {
 		close(fd);
-		return fail(f, EXIT_HOST, "--report %s: %s", path, strerror(errno));
+		return fail(f, EXIT_HOST, "%s %s: %s", option, path, strerror(errno));
 	}
 	return 0;
+}
+
+/* What was there is gone from here on. */
+static int out_clear(const struct out_file *out, struct failure *f)
+{
+	if (ftruncate(fileno(out->stream), 0) != 0 && errno != EINVAL) /* EINVAL: a pipe or a terminal */
+		return fail(f, EXIT_HOST, "%s %s: %s", out->option, out->path, strerror(errno));
+	return 0;
+}
+
+static void out_close(const struct out_file *out, bool refused)
+{
+	if (out->stream)
+		fclose(out->stream);
+	if (refused && out->created)
+		unlink(out->path);
 }
 
 static int open_gdb(struct run *r, struct failure *f)
@@ -236,7 +256,12 @@ static int give_memory(struct run *r, struct failure *f)
 		.extent_bytes = o->memory.extent_bytes,
 		.blocks_max = (uint32_t)kvm_check(&r->vm.kvm, KVM_CAP_NR_MEMSLOTS),
 	};
-	struct vm_memory memory = {.tables = &r->tables, .ranges = &o->ranges, .prefault = o->memory.prefault};
+	struct vm_memory memory = {
+		.tables = &r->tables,
+		.ranges = &o->ranges,
+		.prefault = o->memory.prefault,
+		.log_writes = o->dump_table != NULL,
+	};
 	struct pool *pool;
 
 	if (host_open(&r->host, r->memory, f) || open_pool(r, &ask, &pool, f) ||
@@ -419,11 +444,29 @@ static int write_reports(struct run *r, const struct report_facts *facts, struct
 {
 	if (r->options.json)
 		report_write(facts, stdout, f);
-	if (!f->code && r->report.stream) {
-		if (ftruncate(fileno(r->report.stream), 0) != 0 && errno != EINVAL) /* EINVAL: a pipe or a terminal */
-			return fail(f, EXIT_HOST, "--report %s: %s", r->options.report, strerror(errno));
+	if (!f->code && r->report.stream && !out_clear(&r->report, f))
 		report_write(facts, r->report.stream, f);
-	}
+	return f->code;
+}
+
+static bool written(void *self, uint64_t gpa, uint64_t bytes)
+{
+	return dirty_log_any(self, gpa, bytes);
+}
+
+/* The table that the guest ended with. A host that does not tell D costs the table nothing else. */
+static int write_table(const struct run *r, struct failure *f)
+{
+	struct failure no_log = {0};
+	struct dirty_log log;
+	const struct table_written dirty = {&log, written};
+
+	if (f->code || !r->table.stream || out_clear(&r->table, f))
+		return f->code;
+	if (dirty_log_read(&log, r->vm.fd, &r->vm.slots, &no_log))
+		fprintf(stderr, "slat: --dump-table %s: D is not in it: %s\n", r->table.path, no_log.text);
+	table_file_write(&r->vm.table, r->options.name, no_log.code ? NULL : &dirty, r->table.stream, f);
+	dirty_log_free(&log);
 	return f->code;
 }
 
@@ -438,17 +481,16 @@ static void run_close(struct run *r, bool refused)
 	for (unsigned i = 0; i < r->options.modules; i++)
 		file_close(&r->module[i]);
 	file_close(&r->image);
-	if (r->report.stream)
-		fclose(r->report.stream);
-	if (refused && r->report.created)
-		unlink(r->options.report);
+	out_close(&r->report, refused);
+	out_close(&r->table, refused);
 }
 
 static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 {
 	struct board_config board = {.cmdline = r->options.cmdline};
 
-	if (open_images(r, f) || open_report(r, f))
+	if (open_images(r, f) || out_open(&r->report, "--report", r->options.report, f) ||
+	    out_open(&r->table, "--dump-table", r->options.dump_table, f))
 		return f->code;
 	vm_hold_signals();
 	if (open_gdb(r, f))
@@ -486,7 +528,8 @@ static int run(struct run *r, uint64_t start_ns, struct failure *f)
 	show_end(r);
 	facts.format = r->boot.format;
 	facts.code = exit_code(r);
-	return write_reports(r, &facts, f) ? f->code : facts.code;
+	write_reports(r, &facts, f);
+	return write_table(r, f) ? f->code : facts.code;
 }
 
 int cmd_run(int argc, char **argv, uint64_t start_ns)
