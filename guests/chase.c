@@ -14,7 +14,8 @@
  * the start then. Memory in which two addresses are one, or one page lies where
  * another should, breaks it. "bytes=N" of the command line ends the sets there,
  * "loads=N" is how many loads are timed, in each of "rounds=N" rounds of which the
- * least counts; 0 rounds: no figures.
+ * least counts; 0 rounds: no figures. Short rounds, since whoever shares the CPU takes
+ * it away for milliseconds.
  *
  * What it cannot see: who else used the CPU or its caches meanwhile. */
 #include "guests/runtime/boot_info.h"
@@ -29,8 +30,8 @@
 #define MIB	   UINT64_C(0x100000)
 #define LINE	   64u
 #define PARTS	   64u /* free ranges; of what has more, the rest is not looked at */
-#define LOADS	   MIB
-#define ROUNDS	   3u
+#define LOADS	   (MIB / 32)
+#define ROUNDS	   32u
 #define GOLDEN	   UINT64_C(0x9e3779b97f4a7c15)
 #define LINE_SHIFT 58u /* a random number's upper bits choose one of the 64 lines of a page */
 
