@@ -151,6 +151,9 @@ _Static_assert(CHAIN_SHIFT >= 52u && CHAIN_SHIFT + CHAIN_BITS <= 57u, "every for
 _Static_assert(FRAME_BYTES == ENTRIES * sizeof(uint64_t), "a table is a page");
 _Static_assert(PAGETABLE_DIRTY == PAGETABLE_ACCESSED << 1, "as in an entry");
 
+/* What a walk is made of: beside its loads a call is dear. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 /* ---- the codec: all that tells the formats apart ---- */
 
 static bool is_x86(const struct pagetable *pt)
@@ -207,7 +210,7 @@ static uint64_t encode(const struct pagetable *pt, struct pagetable_attr attr)
 	return bits | (attr.rights & PAGETABLE_EXEC ? 0 : X86_NO_EXECUTE);
 }
 
-static struct pagetable_attr decode(const struct pagetable *pt, uint64_t entry)
+ALWAYS_INLINE struct pagetable_attr decode(const struct pagetable *pt, uint64_t entry)
 {
 	unsigned type = entry >> EPT_MEMORY_SHIFT & EPT_MEMORY_MASK;
 	struct pagetable_attr attr = {(unsigned)(entry & EPT_RIGHTS), PAGETABLE_WRITE_BACK};
@@ -899,7 +902,7 @@ static struct spot spot_at(uint64_t *slot, uint64_t entry, uint64_t linear, unsi
 }
 
 /* Written out: with the level a constant, what is left of one is a shift, a mask and a load. */
-static struct spot descend(const struct pagetable *pt, uint64_t linear)
+ALWAYS_INLINE struct spot descend(const struct pagetable *pt, uint64_t linear)
 {
 	uint64_t *slot = slot_below(pt, pt->root.n << FRAME_SHIFT, linear, 3);
 	uint64_t entry = load(slot);
@@ -985,7 +988,7 @@ enum mm_err pagetable_protect(struct pagetable *pt, uint64_t in, uint64_t bytes,
 
 /* ---- reading ---- */
 
-static struct pagetable_leaf leaf_of(const struct pagetable *pt, uint64_t entry, uint64_t base, unsigned level)
+ALWAYS_INLINE struct pagetable_leaf leaf_of(const struct pagetable *pt, uint64_t entry, uint64_t base, unsigned level)
 {
 	unsigned seen = (unsigned)(entry >> pt->marks_shift);
 

@@ -217,8 +217,8 @@ START_TEST(does_not_fit)
 }
 END_TEST
 
-/* The map says RAM, the table does not: never written. */
-START_TEST(holes_in_the_table)
+/* A guard: never written, and named. */
+START_TEST(guards)
 {
 	struct fake_guest g;
 	struct boot_image b = parsed(false);
@@ -227,12 +227,44 @@ START_TEST(holes_in_the_table)
 	fake_guest_init(&g);
 	err = pagetable_unmap(&g.memory.table, 0x201000, 0x1000, NULL);
 	ck_assert_int_eq(err, MM_OK);
-	fake_not_loaded(&g, &b, "segment 0 needs 8 KiB at 0x200000, where not all RAM is mapped");
+	fake_not_loaded(
+		&g, &b,
+		"segment 0, 6 KiB at 0x200000, would lie on a guard: --guard leaves nothing at 0x201000..0x202000");
 	err = pagetable_unmap(&g.memory.table, LAYOUT_BOOT_DATA, 0x1000, NULL);
 	ck_assert_int_eq(err, MM_OK);
 	b.segments = 1;
 	b.segment[0] = b.segment[1];
-	fake_not_loaded(&g, &b, "boot structures need RAM");
+	fake_not_loaded(&g, &b, "the boot structures, ");
+	fake_not_loaded(&g, &b, "would lie on a guard: --guard leaves nothing at 0x90000..0x91000");
+	fake_guest_fini(&g);
+}
+END_TEST
+
+/* Read-only for the guest, and no RAM in its map: an image that wants to lie there is burned into it. */
+START_TEST(read_only_memory_is_burned)
+{
+	static const struct boot_range map[] = {
+		{0, LAYOUT_BOOT_DATA, E820_RAM},
+		{LAYOUT_BOOT_DATA, LAYOUT_HIGH_START - LAYOUT_BOOT_DATA, E820_RESERVED},
+		{LAYOUT_HIGH_START, 0x200000 - LAYOUT_HIGH_START, E820_RAM},
+		{0x200000, 0x1000, E820_RESERVED},
+		{0x201000, 0xe00000, E820_RAM},
+	};
+	const struct pagetable_attr fixed = {PAGETABLE_READ | PAGETABLE_EXEC | PAGETABLE_USER, PAGETABLE_WRITE_BACK};
+	struct boot_image b = parsed(false);
+	struct boot_entry entry;
+	struct failure f = {0};
+	struct fake_guest g;
+	uint8_t got[64];
+
+	fake_guest_init(&g);
+	g.request.map = map;
+	g.request.map_count = 5;
+	ck_assert_int_eq(pagetable_protect(&g.memory.table, 0x200000, 0x1000, fixed, NULL), MM_OK);
+	ck_assert_int_eq(boot_load(&b, &g.request, &g.memory.ram, &entry, &f), 0);
+	ck_assert(ram_read(&g.memory.ram, 0x200000, got, sizeof(got)));
+	ck_assert_mem_eq(got, b.segment[0].file.data, sizeof(got));
+	ck_assert(!ram_write(&g.memory.ram, 0x200000, got, sizeof(got)));
 	fake_guest_fini(&g);
 }
 END_TEST
@@ -250,7 +282,8 @@ Suite *multiboot_suite(void)
 	tcase_add_test(tcase, bad_headers);
 	tcase_add_test(tcase, header_search);
 	tcase_add_test(tcase, does_not_fit);
-	tcase_add_test(tcase, holes_in_the_table);
+	tcase_add_test(tcase, guards);
+	tcase_add_test(tcase, read_only_memory_is_burned);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

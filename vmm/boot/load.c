@@ -93,7 +93,7 @@ int load_check_guards(const struct load *l, const char *what, uint64_t gpa, uint
 	if (gpa >= end || !in_map(l->request, gpa))
 		return 0;
 	if (!pagetable_next_run(l->ram->table, gpa, &run) || run.in > end)
-		run.in = end;
+		run.in = (end + PAGE - 1) & ~(PAGE - 1);
 	return fail(l->f, EXIT_IMAGE,
 		    "%s: %s, %s at 0x%" PRIx64 ", would lie on a guard: --guard leaves nothing at 0x%" PRIx64
 		    "..0x%" PRIx64,
