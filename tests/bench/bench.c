@@ -208,7 +208,7 @@ static json_t *number(double value)
 
 static json_t *ratio(double value, double of)
 {
-	return isnan(value) || isnan(of) || of == 0 ? json_null() : json_real(value / of);
+	return isnan(value) || isnan(of) || of == 0 ? json_null() : number(value / of);
 }
 
 static void print_row(const struct bench *b, const char *name, const char *unit, const struct figures *f,

@@ -38,6 +38,8 @@
 #define STARTS_LONG 100.0 /* of those that take so many ms */
 #define FIGURES_MAX 12u
 #define NAME_MAX    96
+#define LINE	    64u
+#define SMALL	    (1u << 20) /* chase's smallest set */
 #define OUTPUT_MAX  8192u
 #define HUGE_1G	    "/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages"
 
@@ -163,23 +165,24 @@ static void memory_option(const struct scatter_case *c, enum column column, cons
 		snprintf(out + n, NAME_MAX - (size_t)n, ",contiguous=scatter,extent_size=%s", c->extent);
 }
 
-/* The name of a line's figure: what was done, over how much. False iff it has none. */
+/* The name of a line's figure: what was done, over how much. False iff it has none. Of the set that fits into caches
+ * and TLB the lines are enough. */
 static bool figure_read(const char *line, struct figure *f, double *value)
 {
 	unsigned long long bytes;
 	unsigned stride;
 
 	if (sscanf(line, "chase: %lf ns a load (over %llu bytes, stride %u)", value, &bytes, &stride) == 3) {
-		snprintf(f->name, sizeof(f->name), "load, a %s of %llu MiB", stride == 64 ? "line" : "page",
+		snprintf(f->name, sizeof(f->name), "load, a %s of %llu MiB", stride == LINE ? "line" : "page",
 			 bytes >> 20);
 		strcpy(f->unit, "ns");
-		return true;
+		return stride == LINE || bytes > SMALL;
 	}
 	if (sscanf(line, "chase: %lf ms a GiB in a row (over %llu bytes)", value, &bytes) != 2)
 		return false;
 	snprintf(f->name, sizeof(f->name), "in a row, %llu MiB", bytes >> 20);
 	strcpy(f->unit, "ms/GiB");
-	return true;
+	return bytes > SMALL;
 }
 
 static void take_figures(struct scatter_case *c, enum column column, unsigned round, char *text)
