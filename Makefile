@@ -109,9 +109,9 @@ bench-mm: ## extents, frames and objects beside their floors and peers
 	$(Q)+$(SUB) $(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) objects_dpdk)
 	$(Q)for name in $(MM_BENCH); do $(BUILD)/bench/$$name $(BUILD)/bench/$$name.json || exit; done
 	$(Q)tests/bench/table.sh
-bench-table: ## second-level tables beside their floors
-	$(Q)+$(SUB) $(BUILD)/bench/pagetable
-	$(Q)$(BUILD)/bench/pagetable $(BUILD)/bench/pagetable.json && tests/bench/table.sh
+bench-table: ## second-level tables beside their floors, scattered RAM beside one block
+	$(Q)+$(SUB) all $(BUILD)/bench/pagetable $(BUILD)/bench/scatter
+	$(Q)$(BUILD)/bench/pagetable $(BUILD)/bench/pagetable.json && tests/bench/scatter.sh && tests/bench/table.sh
 
 install: $(BUILD)/slat ## to PREFIX (/usr/local), under DESTDIR
 	install -D -m 755 $(BUILD)/slat $(DESTDIR)$(PREFIX)/bin/slat
@@ -169,7 +169,7 @@ $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE) $(HOSTED) -o $@ $< $(LIBS)
 
 $(BUILD)/bench/objects: $(call obj,tests/bench/objects_serve.c)
-$(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) pagetable): $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c vmm/port.c) $(BUILD)/libmm.a
+$(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) pagetable scatter): $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c vmm/port.c) $(BUILD)/libmm.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
 

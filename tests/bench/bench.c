@@ -198,14 +198,17 @@ void bench_open(struct bench *b, const char *const *peers)
 	printf(" %8s %8s\n", "/ floor", "/ peer");
 }
 
+/* What is counted stays exact: only json_real() is rounded on its way out. */
 static json_t *number(double value)
 {
-	return isnan(value) ? json_null() : json_real(value);
+	if (isnan(value))
+		return json_null();
+	return value == rint(value) && fabs(value) < 1e15 ? json_integer((json_int_t)value) : json_real(value);
 }
 
 static json_t *ratio(double value, double of)
 {
-	return isnan(value) || isnan(of) || of == 0 ? json_null() : json_real(value / of);
+	return isnan(value) || isnan(of) || of == 0 ? json_null() : number(value / of);
 }
 
 static void print_row(const struct bench *b, const char *name, const char *unit, const struct figures *f,
@@ -218,6 +221,8 @@ static void print_row(const struct bench *b, const char *name, const char *unit,
 	for (unsigned i = 0; i < b->column_count; i++) {
 		if (isnan(f[i].minimum))
 			snprintf(cell, sizeof(cell), "-");
+		else if (f[i].minimum == rint(f[i].minimum) && isnan(f[i].median))
+			snprintf(cell, sizeof(cell), "%.0f", f[i].minimum);
 		else if (isnan(f[i].median))
 			snprintf(cell, sizeof(cell), "%.4g", f[i].minimum);
 		else
@@ -290,7 +295,7 @@ static void measure(const struct bench *b, const struct bench_item *item, unsign
 	}
 }
 
-static void add_measured(struct bench *b, const struct bench_item *item, double samples[][BENCH_ROUNDS_MAX])
+void bench_row(struct bench *b, const char *name, const char *unit, double samples[][BENCH_ROUNDS_MAX])
 {
 	struct figures f[BENCH_COLUMNS_MAX] = {{0}};
 
@@ -300,7 +305,7 @@ static void add_measured(struct bench *b, const struct bench_item *item, double 
 		qsort(samples[i], b->rounds, sizeof(double), ascending);
 		f[i] = there ? (struct figures){samples[i][0], samples[i][b->rounds / 2]} : (struct figures){NAN, NAN};
 	}
-	add_row(b, item->name, item->unit, b->rounds, f);
+	add_row(b, name, unit, b->rounds, f);
 }
 
 void bench_cases(struct bench *b, const struct bench_item *items, unsigned n)
@@ -316,7 +321,7 @@ void bench_cases(struct bench *b, const struct bench_item *items, unsigned n)
 	}
 	progress("", b->rounds, b->rounds);
 	for (unsigned i = 0; i < n; i++)
-		add_measured(b, &items[i], samples[i]);
+		bench_row(b, items[i].name, items[i].unit, samples[i]);
 	free(samples);
 }
 

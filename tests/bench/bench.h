@@ -47,6 +47,9 @@ void bench_cases(struct bench *b, const struct bench_item *items, unsigned n);
 /* One of them, at once. */
 void bench_case(struct bench *b, const char *name, const char *unit, bench_round *round, void *self);
 
+/* A row of what the caller took in rounds of his own: b->rounds figures for each column, which get sorted. */
+void bench_row(struct bench *b, const char *name, const char *unit, double samples[][BENCH_ROUNDS_MAX]);
+
 /* One row of what is counted, not timed: a value a column (NAN: none), no rounds. */
 void bench_fact(struct bench *b, const char *name, const char *unit, const double *values);
 
