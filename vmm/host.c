@@ -44,7 +44,8 @@ int host_add_pool(struct host *h, unsigned node, const struct pool_config *confi
 		return fail(f, EXIT_HOST, "memory node %u cannot be used: frame numbers have room for nodes below %u",
 			    node, HOST_NODES_MAX);
 	if (backing->bytes > HOST_POOL_BYTES_MAX)
-		return fail(f, EXIT_HOST, "--memory size=%s: a pool holds %s at most", size_format(backing->bytes).s,
+		return fail(f, EXIT_HOST, "%s size=%s: a pool holds %s at most",
+			    backing->option ? backing->option : "--memory", size_format(backing->bytes).s,
 			    size_format(HOST_POOL_BYTES_MAX).s);
 	*p = (struct pool){.node = node};
 	if (node != HOST_TABLES)
@@ -77,9 +78,11 @@ int pool_alloc(struct pool *p, uint64_t bytes, struct block *out, struct failure
 
 		return fail(f, EXIT_HOST,
 			    "no contiguous block of %s in the pool of node %u: its largest hole is %s of %s free in "
-			    "%" PRIu64 " holes",
+			    "%" PRIu64 " holes%s%s",
 			    size_format(bytes).s, p->node, size_format(s.largest_hole * FRAME_BYTES).s,
-			    size_format(s.units_free * FRAME_BYTES).s, s.holes);
+			    size_format(s.units_free * FRAME_BYTES).s, s.holes,
+			    s.largest_hole >= ask.units ? ", but none holds it from a multiple of this on: " : "",
+			    s.largest_hole >= ask.units ? size_format(ask.align * FRAME_BYTES).s : "");
 	}
 	*out = pool_block(p, run);
 	return 0;

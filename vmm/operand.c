@@ -98,6 +98,7 @@ static void take_vex(struct instruction *i, uint8_t first)
 		i->map = (enum map)(one & 3);
 		two = take(i);
 	}
+	i->repeat = (two & 3) >= 2; /* it stands for the prefix f3 or f2 */
 	i->vector_bytes = two & 4 ? 32 : 16;
 	if (first == 0x62) {
 		i->evex = true;

@@ -197,6 +197,8 @@ static const struct {
 	{"\xf2\x0f\x38\xf1\x00", 5, true, OPERAND_FOUND, 0x1000, false},			  /* crc32 */
 	{"\xc5\xfc\x10\x00", 4, true, OPERAND_FOUND, 0x1000, false},				  /* vmovups (rax) */
 	{"\xc5\xfc\x11\x00", 4, true, OPERAND_FOUND, 0x1000, true},
+	{"\xc5\xfa\x7e\x00", 4, true, OPERAND_FOUND, 0x1000, false},		 /* vmovq (rax): a load */
+	{"\xc5\xf9\x7e\x00", 4, true, OPERAND_FOUND, 0x1000, true},		 /* vmovd to (rax) */
 	{"\xc4\xc1\x7c\x10\x40\x20", 6, true, OPERAND_FOUND, 0x9020, false},	 /* 0x20(r8) */
 	{"\xc4\xe3\x7d\x19\x00\x01", 6, true, OPERAND_FOUND, 0x1000, true},	 /* vextractf128 */
 	{"\x62\xf1\x7c\x48\x10\x40\x01", 7, true, OPERAND_FOUND, 0x1040, false}, /* 64(rax), by vectors */

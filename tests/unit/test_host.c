@@ -66,6 +66,22 @@ START_TEST(refusal_names_the_largest_hole)
 }
 END_TEST
 
+START_TEST(refusal_names_what_a_hole_must_begin_at)
+{
+	struct host h;
+	struct pool *pool;
+	struct block b;
+	struct failure f = {0};
+
+	open_pool(&h, 65 * MIB, false, &pool);
+	ck_assert_int_eq(pool_take(pool, 0, MIB, &f), 0);
+	ck_assert_int_eq(pool_alloc(pool, 64 * MIB, &b, &f), EXIT_HOST);
+	ck_assert_ptr_nonnull(strstr(f.text, " holes, but none holds it from a multiple of this on: 2 MiB"));
+	host_close(&h);
+	memory_close(&memory);
+}
+END_TEST
+
 START_TEST(no_memory_for_the_books_is_refused)
 {
 	const struct pool_config config = {.backing.bytes = 4 * MIB};
@@ -205,6 +221,7 @@ Suite *host_suite(void)
 	tcase_add_loop_test(t, block_is_contiguous_and_aligned, 0, 2);
 	tcase_add_test(t, no_memory_for_the_books_is_refused);
 	tcase_add_test(t, refusal_names_the_largest_hole);
+	tcase_add_test(t, refusal_names_what_a_hole_must_begin_at);
 	tcase_add_test(t, more_than_the_host_has_is_refused);
 	tcase_add_loop_test(t, huge_pages_that_are_not_there_are_counted, 0, 4);
 	tcase_add_loop_test(t, prefault_touches_everything, 0, 4);
