@@ -92,7 +92,7 @@ tsan: deps ## the tests, the guests and the command with the thread sanitizer
 	$(Q)BUILD=$(BUILD)/tsan CK_TIMEOUT_MULTIPLIER=10 tests/check.sh unit guests cli
 
 coverage: deps ## which lines and branches of mm/ its tests reach; all, and 95 %, must be
-	$(Q)+$(SUB) CC=gcc BUILD=$(BUILD)/coverage SAN='-O0 --coverage' MM_SAN='$(COVERAGE)' tests
+	$(Q)+$(SUB) CC=gcc BUILD=$(BUILD)/coverage SAN='-O0 --coverage -Dalways_inline=unused' MM_SAN='$(COVERAGE)' tests
 	$(Q)BUILD=$(BUILD)/coverage tests/coverage.sh
 
 fuzz: deps ## each target for FUZZ_SECONDS (30)
