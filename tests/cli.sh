@@ -308,6 +308,13 @@ expect table_text 4 "^slat: $work/text: not a table that slat run --dump-table w
 expect_kvm dump_unwritable 6 '^slat: --dump-table /nonexistent/t: cannot be written: No such file' \
 	"$slat" run --dump-table /nonexistent/t "$guests/exit.elf"
 expect_kvm dump_full 6 '^slat: the table cannot be written: No space left' "$slat" run --dump-table /dev/full "$guests/exit.elf"
+# The table that fails takes no report with it that is whole.
+rm -f "$work/r.json"
+expect_kvm dump_full_report 6 'table.* cannot be written: No space left' \
+	"$slat" run --report "$work/r.json" --dump-table /dev/full "$guests/exit.elf"
+if needs_kvm dump_full_report_kept; then
+	if jq -e '.end.code == 1' "$work/r.json" >"$work/jq" 2>&1; then pass dump_full_report_kept; else fail dump_full_report_kept "$(cat "$work/jq")"; fi
+fi
 expect refused_leaves_no_dump 8 'there is no /nonexistent' \
 	env SLAT_KVM=/nonexistent "$slat" run --dump-table "$work/t" "$guests/exit.elf"
 if [ -e "$work/t" ]; then fail no_dump_left 'the file was left'; else pass no_dump_left; fi

@@ -79,7 +79,7 @@ struct file {
 struct out_file {
 	const char *option, *path;
 	FILE *stream; /* NULL: not asked for */
-	bool created; /* by us: a run that is refused leaves no empty file behind */
+	bool created; /* by us, and not whole yet: a run that is refused leaves no such file behind */
 };
 
 struct run { /* everything of one run; run_close() takes it down in reverse */
@@ -444,8 +444,8 @@ static int write_reports(struct run *r, const struct report_facts *facts, struct
 {
 	if (r->options.json)
 		report_write(facts, stdout, f);
-	if (!f->code && r->report.stream && !out_clear(&r->report, f))
-		report_write(facts, r->report.stream, f);
+	if (!f->code && r->report.stream && !out_clear(&r->report, f) && !report_write(facts, r->report.stream, f))
+		r->report.created = false; /* it stays, whatever becomes of the table */
 	return f->code;
 }
 
