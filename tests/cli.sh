@@ -315,6 +315,14 @@ expect_kvm dump_full_report 6 'table.* cannot be written: No space left' \
 if needs_kvm dump_full_report_kept; then
 	if jq -e '.end.code == 1' "$work/r.json" >"$work/jq" 2>&1; then pass dump_full_report_kept; else fail dump_full_report_kept "$(cat "$work/jq")"; fi
 fi
+rm -f "$work/r.json"
+expect dump_is_report 2 "^slat: --report $work/r.json and --dump-table $work/./r.json are one file, and it can hold one of the two$" \
+	"$slat" run --report "$work/r.json" --dump-table "$work/./r.json" "$guests/exit.elf"
+if [ -e "$work/r.json" ]; then fail dump_is_report_left 'the file was left'; else pass dump_is_report_left; fi
+echo kept >"$work/kept" && ln "$work/kept" "$work/kept.2"
+expect dump_is_report_linked 2 "are one file, and it can hold one of the two$" \
+	"$slat" run --report "$work/kept" --dump-table "$work/kept.2" "$guests/exit.elf"
+if [ "$(cat "$work/kept")" = kept ]; then pass dump_is_report_kept; else fail dump_is_report_kept 'the file that was there is gone'; fi
 expect refused_leaves_no_dump 8 'there is no /nonexistent' \
 	env SLAT_KVM=/nonexistent "$slat" run --dump-table "$work/t" "$guests/exit.elf"
 if [ -e "$work/t" ]; then fail no_dump_left 'the file was left'; else pass no_dump_left; fi

@@ -178,6 +178,20 @@ static int out_open(struct out_file *out, const char *option, const char *path, 
 	return 0;
 }
 
+/* By inode: a path has many names. Two texts in one device or pipe harm nothing that was there. */
+static int judge_outs(const struct out_file *report, const struct out_file *table, struct failure *f)
+{
+	struct stat a, b;
+
+	if (!report->stream || !table->stream || fstat(fileno(report->stream), &a) != 0 ||
+	    fstat(fileno(table->stream), &b) != 0)
+		return 0;
+	if (!S_ISREG(a.st_mode) || a.st_dev != b.st_dev || a.st_ino != b.st_ino)
+		return 0;
+	return fail(f, EXIT_USAGE, "%s %s and %s %s are one file, and it can hold one of the two", report->option,
+		    report->path, table->option, table->path);
+}
+
 /* What was there is gone from here on. */
 static int out_clear(const struct out_file *out, struct failure *f)
 {
@@ -490,7 +504,7 @@ static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 	struct board_config board = {.cmdline = r->options.cmdline};
 
 	if (open_images(r, f) || out_open(&r->report, "--report", r->options.report, f) ||
-	    out_open(&r->table, "--dump-table", r->options.dump_table, f))
+	    out_open(&r->table, "--dump-table", r->options.dump_table, f) || judge_outs(&r->report, &r->table, f))
 		return f->code;
 	vm_hold_signals();
 	if (open_gdb(r, f))
