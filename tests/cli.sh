@@ -307,10 +307,10 @@ expect table_empty 4 '^slat: the table .*/empty is not a regular file with somet
 expect table_text 4 "^slat: $work/text: not a table that slat run --dump-table wrote: it does not begin as one" "$slat" table "$work/text"
 expect_kvm dump_unwritable 6 '^slat: --dump-table /nonexistent/t: cannot be written: No such file' \
 	"$slat" run --dump-table /nonexistent/t "$guests/exit.elf"
-expect_kvm dump_full 6 '^slat: the table cannot be written: No space left' "$slat" run --dump-table /dev/full "$guests/exit.elf"
+expect_kvm dump_full 6 '^slat: --dump-table /dev/full: the table cannot be written: No space left' "$slat" run --dump-table /dev/full "$guests/exit.elf"
 # The table that fails takes no report with it that is whole.
 rm -f "$work/r.json"
-expect_kvm dump_full_report 6 'table.* cannot be written: No space left' \
+expect_kvm dump_full_report 6 '^slat: --dump-table /dev/full: the table cannot be written: No space left' \
 	"$slat" run --report "$work/r.json" --dump-table /dev/full "$guests/exit.elf"
 if needs_kvm dump_full_report_kept; then
 	if jq -e '.end.code == 1' "$work/r.json" >"$work/jq" 2>&1; then pass dump_full_report_kept; else fail dump_full_report_kept "$(cat "$work/jq")"; fi

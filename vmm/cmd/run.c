@@ -471,7 +471,7 @@ static bool written(void *self, uint64_t gpa, uint64_t bytes)
 /* The table that the guest ended with. A host that does not tell D costs the table nothing else. */
 static int write_table(const struct run *r, struct failure *f)
 {
-	struct failure no_log = {0};
+	struct failure no_log = {0}, why = {0};
 	struct dirty_log log;
 	const struct table_written dirty = {&log, written};
 
@@ -479,7 +479,8 @@ static int write_table(const struct run *r, struct failure *f)
 		return f->code;
 	if (dirty_log_read(&log, r->vm.fd, &r->vm.slots, &no_log))
 		fprintf(stderr, "slat: --dump-table %s: D is not in it: %s\n", r->table.path, no_log.text);
-	table_file_write(&r->vm.table, r->options.name, no_log.code ? NULL : &dirty, r->table.stream, f);
+	if (table_file_write(&r->vm.table, r->options.name, no_log.code ? NULL : &dirty, r->table.stream, &why))
+		fail(f, (enum exit_code)why.code, "%s %s: %s", r->table.option, r->table.path, why.text);
 	dirty_log_free(&log);
 	return f->code;
 }
