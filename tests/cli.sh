@@ -381,6 +381,31 @@ for size in 2M:2048 1G:1048576; do
 		echo "SKIP cli/dump_huge_${size%:*}: no free huge page of ${size%:*}"
 	fi
 done
+# What does not begin as a table is refused without reading it to its end, and so is what no table can be as large as.
+if truncate -s 1T "$work/huge" 2>/dev/null; then
+	expect table_huge_text 4 "^slat: $work/huge: not a table that slat run --dump-table wrote: it does not begin as one" "$slat" table "$work/huge"
+	printf 'slattab\n' | dd of="$work/huge" conv=notrunc status=none
+	expect table_huge 4 "^slat: the table $work/huge has 1099511627776 bytes; the largest has 17213423752$" "$slat" table "$work/huge"
+	rm -f "$work/huge"
+fi
+# The file is emptied while its text is waited for, which is longer than a pipe holds: what was checked is what is told.
+if needs_kvm table_emptied; then
+	"$slat" run --memory size=2G,thp=off --dump-table "$work/t" "$guests/exit.elf" >/dev/null 2>&1 </dev/null
+	"$slat" table --tables "$work/t" >"$work/t.text" 2>"$work/err"
+	"$slat" table --tables "$work/t" 2>>"$work/err" | {
+		head -c 1
+		: >"$work/t"
+		cat
+	} >"$work/out"
+	code=${PIPESTATUS[0]}
+	if [ "$(wc -c <"$work/t.text")" -le 100000 ]; then
+		fail table_emptied 'its text is too short to wait'
+	elif [ "$code" = 0 ] && [ ! -s "$work/err" ] && cmp -s "$work/t.text" "$work/out"; then
+		pass table_emptied
+	else
+		fail table_emptied "exit code $code: $(tail -n 1 "$work/err")"
+	fi
+fi
 if needs_kvm table_closed_pipe; then
 	"$slat" run --memory size=1G,thp=off --dump-table "$work/t" "$guests/exit.elf" >/dev/null 2>&1 </dev/null
 	"$slat" table --tables "$work/t" 2>"$work/err" | head -n 1 >"$work/out"
@@ -580,6 +605,16 @@ if needs_faults fault_image_cut; then
 	wait $!
 	ended fault_image_cut 6 '^slat: mapped memory is gone' $?
 fi
+# A table's file that ends early, or has grown, while it is read: name, what read() gives, sentence.
+fault_table() {
+	needs_faults "$1" || return
+	timeout -k 5 60 strace -o /dev/null -P "$work/t" -e trace=read -e "inject=read:$2" "$slat" table "$work/t" >"$work/out" 2>"$work/err"
+	ended "$1" 6 "$3" $?
+}
+if kvm_works; then "$slat" run --memory size=16M --dump-table "$work/t" "$guests/exit.elf" >/dev/null 2>&1 </dev/null; fi
+fault_table fault_table_cut retval=0:when=1 "^slat: the table $work/t was cut short while it was read$"
+fault_table fault_table_grew retval=1:when=2 "^slat: the table $work/t grew while it was read$"
+fault_table fault_table_read error=EIO:when=1 "^slat: cannot read the table $work/t: Input/output error$"
 if needs_faults fault_routes; then
 	run_traced -e trace=ioctl --
 	run_traced -e trace=ioctl -e "inject=ioctl:error=ENOMEM:when=$(call_number ioctl KVM_SET_GSI_ROUTING)" --

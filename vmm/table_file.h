@@ -40,8 +40,10 @@
 #define TABLE_FILE_PAGE_BYTES (8u + FRAME_BYTES)
 #define TABLE_FILE_SUM_BYTES  8u
 #define TABLE_FILE_FRAMES_MAX (UINT64_C(1) << 22)
-#define TABLE_FILE_ENTRIES    512u
-#define TABLE_FILE_ODD_MAX    16u
+#define TABLE_FILE_BYTES_MAX                                                                                           \
+	(TABLE_FILE_HEAD_BYTES + TABLE_FILE_FRAMES_MAX * TABLE_FILE_PAGE_BYTES + TABLE_FILE_SUM_BYTES)
+#define TABLE_FILE_ENTRIES 512u
+#define TABLE_FILE_ODD_MAX 16u
 
 enum {
 	TABLE_FILE_ACCESSED = 1u << 0,	   /* the A bits are true; else nobody knows */
@@ -88,9 +90,9 @@ struct table_file {
 	uint32_t *record; /* by frame of the arena: which of the file's pages, from 1 on; then whether it is linked */
 };
 
-/* Any bytes; they are borrowed until table_file_close(). EXIT_IMAGE: they are no
- * such file, or its links are no tree. EXIT_HOST: no memory. Entries that are odd
- * are counted, not refused. */
+/* Any bytes; they are borrowed until table_file_close(), and nobody changes them
+ * until then. EXIT_IMAGE: they are no such file, or its links are no tree.
+ * EXIT_HOST: no memory. Entries that are odd are counted, not refused. */
 int table_file_open(struct table_file *t, const void *bytes, size_t size, struct failure *f);
 void table_file_close(struct table_file *t); /* fine on a zeroed one, and on one that was refused */
 

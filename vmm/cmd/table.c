@@ -1,4 +1,5 @@
 /* vmm/cmd/table.c: `slat table`: a table that a run wrote, in words. */
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -403,16 +404,6 @@ static int finish(struct failure *f)
 	return 0;
 }
 
-/* The file was cut short while it is read; nothing but this can be said and done in the handler. */
-static void on_lost_file(int number)
-{
-	static const char sentence[] = "slat: the table's file was cut short while it was read (SIGBUS)\n";
-
-	(void)number;
-	(void)!write(STDERR_FILENO, sentence, sizeof(sentence) - 1);
-	_exit(EXIT_HOST);
-}
-
 static int show(const void *bytes, size_t size, const struct asked *a, struct failure *f)
 {
 	struct failure why = {0};
@@ -428,25 +419,64 @@ static int show(const void *bytes, size_t size, const struct asked *a, struct fa
 	return f->code;
 }
 
+/* All of it and no more: what is another size by now is another file. */
+static int read_whole(int fd, uint8_t *to, size_t size, const char *path, struct failure *f)
+{
+	uint8_t more;
+	ssize_t got;
+
+	for (size_t at = 0; at < size; at += (size_t)got) {
+		got = read(fd, to + at, size - at);
+		if (got < 0)
+			return fail(f, EXIT_HOST, "cannot read the table %s: %s", path, strerror(errno));
+		if (got == 0)
+			return fail(f, EXIT_HOST, "the table %s was cut short while it was read", path);
+	}
+	if (read(fd, &more, 1) != 0)
+		return fail(f, EXIT_HOST, "the table %s grew while it was read", path);
+	return 0;
+}
+
+/* A copy: entries are looked at long after they were checked, and whose the file is may write to it. */
+static int show_copy(int fd, size_t size, const struct asked *a, struct failure *f)
+{
+	void *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (bytes == MAP_FAILED)
+		return fail(f, EXIT_HOST, "no memory for the table %s, %zu bytes: %s", a->path, size, strerror(errno));
+	if (!read_whole(fd, bytes, size, a->path, f))
+		show(bytes, size, a, f);
+	munmap(bytes, size);
+	return f->code;
+}
+
+static int show_open(int fd, const struct asked *a, struct failure *f)
+{
+	uint64_t magic = 0;
+	struct stat stat;
+	ssize_t got;
+
+	if (fstat(fd, &stat) != 0 || !S_ISREG(stat.st_mode) || stat.st_size == 0)
+		return fail(f, EXIT_IMAGE, "the table %s is not a regular file with something in it", a->path);
+	got = pread(fd, &magic, sizeof(magic), 0);
+	if (got < 0)
+		return fail(f, EXIT_HOST, "cannot read the table %s: %s", a->path, strerror(errno));
+	if (le64toh(magic) != TABLE_FILE_MAGIC) /* not read to its end to be refused */
+		return show(&magic, (size_t)got, a, f);
+	if ((uint64_t)stat.st_size > TABLE_FILE_BYTES_MAX)
+		return fail(f, EXIT_IMAGE, "the table %s has %jd bytes; the largest has %" PRIu64, a->path,
+			    (intmax_t)stat.st_size, TABLE_FILE_BYTES_MAX);
+	return show_copy(fd, (size_t)stat.st_size, a, f);
+}
+
 static int show_file(const struct asked *a, struct failure *f)
 {
 	int fd = open(a->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused, not waited for */
-	struct stat stat;
-	void *bytes;
 
 	if (fd < 0)
 		return fail(f, EXIT_IMAGE, "cannot open the table %s: %s", a->path, strerror(errno));
-	if (fstat(fd, &stat) != 0 || !S_ISREG(stat.st_mode) || stat.st_size == 0) {
-		close(fd);
-		return fail(f, EXIT_IMAGE, "the table %s is not a regular file with something in it", a->path);
-	}
-	bytes = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	show_open(fd, a, f);
 	close(fd);
-	if (bytes == MAP_FAILED)
-		return fail(f, EXIT_HOST, "cannot map the table %s: %s", a->path, strerror(errno));
-	signal(SIGBUS, on_lost_file);
-	show(bytes, (size_t)stat.st_size, a, f);
-	munmap(bytes, (size_t)stat.st_size);
 	return f->code;
 }
 
