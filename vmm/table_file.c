@@ -10,10 +10,10 @@
  * Reading. The bytes are anybody's. Twice they are read: as they are, to say what
  * each entry says; and through the engine, which trusts its table. So the pages
  * are copied to where their numbers say, into an arena of our own, without what is
- * odd, and then:
+ * odd and without the bits that CPUs ignore, and then:
  *   T1  the arena has no entry but links to tables one level lower, each of the
- *       file and linked once, and leaves whose every bit the engine knows. A walk
- *       ends, inside the arena.
+ *       file and linked once, and leaves, all of them with no bit but those that
+ *       the engine writes. A walk ends, inside the arena.
  *   T2  a page of the file lies inside the arena, and none is there twice; the
  *       root is one of them.
  *   T3  what is not a page of the file is zero in the arena, and not touched.
@@ -51,10 +51,14 @@
 #define EPT_WRITE    UINT64_C(2)
 #define EPT_RIGHTS   UINT64_C(7)
 #define EPT_RESERVED UINT64_C(0x78) /* of a link */
+#define EPT_MEMORY   UINT64_C(0x38) /* of a leaf */
+#define EPT_ACCESSED (UINT64_C(1) << 8)
 #define EPT_DIRTY    (UINT64_C(1) << 9)
 #define EPT_TYPES    0x73u /* by number: uncached, write-combining, -through, -protected, -back */
 #define NPT_RIGHTS   UINT64_C(7)
 #define NPT_PRESENT  UINT64_C(1)
+#define NPT_MEMORY   UINT64_C(0x18) /* of a leaf */
+#define NPT_ACCESSED (UINT64_C(1) << 5)
 #define NPT_DIRTY    (UINT64_C(1) << 6)
 #define NPT_NX	     (UINT64_C(1) << 63)
 
@@ -394,6 +398,18 @@ static void note_odd(struct table_file *t, const struct table_odd *odd)
 	t->odd++;
 }
 
+/* Of a link or leaf, what the engine would have written: I1 of its check. */
+static uint64_t known_bits(const struct table_file *t, enum table_kind kind, unsigned level)
+{
+	const bool ept = t->format == PAGETABLE_EPT;
+	uint64_t bits = address_bits(t) | (ept ? EPT_RIGHTS | EPT_ACCESSED : NPT_RIGHTS | NPT_ACCESSED);
+
+	if (kind == TABLE_LINK)
+		return bits;
+	bits |= ept ? EPT_MEMORY | EPT_DIRTY : NPT_MEMORY | NPT_DIRTY | NPT_NX;
+	return level > 0 ? bits | LARGE : bits;
+}
+
 static int read_page(struct table_file *t, struct pfn page, unsigned level, uint64_t base, struct failure *f);
 
 static int read_link(struct table_file *t, uint64_t entry, unsigned level, uint64_t gpa, struct failure *f)
@@ -418,8 +434,9 @@ static int read_page(struct table_file *t, struct pfn page, unsigned level, uint
 	for (unsigned i = 0; !f->code && i < TABLE_FILE_ENTRIES; i++) {
 		const uint64_t entry = table_file_entry(t, page, i), gpa = base + i * level_bytes(level);
 		const char *why;
+		const enum table_kind kind = table_file_judge(t, entry, level, &why);
 
-		switch (table_file_judge(t, entry, level, &why)) {
+		switch (kind) {
 		case TABLE_ABSENT:
 			continue;
 		case TABLE_ODD:
@@ -432,7 +449,7 @@ static int read_page(struct table_file *t, struct pfn page, unsigned level, uint
 		case TABLE_LINK:
 			read_link(t, entry, level, gpa, f);
 		}
-		clean[i] = entry;
+		clean[i] = entry & known_bits(t, kind, level);
 	}
 	return f->code;
 }

@@ -83,8 +83,9 @@ struct table_file {
 	uint64_t leaves[PAGETABLE_SIZES], bytes;
 	uint64_t odd; /* so many entries; the first of them: */
 	struct table_odd first_odd[TABLE_FILE_ODD_MAX];
-	struct pagetable table; /* all but what is odd: to walk, to harvest without clearing; not to change or end */
-	const uint8_t *file;	/* private from here on */
+	/* All but what is odd, or ignored by CPUs: to walk, to harvest without clearing; not to change or end. */
+	struct pagetable table;
+	const uint8_t *file; /* private from here on */
 	uint8_t *memory;
 	size_t memory_bytes;
 	uint32_t *record; /* by frame of the arena: which of the file's pages, from 1 on; then whether it is linked */
