@@ -26,6 +26,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define DR6_STEP  0x4000u
 #define DR7_FIXED 0x400u
 #define DR7_WRITE 1u
 #define DR7_ANY	  3u
@@ -150,6 +151,11 @@ const struct gdb_place *gdb_points_hit(const struct gdb_points *p, uint64_t dr6)
 			return place;
 	}
 	return NULL;
+}
+
+bool gdb_points_foreign(uint64_t dr6, bool stale, bool stepped)
+{
+	return dr6 & DR6_STEP ? !stepped : !stale;
 }
 
 struct gdb_place *gdb_points_break(struct gdb_points *p, enum gdb_way way, uint64_t gva)

@@ -46,6 +46,10 @@ bool gdb_points_step(const struct gdb_points *p);
 /* The place that a debug exception's DR6 tells, or NULL. */
 const struct gdb_place *gdb_points_hit(const struct gdb_points *p, uint64_t dr6);
 
+/* Is a debug exception that no place explains the guest's own? stale: KVM had an older request, which may explain it;
+ * stepped: that request was to step. */
+bool gdb_points_foreign(uint64_t dr6, bool stale, bool stepped);
+
 /* The breakpoint of that way at gva, or NULL. */
 struct gdb_place *gdb_points_break(struct gdb_points *p, enum gdb_way way, uint64_t gva);
 

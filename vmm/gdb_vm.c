@@ -45,13 +45,13 @@
 
 #include "vmm/vm.h"
 
-#define VECTOR_BP 3u
-#define FLAG_TF	  0x100u
-#define DR6_STEP  0x4000u
-#define PAGE	  UINT64_C(4096)
+#define VECTOR_BP  3u
+#define FLAG_TF	   0x100u
+#define DR6_CAUSES 0xe000u /* but for the four registers: while KVM has ours, the guest's are not loaded */
+#define PAGE	   UINT64_C(4096)
 
-#define CR0_PG	  (UINT64_C(1) << 31)
-#define EFER_LMA  (UINT64_C(1) << 10)
+#define CR0_PG	   (UINT64_C(1) << 31)
+#define EFER_LMA   (UINT64_C(1) << 10)
 
 /* --- memory */
 
@@ -414,6 +414,17 @@ static void return_flag_locked(struct gdb_vm *g, const struct vcpu *c)
 	cpu->lent_flag = 0;
 }
 
+/* KVM injects the exception alone: what it is about stands in DR6, where the guest's handler looks. */
+static void set_guest_dr6(const struct vcpu *c)
+{
+	struct kvm_debugregs d;
+
+	if (kvm_vcpu_get_debugregs(c->fd, &d))
+		return;
+	d.dr6 |= c->run->debug.arch.dr6 & DR6_CAUSES;
+	(void)kvm_vcpu_set_debugregs(c->fd, &d);
+}
+
 /* Tells KVM; more: KVM_GUESTDBG_INJECT_DB or _BP, the guest's own exception. A step that KVM refuses is a run. */
 static void tell_kvm_locked(struct gdb_vm *g, const struct vcpu *c, uint32_t more)
 {
@@ -427,8 +438,11 @@ static void tell_kvm_locked(struct gdb_vm *g, const struct vcpu *c, uint32_t mor
 		debug.control |= KVM_GUESTDBG_BLOCKIRQ;
 	if (step)
 		lend_flag_locked(g, c);
+	if (more & KVM_GUESTDBG_INJECT_DB)
+		set_guest_dr6(c);
 	(void)kvm_vcpu_set_debug(c->fd, &debug);
 	cpu->stale = false;
+	cpu->told_step = step;
 }
 
 static void park_locked(struct gdb_vm *g, struct vcpu *c)
@@ -503,8 +517,10 @@ static bool judge_locked(struct gdb_vm *g, const struct vcpu *c, struct gdb_stop
 			return false;
 		}
 	} else {
+		const struct gdb_cpu *cpu = &g->cpu[c->id];
+
 		place = gdb_points_hit(&g->points, exit->dr6);
-		if (!place && !(exit->dr6 & DR6_STEP))
+		if (!place && gdb_points_foreign(exit->dr6, cpu->stale, cpu->told_step))
 			*more = KVM_GUESTDBG_INJECT_DB;
 	}
 	if (place) {

@@ -12,9 +12,10 @@
 struct vm;
 struct vcpu;
 
-struct gdb_cpu {    /* (lock) */
-	bool hold;  /* it is to stand */
-	bool stale; /* what KVM has been told of points and steps is out of date */
+struct gdb_cpu {	/* (lock) */
+	bool hold;	/* it is to stand */
+	bool stale;	/* what KVM has been told of points and steps is out of date */
+	bool told_step; /* KVM steps it for us, as far as it has been told */
 	enum gdb_action action;
 	uint64_t lent_flag; /* what a step over SYSRET put into R11; 0: nothing */
 	bool has_late;	    /* it stopped by itself when another had done so already */

@@ -257,3 +257,13 @@ int kvm_vcpu_set_debug(int vcpu, const struct kvm_guest_debug *d)
 {
 	return answer(ioctl(vcpu, KVM_SET_GUEST_DEBUG, d));
 }
+
+int kvm_vcpu_get_debugregs(int vcpu, struct kvm_debugregs *d)
+{
+	return answer(ioctl(vcpu, KVM_GET_DEBUGREGS, d));
+}
+
+int kvm_vcpu_set_debugregs(int vcpu, const struct kvm_debugregs *d)
+{
+	return answer(ioctl(vcpu, KVM_SET_DEBUGREGS, d));
+}

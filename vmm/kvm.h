@@ -67,5 +67,7 @@ int kvm_vcpu_get_fpu(int vcpu, struct kvm_fpu *f);
 int kvm_vcpu_set_fpu(int vcpu, const struct kvm_fpu *f);
 int kvm_vcpu_get_mp_state(int vcpu, struct kvm_mp_state *s);
 int kvm_vcpu_set_debug(int vcpu, const struct kvm_guest_debug *d);
+int kvm_vcpu_get_debugregs(int vcpu, struct kvm_debugregs *d); /* the guest's own */
+int kvm_vcpu_set_debugregs(int vcpu, const struct kvm_debugregs *d);
 
 #endif

@@ -85,6 +85,21 @@ START_TEST(registers)
 }
 END_TEST
 
+/* What the guest is to have: its own step unless it was ours, another exception unless our old request explains it. */
+START_TEST(foreign)
+{
+	const uint64_t step = 0xffff4ff0, other = 0xffff0ff0;
+
+	ck_assert(!gdb_points_foreign(step, false, true));
+	ck_assert(!gdb_points_foreign(step, true, true));
+	ck_assert(gdb_points_foreign(step, false, false));
+	ck_assert(gdb_points_foreign(step, true, false));
+	ck_assert(gdb_points_foreign(other, false, false));
+	ck_assert(gdb_points_foreign(other, false, true));
+	ck_assert(!gdb_points_foreign(other | 1, true, false));
+}
+END_TEST
+
 START_TEST(places_end)
 {
 	struct gdb_points p = {.ways = hardware};
@@ -163,6 +178,7 @@ Suite *gdb_points_suite(void)
 
 	tcase_add_test(t, ways);
 	tcase_add_test(t, registers);
+	tcase_add_test(t, foreign);
 	tcase_add_test(t, places_end);
 	tcase_add_test(t, hidden);
 	tcase_add_test(t, interpreted);
