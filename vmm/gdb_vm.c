@@ -449,6 +449,8 @@ static void park_locked(struct gdb_vm *g, struct vcpu *c)
 {
 	struct gdb_cpu *cpu = &g->cpu[c->id];
 
+	if (cpu->hold || cpu->stale) /* else the step that the flag was lent for is still to come */
+		return_flag_locked(g, c);
 	if (cpu->hold && !g->over) {
 		if (++g->parked == g->vm->cpus)
 			loop_wake(&g->vm->loop);
