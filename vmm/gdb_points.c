@@ -17,7 +17,9 @@
  * I1  a register is held by one place, and only where registers work.
  * I2  a trap's memory holds int3 from insert to remove; whoever reads memory for
  *     the client sees what was there (hide), whoever writes it writes under int3
- *     (keep).
+ *     (keep). That holds for the gva of its place; places of one byte, by several
+ *     gvas, have one `old`, and the last that goes puts it back. By a gva without a
+ *     place the int3 is seen, and is the guest's own.
  *
  * A watchpoint on reads alone is not what an x86 CPU has: ENOTSUP makes GDB take
  * one on accesses and compare by itself. */
@@ -169,6 +171,25 @@ struct gdb_place *gdb_points_break(struct gdb_points *p, enum gdb_way way, uint6
 	return NULL;
 }
 
+struct gdb_place *gdb_points_twin(struct gdb_points *p, const struct gdb_place *of)
+{
+	for (size_t i = 0; i < GDB_PLACES_MAX; i++) {
+		struct gdb_place *place = &p->place[i];
+
+		if (place != of && place->used && place->way == GDB_BY_TRAP && place->host == of->host)
+			return place;
+	}
+	return NULL;
+}
+
+/* All places of that byte. */
+static void replace(struct gdb_points *p, const uint8_t *host, uint8_t byte)
+{
+	for (size_t i = 0; i < GDB_PLACES_MAX; i++)
+		if (p->place[i].used && p->place[i].way == GDB_BY_TRAP && p->place[i].host == host)
+			p->place[i].old[0] = byte;
+}
+
 /* Is it an int3 within [gva, gva + bytes)? */
 static bool trap_within(const struct gdb_place *place, uint64_t gva, size_t bytes)
 {
@@ -187,7 +208,7 @@ void gdb_points_keep(struct gdb_points *p, uint64_t gva, uint8_t *data, size_t b
 	for (size_t i = 0; i < GDB_PLACES_MAX; i++) {
 		if (!trap_within(&p->place[i], gva, bytes))
 			continue;
-		p->place[i].old[0] = data[p->place[i].gva - gva];
+		replace(p, p->place[i].host, data[p->place[i].gva - gva]);
 		data[p->place[i].gva - gva] = GDB_TRAP;
 	}
 }

@@ -53,6 +53,9 @@ bool gdb_points_foreign(uint64_t dr6, bool stale, bool stepped);
 /* The breakpoint of that way at gva, or NULL. */
 struct gdb_place *gdb_points_break(struct gdb_points *p, enum gdb_way way, uint64_t gva);
 
+/* Another int3 in the same byte of the host, by another gva; or NULL. */
+struct gdb_place *gdb_points_twin(struct gdb_points *p, const struct gdb_place *of);
+
 /* Memory at [gva, gva + bytes), as it would be without int3: `data` was read, or is about to be written. */
 void gdb_points_hide(const struct gdb_points *p, uint64_t gva, uint8_t *data, size_t bytes);
 void gdb_points_keep(struct gdb_points *p, uint64_t gva, uint8_t *data, size_t bytes);

@@ -160,22 +160,29 @@ static bool target_set_regs(void *self, unsigned cpu, const uint8_t *block)
 /* --- points */
 
 /* The guest may run meanwhile; the place in memory is kept, since a running vCPU cannot be asked for it. */
-static void take_away(struct gdb_place *place)
+static void take_away(struct gdb_vm *g, struct gdb_place *place)
 {
-	if (place->way == GDB_BY_TRAP)
-		__atomic_store_n(place->host, place->old[0], __ATOMIC_RELEASE);
+	uint8_t trap = GDB_TRAP; /* else the guest has written other code there */
+
 	place->used = false;
+	if (place->way == GDB_BY_TRAP && !gdb_points_twin(&g->points, place))
+		__atomic_compare_exchange_n(place->host, &trap, place->old[0], false, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED);
 }
 
-static bool write_trap(const struct gdb_vm *g, unsigned cpu, struct gdb_place *place)
+static bool write_trap(struct gdb_vm *g, unsigned cpu, struct gdb_place *place)
 {
+	const struct gdb_place *twin;
 	uint64_t one = 1;
+	uint8_t byte;
 
 	place->host = host_bytes(g, cpu, place->gva, &one);
 	if (!place->host)
 		return false;
-	place->old[0] = *place->host;
-	*place->host = GDB_TRAP;
+	twin = gdb_points_twin(&g->points, place);
+	byte = twin && *place->host == GDB_TRAP ? twin->old[0] : *place->host;
+	gdb_points_keep(&g->points, place->gva, &byte, 1);
+	*place->host = byte;
 	return true;
 }
 
@@ -212,7 +219,7 @@ static int target_remove(void *self, enum gdb_point point, uint64_t gva, uint64_
 	pthread_mutex_lock(&g->lock);
 	place = gdb_points_find(&g->points, point, gva, bytes);
 	if (place)
-		take_away(place);
+		take_away(g, place);
 	pthread_mutex_unlock(&g->lock);
 	return place ? 0 : EINVAL;
 }
@@ -329,7 +336,7 @@ static void forget_locked(struct gdb_vm *g)
 {
 	for (size_t i = 0; i < GDB_PLACES_MAX; i++)
 		if (g->points.place[i].used)
-			take_away(&g->points.place[i]);
+			take_away(g, &g->points.place[i]);
 	g->attached = g->stopping = false;
 	for (unsigned i = 0; i < g->vm->cpus; i++)
 		g->cpu[i].has_late = false;

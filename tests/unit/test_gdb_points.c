@@ -131,6 +131,7 @@ START_TEST(hidden)
 		case 0:
 			if (!place) {
 				ck_assert_int_eq(gdb_points_add(&p, GDB_BREAK_SOFT, 0x1000 + at, 1, &place), 0);
+				place->host = &with[at];
 				place->old[0] = with[at];
 				with[at] = GDB_TRAP;
 			}
@@ -154,6 +155,31 @@ START_TEST(hidden)
 			ck_assert(!place || with[at] == GDB_TRAP);
 		}
 	}
+}
+END_TEST
+
+/* Two places of one byte: whoever writes through one writes under both. */
+START_TEST(twins)
+{
+	struct gdb_points p = {.ways = hardware};
+	struct gdb_place *place[3];
+	uint8_t memory[2] = {1, 2}, byte = 7;
+
+	for (uint64_t i = 0; i < 3; i++) {
+		ck_assert_int_eq(gdb_points_add(&p, GDB_BREAK_SOFT, 0x1000 * i, 1, &place[i]), 0);
+		place[i]->host = &memory[i / 2];
+		place[i]->old[0] = memory[i / 2];
+	}
+	ck_assert_ptr_eq(gdb_points_twin(&p, place[0]), place[1]);
+	ck_assert_ptr_eq(gdb_points_twin(&p, place[1]), place[0]);
+	ck_assert_ptr_null(gdb_points_twin(&p, place[2]));
+	gdb_points_keep(&p, 0x1000, &byte, 1);
+	ck_assert_uint_eq(byte, GDB_TRAP);
+	ck_assert_uint_eq(place[0]->old[0], 7);
+	ck_assert_uint_eq(place[1]->old[0], 7);
+	ck_assert_uint_eq(place[2]->old[0], 2);
+	place[0]->used = false;
+	ck_assert_ptr_null(gdb_points_twin(&p, place[1]));
 }
 END_TEST
 
@@ -181,6 +207,7 @@ Suite *gdb_points_suite(void)
 	tcase_add_test(t, foreign);
 	tcase_add_test(t, places_end);
 	tcase_add_test(t, hidden);
+	tcase_add_test(t, twins);
 	tcase_add_test(t, interpreted);
 	suite_add_tcase(s, t);
 	return s;
