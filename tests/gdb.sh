@@ -70,10 +70,13 @@ session() {
 		'print/x $rip - (long)guest_main' 'watch boot_source.magic' 'delete 2' stepi stepi 'print $rip != (long)guest_main' \
 		'print boot_info.ranges' 'x/1xw 0x100000' 'set var boot_info.rsdp = 0x12345678' 'print/x boot_info.rsdp' \
 		'set var boot_info.rsdp = 0' 'print *(int *)0xfee00000' 'set var $r15 = 0x1234' 'print $r15' \
+		'print/x $mxcsr' 'set var $mxcsr = 0x1fa0' 'set var $xmm15.v2_int64[1] = 77' stepi 'print/x $mxcsr' \
+		'print $xmm15.v2_int64[1]' \
 		'monitor table 0x100000' 'monitor help' delete continue
 	judge session 1 '\(cpu 0, ring 0\)' '^Breakpoint 1, guest_main \(boot=' '^#1 .* runtime_start' \
 		'^rip +0x[0-9a-f]+ +0x[0-9a-f]+ <guest_main' '^eflags .*\[ ' '^cr3 ' '^\$2 = 1' '^\$3 = 3' '^\$4 = 0x12345678' \
 		'0x100000.*:.0x1badb002' 'Cannot access memory at address 0xfee00000' '^\$5 = 4660' \
+		'^\$6 = 0x1f80' '^\$7 = 0x1fa0' '^\$8 = 77' \
 		'^gva 0x100000, cpu 0, cr3 ' '^  PML4E at gpa ' '^gpa 0x100000 -> hpa .* a leaf of ' 'exited with code 01' '^hello: ok'
 }
 

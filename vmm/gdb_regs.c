@@ -193,6 +193,57 @@ static void move_all(struct cursor *c, struct gdb_regs *r)
 		move(c, last[i], 8);
 }
 
+/* XSAVE's area begins with FXSAVE's; a component whose bit is not set is in its initial state, whatever stands there.
+ * (SDM vol. 1, 10.5.1 and 13.4.) */
+struct fxsave {
+	uint16_t fcw, fsw;
+	uint8_t ftw, gap;
+	uint16_t fop;
+	uint64_t fip, fdp;
+	uint32_t mxcsr, mxcsr_mask;
+	uint8_t st[8][16], xmm[16][16], free[96];
+	uint64_t components;
+};
+
+#define X87_AND_SSE 3u
+
+_Static_assert(offsetof(struct fxsave, xmm) == 160 && offsetof(struct fxsave, components) == 512, "SDM table 10-2");
+_Static_assert(sizeof(((struct fxsave *)0)->st) == sizeof(((struct kvm_fpu *)0)->fpr), "copied whole");
+
+void gdb_regs_from_xsave(const struct kvm_xsave *from, struct kvm_fpu *to)
+{
+	struct fxsave x;
+
+	memcpy(&x, from, sizeof(x));
+	*to = (struct kvm_fpu){.fcw = x.fcw,
+			       .fsw = x.fsw,
+			       .ftwx = x.ftw,
+			       .last_opcode = x.fop,
+			       .last_ip = x.fip,
+			       .last_dp = x.fdp,
+			       .mxcsr = x.mxcsr};
+	memcpy(to->fpr, x.st, sizeof(x.st));
+	memcpy(to->xmm, x.xmm, sizeof(x.xmm));
+}
+
+void gdb_regs_to_xsave(const struct kvm_fpu *from, struct kvm_xsave *to)
+{
+	struct fxsave x;
+
+	memcpy(&x, to, sizeof(x));
+	x.fcw = from->fcw;
+	x.fsw = from->fsw;
+	x.ftw = from->ftwx;
+	x.fop = from->last_opcode;
+	x.fip = from->last_ip;
+	x.fdp = from->last_dp;
+	x.mxcsr = from->mxcsr;
+	memcpy(x.st, from->fpr, sizeof(x.st));
+	memcpy(x.xmm, from->xmm, sizeof(x.xmm));
+	x.components |= X87_AND_SSE;
+	memcpy(to, &x, sizeof(x));
+}
+
 void gdb_regs_pack(const struct gdb_regs *from, uint8_t *block)
 {
 	struct cursor c = {block, true};

@@ -22,6 +22,10 @@ struct gdb_regs {
 	struct kvm_fpu fpu;
 };
 
+/* x87 and SSE out of XSAVE's area, and into it; what else it has stays. */
+void gdb_regs_from_xsave(const struct kvm_xsave *from, struct kvm_fpu *to);
+void gdb_regs_to_xsave(const struct kvm_fpu *from, struct kvm_xsave *to);
+
 /* Where register `number` lies in the block; false iff there is none. */
 bool gdb_regs_place(uint64_t number, size_t *offset, size_t *bytes);
 

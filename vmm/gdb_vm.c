@@ -125,8 +125,23 @@ static bool target_write(void *self, unsigned cpu, uint64_t gva, const uint8_t *
 static bool get_regs(const struct gdb_vm *g, unsigned cpu, struct gdb_regs *r)
 {
 	const int fd = g->vm->cpu[cpu]->fd;
+	struct kvm_xsave x;
 
-	return !kvm_vcpu_get_regs(fd, &r->regs) && !kvm_vcpu_get_sregs(fd, &r->sregs) && !kvm_vcpu_get_fpu(fd, &r->fpu);
+	if (kvm_vcpu_get_regs(fd, &r->regs) || kvm_vcpu_get_sregs(fd, &r->sregs) || kvm_vcpu_get_xsave(fd, &x))
+		return false;
+	gdb_regs_from_xsave(&x, &r->fpu);
+	return true;
+}
+
+static bool set_fpu(const struct gdb_vm *g, unsigned cpu, const struct kvm_fpu *fpu)
+{
+	const int fd = g->vm->cpu[cpu]->fd;
+	struct kvm_xsave x;
+
+	if (kvm_vcpu_get_xsave(fd, &x))
+		return false;
+	gdb_regs_to_xsave(fpu, &x);
+	return !kvm_vcpu_set_xsave(fd, &x);
 }
 
 static bool target_get_regs(void *self, unsigned cpu, uint8_t *block)
@@ -152,7 +167,7 @@ static bool target_set_regs(void *self, unsigned cpu, const uint8_t *block)
 	gdb_regs_unpack(block, &new);
 	if (memcmp(&new.sregs, &old.sregs, sizeof(old.sregs)) != 0 && kvm_vcpu_set_sregs(fd, &new.sregs))
 		return false;
-	if (memcmp(&new.fpu, &old.fpu, sizeof(old.fpu)) != 0 && kvm_vcpu_set_fpu(fd, &new.fpu))
+	if (memcmp(&new.fpu, &old.fpu, sizeof(old.fpu)) != 0 && !set_fpu(g, cpu, &new.fpu))
 		return false;
 	return memcmp(&new.regs, &old.regs, sizeof(old.regs)) == 0 || !kvm_vcpu_set_regs(fd, &new.regs);
 }

@@ -238,14 +238,14 @@ int kvm_vcpu_translate(int vcpu, struct kvm_translation *t)
 	return answer(ioctl(vcpu, KVM_TRANSLATE, t));
 }
 
-int kvm_vcpu_get_fpu(int vcpu, struct kvm_fpu *f)
+int kvm_vcpu_get_xsave(int vcpu, struct kvm_xsave *x)
 {
-	return answer(ioctl(vcpu, KVM_GET_FPU, f));
+	return answer(ioctl(vcpu, KVM_GET_XSAVE, x));
 }
 
-int kvm_vcpu_set_fpu(int vcpu, const struct kvm_fpu *f)
+int kvm_vcpu_set_xsave(int vcpu, const struct kvm_xsave *x)
 {
-	return answer(ioctl(vcpu, KVM_SET_FPU, f));
+	return answer(ioctl(vcpu, KVM_SET_XSAVE, x));
 }
 
 int kvm_vcpu_get_mp_state(int vcpu, struct kvm_mp_state *s)

@@ -63,8 +63,8 @@ int kvm_vcpu_get_sregs(int vcpu, struct kvm_sregs *s);
 int kvm_vcpu_set_sregs(int vcpu, const struct kvm_sregs *s);
 int kvm_vcpu_set_msrs(int vcpu, const struct kvm_msrs *m); /* how many were set */
 int kvm_vcpu_translate(int vcpu, struct kvm_translation *t);
-int kvm_vcpu_get_fpu(int vcpu, struct kvm_fpu *f);
-int kvm_vcpu_set_fpu(int vcpu, const struct kvm_fpu *f);
+int kvm_vcpu_get_xsave(int vcpu, struct kvm_xsave *x); /* KVM_GET_FPU leaves MXCSR out */
+int kvm_vcpu_set_xsave(int vcpu, const struct kvm_xsave *x);
 int kvm_vcpu_get_mp_state(int vcpu, struct kvm_mp_state *s);
 int kvm_vcpu_set_debug(int vcpu, const struct kvm_guest_debug *d);
 int kvm_vcpu_get_debugregs(int vcpu, struct kvm_debugregs *d); /* the guest's own */

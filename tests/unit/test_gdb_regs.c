@@ -149,6 +149,41 @@ START_TEST(round_trip)
 }
 END_TEST
 
+/* What was put into the area comes out again; its bits say that it counts, and the rest of it stays. */
+START_TEST(xsave)
+{
+	struct kvm_xsave x, copy;
+	struct kvm_fpu in = {0}, out;
+	uint8_t *area = (uint8_t *)&x;
+
+	seed(4);
+	for (size_t i = 0; i < sizeof(x.region); i++)
+		area[i] = (uint8_t)below(UINT64_MAX);
+	area[512] = 4;
+	copy = x;
+	for (size_t i = 0; i < sizeof(in.fpr); i++)
+		in.fpr[i / 16][i % 16] = (uint8_t)below(UINT64_MAX);
+	for (size_t i = 0; i < sizeof(in.xmm); i++)
+		in.xmm[i / 16][i % 16] = (uint8_t)below(UINT64_MAX);
+	in.fcw = 0x37f;
+	in.fsw = 0x3800;
+	in.ftwx = 0x81;
+	in.last_opcode = 0x123;
+	in.last_ip = 0x1122334455667788;
+	in.last_dp = 0x8877665544332211;
+	in.mxcsr = 0x1fa0;
+	gdb_regs_to_xsave(&in, &x);
+	gdb_regs_from_xsave(&x, &out);
+	ck_assert_mem_eq(&in, &out, sizeof(in));
+	ck_assert_uint_eq(area[24] | area[25] << 8, 0x1fa0);
+	ck_assert_uint_eq(area[4], 0x81);
+	ck_assert_mem_eq(area + 160, in.xmm, sizeof(in.xmm));
+	ck_assert_uint_eq(area[512], 7);
+	ck_assert_mem_eq(area + 513, (uint8_t *)&copy + 513, sizeof(x.region) - 513);
+	ck_assert_mem_eq(area + 416, (uint8_t *)&copy + 416, 96);
+}
+END_TEST
+
 Suite *gdb_regs_suite(void)
 {
 	Suite *s = suite_create("gdb_regs");
@@ -158,6 +193,7 @@ Suite *gdb_regs_suite(void)
 	tcase_add_test(t, windows);
 	tcase_add_test(t, places);
 	tcase_add_test(t, round_trip);
+	tcase_add_test(t, xsave);
 	suite_add_tcase(s, t);
 	return s;
 }
