@@ -251,22 +251,29 @@ static void on_remove(struct gdb *g, const char *rest)
 
 /* --- threads */
 
+static bool is_any(const char *at)
+{
+	uint64_t id;
+
+	return gdb_number(&at, &id) && id == 0;
+}
+
 static void on_set_thread(struct gdb *g, const char *rest)
 {
-	const char which = *rest;
+	const char which = *rest, *thread;
 	unsigned cpu;
 
 	if (which != 'g' && which != 'c') {
 		error(g, EINVAL);
 		return;
 	}
-	rest++;
+	thread = ++rest;
 	if (!take_thread(g, &rest, &cpu)) {
 		error(g, EINVAL);
 		return;
 	}
 	if (which == 'c')
-		g->resumed_cpu = cpu;
+		g->resumed_cpu = is_any(thread) ? ALL : cpu; /* whoever lets any run holds none back */
 	else if (cpu != ALL)
 		g->cpu = cpu;
 	ok(g);

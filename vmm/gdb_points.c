@@ -102,6 +102,14 @@ struct gdb_place *gdb_points_find(struct gdb_points *p, enum gdb_point point, ui
 	return NULL;
 }
 
+bool gdb_points_explain(const struct gdb_points *p, const struct gdb_stop *stop)
+{
+	for (size_t i = 0; i < GDB_PLACES_MAX; i++)
+		if (p->place[i].used && p->place[i].point == stop->point && p->place[i].gva == stop->gva)
+			return true;
+	return false;
+}
+
 /* DR7: two bits at 4n + 16 say which access, two more how long: 1, 2, 8, 4 bytes. (SDM vol. 3B, 18.2.4.) */
 static uint64_t control(const struct gdb_place *place)
 {

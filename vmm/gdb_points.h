@@ -37,6 +37,9 @@ struct gdb_points {
 int gdb_points_add(struct gdb_points *p, enum gdb_point point, uint64_t gva, uint64_t bytes, struct gdb_place **out);
 struct gdb_place *gdb_points_find(struct gdb_points *p, enum gdb_point point, uint64_t gva, uint64_t bytes);
 
+/* Is there (still) a place that such a stop at a point can be of? */
+bool gdb_points_explain(const struct gdb_points *p, const struct gdb_stop *stop);
+
 /* The request to KVM; step: after one instruction, too. */
 void gdb_points_request(const struct gdb_points *p, bool step, struct kvm_guest_debug *out);
 

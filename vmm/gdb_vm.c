@@ -15,7 +15,7 @@
  *     (`stale`): the main thread never waits for a vCPU that runs.
  * G4  of several vCPUs that stop at once the first is told. Of the others' reasons a
  *     breakpoint comes again by itself; a watchpoint or a crash is kept (`late`)
- *     and told at the next resume, before anybody runs.
+ *     and told at the next resume, before anybody runs, if what watched is there.
  * G5  after the client went the guest runs as if none had ever come: no point is
  *     left in memory or registers. A guest that has not started yet waits on for
  *     another client, unless the first one detached by its own word.
@@ -306,13 +306,18 @@ static void let_go_locked(struct gdb_vm *g, unsigned cpu, enum gdb_action action
 	g->cpu[cpu].stale = true;
 }
 
-/* True iff a vCPU had stopped by itself meanwhile: that is the next stop. */
+/* True iff a vCPU had stopped by itself meanwhile: that is the next stop. What watched may be gone since: not when it
+ * was removed, since GDB takes all away at each stop and puts them back before it goes on, but by now. */
 static bool late_locked(struct gdb_vm *g)
 {
 	for (unsigned i = 0; i < g->vm->cpus; i++) {
+		const struct gdb_stop *late = &g->cpu[i].late;
+
 		if (!g->cpu[i].has_late)
 			continue;
 		g->cpu[i].has_late = false;
+		if (late->cause == GDB_CAUSE_POINT && !gdb_points_explain(&g->points, late))
+			continue;
 		g->stop = g->cpu[i].late;
 		g->told = false;
 		loop_wake(&g->vm->loop);

@@ -265,6 +265,15 @@ START_TEST(resume)
 	EXPECT("Hc3", "OK");
 	ck_assert_ptr_null(ask("c"));
 	expect_actions("--r");
+	fake_open(&f);
+	EXPECT("Hc3", "OK");
+	EXPECT("Hc0", "OK");
+	ck_assert_ptr_null(ask("c"));
+	expect_actions("rrr");
+	fake_open(&f);
+	EXPECT("Hc0", "OK");
+	ck_assert_ptr_null(ask("s"));
+	expect_actions("s--");
 }
 END_TEST
 

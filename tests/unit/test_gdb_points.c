@@ -183,6 +183,23 @@ START_TEST(twins)
 }
 END_TEST
 
+START_TEST(explain)
+{
+	const struct gdb_stop stop = {.cause = GDB_CAUSE_POINT, .point = GDB_WATCH_WRITE, .gva = 0x1000};
+	struct gdb_points p = {.ways = hardware};
+	struct gdb_place *place;
+
+	ck_assert(!gdb_points_explain(&p, &stop));
+	ck_assert_int_eq(gdb_points_add(&p, GDB_WATCH_ACCESS, 0x1000, 4, &place), 0);
+	ck_assert_int_eq(gdb_points_add(&p, GDB_WATCH_WRITE, 0x1008, 4, &place), 0);
+	ck_assert(!gdb_points_explain(&p, &stop));
+	ck_assert_int_eq(gdb_points_add(&p, GDB_WATCH_WRITE, 0x1000, 4, &place), 0);
+	ck_assert(gdb_points_explain(&p, &stop));
+	place->used = false;
+	ck_assert(!gdb_points_explain(&p, &stop));
+}
+END_TEST
+
 START_TEST(interpreted)
 {
 	struct gdb_points p = {.ways = interpreter};
@@ -208,6 +225,7 @@ Suite *gdb_points_suite(void)
 	tcase_add_test(t, places_end);
 	tcase_add_test(t, hidden);
 	tcase_add_test(t, twins);
+	tcase_add_test(t, explain);
 	tcase_add_test(t, interpreted);
 	suite_add_tcase(s, t);
 	return s;
