@@ -1,12 +1,13 @@
 /* tests/unit/test_pagetable.c: mm/pagetable against a model that remembers every
  * 4K page of a few windows. Since no table is collapsible and none is empty, the
  * model knows the exact shape of the table, not only what it translates to.
- * What it does not see: a hardware walker (that is the oracles' work). */
+ * What it does not see: a real hardware walker (that is the oracles' work). */
 #include <check.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "mm/pagetable.h"
 #include "tests/unit/random.h"
@@ -1507,6 +1508,214 @@ START_TEST(one_writer_three_readers)
 }
 END_TEST
 
+/* A thread plays the hardware: it walks the pages from the root, keeps the tables of 4K leaves that it found (as a
+ * walker caches links) until it is asked to drop them, and marks leaves, while the writer splits, collapses and
+ * harvests. In rounds, each of them judged while the hardware stands still: what it marked was told, of every page.
+ * It marks no page twice with one kind in a round, so that no later mark makes good for a lost one. */
+#define HW_IN	  (GIB - 2 * MIB)
+#define HW_BLOCKS 2u
+#define HW_PAGES  (512u * HW_BLOCKS)
+#define HW_BYTES  (HW_PAGES * FRAME_BYTES)
+#define HW_BOTH	  (PAGETABLE_ACCESSED | PAGETABLE_DIRTY)
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define HW_ROUNDS 1000u
+#else
+#define HW_ROUNDS 6000u
+#endif
+
+static struct {
+	/* Of the thread, and of the writer while it stands still. */
+	unsigned char set[HW_PAGES]; /* in this round */
+	uint64_t *held[HW_BLOCKS];
+	uint64_t random, small, large, lies;
+	unsigned char told[HW_PAGES]; /* of the writer */
+	unsigned shift;
+	/* Shared. */
+	uint64_t asked, answered;
+	uint32_t halt, over;
+} hw;
+
+static uint64_t hw_below(uint64_t n)
+{
+	hw.random = hw.random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (hw.random >> 33) % n;
+}
+
+/* False iff the entry is another by now. */
+static bool hw_or(uint64_t *slot, uint64_t entry, unsigned kinds)
+{
+	return __atomic_compare_exchange_n(slot, &entry, entry | (uint64_t)kinds << hw.shift, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_ACQUIRE);
+}
+
+static void hw_mark(uint64_t *slot, uint64_t entry, uint64_t p, uint64_t pages, unsigned kinds)
+{
+	unsigned fresh = kinds & (entry & 2 ? HW_BOTH : PAGETABLE_ACCESSED) & ~(unsigned)(entry >> hw.shift);
+
+	if (fresh == 0 || !hw_or(slot, entry, fresh))
+		return;
+	for (uint64_t i = p & ~(pages - 1), end = i + pages; i < end; i++)
+		hw.set[i] |= (unsigned char)fresh;
+	*(pages == 1 ? &hw.small : &hw.large) += 1;
+}
+
+/* Where the walk for a page ends: from the root on, or in the table that is held. */
+static uint64_t *hw_walk(uint64_t p, unsigned *level)
+{
+	uint64_t in = HW_IN + p * FRAME_BYTES, *held = hw.held[p / 512];
+	uint64_t *table = held ? held : page_at(&f.a, pagetable_root_address(&f.pt));
+
+	for (*level = held ? 0 : 3; *level > 0;) {
+		uint64_t *slot = &table[in >> (12 + 9 * *level) & 511], entry = look(slot);
+
+		if (!(entry & 7) || (entry & 0x80))
+			return slot;
+		if (!(entry >> hw.shift & 1) && !hw_or(slot, entry, PAGETABLE_ACCESSED))
+			continue;
+		table = page_at(&f.a, entry);
+		--*level;
+	}
+	hw.held[p / 512] = table;
+	return &table[in >> 12 & 511];
+}
+
+static void hw_touch(uint64_t p, unsigned kinds)
+{
+	unsigned level;
+	uint64_t *slot = hw_walk(p, &level), entry = look(slot);
+
+	if (level > 0 && (!(entry & 0x80) || hw_below(16) > 0))
+		return; /* split meanwhile; and a large leaf's mark hides those of its pages in this round */
+	if (level > 1 || !(entry & 7))
+		hw.lies++; /* nothing is ever unmapped */
+	else
+		hw_mark(slot, entry, p, level ? 512 : 1, kinds & ~(unsigned)hw.set[p]);
+}
+
+static void *hw_run(void *self)
+{
+	uint64_t p = 0;
+
+	while (!__atomic_load_n(&hw.over, __ATOMIC_ACQUIRE)) {
+		uint64_t asked = look(&hw.asked);
+
+		if (asked != hw.answered) {
+			memset(hw.held, 0, sizeof(hw.held));
+			__atomic_store_n(&hw.answered, asked, __ATOMIC_RELEASE);
+			while (look(&hw.asked) == asked && __atomic_load_n(&hw.halt, __ATOMIC_ACQUIRE))
+				sched_yield();
+			continue;
+		}
+		if (hw_below(2)) /* otherwise the page before is written: D comes upon A */
+			hw_touch(p = hw_below(HW_PAGES), PAGETABLE_ACCESSED);
+		else
+			hw_touch(p, HW_BOTH);
+		if (hw_below(64) == 0)
+			hw.held[hw_below(HW_BLOCKS)] = NULL;
+	}
+	return self;
+}
+
+/* What a flush is to the hardware: it holds nothing of before. */
+static void hw_flush(bool halt)
+{
+	uint64_t asked = hw.asked + 1;
+
+	__atomic_store_n(&hw.halt, halt ? 1 : 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&hw.asked, asked, __ATOMIC_RELEASE);
+	while (look(&hw.answered) != asked)
+		sched_yield();
+	pagetable_flushed(&f.pt);
+}
+
+static void hw_told(void *self, const struct pagetable_leaf *leaf)
+{
+	unsigned kinds = (leaf->accessed ? PAGETABLE_ACCESSED : 0u) | (leaf->dirty ? PAGETABLE_DIRTY : 0u);
+	uint64_t first = (leaf->in - HW_IN) / FRAME_BYTES, end = first + pagetable_size_bytes(leaf->size) / FRAME_BYTES;
+	unsigned char *told = self;
+
+	for (; first < end; first++)
+		told[first] |= (unsigned char)kinds;
+}
+
+static void hw_harvest(uint64_t first, uint64_t pages, unsigned clear)
+{
+	const struct pagetable_marked tell = {hw.told, hw_told};
+
+	MUST(pagetable_harvest(&f.pt, HW_IN + first * FRAME_BYTES, pages * FRAME_BYTES, clear, &tell, NULL) == MM_OK);
+}
+
+static void hw_deed(void)
+{
+	const struct pagetable_attr attrs[] = {rwx, readable, {.rights = PAGETABLE_READ | PAGETABLE_WRITE}};
+	uint64_t verb = below(8), pages = verb < 3 ? 256 : verb < 6 ? 512 : 1, first = below(HW_PAGES) & ~(pages - 1);
+
+	if (verb == 7)
+		hw_harvest(first & ~UINT64_C(511), 512 * (1 + below(HW_BLOCKS - first / 512)), 1 + (unsigned)below(3));
+	else
+		MUST(pagetable_protect(&f.pt, HW_IN + first * FRAME_BYTES, pages * FRAME_BYTES, attrs[below(3)],
+				       NULL) == MM_OK);
+}
+
+/* The hardware stands still, until this is done. Every mark was told, or is still there; and none came from nowhere: a
+ * split and a collapse share it out in 2M at the most. */
+static void hw_judge(void)
+{
+	hw_harvest(0, HW_PAGES, HW_BOTH);
+	for (uint64_t block = 0; block < HW_PAGES; block += 512) {
+		unsigned set = 0, told = 0;
+
+		for (uint64_t p = block; p < block + 512; p++) {
+			MUST((hw.set[p] & ~hw.told[p]) == 0);
+			set |= hw.set[p];
+			told |= hw.told[p];
+		}
+		MUST((told & ~set) == 0);
+	}
+	MUST(pagetable_stats_read(&f.pt).retired == 0 && pagetable_check(&f.pt));
+	memset(hw.set, 0, sizeof(hw.set));
+	memset(hw.told, 0, sizeof(hw.told));
+	__atomic_store_n(&hw.halt, 0, __ATOMIC_RELEASE);
+}
+
+/* On a machine that is busy a flush may take a time slice: after a while fewer rounds do. */
+static bool hw_late(const struct timespec *start)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec > start->tv_sec + 1;
+}
+
+/* _i: EPT, NPT. */
+START_TEST(no_mark_is_lost)
+{
+	enum pagetable_format format = _i ? PAGETABLE_NPT : PAGETABLE_EPT;
+	struct timespec start;
+	pthread_t thread;
+
+	seed(410 + (uint64_t)_i);
+	fixture_make(format, 64);
+	hw.shift = (unsigned)__builtin_ctzll(accessed_of(format));
+	MUST(pagetable_map(&f.pt, HW_IN, HW_IN, HW_BYTES, rwx) == MM_OK);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	ck_assert_int_eq(pthread_create(&thread, NULL, hw_run, NULL), 0);
+	for (unsigned round = 0; round < HW_ROUNDS && !hw_late(&start); round++) {
+		for (uint64_t deeds = 2 + below(12); deeds > 0; deeds--) {
+			hw_deed();
+			if (below(8) == 0)
+				hw_flush(false);
+		}
+		hw_flush(true);
+		hw_judge();
+	}
+	__atomic_store_n(&hw.over, 1, __ATOMIC_RELEASE);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert(hw.lies == 0 && hw.small > 100 && hw.large > 10);
+	fixture_free();
+}
+END_TEST
+
 /* ---- arguments ---- */
 
 START_TEST(arguments_refused)
@@ -1754,6 +1963,7 @@ Suite *pagetable_suite(void)
 	tcase_add_test(plain, readers_hold_what_they_may_see);
 	tcase_add_test(plain, readers_come_and_go);
 	tcase_add_test(random, one_writer_three_readers);
+	tcase_add_loop_test(random, no_mark_is_lost, 0, 2);
 	tcase_add_test(plain, arguments_refused);
 	tcase_add_test(plain, canonical_halves);
 	tcase_add_test(plain, config_refused);
