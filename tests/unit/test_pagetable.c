@@ -1517,11 +1517,7 @@ END_TEST
 #define HW_PAGES  (512u * HW_BLOCKS)
 #define HW_BYTES  (HW_PAGES * FRAME_BYTES)
 #define HW_BOTH	  (PAGETABLE_ACCESSED | PAGETABLE_DIRTY)
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define HW_ROUNDS 1000u
-#else
-#define HW_ROUNDS 6000u
-#endif
+#define HW_MS	  800
 
 static struct {
 	/* Of the thread, and of the writer while it stands still. */
@@ -1529,6 +1525,7 @@ static struct {
 	uint64_t *held[HW_BLOCKS];
 	uint64_t random, small, large, lies;
 	unsigned char told[HW_PAGES]; /* of the writer */
+	uint64_t first, span;	      /* which pages are marked and changed in this round */
 	unsigned shift;
 	/* Shared. */
 	uint64_t asked, answered;
@@ -1594,7 +1591,7 @@ static void hw_touch(uint64_t p, unsigned kinds)
 
 static void *hw_run(void *self)
 {
-	uint64_t p = 0;
+	uint64_t p = hw.first;
 
 	while (!__atomic_load_n(&hw.over, __ATOMIC_ACQUIRE)) {
 		uint64_t asked = look(&hw.asked);
@@ -1604,12 +1601,15 @@ static void *hw_run(void *self)
 			__atomic_store_n(&hw.answered, asked, __ATOMIC_RELEASE);
 			while (look(&hw.asked) == asked && __atomic_load_n(&hw.halt, __ATOMIC_ACQUIRE))
 				sched_yield();
+			p = hw.first;
 			continue;
 		}
 		if (hw_below(2)) /* otherwise the page before is written: D comes upon A */
-			hw_touch(p = hw_below(HW_PAGES), PAGETABLE_ACCESSED);
+			hw_touch(p = hw.first + hw_below(hw.span), PAGETABLE_ACCESSED);
 		else
 			hw_touch(p, HW_BOTH);
+		if (hw_below(512) == 0)
+			sched_yield();
 		if (hw_below(64) == 0)
 			hw.held[hw_below(HW_BLOCKS)] = NULL;
 	}
@@ -1648,13 +1648,25 @@ static void hw_harvest(uint64_t first, uint64_t pages, unsigned clear)
 static void hw_deed(void)
 {
 	const struct pagetable_attr attrs[] = {rwx, readable, {.rights = PAGETABLE_READ | PAGETABLE_WRITE}};
-	uint64_t verb = below(8), pages = verb < 3 ? 256 : verb < 6 ? 512 : 1, first = below(HW_PAGES) & ~(pages - 1);
+	uint64_t verb = below(8), pages = verb < 3 ? 256 : verb < 5 ? 512 : 1, first;
 
-	if (verb == 7)
-		hw_harvest(first & ~UINT64_C(511), 512 * (1 + below(HW_BLOCKS - first / 512)), 1 + (unsigned)below(3));
+	if (verb >= 6)
+		pages = 512;
+	if (hw.span < pages)
+		pages = hw.span;
+	first = (hw.first + below(hw.span)) & ~(pages - 1);
+	if (verb >= 6)
+		hw_harvest(first, pages, 1 + (unsigned)below(3));
 	else
 		MUST(pagetable_protect(&f.pt, HW_IN + first * FRAME_BYTES, pages * FRAME_BYTES, attrs[below(3)],
 				       NULL) == MM_OK);
+}
+
+/* Every page, for splits and collapses; or two lines of a table, where both threads meet at each step. */
+static void hw_aim(void)
+{
+	hw.span = below(4) ? 16 : HW_PAGES;
+	hw.first = below(HW_PAGES) & ~(hw.span - 1);
 }
 
 /* The hardware stands still, until this is done. Every mark was told, or is still there; and none came from nowhere: a
@@ -1675,36 +1687,39 @@ static void hw_judge(void)
 	MUST(pagetable_stats_read(&f.pt).retired == 0 && pagetable_check(&f.pt));
 	memset(hw.set, 0, sizeof(hw.set));
 	memset(hw.told, 0, sizeof(hw.told));
+	hw_aim();
 	__atomic_store_n(&hw.halt, 0, __ATOMIC_RELEASE);
 }
 
-/* On a machine that is busy a flush may take a time slice: after a while fewer rounds do. */
-static bool hw_late(const struct timespec *start)
+/* Not rounds but time is what a busy machine must not stretch: there a flush may take a time slice. */
+static int64_t hw_now_ms(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec > start->tv_sec + 1;
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* _i: EPT, NPT. */
 START_TEST(no_mark_is_lost)
 {
 	enum pagetable_format format = _i ? PAGETABLE_NPT : PAGETABLE_EPT;
-	struct timespec start;
+	int64_t end = hw_now_ms() + HW_MS;
 	pthread_t thread;
 
 	seed(410 + (uint64_t)_i);
 	fixture_make(format, 64);
 	hw.shift = (unsigned)__builtin_ctzll(accessed_of(format));
 	MUST(pagetable_map(&f.pt, HW_IN, HW_IN, HW_BYTES, rwx) == MM_OK);
-	clock_gettime(CLOCK_MONOTONIC, &start);
+	hw_aim();
 	ck_assert_int_eq(pthread_create(&thread, NULL, hw_run, NULL), 0);
-	for (unsigned round = 0; round < HW_ROUNDS && !hw_late(&start); round++) {
-		for (uint64_t deeds = 2 + below(12); deeds > 0; deeds--) {
+	while (hw_now_ms() < end) {
+		for (uint64_t deeds = 2 + below(hw.span == HW_PAGES ? 12 : 40); deeds > 0; deeds--) {
 			hw_deed();
-			if (below(8) == 0)
+			if (below(16) == 0)
 				hw_flush(false);
+			else if (below(16) == 0)
+				sched_yield(); /* where both share a CPU: something is marked meanwhile */
 		}
 		hw_flush(true);
 		hw_judge();
