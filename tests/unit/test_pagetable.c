@@ -1654,6 +1654,7 @@ static void hw_deed(void)
 		pages = 512;
 	if (hw.span < pages)
 		pages = hw.span;
+	ck_assert_uint_gt(hw.span, 0);
 	first = (hw.first + below(hw.span)) & ~(pages - 1);
 	if (verb >= 6)
 		hw_harvest(first, pages, 1 + (unsigned)below(3));
