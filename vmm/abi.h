@@ -76,6 +76,14 @@ struct pvh_memmap {
 #define E820_RESERVED 2u
 #define E820_ACPI     3u
 
+/* virtio devices: window n of ABI_VIRTIO_STRIDE bytes, the transport's registers first, interrupts at I/O APIC pin
+ * ABI_VIRTIO_PIN + n. Dense from 0; behind the last one nothing answers (reads give ones). ACPI says the same
+ * (LNRO0005). */
+#define ABI_VIRTIO_FIRST  0xd0000000u
+#define ABI_VIRTIO_STRIDE 0x1000u
+#define ABI_VIRTIO_MAX	  14u
+#define ABI_VIRTIO_PIN	  10u
+
 _Static_assert(sizeof(struct multiboot_info) == 72, "as the specification lays it out, up to the APM table");
 _Static_assert(sizeof(struct multiboot_mmap) == 24, "");
 _Static_assert(sizeof(struct pvh_start_info) == 56, "");
