@@ -44,14 +44,12 @@
 #include <string.h>
 
 #include "vmm/vm.h"
+#include "vmm/x86.h"
 
 #define VECTOR_BP  3u
 #define FLAG_TF	   0x100u
 #define DR6_CAUSES 0xe000u /* but for the four registers: while KVM has ours, the guest's are not loaded */
 #define PAGE	   UINT64_C(4096)
-
-#define CR0_PG	   (UINT64_C(1) << 31)
-#define EFER_LMA   (UINT64_C(1) << 10)
 
 /* --- memory */
 

@@ -1,10 +1,9 @@
 #include "vmm/guest_walk.h"
 
-#define CR0_PG	   (UINT64_C(1) << 31)
+#include "vmm/x86.h"
+
 #define CR4_PSE	   (UINT64_C(1) << 4)
-#define CR4_PAE	   (UINT64_C(1) << 5)
 #define CR4_LA57   (UINT64_C(1) << 12)
-#define EFER_LMA   (UINT64_C(1) << 10)
 #define PRESENT	   1u
 #define LARGE	   (1u << 7)
 #define ADDRESS_64 UINT64_C(0x000ffffffffff000)

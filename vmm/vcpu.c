@@ -25,16 +25,13 @@
 #include "vmm/fault_find.h"
 #include "vmm/gdb_server.h"
 #include "vmm/vm.h"
+#include "vmm/x86.h"
 
 #define KICK			SIGUSR1
 #define STRAY_LINES		1u /* said once; the report has the count */
 
-#define CR0_PE			UINT64_C(1)
 #define CR0_ET			(UINT64_C(1) << 4)
-#define CR0_PG			(UINT64_C(1) << 31)
-#define CR4_PAE			(UINT64_C(1) << 5)
 #define EFER_LME		(UINT64_C(1) << 8)
-#define EFER_LMA		(UINT64_C(1) << 10)
 #define RFLAGS_FIXED		2
 
 #define MSR_IA32_MISC_ENABLE	0x1a0
