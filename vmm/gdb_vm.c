@@ -43,6 +43,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmm/guest_walk.h"
 #include "vmm/vm.h"
 #include "vmm/x86.h"
 
@@ -606,28 +607,20 @@ static void target_describe(void *self, unsigned cpu, char *text, size_t size)
 			 state.mp_state == KVM_MP_STATE_HALTED ? ", halted" : "");
 }
 
-/* The guest's own walk, as far as its tables are in RAM: 4 levels, long mode. (SDM vol. 3A, 4.5.) */
+/* The guest's own walk, as far as its tables are in RAM. */
 static void tell_guest_walk(const struct gdb_vm *g, const struct kvm_sregs *s, uint64_t gva, struct gdb_text *text)
 {
-	static const char *const names[] = {"PTE", "PDE", "PDPTE", "PML4E"};
-	const uint64_t address = UINT64_C(0x000ffffffffff000);
-	uint64_t table = s->cr3 & address;
+	const struct guest_paging paging = {s->cr0, s->cr3, s->cr4, s->efer};
+	struct guest_walk_path path;
+	uint64_t gpa;
+	const bool lost = guest_walk(&g->vm->ram, &paging, gva, &gpa, &path) == GUEST_WALK_LOST;
 
-	if (!(s->efer & EFER_LMA) || (s->cr4 & 1 << 12)) {
-		gdb_put(text, "  the guest's tables are not of 4 levels; KVM walks them\n");
-		return;
-	}
-	for (unsigned level = 4; level-- > 0;) {
-		uint64_t at = table + (gva >> (12 + 9 * level) & 511) * 8, entry;
-
-		if (!ram_read(&g->vm->ram, at, &entry, sizeof(entry))) {
-			gdb_put(text, "  %s at gpa 0x%" PRIx64 ": not in RAM\n", names[level], at);
-			return;
-		}
-		gdb_put(text, "  %s at gpa 0x%" PRIx64 ": 0x%016" PRIx64 "\n", names[level], at, entry);
-		if (!(entry & 1) || (level && (entry & 1 << 7)))
-			return;
-		table = entry & address;
+	for (unsigned i = 0; i < path.steps; i++) {
+		gdb_put(text, "  %s at gpa 0x%" PRIx64 ": ", path.step[i].name, path.step[i].gpa);
+		if (lost && i + 1 == path.steps)
+			gdb_put(text, "not in RAM\n");
+		else
+			gdb_put(text, "0x%0*" PRIx64 "\n", (int)path.entry_bytes * 2, path.step[i].entry);
 	}
 }
 
