@@ -50,7 +50,6 @@
 #define VECTOR_BP  3u
 #define FLAG_TF	   0x100u
 #define DR6_CAUSES 0xe000u /* but for the four registers: while KVM has ours, the guest's are not loaded */
-#define PAGE	   UINT64_C(4096)
 
 /* --- memory */
 
@@ -58,7 +57,7 @@
 static uint8_t *host_bytes(const struct gdb_vm *g, unsigned cpu, uint64_t gva, uint64_t *bytes)
 {
 	struct kvm_translation t = {.linear_address = gva};
-	uint64_t left = PAGE - gva % PAGE;
+	uint64_t left = FRAME_BYTES - gva % FRAME_BYTES;
 
 	if (kvm_vcpu_translate(g->vm->cpu[cpu]->fd, &t) || !t.valid)
 		return NULL;
@@ -106,7 +105,7 @@ static bool target_write(void *self, unsigned cpu, uint64_t gva, const uint8_t *
 	if (!is_there(g, cpu, gva, bytes))
 		return false;
 	for (uint64_t done = 0, some; done < bytes; done += some) {
-		uint8_t copy[PAGE], *to;
+		uint8_t copy[FRAME_BYTES], *to;
 
 		some = bytes - done;
 		to = host_bytes(g, cpu, gva + done, &some);
