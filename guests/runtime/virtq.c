@@ -266,18 +266,25 @@ static bool split_take(struct virtq *self, struct virtq_done *out)
 	return chain_end(self, e.id, e.length, out);
 }
 
+/* Without VIRTQ_DESC_F_WRITE the length says nothing (2.8.5.1), but QEMU 7.2 never sets the flag. */
+static uint32_t packed_bytes(const struct virtq *self, const struct virtq_packed_desc *d, uint16_t flags)
+{
+	bool plausible = d->id < self->size && d->length <= self->chain[d->id].writable;
+
+	return flags & VIRTQ_DESC_WRITE || plausible ? d->length : 0;
+}
+
 static bool packed_take(struct virtq *self, struct virtq_done *out)
 {
 	const struct virtq_packed_desc *d = &self->ring[self->used_at];
-	uint16_t flags = load16(&d->flags), slots;
+	uint16_t flags = load16(&d->flags), id = d->id;
 	bool avail = flags >> VIRTQ_PACKED_AVAIL_SHIFT & 1, used = flags >> VIRTQ_PACKED_USED_SHIFT & 1;
 
 	if (self->in_flight == 0 || avail != used || used != self->used_wrap)
 		return false;
-	if (!chain_end(self, d->id, flags & VIRTQ_DESC_WRITE ? d->length : 0, out))
+	if (!chain_end(self, id, packed_bytes(self, d, flags), out))
 		return false;
-	slots = self->chain[d->id].slots;
-	self->used_at += slots;
+	self->used_at += self->chain[id].slots;
 	if (self->used_at >= self->size) {
 		self->used_at -= self->size;
 		self->used_wrap = !self->used_wrap;
