@@ -101,6 +101,14 @@ static bool canaries_live(void)
 
 /* ---- steps ---- */
 
+static bool takes_memory(void)
+{
+	copy = virtio_take(&device, limit);
+	buffer = (uint8_t *)virtio_take(&device, REQUEST_BYTES + 2 * FRAME_BYTES) + FRAME_BYTES;
+	*canary(0) = *canary(1) = CANARY;
+	return true;
+}
+
 static bool opens(void)
 {
 	if (!virtio_blk_open(&disk, &device, features, queue_size))
@@ -357,15 +365,18 @@ static bool resets_queue(void)
 }
 
 static const struct step reading[] = {
-	{"open", opens},	   {"id", says_its_id},	   {"read", learns},
-	{"read again", reads_all}, {"scatter", scatters},  {"at once", holds_many},
-	{"refuse", refuses},	   {"reset", starts_over}, {"queue reset", resets_queue},
+	{"memory", takes_memory},  {"open", opens},
+	{"id", says_its_id},	   {"read", learns},
+	{"read again", reads_all}, {"scatter", scatters},
+	{"at once", holds_many},   {"refuse", refuses},
+	{"reset", starts_over},	   {"queue reset", resets_queue},
 };
 
 static const struct step writing[] = {
-	{"open", opens},       {"id", says_its_id},	{"write", writes_all},	{"scatter", scatters},
-	{"all", reads_all},    {"at once", holds_many}, {"flush", flushes},	{"write zeroes", zeroes},
-	{"discard", discards}, {"refuse", refuses},	{"reset", starts_over}, {"queue reset", resets_queue},
+	{"memory", takes_memory},      {"open", opens},	      {"id", says_its_id},     {"write", writes_all},
+	{"scatter", scatters},	       {"all", reads_all},    {"at once", holds_many}, {"flush", flushes},
+	{"write zeroes", zeroes},      {"discard", discards}, {"refuse", refuses},     {"reset", starts_over},
+	{"queue reset", resets_queue},
 };
 
 static void read_words(const char *cmdline)
@@ -384,13 +395,6 @@ static void read_words(const char *cmdline)
 		features |= VIRTIO_BIT(VIRTIO_F_RING_RESET);
 }
 
-static void buffers_take(void)
-{
-	copy = virtio_take(&device, limit);
-	buffer = (uint8_t *)virtio_take(&device, REQUEST_BYTES + 2 * FRAME_BYTES) + FRAME_BYTES;
-	*canary(0) = *canary(1) = CANARY;
-}
-
 int guest_main(const struct boot_info *boot)
 {
 	bool readonly = text_has(boot->cmdline, "readonly");
@@ -404,7 +408,6 @@ int guest_main(const struct boot_info *boot)
 		console_print("blk: a limit is at least 1M\n");
 		return GUEST_FAILED;
 	}
-	buffers_take();
 	if (!(readonly ? steps_run("blk", reading, sizeof(reading) / sizeof(reading[0]))
 		       : steps_run("blk", writing, sizeof(writing) / sizeof(writing[0]))))
 		return GUEST_FAILED;

@@ -154,6 +154,7 @@ static bool gaps_are_clear(void)
 
 static bool opens(void)
 {
+	area = virtio_take(&device, 2 * frames * FRAME_BYTES);
 	if (!virtio_blk_open(&disk, &device, features, VIRTQ_SIZE_MAX))
 		return step_wrong("the disk does not come up", device.offered, device.accepted);
 	if (disk.sectors < frames * SECTORS)
@@ -218,7 +219,6 @@ int guest_main(const struct boot_info *boot)
 		console_print("dma: there is no disk\n");
 		return GUEST_FAILED;
 	}
-	area = virtio_take(&device, 2 * frames * FRAME_BYTES);
 	if (!steps_run("dma", steps, sizeof(steps) / sizeof(steps[0])))
 		return GUEST_FAILED;
 	for (enum way one = SCATTERED; one < WAYS; one++)

@@ -202,6 +202,9 @@ static bool opens(void)
 {
 	uint64_t end = ARENA_IOVA + (NOWHERE_IOVA << 1);
 
+	arena = virtio_take(&disk_device, ARENA_BYTES);
+	pages = virtio_take(&disk_device, 2 * PAGES * PAGE);
+	disk_device.dma = (struct virtio_dma){.take = arena_take, .address = arena_address};
 	if (!virtio_iommu_open(&iommu, &iommu_device, features))
 		return step_wrong("the IOMMU does not come up", iommu_device.offered, iommu_device.accepted);
 	if (!virtio_has(&iommu_device, VIRTIO_IOMMU_F_MAP_UNMAP) || !(iommu.config.page_size_mask & PAGE))
@@ -498,9 +501,6 @@ int guest_main(const struct boot_info *boot)
 	features = (text_has(boot->cmdline, "packed") ? VIRTIO_BIT(VIRTIO_F_RING_PACKED) : 0) |
 		   (text_has(boot->cmdline, "indirect") ? VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC) : 0) |
 		   (text_has(boot->cmdline, "event") ? VIRTIO_BIT(VIRTIO_F_EVENT_IDX) : 0);
-	arena = virtio_take(&disk_device, ARENA_BYTES);
-	pages = virtio_take(&disk_device, 2 * PAGES * PAGE);
-	disk_device.dma = (struct virtio_dma){.take = arena_take, .address = arena_address};
 	if (!steps_run("iommu", steps, sizeof(steps) / sizeof(steps[0])))
 		return GUEST_FAILED;
 	console_print("iommu: endpoint %u, features 0x%lx, %lu reserved regions\n", endpoint, iommu_device.accepted,
