@@ -72,7 +72,7 @@ static void memory_take_once(struct virtq *self)
 	self->device_event = (void *)((uint8_t *)self->driver_event + AREA_BYTES);
 }
 
-bool virtq_open(struct virtq *self, struct virtio_device *device, uint16_t index, uint16_t size_max)
+bool virtq_prepare(struct virtq *self, struct virtio_device *device, uint16_t index, uint16_t size_max)
 {
 	uint16_t max = device->transport->queue_max(device, index);
 	void *desc = self->desc, *tables = self->tables;
@@ -96,6 +96,13 @@ bool virtq_open(struct virtq *self, struct virtio_device *device, uint16_t index
 		.driver = virtio_address(device, self->driver_event),
 		.device = virtio_address(device, self->device_event),
 	};
+	return true;
+}
+
+bool virtq_open(struct virtq *self, struct virtio_device *device, uint16_t index, uint16_t size_max)
+{
+	if (!virtq_prepare(self, device, index, size_max))
+		return false;
 	device->transport->queue_start(device, index, &self->place);
 	return true;
 }

@@ -67,6 +67,9 @@ struct virtq {
  * Before virtio_ready(), or after virtio_queue_reset(). False iff the device has no such queue. */
 bool virtq_open(struct virtq *self, struct virtio_device *device, uint16_t index, uint16_t size_max);
 
+/* The same, but the device is told nothing: for who tells it something else. */
+bool virtq_prepare(struct virtq *self, struct virtio_device *device, uint16_t index, uint16_t size_max);
+
 /* Makes a chain of them available. False iff there is no room. token: what comes back. */
 bool virtq_add(struct virtq *self, const struct virtq_piece *pieces, unsigned count, void *token);
 
