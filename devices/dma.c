@@ -223,7 +223,7 @@ static void pieces_move(const struct pieces *p, const struct copy *c, uint64_t d
 static bool copy_all(struct dma *d, const struct copy *c, uint64_t iova, uint64_t last)
 {
 	uint64_t bytes = last - iova + 1, done;
-	struct pieces p;
+	struct pieces p = {.bytes = 0};
 
 	for (done = 0; done < bytes; done += p.bytes)
 		if (!pieces_find(d, iova + done, last, c->access, &p))

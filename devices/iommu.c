@@ -4,7 +4,7 @@
 #include "devices/iommu.h"
 #include "mm/port.h"
 
-_Static_assert(PAGETABLE_READ == DMA_READ && PAGETABLE_WRITE == DMA_WRITE, "rights are accesses");
+_Static_assert((unsigned)PAGETABLE_READ == DMA_READ && (unsigned)PAGETABLE_WRITE == DMA_WRITE, "rights are accesses");
 _Static_assert(VIRTIO_IOMMU_FAULT_READ == DMA_READ && VIRTIO_IOMMU_FAULT_WRITE == DMA_WRITE, "accesses are flags");
 _Static_assert(VIRTIO_IOMMU_MAP_READ == PAGETABLE_READ && VIRTIO_IOMMU_MAP_WRITE == PAGETABLE_WRITE,
 	       "flags are rights");
