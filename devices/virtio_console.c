@@ -23,31 +23,9 @@
 #define OUT	   VIRTIO_CONSOLE_QUEUE_OUT
 #define EMERGENCY  offsetof(struct virtio_console_config_regs, emergency_write)
 
-/* Pops one; false: none, or a broken queue. */
-static bool next(struct virtio_console *c, unsigned queue)
-{
-	struct virtqueue *q = &c->virtio.queue[queue];
-	enum virtqueue_result result = virtqueue_pop(q, &c->chain);
-
-	if (result == VIRTQUEUE_BROKEN)
-		virtio_break(&c->virtio, q->broken);
-	return result == VIRTQUEUE_OK;
-}
-
-static bool give_back(struct virtio_console *c, unsigned queue, uint32_t written)
-{
-	struct virtqueue *q = &c->virtio.queue[queue];
-
-	if (virtqueue_push(q, &c->chain, written))
-		return true;
-	virtio_break(&c->virtio, q->broken);
-	return false;
-}
-
 /* All that the driver wrote: to the sink. What is writable of it is left alone. */
-static bool put_out(struct virtio_console *c)
+static bool put_out(struct virtio_console *c, struct virtqueue *q)
 {
-	struct virtqueue *q = &c->virtio.queue[OUT];
 	uint8_t piece[PIECE];
 
 	if (c->chain.readable_bytes > OUTPUT_MAX) {
@@ -56,60 +34,49 @@ static bool put_out(struct virtio_console *c)
 	}
 	for (uint64_t at = 0, bytes; at < c->chain.readable_bytes; at += bytes) {
 		bytes = c->chain.readable_bytes - at < PIECE ? c->chain.readable_bytes - at : PIECE;
-		if (!virtqueue_read(q, &c->chain, at, piece, bytes)) {
-			virtio_break(&c->virtio, q->broken);
+		if (!virtqueue_read(q, &c->chain, at, piece, bytes))
 			return false;
-		}
 		sink_write(&c->out, piece, bytes);
 	}
-	return give_back(c, OUT, 0);
+	return virtqueue_push(q, &c->chain, 0);
 }
 
 static void serve_output(struct virtio_console *c)
 {
-	bool any = false;
+	struct virtqueue *q = &c->virtio.queue[OUT];
 
-	while (next(c, OUT) && put_out(c))
-		any = true;
-	if (any && virtio_running(&c->virtio))
-		virtio_used(&c->virtio, OUT);
+	while (virtqueue_pop(q, &c->chain) == VIRTQUEUE_OK && put_out(c, q))
+		;
+	virtio_used(&c->virtio, OUT);
 }
 
 /* The bytes that one chain took; 0: broken. */
-static size_t fill(struct virtio_console *c, const uint8_t *data, size_t bytes)
+static size_t fill(struct virtio_console *c, struct virtqueue *q, const uint8_t *data, size_t bytes)
 {
-	struct virtqueue *q = &c->virtio.queue[IN];
 	const size_t some = c->chain.writable_bytes < bytes ? (size_t)c->chain.writable_bytes : bytes;
 
-	if (some == 0) {
+	if (some == 0)
 		virtio_break(&c->virtio, "a buffer for input cannot be written");
+	if (some == 0 || !virtqueue_write(q, &c->chain, 0, data, some) || !virtqueue_push(q, &c->chain, (uint32_t)some))
 		return 0;
-	}
-	if (!virtqueue_write(q, &c->chain, 0, data, some)) {
-		virtio_break(&c->virtio, q->broken);
-		return 0;
-	}
-	return give_back(c, IN, (uint32_t)some) ? some : 0;
+	return some;
 }
 
 size_t virtio_console_input(struct virtio_console *c, const uint8_t *data, size_t bytes)
 {
 	struct virtqueue *q = &c->virtio.queue[IN];
-	size_t done = 0, some;
+	size_t done = 0;
 
-	do {
-		while (done < bytes && virtio_running(&c->virtio) && next(c, IN)) {
-			some = fill(c, data + done, bytes - done);
-			done += some;
-		}
-		c->waiting = done < bytes;
-	} while (c->waiting && virtio_running(&c->virtio) && virtqueue_notify_on(q));
 	if (virtio_running(&c->virtio)) {
-		if (!c->waiting)
+		do {
+			while (done < bytes && virtqueue_pop(q, &c->chain) == VIRTQUEUE_OK)
+				done += fill(c, q, data + done, bytes - done);
+		} while (done < bytes && virtqueue_notify_on(q));
+		if (done == bytes)
 			virtqueue_notify_off(q);
-		if (done)
-			virtio_used(&c->virtio, IN);
+		virtio_used(&c->virtio, IN);
 	}
+	c->waiting = done < bytes;
 	return done;
 }
 

@@ -20,7 +20,7 @@
  *     for room iff it is full: whoever waits for something polls for it, nobody
  *     else does.
  * N3  while a pair is starved the driver is asked to notify for its receive
- *     queue; while not, it is asked not to.
+ *     queue, and was so after the last buffer was popped; while not, it is asked not to.
  * N4  nothing popped is kept from one call to the next. A frame that finds no
  *     room is kept here, and its buffers go back to the ring.
  * N5  the buffers of one frame are given back at once (virtqueue_push_all()): the
@@ -28,9 +28,9 @@
  *
  * Cost: a frame for the guest is copied twice (out of the backend, into the guest); one from the guest not at all. A
  * burst is BURST frames one way, then as many the other way: a guest that sends without an end still receives.
- * Rejected: receiving right into the guest's buffers saves a copy, and then the backend would have to write the header's
- * num_buffers before it knows the length, or peek; and a frame that was cut short would have spoiled buffers that the
- * driver believes untouched. Filtering by the guest's MAC address: CTRL_RX is not offered, so the device is
+ * Rejected: receiving right into the guest's buffers saves a copy, and then the backend would have to write the
+ * header's num_buffers before it knows the length, or peek; and a frame that was cut short would have spoiled buffers
+ * that the driver believes untouched. Filtering by the guest's MAC address: CTRL_RX is not offered, so the device is
  * promiscuous, and the bridge or passt behind it filters.
  * Not answered: a frame that is longer than all buffers of a queue together waits until the reset, as in vhost. A
  * driver that accepts segments of 64 KiB must have so many (5.1.6.3.1). */
@@ -52,7 +52,6 @@
 	(BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) |                          \
 	 BIT(VIRTIO_NET_F_HOST_ECN))
 
-enum sending { SENT, BLOCKED, BROKEN };
 enum placing { PLACED, STARVED, TOO_LONG, SPOILED };
 
 struct rights { /* what a header may make use of */
@@ -100,10 +99,11 @@ static void set_pairs(struct virtio_net *n, unsigned pairs)
 		n->backend->use_pairs(n->backend->self, pairs ? pairs : 1);
 }
 
-static void set_broken(struct virtio_net *n, const char *why)
+/* A queue, or more, is broken: nobody is to wait for it. */
+static void give_up_if_broken(struct virtio_net *n)
 {
-	virtio_break(&n->virtio, why);
-	set_pairs(n, 0);
+	if (n->pairs && !virtio_running(&n->virtio))
+		set_pairs(n, 0);
 }
 
 /* True: sound, and about a frame of so many bytes; then nothing but what was judged is left in it. */
@@ -197,124 +197,108 @@ static enum net_sent send_chain(struct virtio_net *n, unsigned pair)
 static bool transmit_burst(struct virtio_net *n, unsigned pair)
 {
 	struct virtqueue *q = &n->virtio.queue[transmit_queue(pair)];
-	enum virtqueue_result result = VIRTQUEUE_OK;
 	unsigned count = 0;
 
-	while (count < BURST && (result = virtqueue_pop(q, &n->chain)) == VIRTQUEUE_OK) {
+	while (count < BURST && !n->full[pair] && virtqueue_pop(q, &n->chain) == VIRTQUEUE_OK) {
 		n->full[pair] = send_chain(n, pair) == NET_LATER;
-		if (n->full[pair]) {
+		if (n->full[pair])
 			virtqueue_unpop(q, &n->chain);
+		else if (!virtqueue_push(q, &n->chain, 0))
 			break;
-		}
-		if (q->broken || !virtqueue_push(q, &n->chain, 0))
-			result = VIRTQUEUE_BROKEN;
-		if (result == VIRTQUEUE_BROKEN)
-			break;
-		count++;
+		else
+			count++;
 	}
-	if (count)
-		virtio_used(&n->virtio, transmit_queue(pair));
-	if (result == VIRTQUEUE_BROKEN)
-		set_broken(n, q->broken);
+	virtio_used(&n->virtio, transmit_queue(pair));
 	return count == BURST;
 }
 
-/* Buffers for the frame, the first one's header last; *count: how many. */
-static enum placing place(struct virtio_net *n, unsigned pair, unsigned *count)
+/* Pops one; before it says that there is none, the driver is asked to notify. */
+static bool pop_buffer(struct virtqueue *q, struct virtqueue_chain *c)
 {
-	struct virtqueue *q = &n->virtio.queue[receive_queue(pair)];
-	const uint64_t all = HEADER + n->frame[pair].bytes;
-	const bool merge = virtio_has(&n->virtio, VIRTIO_NET_F_MRG_RXBUF);
+	enum virtqueue_result result;
 
-	for (uint64_t done = 0, some; done < all; done += some, ++*count) {
-		struct virtqueue_chain *c = *count ? &n->chain : &n->first;
-		const uint64_t skip = done ? 0 : HEADER;
-		enum virtqueue_result result = virtqueue_pop(q, c);
-
-		if (result != VIRTQUEUE_OK)
-			return result == VIRTQUEUE_EMPTY ? STARVED : SPOILED;
-		some = c->writable_bytes < all - done ? c->writable_bytes : all - done;
-		n->used[*count] = (struct virtqueue_used){c->id, c->entries, (uint32_t)some};
-		if (some < (done ? 1 : HEADER))
-			return SPOILED;
-		if (!merge && some < all) {
-			++*count;
-			return TOO_LONG;
-		}
-		if (!virtqueue_write(q, c, skip, n->frame[pair].data + done + skip - HEADER, some - skip))
-			return SPOILED;
-	}
-	n->frame[pair].header.num_buffers = (uint16_t)*count;
-	return virtqueue_write(q, &n->first, 0, &n->frame[pair].header, HEADER) ? PLACED : SPOILED;
+	do
+		result = virtqueue_pop(q, c);
+	while (result == VIRTQUEUE_EMPTY && virtqueue_notify_on(q));
+	return result == VIRTQUEUE_OK;
 }
 
-/* What place() found, and what it means for the ring. */
-static enum placing deliver(struct virtio_net *n, unsigned pair)
+/* Fills buffers with the frame, the first one's header last. *count: how many were popped, whatever came of it. */
+static enum placing place(struct virtio_net *n, struct virtqueue *q, struct net_frame *f, unsigned *count)
+{
+	const uint64_t all = HEADER + f->bytes;
+
+	for (uint64_t done = 0, some; done < all; done += some) {
+		struct virtqueue_chain *c = done ? &n->chain : &n->first;
+		const uint64_t skip = done ? 0 : HEADER; /* done counts the header, whose bytes come at the end */
+
+		if (!pop_buffer(q, c))
+			return STARVED;
+		some = c->writable_bytes < all - done ? c->writable_bytes : all - done;
+		n->used[(*count)++] = (struct virtqueue_used){c->id, c->entries, (uint32_t)some};
+		if (some < (done ? 1 : HEADER)) {
+			virtio_break(&n->virtio, "a receive buffer has no room for a frame's header");
+			return SPOILED;
+		}
+		if (some < all && !virtio_has(&n->virtio, VIRTIO_NET_F_MRG_RXBUF))
+			return TOO_LONG;
+		if (!virtqueue_write(q, c, skip, f->data + (done + skip - HEADER), some - skip))
+			return SPOILED;
+	}
+	f->header.num_buffers = (uint16_t)*count;
+	return virtqueue_write(q, &n->first, 0, &f->header, HEADER) ? PLACED : SPOILED;
+}
+
+/* False: there is no room for it now, or never will be. */
+static bool deliver(struct virtio_net *n, unsigned pair)
 {
 	struct virtqueue *q = &n->virtio.queue[receive_queue(pair)];
+	struct net_frame *f = &n->frame[pair];
 	unsigned count = 0;
-	enum placing placing = place(n, pair, &count);
+	enum placing placing = place(n, q, f, &count);
 
-	if (placing == PLACED && !virtqueue_push_all(q, n->used, count))
-		placing = SPOILED;
-	if (placing == STARVED || placing == TOO_LONG)
-		virtqueue_unpop_all(q, n->used, count);
-	if (placing == PLACED) {
+	if (placing == PLACED && virtqueue_push_all(q, n->used, count)) {
 		n->stats.received++;
-		n->stats.received_bytes += n->frame[pair].bytes;
+		n->stats.received_bytes += f->bytes;
+		virtqueue_notify_off(q);
+	} else if (placing == STARVED || placing == TOO_LONG) {
+		virtqueue_unpop_all(q, n->used, count);
 	}
 	n->stats.lost += placing == TOO_LONG;
+	n->starved[pair] = placing == STARVED;
 	if (placing != STARVED)
-		n->frame[pair].bytes = 0;
-	return placing;
+		f->bytes = 0;
+	return placing == PLACED || placing == TOO_LONG;
 }
 
 /* A frame is there, from now or from before. */
 static bool fetch(struct virtio_net *n, unsigned pair)
 {
 	const struct net_backend *b = n->backend;
+	struct net_frame *f = &n->frame[pair];
 
-	while (n->frame[pair].bytes == 0) {
-		size_t got = b->receive(b->self, pair, &n->frame[pair].header, n->frame[pair].data, VIRTIO_NET_FRAME_MAX);
+	while (f->bytes == 0) {
+		size_t got = b->receive(b->self, pair, &f->header, f->data, VIRTIO_NET_FRAME_MAX);
 
 		if (got == 0)
 			return false;
-		if (judge_header(&n->frame[pair].header, got, receive_rights(n)))
-			n->frame[pair].bytes = got;
+		if (judge_header(&f->header, got, receive_rights(n)))
+			f->bytes = got;
 		else
-			n->stats.lost++; /* the driver changed, and this is for the one before it */
+			n->stats.lost++; /* the driver changed, and this was for the one before it */
 	}
 	return true;
 }
 
-/* Not a buffer is left, also when asked twice. */
-static bool starves(struct virtio_net *n, unsigned pair)
-{
-	n->starved[pair] = !virtqueue_notify_on(&n->virtio.queue[receive_queue(pair)]);
-	return n->starved[pair];
-}
-
 static void receive_burst(struct virtio_net *n, unsigned pair)
 {
-	struct virtqueue *q = &n->virtio.queue[receive_queue(pair)];
-	enum placing placing = PLACED;
-	bool any = false;
+	unsigned count = 0;
 
-	if (n->starved[pair])
+	if (pair >= n->pairs || n->starved[pair])
 		return;
-	for (unsigned i = 0; i < BURST && placing != SPOILED && fetch(n, pair); i++) {
-		placing = deliver(n, pair);
-		any = any || placing == PLACED;
-		if (placing == STARVED && starves(n, pair))
-			break;
-		if (placing == STARVED)
-			virtqueue_notify_off(q);
-	}
-	if (any)
-		virtio_used(&n->virtio, receive_queue(pair));
-	if (placing == SPOILED)
-		set_broken(n, q->broken ? q->broken : "a receive buffer has no room for a frame's header");
-	want(n, pair);
+	while (count < BURST && fetch(n, pair) && deliver(n, pair))
+		count++;
+	virtio_used(&n->virtio, receive_queue(pair));
 }
 
 /* All that the driver has for the wire, and what came meanwhile. */
@@ -326,14 +310,21 @@ static void transmit(struct virtio_net *n, unsigned pair)
 		virtqueue_notify_off(q);
 		while (transmit_burst(n, pair))
 			receive_burst(n, pair);
-	} while (pair < n->pairs && !n->full[pair] && virtqueue_notify_on(q));
-	want(n, pair);
+	} while (!n->full[pair] && virtqueue_notify_on(q));
+}
+
+/* What every call from outside ends with. */
+static void settle(struct virtio_net *n, unsigned pair)
+{
+	give_up_if_broken(n);
+	if (pair < n->pairs)
+		want(n, pair);
 }
 
 void virtio_net_readable(struct virtio_net *n, unsigned pair)
 {
-	if (pair < n->pairs)
-		receive_burst(n, pair);
+	receive_burst(n, pair);
+	settle(n, pair);
 }
 
 void virtio_net_writable(struct virtio_net *n, unsigned pair)
@@ -342,6 +333,7 @@ void virtio_net_writable(struct virtio_net *n, unsigned pair)
 		return;
 	n->full[pair] = false;
 	transmit(n, pair);
+	settle(n, pair);
 }
 
 /* 5.1.6.5.6: the number of pairs from now on. */
@@ -377,15 +369,10 @@ static bool answer(struct virtio_net *n, struct virtqueue *q)
 static void control(struct virtio_net *n, unsigned queue)
 {
 	struct virtqueue *q = &n->virtio.queue[queue];
-	enum virtqueue_result result;
-	bool any = false;
 
-	while ((result = virtqueue_pop(q, &n->chain)) == VIRTQUEUE_OK && answer(n, q))
-		any = true;
-	if (any)
-		virtio_used(&n->virtio, queue);
-	if (q->broken)
-		set_broken(n, q->broken);
+	while (virtqueue_pop(q, &n->chain) == VIRTQUEUE_OK && answer(n, q))
+		;
+	virtio_used(&n->virtio, queue);
 }
 
 static void notify(void *self, unsigned queue)
@@ -399,9 +386,9 @@ static void notify(void *self, unsigned queue)
 		transmit(n, pair);
 	} else if (pair < n->pairs && n->starved[pair]) {
 		n->starved[pair] = false;
-		virtqueue_notify_off(&n->virtio.queue[queue]);
 		receive_burst(n, pair);
 	}
+	settle(n, pair);
 }
 
 static void start(void *self)

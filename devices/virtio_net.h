@@ -61,8 +61,8 @@ struct virtio_net { /* private but for virtio and stats */
 	struct virtqueue_used used[VIRTQUEUE_SIZE_MAX]; /* the buffers of one frame */
 	struct dma_segment segment[VIRTIO_NET_SEGMENTS];
 	/* A frame that the guest had no buffers for yet, per pair. */
-	struct {
-		size_t bytes;
+	struct net_frame {
+		size_t bytes; /* 0: none */
 		struct virtio_net_header header;
 		uint8_t data[VIRTIO_NET_FRAME_MAX];
 	} frame[VIRTIO_NET_PAIRS_MAX];

@@ -24,7 +24,8 @@
 
 static bool limited(const struct virtio_rng *r)
 {
-	return r->config.bytes_per_second && r->config.bytes_per_second <= UINT32_MAX; /* nobody makes 4 GB in a second */
+	return r->config.bytes_per_second &&
+	       r->config.bytes_per_second <= UINT32_MAX; /* nobody makes 4 GB in a second */
 }
 
 static uint64_t now(const struct virtio_rng *r)
@@ -88,25 +89,16 @@ static bool serve_chain(struct virtio_rng *r, struct virtqueue *q)
 	}
 	if (limited(r))
 		r->tokens -= bytes;
-	if (!virtqueue_write(q, &r->chain, 0, piece, bytes) || !virtqueue_push(q, &r->chain, bytes)) {
-		virtio_break(&r->virtio, q->broken);
-		return false;
-	}
-	return true;
+	return virtqueue_write(q, &r->chain, 0, piece, bytes) && virtqueue_push(q, &r->chain, bytes);
 }
 
 static void serve(struct virtio_rng *r)
 {
 	struct virtqueue *q = &r->virtio.queue[0];
-	enum virtqueue_result result;
-	bool any = false;
 
-	while ((result = virtqueue_pop(q, &r->chain)) == VIRTQUEUE_OK && serve_chain(r, q))
-		any = true;
-	if (result == VIRTQUEUE_BROKEN)
-		virtio_break(&r->virtio, q->broken);
-	if (any && virtio_running(&r->virtio))
-		virtio_used(&r->virtio, 0);
+	while (virtqueue_pop(q, &r->chain) == VIRTQUEUE_OK && serve_chain(r, q))
+		;
+	virtio_used(&r->virtio, 0);
 }
 
 static void notify(void *self, unsigned queue)
