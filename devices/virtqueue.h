@@ -41,11 +41,15 @@ struct virtqueue { /* what the transport writes, then private; lent by the devic
 	uint64_t desc, driver, device; /* iova */
 	bool ready;
 	const char *broken; /* why, a phrase for people; NULL: sound */
+	/* Told of broken, at once and once, so that no device can forget to; NULL: nobody. devices/virtio.c's. */
+	void (*breaks)(void *owner, const char *why);
+	void *owner;
 	bool packed, event_index, indirect;
 	uint16_t next_avail, next_used; /* split: free-running; packed: an index below size */
 	bool avail_wrap, used_wrap;
-	uint16_t signalled; /* used index at the last answer of virtqueue_wants_interrupt() */
-	bool signalled_valid, signalled_wrap;
+	uint16_t seen;	    /* split: the driver's index when it was last looked at */
+	uint16_t told;	    /* flags that tell the driver whether to notify, as last written */
+	uint32_t since;	    /* ring entries used since the last answer of virtqueue_wants_interrupt(); saturates */
 	unsigned in_flight; /* popped, not pushed */
 	uint64_t chains;    /* since init */
 };

@@ -1,0 +1,135 @@
+/* devices/virtqueue_split.c: the split ring (VIRTIO 1.2, 2.7). Theory: top of virtqueue.c. */
+#include <string.h>
+
+#include "devices/virtqueue_impl.h"
+
+#define AVAIL_FLAGS(q)	    ((q)->driver)
+#define AVAIL_INDEX(q)	    ((q)->driver + 2)
+#define AVAIL_ENTRY(q, at)  ((q)->driver + 4 + 2u * ((at) & ((q)->size - 1u)))
+#define USED_EVENT(q)	    ((q)->driver + 4 + 2u * (q)->size)
+#define USED_FLAGS(q)	    ((q)->device)
+#define USED_INDEX(q)	    ((q)->device + 2)
+#define USED_ELEMENT(q, at) ((q)->device + 4 + 8u * ((at) & ((q)->size - 1u)))
+#define AVAIL_EVENT(q)	    ((q)->device + 4 + 8u * (q)->size)
+
+static const char *walk(const struct virtqueue *q, uint32_t index, struct virtqueue_chain *out)
+{
+	struct virtqueue_table table = {.iova = q->desc, .entries = q->size};
+	bool inside = false;
+
+	/* Ends: each turn adds a buffer, of which there are at most q->size, or enters a table, once. */
+	for (;;) {
+		struct virtqueue_desc desc;
+		const char *why = virtqueue_fetch(q, &table, index, &desc);
+		uint16_t flags;
+
+		if (why)
+			return why;
+		flags = desc.at12;
+		if (flags & VIRTQ_DESC_INDIRECT) {
+			if (inside)
+				return "an indirect descriptor inside an indirect table";
+			if (flags & VIRTQ_DESC_NEXT)
+				return "an indirect descriptor that has a next one";
+			why = virtqueue_enter(q, &desc, &table);
+			inside = true;
+			index = 0;
+		} else {
+			why = virtqueue_add(q, out, &desc, flags & VIRTQ_DESC_WRITE);
+			if (!why && !(flags & VIRTQ_DESC_NEXT))
+				return NULL;
+			index = desc.at14;
+		}
+		if (why)
+			return why;
+	}
+}
+
+/* Looks where the driver is, unless it is known that there is more: false iff it is where the device is. */
+static bool look(struct virtqueue *q)
+{
+	if (!dma_load16(q->dma, AVAIL_INDEX(q), &q->seen)) {
+		virtqueue_fail(q, "an available ring that is not mapped");
+		return false;
+	}
+	if ((uint16_t)(q->seen - q->next_used) > q->size) {
+		virtqueue_fail(q, "an available index too far ahead");
+		return false;
+	}
+	return q->seen != q->next_avail;
+}
+
+enum virtqueue_result virtqueue_split_pop(struct virtqueue *q, struct virtqueue_chain *out)
+{
+	const char *why;
+	uint16_t head;
+
+	if (q->seen == q->next_avail && !look(q))
+		return q->broken ? VIRTQUEUE_BROKEN : VIRTQUEUE_EMPTY;
+	if (!dma_read(q->dma, AVAIL_ENTRY(q, q->next_avail), &head, sizeof(head)))
+		return virtqueue_fail(q, "an available ring that is not mapped");
+	why = walk(q, head, out);
+	if (why)
+		return virtqueue_fail(q, why);
+	out->id = head;
+	out->entries = 1;
+	q->next_avail++;
+	return VIRTQUEUE_OK;
+}
+
+bool virtqueue_split_push(struct virtqueue *q, const struct virtqueue_chain *chain, uint32_t written)
+{
+	struct virtq_used_element element = {.id = chain->id, .length = written};
+	uint16_t next = q->next_used + 1;
+
+	if (!dma_write(q->dma, USED_ELEMENT(q, q->next_used), &element, sizeof(element)) ||
+	    !dma_store16(q->dma, USED_INDEX(q), next)) {
+		virtqueue_fail(q, "a used ring that cannot be written");
+		return false;
+	}
+	q->next_used = next;
+	return true;
+}
+
+bool virtqueue_split_wants_interrupt(struct virtqueue *q)
+{
+	uint16_t old = q->next_used - q->since, said;
+
+	if (!dma_load16(q->dma, q->event_index ? USED_EVENT(q) : AVAIL_FLAGS(q), &said)) {
+		virtqueue_fail(q, "an available ring that is not mapped");
+		return false;
+	}
+	if (!q->event_index)
+		return !(said & VIRTQ_AVAIL_NO_INTERRUPT);
+	return (uint16_t)(said - old) < q->since; /* one of the entries in [old, next_used) was asked for */
+}
+
+static void tell(struct virtqueue *q, uint64_t where, uint16_t value)
+{
+	if (!dma_store16(q->dma, where, value))
+		virtqueue_fail(q, "a used ring that cannot be written");
+}
+
+static void set_flags(struct virtqueue *q, uint16_t flags)
+{
+	if (q->told != flags)
+		tell(q, USED_FLAGS(q), flags);
+	q->told = flags;
+}
+
+bool virtqueue_split_notify_on(struct virtqueue *q)
+{
+	if (q->event_index)
+		tell(q, AVAIL_EVENT(q), q->next_avail);
+	else
+		set_flags(q, 0);
+	virtqueue_barrier();
+	return !q->broken && look(q);
+}
+
+/* With an event index there is nothing to say: the driver passed it when it last notified. */
+void virtqueue_split_notify_off(struct virtqueue *q)
+{
+	if (!q->event_index)
+		set_flags(q, VIRTQ_USED_NO_NOTIFY);
+}
