@@ -234,21 +234,23 @@ enum net_sent passt_send(struct passt *p, const struct dma_segment *segment, uns
 	return NET_SENT;
 }
 
-/* The length of the frame at the front, once its prefix is there. */
-static bool front(const struct passt *p, uint32_t *bytes)
+/* The length of the frame at the front, 0: its prefix is not all there. */
+static uint32_t front(const struct passt *p)
 {
+	uint32_t bytes;
+
 	if (p->used - p->at < PASST_PREFIX)
-		return false;
-	memcpy(bytes, p->in + p->at, PASST_PREFIX);
-	*bytes = ntohl(*bytes);
-	return true;
+		return 0;
+	memcpy(&bytes, p->in + p->at, PASST_PREFIX);
+	bytes = ntohl(bytes);
+	return bytes ? bytes : UINT32_MAX; /* neither is a frame's */
 }
 
 bool passt_holds_frame(const struct passt *p)
 {
-	uint32_t bytes;
+	const uint32_t bytes = front(p);
 
-	return !p->gone && front(p, &bytes) && p->used - p->at - PASST_PREFIX >= bytes;
+	return bytes && p->used - p->at - PASST_PREFIX >= bytes;
 }
 
 /* Reads once; false: nothing came. */
@@ -274,15 +276,15 @@ size_t passt_receive(struct passt *p, uint8_t *buffer, size_t size)
 	uint32_t bytes;
 
 	do {
+		bytes = front(p);
+		p->gone = p->gone ||
+			  (bytes && (bytes < FRAME_MIN || bytes > VIRTIO_NET_FRAME_MAX || bytes > size)); /* P3 */
 		if (p->gone)
 			return 0;
-		if (front(p, &bytes) && (bytes < FRAME_MIN || bytes > VIRTIO_NET_FRAME_MAX || bytes > size)) {
-			p->gone = true; /* P3 */
-			return 0;
-		}
 	} while (!passt_holds_frame(p) && fill(p));
 	if (!passt_holds_frame(p))
 		return 0;
+	bytes = front(p);
 	memcpy(buffer, p->in + p->at + PASST_PREFIX, bytes);
 	p->at += PASST_PREFIX + bytes;
 	return bytes;
