@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "vmm/abi.h"
+#include "vmm/balloon.h"
 #include "vmm/failure.h"
 #include "vmm/gather.h"
 #include "vmm/gdb_address.h"
@@ -20,6 +21,7 @@
 #define OPTIONS_EXTENT_DEFAULT (UINT64_C(2) << 20)
 #define OPTIONS_TAKEN_MAX      64u
 #define OPTIONS_SERIAL_MAX     20u /* of a disk: VIRTIO_BLK_ID_BYTES */
+#define OPTIONS_PORTS_MAX      63u
 #define OPTIONS_TAP_MAX	       15u /* of a network interface's name */
 
 struct options_text { /* a part of a word of argv: no zero ends it */
@@ -46,7 +48,8 @@ struct options_net {
 	char tap[OPTIONS_TAP_MAX + 1]; /* of this name */
 	bool has_mac;
 	uint8_t mac[6];
-	unsigned pairs; /* of queues */
+	char tcp[OPTIONS_PORTS_MAX + 1], udp[OPTIONS_PORTS_MAX + 1]; /* of user: forwarded ports; empty: none */
+	unsigned pairs;						     /* of queues */
 	struct options_place place;
 };
 
@@ -83,13 +86,13 @@ struct run_options {
 	} console;
 	struct {
 		bool on;
-		uint64_t rate; /* bytes a second; 0: no limit */
+		uint64_t rate; /* bytes a second; 0: not given */
 		struct options_place place;
 	} rng;
 	struct {
 		bool on, deflate_on_oom, reporting;
-		uint64_t bytes;		    /* that it asks for */
-		struct options_place place; /* packed alone */
+		struct balloon_schedule schedule; /* what it asks for, and when */
+		struct options_place place;	  /* packed alone */
 	} balloon;
 	bool fault_report;   /* --on-fault report */
 	uint64_t timeout_ns; /* 0: none */

@@ -1,5 +1,6 @@
 /* vmm/options_devices.c: the options that name virtio devices. */
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,11 +8,12 @@
 #include "devices/virtio_blk.h"
 #include "devices/virtio_net.h"
 #include "mm/types.h"
+#include "vmm/net.h"
 #include "vmm/options_impl.h"
 #include "vmm/size.h"
 
-#define MAC_BYTES     6u
-#define MAC_MULTICAST 1u
+#define NS_A_SECOND 1e9
+#define LATEST_S    1e6
 
 _Static_assert(OPTIONS_SERIAL_MAX == VIRTIO_BLK_ID_BYTES, "as much as a guest can be told");
 
@@ -131,30 +133,30 @@ static int net_tap(struct run_options *o, const char *where, const char *value, 
 	return 0;
 }
 
-static bool parse_mac(const char *text, uint8_t mac[MAC_BYTES])
-{
-	for (unsigned i = 0; i < MAC_BYTES; i++, text += 3) {
-		const char digits[] = {text[0], text[0] ? text[1] : '\0', '\0'};
-
-		if (!isxdigit((unsigned char)digits[0]) || !isxdigit((unsigned char)digits[1]))
-			return false;
-		if (text[2] != (i + 1 < MAC_BYTES ? ':' : '\0'))
-			return false;
-		mac[i] = (uint8_t)strtoul(digits, NULL, 16);
-	}
-	return true;
-}
-
 static int net_mac(struct run_options *o, const char *where, const char *value, struct failure *f)
 {
-	static const uint8_t none[MAC_BYTES];
 	struct options_net *n = net(o);
 
-	if (!parse_mac(value, n->mac))
-		return fail(f, EXIT_USAGE, "%s=%s: not an address, such as 52:54:00:12:34:56", where, value);
-	if (n->mac[0] & MAC_MULTICAST || memcmp(n->mac, none, MAC_BYTES) == 0)
-		return fail(f, EXIT_USAGE, "%s=%s: no address of one interface", where, value);
-	n->has_mac = true;
+	n->has_mac = net_parse_mac(value, n->mac);
+	if (!n->has_mac)
+		return fail(f, EXIT_USAGE, "%s=%s: not an address of one interface, such as 52:54:00:12:34:56", where,
+			    value);
+	return 0;
+}
+
+static int net_tcp(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	(void)where;
+	(void)f;
+	strcpy(net(o)->tcp, value);
+	return 0;
+}
+
+static int net_udp(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	(void)where;
+	(void)f;
+	strcpy(net(o)->udp, value);
 	return 0;
 }
 
@@ -181,6 +183,7 @@ static int net_packed(struct run_options *o, const char *where, const char *valu
 
 static const struct key net_keys[] = {
 	{.name = "tap", .take = net_tap},      {.name = "user", .take = net_user, .bare = true},
+	{.name = "tcp", .take = net_tcp},      {.name = "udp", .take = net_udp},
 	{.name = "mac", .take = net_mac},      {.name = "queues", .take = net_queues},
 	{.name = "iommu", .take = net_behind}, {.name = "packed", .take = net_packed},
 };
@@ -197,6 +200,8 @@ int options_set_net(struct run_options *o, const char *value, struct failure *f)
 		return f->code;
 	if (n->user == (n->tap[0] != '\0'))
 		return fail(f, EXIT_USAGE, "--net %.64s: write tap=NAME or user, one of the two", value);
+	if (!n->user && (n->tcp[0] || n->udp[0]))
+		return fail(f, EXIT_USAGE, "--net tap=%s: tcp= and udp= are for user", n->tap);
 	if (n->user && n->pairs > 1)
 		return fail(f, EXIT_USAGE, "--net queues=%u: user has one pair of queues", n->pairs);
 	return 0;
@@ -333,10 +338,39 @@ int options_set_iommu(struct run_options *o, const char *value, struct failure *
 
 /* ---- balloon ---- */
 
+/* "SIZE", at the start, or "SIZE@SECONDS". */
 static int balloon_size(struct run_options *o, const char *where, const char *value, struct failure *f)
 {
-	if (!size_parse(value, &o->balloon.bytes) || o->balloon.bytes % FRAME_BYTES)
+	struct balloon_schedule *schedule = &o->balloon.schedule;
+	const char *at = strchr(value, '@');
+	struct balloon_step step = {0};
+	char size[32], *end = NULL;
+	double seconds = at ? strtod(at + 1, &end) : 0;
+
+	snprintf(size, sizeof(size), "%.*s", (int)strcspn(value, "@"), value);
+	if (!size_parse(size, &step.bytes) || step.bytes % FRAME_BYTES)
 		return fail(f, EXIT_USAGE, "%s=%s: not a size that is a multiple of 4K, such as 256M", where, value);
+	if (at && (end == at + 1 || *end || !isfinite(seconds) || seconds < 0 || seconds > LATEST_S))
+		return fail(f, EXIT_USAGE, "%s=%s: not SIZE@SECONDS, such as 256M@10", where, value);
+	step.at_ns = (uint64_t)(seconds * NS_A_SECOND);
+	if (step.at_ns == 0)
+		schedule->steps = 0; /* the first of all */
+	if (schedule->steps == 0 && step.at_ns)
+		schedule->steps = 1;
+	if (schedule->steps == BALLOON_STEPS_MAX)
+		return fail(f, EXIT_USAGE, "%s=%s: more than %u of them", where, value, BALLOON_STEPS_MAX);
+	schedule->step[schedule->steps++] = step;
+	return 0;
+}
+
+static int balloon_statistics(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	char *end;
+	double seconds = strtod(value, &end);
+
+	if (end == value || *end || !isfinite(seconds) || seconds < 0.001 || seconds > LATEST_S)
+		return fail(f, EXIT_USAGE, "%s=%s: not a number of seconds from 0.001 to %.0f", where, value, LATEST_S);
+	o->balloon.schedule.statistics_ns = (uint64_t)(seconds * NS_A_SECOND);
 	return 0;
 }
 
@@ -357,6 +391,7 @@ static int balloon_packed(struct run_options *o, const char *where, const char *
 
 static const struct key balloon_keys[] = {
 	{.name = "size", .take = balloon_size},
+	{.name = "statistics", .take = balloon_statistics},
 	{.name = "deflate_on_oom", .take = balloon_deflate},
 	{.name = "free_page_reporting", .take = balloon_reporting},
 	{.name = "packed", .take = balloon_packed},
@@ -366,6 +401,7 @@ int options_set_balloon(struct run_options *o, const char *value, struct failure
 {
 	memset(&o->balloon, 0, sizeof(o->balloon));
 	o->balloon.on = true;
+	o->balloon.schedule.steps = 1;
 	return options_take_list(o, "--balloon", balloon_keys, COUNT(balloon_keys), value, f);
 }
 
@@ -402,8 +438,5 @@ int options_judge_devices(struct run_options *o, struct failure *f)
 	judge_place(o, "--rng", &o->rng.place, f);
 	if (!f->code && o->console.place.behind_given && !o->console.virtio)
 		fail(f, EXIT_USAGE, "--console serial: iommu= is for virtio");
-	if (!f->code && o->balloon.bytes >= o->memory.bytes)
-		fail(f, EXIT_USAGE, "--balloon size=%s: not less than the guest's RAM, --memory size=%s",
-		     size_format(o->balloon.bytes).s, size_format(o->memory.bytes).s);
 	return f->code;
 }

@@ -71,13 +71,13 @@ int virtio_slot_open(struct virtio_slot *s, const struct virtio_slot_config *con
 {
 	MM_ASSERT(config->number < ABI_VIRTIO_MAX && config->queues <= VIRTIO_QUEUES_MAX, config->number,
 		  config->queues);
-	*s = (struct virtio_slot){.config = *config, .interrupt_fd = -1};
+	*s = (struct virtio_slot){.config = *config, .open = true, .interrupt_fd = -1};
 	snprintf(s->name, sizeof(s->name), "%s", config->name);
 	for (unsigned q = 0; q < VIRTIO_QUEUES_MAX; q++)
 		s->notify_fd[q] = -1;
-	s->locked = pthread_mutex_init(&s->lock, NULL) == 0;
+	pthread_mutex_init(&s->lock, NULL);
 	s->dma = memory_alloc_aligned(config->memory, config->queues * sizeof(*s->dma), CACHE_LINE);
-	if (!s->dma || !s->locked)
+	if (!s->dma)
 		return fail(f, EXIT_HOST, "no memory for the %u queues of %s", config->queues, s->name);
 	if (worker_open(&s->worker, s->name, &s->lock, f) || open_eventfd(s, &s->interrupt_fd, f))
 		return f->code;
@@ -151,13 +151,13 @@ static void close_fd(int *fd)
 
 void virtio_slot_close(struct virtio_slot *s)
 {
+	if (!s->open)
+		return;
 	worker_stop(&s->worker);
 	close_fd(&s->interrupt_fd);
 	for (unsigned q = 0; q < VIRTIO_QUEUES_MAX; q++)
 		close_fd(&s->notify_fd[q]);
 	memory_free(s->config.memory, s->dma);
-	if (s->locked)
-		pthread_mutex_destroy(&s->lock);
-	s->locked = false;
-	s->dma = NULL;
+	pthread_mutex_destroy(&s->lock);
+	s->open = false;
 }

@@ -30,8 +30,8 @@ struct virtio_slot_config {
 struct virtio_slot {
 	struct virtio_slot_config config;
 	char name[VIRTIO_SLOT_NAME];
+	bool open;
 	pthread_mutex_t lock; /* of the device, its queues and its struct dma */
-	bool locked;	      /* the lock is there */
 	struct virtio *virtio;
 	struct virtio_mmio mmio;
 	struct dma *dma; /* [queues] */

@@ -245,22 +245,30 @@ static const struct {
 	{"k --net user,queues=2", "--net queues=2: user has one pair of queues"},
 	{"k --net tap=a/b", "--net tap=a/b: not a name of a network interface, which has 1 to 15 characters"},
 	{"k --net tap=t,queues=5", "--net queues=5: not a number of pairs of queues from 1 to 4"},
-	{"k --net user,mac=52:54:00:12:34", "--net mac=52:54:00:12:34: not an address, such as 52:54:00:12:34:56"},
-	{"k --net user,mac=52:54:00:12:34:5", "--net mac=52:54:00:12:34:5: not an address, such as 52:54:00:12:34:56"},
+	{"k --net user,mac=52:54:00:12:34",
+	 "--net mac=52:54:00:12:34: not an address of one interface, such as 52:54:00:12:34:56"},
+	{"k --net user,mac=52:54:00:12:34:5",
+	 "--net mac=52:54:00:12:34:5: not an address of one interface, such as 52:54:00:12:34:56"},
 	{"k --net user,mac=52:54:00:12:34:567",
-	 "--net mac=52:54:00:12:34:567: not an address, such as 52:54:00:12:34:56"},
-	{"k --net user,mac=01:00:5e:00:00:01", "--net mac=01:00:5e:00:00:01: no address of one interface"},
-	{"k --net user,mac=00:00:00:00:00:00", "--net mac=00:00:00:00:00:00: no address of one interface"},
+	 "--net mac=52:54:00:12:34:567: not an address of one interface, such as 52:54:00:12:34:56"},
+	{"k --net user,mac=01:00:5e:00:00:01",
+	 "--net mac=01:00:5e:00:00:01: not an address of one interface, such as 52:54:00:12:34:56"},
+	{"k --net user,mac=00:00:00:00:00:00",
+	 "--net mac=00:00:00:00:00:00: not an address of one interface, such as 52:54:00:12:34:56"},
 	{"k --console tty", "--console: unknown key 'tty'; the keys are: serial, virtio, iommu, packed"},
 	{"k --iommu --console serial,iommu=on", "--console serial: iommu= is for virtio"},
 	{"k --rng rate=0", "--rng rate=0: not a size for each second, such as 64K"},
 	{"k --rng=rat=1", "--rng: unknown key 'rat'; the keys are: rate, iommu, packed"},
-	{"k --balloon size=512M", "--balloon size=512 MiB: not less than the guest's RAM, --memory size=512 MiB"},
+	{"k --balloon size=1M@", "--balloon size=1M@: not SIZE@SECONDS, such as 256M@10"},
+	{"k --balloon size=1M@x", "--balloon size=1M@x: not SIZE@SECONDS, such as 256M@10"},
+	{"k --balloon size=1M@-1", "--balloon size=1M@-1: not SIZE@SECONDS, such as 256M@10"},
+	{"k --balloon statistics=0", "--balloon statistics=0: not a number of seconds from 0.001 to 1000000"},
+	{"k --net tap=t,tcp=22", "--net tap=t: tcp= and udp= are for user"},
 	{"k --balloon size=1", "--balloon size=1: not a size that is a multiple of 4K, such as 256M"},
 	{"k --balloon", "--balloon needs a value"},
 	{"k --balloon 1G", "--balloon 1G: write --balloon size=1G"},
 	{"k --balloon iommu=on",
-	 "--balloon: unknown key 'iommu'; the keys are: size, deflate_on_oom, free_page_reporting, packed"},
+	 "--balloon: unknown key 'iommu'; the keys are: size, statistics, deflate_on_oom, free_page_reporting, packed"},
 	{"k --iommu=bypass", "--iommu bypass: a value is missing, as in bypass=VALUE"},
 	{"k --memory size=4M,hugepages=on --pool size=5M", "--pool size=5 MiB: with hugepages=on, a multiple of 2M"},
 };
@@ -333,7 +341,9 @@ START_TEST(devices)
 	ck_assert(o.console.virtio && o.console.place.packed && o.console.place.behind);
 	ck_assert(o.rng.on && o.rng.rate == 65536 && o.rng.place.behind);
 	ck_assert(o.balloon.on && o.balloon.deflate_on_oom && o.balloon.reporting && !o.balloon.place.packed);
-	ck_assert_uint_eq(o.balloon.bytes, UINT64_C(256) << 20);
+	ck_assert_uint_eq(o.balloon.schedule.steps, 1);
+	ck_assert_uint_eq(o.balloon.schedule.step[0].bytes, UINT64_C(256) << 20);
+	ck_assert_uint_eq(o.balloon.schedule.statistics_ns, 0);
 	ck_assert(o.iommu.on && !o.iommu.bypass && !o.iommu.place.packed);
 }
 END_TEST
@@ -360,6 +370,25 @@ START_TEST(options_that_may_stand_alone)
 	ck_assert(!o.iommu.on && !o.disk[0].place.behind);
 	ck_assert_int_eq(parse("--iommu --kernel on", &o, &f), 0);
 	ck_assert_str_eq(o.image, "on");
+}
+END_TEST
+
+START_TEST(a_balloon_of_many_sizes)
+{
+	struct run_options o;
+	struct failure f;
+
+	ck_assert_int_eq(parse("k --balloon size=64M@1.5,size=0@20,statistics=0.5", &o, &f), 0);
+	ck_assert_uint_eq(o.balloon.schedule.steps, 3);
+	ck_assert_uint_eq(o.balloon.schedule.step[0].at_ns, 0);
+	ck_assert_uint_eq(o.balloon.schedule.step[0].bytes, 0);
+	ck_assert_uint_eq(o.balloon.schedule.step[1].at_ns, 1500000000);
+	ck_assert_uint_eq(o.balloon.schedule.step[1].bytes, 64 << 20);
+	ck_assert_uint_eq(o.balloon.schedule.step[2].at_ns, 20000000000);
+	ck_assert_uint_eq(o.balloon.schedule.statistics_ns, 500000000);
+	ck_assert_int_eq(parse("k --balloon free_page_reporting=on", &o, &f), 0);
+	ck_assert_uint_eq(o.balloon.schedule.steps, 1);
+	ck_assert_uint_eq(o.balloon.schedule.step[0].bytes, 0);
 }
 END_TEST
 
@@ -416,6 +445,7 @@ Suite *options_suite(void)
 	tcase_add_test(t, ranges_are_sorted_and_may_touch);
 	tcase_add_test(t, devices);
 	tcase_add_test(t, options_that_may_stand_alone);
+	tcase_add_test(t, a_balloon_of_many_sizes);
 	tcase_add_test(t, so_many_devices);
 	tcase_add_test(t, so_many_ranges_of_a_kind);
 	suite_add_tcase(s, t);
