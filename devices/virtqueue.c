@@ -253,20 +253,26 @@ enum dma_result virtqueue_map(struct virtqueue *q, const struct virtqueue_chain 
 	return DMA_OK;
 }
 
+static bool split_check(const struct virtqueue *q)
+{
+	return q->in_flight == (uint16_t)(q->next_avail - q->next_used) && q->in_flight <= q->size &&
+	       (q->broken || (uint16_t)(q->seen - q->next_used) <= q->size) && q->heads <= VIRTQUEUE_HEADS &&
+	       q->told <= (q->event_index ? 0 : VIRTQ_USED_NO_NOTIFY);
+}
+
+static bool packed_check(const struct virtqueue *q)
+{
+	unsigned taken = virtqueue_packed_taken(q);
+
+	return q->next_avail < q->size && q->next_used < q->size && taken <= q->size && q->in_flight <= taken &&
+	       !q->in_flight == !taken && q->told <= VIRTQ_EVENT_DESC;
+}
+
 bool virtqueue_check(const struct virtqueue *q)
 {
-	unsigned taken;
-
-	if (q->size_max > VIRTQUEUE_SIZE_MAX || q->size > q->size_max)
+	if (q->size_max > VIRTQUEUE_SIZE_MAX || q->in_flight > q->chains)
 		return false;
 	if (!q->ready)
 		return true;
-	if (!layout_allowed(q, q->packed) || q->in_flight > q->chains)
-		return false;
-	if (!q->packed)
-		return q->in_flight == (uint16_t)(q->next_avail - q->next_used) && q->in_flight <= q->size &&
-		       (q->broken || (uint16_t)(q->seen - q->next_used) <= q->size);
-	taken = virtqueue_packed_taken(q);
-	return q->next_avail < q->size && q->next_used < q->size && taken <= q->size && q->in_flight <= taken &&
-	       !q->in_flight == !taken;
+	return layout_allowed(q, q->packed) && (q->packed ? packed_check(q) : split_check(q));
 }
