@@ -4,8 +4,6 @@
 
 #include "devices/virtqueue_impl.h"
 
-#define CHAIN_BYTES_MAX (UINT64_C(1) << 32) /* 2.7.5.2 */
-
 static bool alive(const struct virtqueue *q)
 {
 	return q->ready && !q->broken;
@@ -33,46 +31,21 @@ const char *virtqueue_enter(const struct virtqueue *q, const struct virtqueue_de
 	return NULL;
 }
 
-/* The ring's own descriptors one at a time, since its neighbours may be the driver's; an indirect table is all the
- * device's, so a piece of it at a time. */
 const char *virtqueue_fetch(const struct virtqueue *q, struct virtqueue_table *table, uint32_t index,
-			    struct virtqueue_desc *out)
+			    const struct virtqueue_desc **out)
 {
-	uint32_t left = table->entries - index, bunch = table->iova == q->desc ? 1 : VIRTQUEUE_WINDOW;
+	uint32_t left = table->entries - index;
+	uint64_t iova = table->iova + index * sizeof(**out);
 
 	if (index >= table->entries)
 		return "a descriptor's index out of range";
 	if (index - table->first >= table->copied) {
 		table->first = index;
-		table->copied = left < bunch ? left : bunch;
-		if (!dma_read(q->dma, table->iova + index * sizeof(*out), table->window, table->copied * sizeof(*out)))
-			return "descriptors that are not mapped";
+		table->copied = left < VIRTQUEUE_WINDOW ? left : VIRTQUEUE_WINDOW;
+		if (!dma_read(q->dma, iova, table->window, table->copied * sizeof(**out)))
+			return "an indirect table that is not mapped";
 	}
-	*out = table->window[index - table->first];
-	return NULL;
-}
-
-const char *virtqueue_add(const struct virtqueue *q, struct virtqueue_chain *c, const struct virtqueue_desc *desc,
-			  bool writable)
-{
-	unsigned count = c->readable + c->writable;
-
-	if (desc->length == 0)
-		return "a descriptor of no bytes";
-	if (count == q->size)
-		return "a chain longer than its queue";
-	if (c->writable && !writable)
-		return "a readable descriptor behind a writable one";
-	if (c->readable_bytes + c->writable_bytes + desc->length > CHAIN_BYTES_MAX)
-		return "a chain of more than 4 GiB";
-	c->buffer[count] = (struct virtqueue_buffer){.iova = desc->address, .bytes = desc->length};
-	if (writable) {
-		c->writable++;
-		c->writable_bytes += desc->length;
-	} else {
-		c->readable++;
-		c->readable_bytes += desc->length;
-	}
+	*out = &table->window[index - table->first];
 	return NULL;
 }
 
@@ -119,6 +92,7 @@ bool virtqueue_enable(struct virtqueue *q, uint64_t features)
 	q->event_index = features >> VIRTIO_F_EVENT_IDX & 1;
 	q->indirect = features >> VIRTIO_F_INDIRECT_DESC & 1;
 	q->next_avail = q->next_used = q->seen = q->told = 0;
+	q->heads = 0;
 	q->avail_wrap = q->used_wrap = packed;
 	q->since = 0;
 	q->in_flight = 0;
