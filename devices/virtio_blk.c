@@ -28,7 +28,7 @@
  *       starts and ends at a sector, and its segments have its bytes;
  *   I3  a queue with more to pop, or with one waiting, has one flying: whose end
  *       resumes it;
- *   I4  when it is about to break, something is flying; when broken, nothing is.
+ *   I4  when it is about to break, something is flying.
  *
  * Waiting. When DMA has no slot left (DMA_BUSY) the request holds nothing and goes
  * on when others ended. One without any other in flight on its queue cannot be
@@ -775,7 +775,7 @@ bool virtio_blk_check(const struct virtio_blk *b)
 	}
 	if (flying != b->flying || b->inside || b->stopping != VIRTIO_BLK_NO_QUEUE)
 		return false;
-	if (b->failure ? !flying : !idle(b))
-		return false;
-	return virtio_running(&b->virtio) || b->failure || !flying;
+	if (b->failure)
+		return flying != 0;
+	return idle(b) || !virtio_running(&b->virtio);
 }
