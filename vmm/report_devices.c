@@ -83,18 +83,32 @@ static json_t *of_net(const struct device_box *box)
 			 number(s->lost));
 }
 
+/* By the names of the specification (5.5.6.4); the guest says what it likes. */
+static json_t *of_statistics(const struct balloon *b)
+{
+	static const char *const names[VIRTIO_BALLOON_S_TAGS] = {
+		"swap_in",	"swap_out",	    "major_faults", "minor_faults",	   "free_memory",
+		"total_memory", "available_memory", "disk_caches",  "hugetlb_allocations", "hugetlb_failures"};
+	json_t *all = json_object();
+
+	for (unsigned i = 0; b->has_statistics && i < VIRTIO_BALLOON_S_TAGS; i++)
+		if (b->statistics[i] != UINT64_MAX)
+			json_object_set_new(all, names[i], json_integer(number(b->statistics[i])));
+	return all;
+}
+
 static json_t *of_balloon(const struct device_box *box)
 {
 	const struct virtio_balloon *model = box->model;
 	const struct balloon_stats s = balloon_stats_read(box->backend); /* the backend's first */
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "target_bytes",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "target_bytes",
 			 number(model->target * FRAME_BYTES), "actual_bytes", number(model->actual * FRAME_BYTES),
 			 "inflated_bytes", number(model->stats.inflated), "deflated_bytes",
 			 number(model->stats.deflated), "reported_bytes", number(model->stats.reported),
 			 "returned_bytes", number(s.returned), "absent_bytes", number(s.absent), "absent_bytes_max",
 			 number(s.absent_max), "runs", number(s.runs), "strays", number(s.strays), "refused",
-			 number(s.refused));
+			 number(s.refused), "statistics", of_statistics(box->backend));
 }
 
 static json_t *of_kind(const struct device_box *box)
@@ -113,7 +127,7 @@ static json_t *of_kind(const struct device_box *box)
 	case DEVICE_KINDS:
 		break;
 	}
-	return json_object(); /* what virtio and DMA have is all that there is to say */
+	return NULL; /* what virtio and DMA have is all that there is to say */
 }
 
 json_t *report_devices(const struct vm *vm)
@@ -124,8 +138,9 @@ json_t *report_devices(const struct vm *vm)
 	for (unsigned i = 0; d && i < d->count; i++) {
 		const struct device_box *box = d->box[i];
 
-		json_array_append_new(list, json_pack("{s:s, s:i, s:b, s:o, s:o, s:o}", "name", box->slot.name, "slot",
-						      (int)i, "iommu", box->slot.config.endpoint != NULL, "virtio",
+		json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:b, s:o, s:o, s:o*}", "name", box->slot.name,
+						      "kind", device_kind_name(box->kind), "slot", (int)i,
+						      "behind_iommu", box->slot.config.endpoint != NULL, "virtio",
 						      of_virtio(box->slot.virtio), "dma", of_dma(&box->slot),
 						      device_kind_name(box->kind), of_kind(box)));
 	}
