@@ -32,7 +32,7 @@ static struct virtio_device device;
 static struct virtio_blk disk;
 static struct virtq_piece pieces[VIRTIO_BLK_PIECES];
 static uint8_t *copy, *buffer;
-static uint64_t limit, rounds, seed = 0x5eed, features, requests, moved;
+static uint64_t limit, rounds, seed = 0x5eed, features, requests, moved, sum;
 static const char *serial;
 static char id[VIRTIO_BLK_ID_BYTES + 1];
 static uint16_t queue_size;
@@ -364,19 +364,28 @@ static bool resets_queue(void)
 	return true;
 }
 
+/* For who looks into the file behind the disk. */
+static bool adds_up(void)
+{
+	for (uint64_t i = 0; i < limit; i++)
+		sum += copy[i];
+	return true;
+}
+
 static const struct step reading[] = {
 	{"memory", takes_memory},  {"open", opens},
 	{"id", says_its_id},	   {"read", learns},
 	{"read again", reads_all}, {"scatter", scatters},
 	{"at once", holds_many},   {"refuse", refuses},
 	{"reset", starts_over},	   {"queue reset", resets_queue},
+	{"sum", adds_up},
 };
 
 static const struct step writing[] = {
 	{"memory", takes_memory},      {"open", opens},	      {"id", says_its_id},     {"write", writes_all},
 	{"scatter", scatters},	       {"all", reads_all},    {"at once", holds_many}, {"flush", flushes},
 	{"write zeroes", zeroes},      {"discard", discards}, {"refuse", refuses},     {"reset", starts_over},
-	{"queue reset", resets_queue},
+	{"queue reset", resets_queue}, {"sum", adds_up},
 };
 
 static void read_words(const char *cmdline)
@@ -417,6 +426,7 @@ int guest_main(const struct boot_info *boot)
 	}
 	console_print("blk: %s ring of %u, features 0x%lx, id \"%s\"\n", disk.queue.packed ? "packed" : "split",
 		      disk.queue.size, device.accepted, id);
+	console_print("blk: the first %lu bytes add up to %lu\n", limit, sum);
 	console_print("blk: ok %lu sectors, %lu requests, %lu bytes\n", disk.sectors, requests, moved);
 	return GUEST_OK;
 }
