@@ -763,12 +763,12 @@ static bool read_words(const char *cmdline)
 	hole = text_option(cmdline, "hole", memory_end() & -FRAME_BYTES);
 	readonly = text_option(cmdline, "ro", 0);
 	features = (text_has(cmdline, "packed") ? VIRTIO_BIT(VIRTIO_F_RING_PACKED) : 0) |
-		   (text_has(cmdline, "event") ? VIRTIO_BIT(VIRTIO_F_EVENT_IDX) : 0) |
-		   (behind ? VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM) : 0);
+		   (text_has(cmdline, "event") ? VIRTIO_BIT(VIRTIO_F_EVENT_IDX) : 0);
 	if (!virtio_find(cmdline, VIRTIO_ID_BLK, 0, &device) ||
 	    (behind && !virtio_find(cmdline, VIRTIO_ID_IOMMU, 0, &iommu_device)))
 		return false;
 	has_other = virtio_find(cmdline, VIRTIO_ID_BLK, 1, &other_device);
+	device.behind = other_device.behind = behind;
 	endpoint = (uint32_t)text_option(cmdline, "endpoint", device.endpoint);
 	other_endpoint = (uint32_t)text_option(cmdline, "other", other_device.endpoint);
 	return !behind || has_other;
