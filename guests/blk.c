@@ -7,10 +7,11 @@
  * Words of the command line. Of the ring: "packed", "indirect", "event"; without
  * them those features are not accepted, though offered; with one that is not
  * offered the guest fails. "queue=N" descriptors at most. "readonly": the disk
- * must be so, and is only read. "reset": the queue is reset too,
- * alone; with "strict" while requests are under way. "limit=BYTES" of the disk are used (4M), "rounds=N" random requests (200),
- * "disk=N": the one of that number (0), "serial=TEXT": what GET_ID must say.
- * "iommu": it is behind one (virtio_behind.h). */
+ * must be so, and is only read. "reset": the queue is reset too, alone; with
+ * "strict" while requests are under way. "limit=BYTES" of the disk are used (4M),
+ * "rounds=N" random requests (200), "disk=N": the one of that number (0),
+ * "serial=TEXT": what GET_ID must say. "iommu": it is behind one
+ * (virtio_behind.h). */
 #include "guests/runtime/boot_info.h"
 #include "guests/runtime/console.h"
 #include "guests/runtime/cpu.h"
@@ -30,7 +31,7 @@
 #define SETTLE_CYCLES (UINT64_C(1) << 24) /* some 5 ms: a request that outlived its queue would end in them */
 #define SECTOR	      VIRTIO_BLK_SECTOR
 
-static const struct boot_info *boot;
+static const struct boot_info *machine;
 static struct virtio_device device;
 static struct virtio_blk disk;
 static struct virtq_piece pieces[VIRTIO_BLK_PIECES];
@@ -107,7 +108,7 @@ static bool canaries_live(void)
 
 static bool prepares(void)
 {
-	if (!virtio_behind_attach(&device, boot))
+	if (!virtio_behind_attach(&device, machine))
 		return false;
 	copy = virtio_take(&device, limit);
 	buffer = (uint8_t *)virtio_take(&device, REQUEST_BYTES + 2 * FRAME_BYTES) + FRAME_BYTES;
@@ -413,11 +414,11 @@ static void read_words(const char *cmdline)
 		features |= VIRTIO_BIT(VIRTIO_F_RING_RESET);
 }
 
-int guest_main(const struct boot_info *info)
+int guest_main(const struct boot_info *boot)
 {
-	bool readonly = text_has(info->cmdline, "readonly");
+	bool readonly = text_has(boot->cmdline, "readonly");
 
-	boot = info;
+	machine = boot;
 	read_words(boot->cmdline);
 	if (!virtio_find(boot->cmdline, VIRTIO_ID_BLK, (unsigned)text_option(boot->cmdline, "disk", 0), &device) ||
 	    !virtio_behind_find(boot)) {

@@ -32,7 +32,7 @@
 enum way { SCATTERED, BOUNCED, WAYS };
 static const char *const way_name[WAYS] = {"scattered", "bounced"};
 
-static const struct boot_info *boot;
+static const struct boot_info *machine;
 static struct virtio_device device;
 static struct virtio_blk disk;
 static struct virtq_piece pieces[VIRTIO_BLK_PIECES];
@@ -157,7 +157,7 @@ static bool gaps_are_clear(void)
 
 static bool opens(void)
 {
-	if (!virtio_behind_attach(&device, boot))
+	if (!virtio_behind_attach(&device, machine))
 		return false;
 	area = virtio_take(&device, 2 * frames * FRAME_BYTES);
 	if (!virtio_blk_open(&disk, &device, features, VIRTQ_SIZE_MAX))
@@ -205,11 +205,11 @@ static void show(uint64_t hz, enum way one)
 	}
 }
 
-int guest_main(const struct boot_info *info)
+int guest_main(const struct boot_info *boot)
 {
 	uint64_t hz = clock_cycles_hz();
 
-	boot = info;
+	machine = boot;
 	frames = text_option(boot->cmdline, "bytes", BYTES) / FRAME_BYTES;
 	rounds = text_option(boot->cmdline, "rounds", ROUNDS);
 	depth = text_option(boot->cmdline, "depth", 1);

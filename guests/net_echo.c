@@ -78,7 +78,7 @@ struct buffer {
 	uint8_t frame[BUFFER_BYTES - sizeof(struct virtio_net_header)];
 };
 
-static const struct boot_info *boot;
+static const struct boot_info *machine;
 static struct virtio_device card;
 static struct virtq in, out;
 static struct buffer *in_buffers, *out_buffer;
@@ -414,7 +414,7 @@ static bool sends_datagrams(void)
 
 static bool opens(void)
 {
-	if (!virtio_behind_attach(&card, boot))
+	if (!virtio_behind_attach(&card, machine))
 		return false;
 	if (!virtio_begin(&card) || !virtio_negotiate(&card, features | VIRTIO_BIT(VIRTIO_NET_F_MAC)) ||
 	    !virtq_open(&in, &card, QUEUE_IN, BUFFERS) || !virtq_open(&out, &card, QUEUE_OUT, BUFFERS))
@@ -436,7 +436,7 @@ static bool opens(void)
 static bool serves(void)
 {
 	struct buffer *b;
-	uint32_t count;
+	uint32_t count = 0;
 
 	while (limit == 0 || echoed < limit) {
 		if (!receive(UINT64_MAX, &b, &count) || !serve(b, count) || !give_back(b))
@@ -479,11 +479,11 @@ static void read_words(const char *cmdline)
 	read_ip(cmdline, "gateway", gateway);
 }
 
-int guest_main(const struct boot_info *info)
+int guest_main(const struct boot_info *boot)
 {
-	bool client = text_has(info->cmdline, "client");
+	bool client = text_has(boot->cmdline, "client");
 
-	boot = info;
+	machine = boot;
 	read_words(boot->cmdline);
 	if (!virtio_find(boot->cmdline, VIRTIO_ID_NET, 0, &card) || !virtio_behind_find(boot)) {
 		console_print("net_echo: there is no network card, or no IOMMU\n");
