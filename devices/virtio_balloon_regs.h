@@ -13,7 +13,7 @@
 
 #define VIRTIO_BALLOON_PAGE		4096u /* whatever the guest's page is */
 
-struct virtio_balloon_config {
+struct virtio_balloon_config_regs {
 	uint32_t num_pages; /* what the device asks for */
 	uint32_t actual;    /* what the driver says it gave */
 	uint32_t free_page_hint_cmd_id, poison_val;
@@ -35,7 +35,7 @@ struct virtio_balloon_stat {
 #define VIRTIO_BALLOON_S_HTLB_PGFAIL  9u
 #define VIRTIO_BALLOON_S_TAGS	      10u
 
-_Static_assert(sizeof(struct virtio_balloon_config) == 16 && sizeof(struct virtio_balloon_stat) == 10,
+_Static_assert(sizeof(struct virtio_balloon_config_regs) == 16 && sizeof(struct virtio_balloon_stat) == 10,
 	       "5.5.4, 5.5.6.3");
 
 #endif

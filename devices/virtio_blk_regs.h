@@ -18,7 +18,7 @@
 #define VIRTIO_BLK_SECTOR	  512u /* every unit of the device, whatever blk_size says */
 #define VIRTIO_BLK_ID_BYTES	  20u
 
-struct virtio_blk_config {
+struct virtio_blk_config_regs {
 	uint64_t capacity; /* sectors */
 	uint32_t size_max, seg_max;
 	struct {
@@ -61,7 +61,7 @@ struct virtio_blk_range { /* of discard and write zeroes */
 #define VIRTIO_BLK_S_IOERR     1u
 #define VIRTIO_BLK_S_UNSUPP    2u
 
-_Static_assert(sizeof(struct virtio_blk_config) == 72, "5.2.4");
+_Static_assert(sizeof(struct virtio_blk_config_regs) == 72, "5.2.4");
 _Static_assert(sizeof(struct virtio_blk_header) == 16 && sizeof(struct virtio_blk_range) == 16, "5.2.6");
 
 #endif

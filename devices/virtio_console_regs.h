@@ -8,7 +8,7 @@
 #define VIRTIO_CONSOLE_F_MULTIPORT   1u
 #define VIRTIO_CONSOLE_F_EMERG_WRITE 2u
 
-struct virtio_console_config {
+struct virtio_console_config_regs {
 	uint16_t columns, rows;
 	uint32_t max_ports;
 	uint32_t emergency_write;
@@ -17,6 +17,6 @@ struct virtio_console_config {
 #define VIRTIO_CONSOLE_QUEUE_IN	 0u /* to the guest */
 #define VIRTIO_CONSOLE_QUEUE_OUT 1u
 
-_Static_assert(sizeof(struct virtio_console_config) == 12, "5.3.4");
+_Static_assert(sizeof(struct virtio_console_config_regs) == 12, "5.3.4");
 
 #endif

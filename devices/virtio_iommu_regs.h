@@ -15,7 +15,7 @@
 #define VIRTIO_IOMMU_QUEUE_REQUEST   0u
 #define VIRTIO_IOMMU_QUEUE_EVENT     1u
 
-struct virtio_iommu_config {
+struct virtio_iommu_config_regs {
 	uint64_t page_size_mask;
 	uint64_t input_first, input_last; /* closed, as all ranges of this device */
 	uint32_t domain_first, domain_last;
@@ -108,7 +108,7 @@ struct virtio_iommu_fault {
 #define VIRTIO_IOMMU_FAULT_WRITE   (1u << 1)
 #define VIRTIO_IOMMU_FAULT_ADDRESS (1u << 8)
 
-_Static_assert(sizeof(struct virtio_iommu_config) == 40, "5.13.4");
+_Static_assert(sizeof(struct virtio_iommu_config_regs) == 40, "5.13.4");
 _Static_assert(sizeof(struct virtio_iommu_attach) == 20 && sizeof(struct virtio_iommu_detach) == 20, "5.13.6");
 _Static_assert(sizeof(struct virtio_iommu_map) == 36 && sizeof(struct virtio_iommu_unmap) == 28, "5.13.6");
 _Static_assert(sizeof(struct virtio_iommu_probe) == 72 && sizeof(struct virtio_iommu_reserved) == 24, "5.13.6");

@@ -21,7 +21,7 @@
 
 #define VIRTIO_NET_S_LINK_UP	1u
 
-struct virtio_net_config {
+struct virtio_net_config_regs {
 	uint8_t mac[6];
 	uint16_t status, max_virtqueue_pairs, mtu;
 };
@@ -45,6 +45,6 @@ struct virtio_net_header {
 #define VIRTIO_NET_OK			0u
 #define VIRTIO_NET_ERR			1u
 
-_Static_assert(sizeof(struct virtio_net_config) == 12 && sizeof(struct virtio_net_header) == 12, "5.1.4, 5.1.6");
+_Static_assert(sizeof(struct virtio_net_config_regs) == 12 && sizeof(struct virtio_net_header) == 12, "5.1.4, 5.1.6");
 
 #endif

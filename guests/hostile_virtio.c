@@ -569,7 +569,8 @@ static bool config_outside(void)
 	if (!opens(features))
 		return false;
 	sectors = virtio_config(&device, 0, 8);
-	for (uint32_t at = sizeof(struct virtio_blk_config); at + 4 <= VIRTIO_MMIO_WINDOW - VIRTIO_MMIO_CONFIG; at += 4)
+	for (uint32_t at = sizeof(struct virtio_blk_config_regs); at + 4 <= VIRTIO_MMIO_WINDOW - VIRTIO_MMIO_CONFIG;
+	     at += 4)
 		for (unsigned bytes = 1; bytes <= 4; bytes *= 2) {
 			(void)virtio_config(&device, at, bytes);
 			virtio_config_set(&device, at, bytes, 0xa5a5a5a5);

@@ -222,12 +222,12 @@ static bool bypasses(void)
 	arena_offset = 0;
 	if (!virtio_has(&iommu_device, VIRTIO_IOMMU_F_BYPASS_CONFIG))
 		return true;
-	virtio_config_set(&iommu_device, __builtin_offsetof(struct virtio_iommu_config, bypass), 1, 1);
+	virtio_config_set(&iommu_device, __builtin_offsetof(struct virtio_iommu_config_regs, bypass), 1, 1);
 	page_fill(0, 1);
 	if (!disk_opens() || !disk_carries(gpa(page(0)), gpa(page(1)), PAGE) || !page_holds(1, 1))
 		return false;
-	virtio_config_set(&iommu_device, __builtin_offsetof(struct virtio_iommu_config, bypass), 1, 0);
-	return virtio_config(&iommu_device, __builtin_offsetof(struct virtio_iommu_config, bypass), 1) == 0
+	virtio_config_set(&iommu_device, __builtin_offsetof(struct virtio_iommu_config_regs, bypass), 1, 0);
+	return virtio_config(&iommu_device, __builtin_offsetof(struct virtio_iommu_config_regs, bypass), 1) == 0
 		       ? true
 		       : step_wrong("bypass cannot be ended", 0, 0);
 }

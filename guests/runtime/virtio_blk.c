@@ -4,7 +4,7 @@
 
 #include "guests/runtime/string.h"
 
-#define CONFIG(field) offsetof(struct virtio_blk_config, field), sizeof(((struct virtio_blk_config *)NULL)->field)
+#define CONFIG(field) offsetof(struct virtio_blk_config_regs, field), sizeof(((struct virtio_blk_config_regs *)NULL)->field)
 #define STATUS_NONE   0xffu /* what a device never writes */
 
 static void config_read(struct virtio_blk *self)

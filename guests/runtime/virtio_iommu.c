@@ -5,17 +5,17 @@
 #include "guests/runtime/memory.h"
 #include "guests/runtime/string.h"
 
-#define CONFIG(field) offsetof(struct virtio_iommu_config, field), sizeof(((struct virtio_iommu_config *)NULL)->field)
+#define CONFIG(field) offsetof(struct virtio_iommu_config_regs, field), sizeof(((struct virtio_iommu_config_regs *)NULL)->field)
 #define ANSWER_AT     256u /* in the frame; no request is longer */
 #define ROOM_MAX      (FRAME_BYTES - ANSWER_AT - sizeof(struct virtio_iommu_tail))
 #define STATUS_NONE   0xffu
 
 static void config_read(struct virtio_iommu *self)
 {
-	struct virtio_iommu_config *c = &self->config;
+	struct virtio_iommu_config_regs *c = &self->config;
 	struct virtio_device *d = self->device;
 
-	*c = (struct virtio_iommu_config){.input_last = UINT64_MAX, .domain_last = UINT32_MAX};
+	*c = (struct virtio_iommu_config_regs){.input_last = UINT64_MAX, .domain_last = UINT32_MAX};
 	c->page_size_mask = virtio_config(d, CONFIG(page_size_mask));
 	if (virtio_has(d, VIRTIO_IOMMU_F_INPUT_RANGE)) {
 		c->input_first = virtio_config(d, CONFIG(input_first));

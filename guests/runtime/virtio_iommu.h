@@ -12,7 +12,7 @@
 struct virtio_iommu {
 	struct virtio_device *device;
 	struct virtq requests, events;
-	struct virtio_iommu_config config;
+	struct virtio_iommu_config_regs config;
 	uint8_t *memory; /* a frame: the request, and behind it what the device answers */
 	struct virtio_iommu_fault *faults;
 	uint32_t answered; /* bytes that the device wrote to the last request */
