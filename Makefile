@@ -51,7 +51,7 @@ run: deps ## build all, boot the first guest
 	$(Q)+$(SUB) all
 	$(Q)$(BUILD)/slat run --exit-zero 0 $(BUILD)/guests/hello.elf
 
-check: deps clang ## everything that proves; T=unit|guests|rig|oracle|cli|docs for a part
+check: deps clang ## everything that proves; T=unit|guests|strangers|rig|oracle|cli|docs for a part
 	$(Q)+$(SUB) all tests
 	$(Q)tests/check.sh $(T)
 

@@ -10,7 +10,8 @@
  * disk and the guest's memory: whoever counts that counts it there.
  *
  * "packed", "indirect", "event": of the ring, where offered. "depth=N" requests
- * at once (1); the bounce buffers are as many. */
+ * at once (1); the bounce buffers are as many. "iommu": the disk is behind one
+ * (virtio_behind.h). */
 #include "guests/runtime/boot_info.h"
 #include "guests/runtime/clock.h"
 #include "guests/runtime/console.h"
@@ -19,6 +20,7 @@
 #include "guests/runtime/memory.h"
 #include "guests/runtime/step.h"
 #include "guests/runtime/string.h"
+#include "guests/runtime/virtio_behind.h"
 #include "guests/runtime/virtio_blk.h"
 
 #define BYTES	  (UINT64_C(64) << 20)
@@ -30,6 +32,7 @@
 enum way { SCATTERED, BOUNCED, WAYS };
 static const char *const way_name[WAYS] = {"scattered", "bounced"};
 
+static const struct boot_info *machine;
 static struct virtio_device device;
 static struct virtio_blk disk;
 static struct virtq_piece pieces[VIRTIO_BLK_PIECES];
@@ -154,6 +157,8 @@ static bool gaps_are_clear(void)
 
 static bool opens(void)
 {
+	if (!virtio_behind_attach(&device, machine))
+		return false;
 	area = virtio_take(&device, 2 * frames * FRAME_BYTES);
 	if (!virtio_blk_open(&disk, &device, features, VIRTQ_SIZE_MAX))
 		return step_wrong("the disk does not come up", device.offered, device.accepted);
@@ -204,6 +209,7 @@ int guest_main(const struct boot_info *boot)
 {
 	uint64_t hz = clock_cycles_hz();
 
+	machine = boot;
 	frames = text_option(boot->cmdline, "bytes", BYTES) / FRAME_BYTES;
 	rounds = text_option(boot->cmdline, "rounds", ROUNDS);
 	depth = text_option(boot->cmdline, "depth", 1);
@@ -215,8 +221,8 @@ int guest_main(const struct boot_info *boot)
 			      DEPTH_MAX);
 		return GUEST_FAILED;
 	}
-	if (!virtio_find(boot->cmdline, VIRTIO_ID_BLK, 0, &device)) {
-		console_print("dma: there is no disk\n");
+	if (!virtio_find(boot->cmdline, VIRTIO_ID_BLK, 0, &device) || !virtio_behind_find(boot)) {
+		console_print("dma: there is no disk, or no IOMMU\n");
 		return GUEST_FAILED;
 	}
 	if (!steps_run("dma", steps, sizeof(steps) / sizeof(steps[0])))

@@ -36,7 +36,6 @@
 #define WAIT_CYCLES   (UINT64_C(1) << 32) /* some seconds */
 #define SILENT_CYCLES (UINT64_C(1) << 28) /* some 0.1 s */
 #define OUTSIDE	      (UINT64_C(1) << 38) /* no RAM is there */
-#define MOVED	      0xffffu
 #define RW	      (VIRTIO_IOMMU_MAP_READ | VIRTIO_IOMMU_MAP_WRITE)
 
 enum ending { NOTHING_YET, RESETS, FAILS, SILENT, SERVED, ANY };
@@ -430,6 +429,7 @@ static bool too_long(void)
 				p.address, p.bytes, flags | (i + 1 < count ? VIRTQ_DESC_NEXT : 0), (uint16_t)(i + 1)};
 	}
 	q->desc[0].length = 16 * count;
+	q->chain[0].writable = UINT32_MAX;
 	return shown();
 }
 
@@ -569,7 +569,8 @@ static bool config_outside(void)
 	if (!opens(features))
 		return false;
 	sectors = virtio_config(&device, 0, 8);
-	for (uint32_t at = sizeof(struct virtio_blk_config_regs); at + 4 <= VIRTIO_MMIO_WINDOW - VIRTIO_MMIO_CONFIG; at += 4)
+	for (uint32_t at = sizeof(struct virtio_blk_config_regs); at + 4 <= VIRTIO_MMIO_WINDOW - VIRTIO_MMIO_CONFIG;
+	     at += 4)
 		for (unsigned bytes = 1; bytes <= 4; bytes *= 2) {
 			(void)virtio_config(&device, at, bytes);
 			virtio_config_set(&device, at, bytes, 0xa5a5a5a5);
@@ -595,7 +596,7 @@ static void look(uint64_t cycles)
 			ended = ended_status == VIRTIO_BLK_S_OK ? SERVED : FAILS;
 		} else if (spins % 1024 == 0 && virtio_needs_reset(&device)) {
 			ended = RESETS;
-		} else if (cpu_cycles() - start > cycles) {
+		} else if (disk.queue.wrong || cpu_cycles() - start > cycles) {
 			ended = SILENT;
 		}
 		cpu_relax();
@@ -604,10 +605,17 @@ static void look(uint64_t cycles)
 
 static bool as_wanted(const struct deed *d)
 {
+	if (disk.queue.wrong)
+		return step_wrong(disk.queue.wrong, ended, ended_status);
 	if (d->wanted == ANY || ended == d->wanted || (d->needs & FAIL_OR_RESET && ended == RESETS) ||
 	    (d->needs & LENIENT && !strict))
 		return true;
 	return step_wrong("that is not how it must end", ended, ended_status);
+}
+
+static bool may_be_silent(const struct deed *d)
+{
+	return d->wanted == SILENT || d->wanted == ANY || (d->needs & LENIENT && !strict);
 }
 
 static bool interrupt_came(void)
@@ -641,7 +649,7 @@ static bool deed_done(void)
 	slot->status = 0xff;
 	if (!current->act())
 		return false;
-	look(current->wanted == SILENT || current->wanted == ANY ? SILENT_CYCLES : WAIT_CYCLES);
+	look(may_be_silent(current) ? SILENT_CYCLES : WAIT_CYCLES);
 	if (!as_wanted(current) || !interrupt_came() || !canaries_live())
 		return false;
 	if (readonly && memcmp(before, (const void *)(uintptr_t)readonly, PAGE) != 0)
@@ -657,9 +665,9 @@ static bool deed_done(void)
 /* How each must end. A request's data are where they cannot be: the request fails, or, where a device takes that for a
  * broken ring, it needs a reset. */
 static const struct deed deeds[] = {
-	{"desc_outside", RESETS, 0, desc_outside},
-	{"driver_outside", RESETS, SPLIT, driver_outside},
-	{"device_outside", RESETS, SPLIT, device_outside},
+	{"desc_outside", RESETS, LENIENT, desc_outside},
+	{"driver_outside", RESETS, SPLIT | LENIENT, driver_outside},
+	{"device_outside", RESETS, SPLIT | LENIENT, device_outside},
 	{"ring_wraps", RESETS, 0, ring_wraps},
 	{"split_in_hole", RESETS, SPLIT | HOLE, split_in_hole},
 	{"packed_in_hole", RESETS, PACKED | HOLE, packed_in_hole},
@@ -756,12 +764,12 @@ static bool read_words(const char *cmdline)
 	hole = text_option(cmdline, "hole", memory_end() & -FRAME_BYTES);
 	readonly = text_option(cmdline, "ro", 0);
 	features = (text_has(cmdline, "packed") ? VIRTIO_BIT(VIRTIO_F_RING_PACKED) : 0) |
-		   (text_has(cmdline, "event") ? VIRTIO_BIT(VIRTIO_F_EVENT_IDX) : 0) |
-		   (behind ? VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM) : 0);
+		   (text_has(cmdline, "event") ? VIRTIO_BIT(VIRTIO_F_EVENT_IDX) : 0);
 	if (!virtio_find(cmdline, VIRTIO_ID_BLK, 0, &device) ||
 	    (behind && !virtio_find(cmdline, VIRTIO_ID_IOMMU, 0, &iommu_device)))
 		return false;
 	has_other = virtio_find(cmdline, VIRTIO_ID_BLK, 1, &other_device);
+	device.behind = other_device.behind = behind;
 	endpoint = (uint32_t)text_option(cmdline, "endpoint", device.endpoint);
 	other_endpoint = (uint32_t)text_option(cmdline, "other", other_device.endpoint);
 	return !behind || has_other;

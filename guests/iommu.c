@@ -122,11 +122,9 @@ static bool arena_maps(uint32_t in)
 
 static bool disk_opens(void)
 {
-	if (!virtio_blk_open(&disk, &disk_device, features | VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM), VIRTQ_SIZE_MAX))
-		return step_wrong("the disk does not come up", disk_device.offered, disk_device.accepted);
-	return virtio_has(&disk_device, VIRTIO_F_ACCESS_PLATFORM)
-		       ? true
-		       : step_wrong("the disk is behind no IOMMU", disk_device.offered, 0);
+	if (virtio_blk_open(&disk, &disk_device, features, VIRTQ_SIZE_MAX))
+		return true;
+	return step_wrong("the disk does not come up behind an IOMMU", disk_device.offered, disk_device.accepted);
 }
 
 /* One request whose data is at `iova`. */
@@ -204,6 +202,7 @@ static bool opens(void)
 
 	arena = virtio_take(&disk_device, ARENA_BYTES);
 	pages = virtio_take(&disk_device, 2 * PAGES * PAGE);
+	disk_device.behind = true;
 	disk_device.dma = (struct virtio_dma){.take = arena_take, .address = arena_address};
 	if (!virtio_iommu_open(&iommu, &iommu_device, features))
 		return step_wrong("the IOMMU does not come up", iommu_device.offered, iommu_device.accepted);

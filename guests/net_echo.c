@@ -7,7 +7,7 @@
  * it asks instead: "gateway=A.B.C.D" (10.0.2.2) is found by ARP, pinged "pings=N"
  * times (8) and sent "datagrams=N" (8) of 1 byte to 1472 at "port=N" (7); every
  * echo must be what was sent. "packed", "indirect", "event", "mergeable": as
- * offered. Checksums are whole both ways: none is left to the card, and of what
+ * offered; "iommu": behind one (virtio_behind.h). Checksums are whole both ways: none is left to the card, and of what
  * comes each is verified. */
 #include "devices/virtio_net_regs.h"
 #include "guests/runtime/boot_info.h"
@@ -16,6 +16,7 @@
 #include "guests/runtime/guest.h"
 #include "guests/runtime/step.h"
 #include "guests/runtime/string.h"
+#include "guests/runtime/virtio_behind.h"
 #include "guests/runtime/virtq.h"
 
 #define QUEUE_IN     0u
@@ -77,6 +78,7 @@ struct buffer {
 	uint8_t frame[BUFFER_BYTES - sizeof(struct virtio_net_header)];
 };
 
+static const struct boot_info *machine;
 static struct virtio_device card;
 static struct virtq in, out;
 static struct buffer *in_buffers, *out_buffer;
@@ -412,6 +414,8 @@ static bool sends_datagrams(void)
 
 static bool opens(void)
 {
+	if (!virtio_behind_attach(&card, machine))
+		return false;
 	if (!virtio_begin(&card) || !virtio_negotiate(&card, features | VIRTIO_BIT(VIRTIO_NET_F_MAC)) ||
 	    !virtq_open(&in, &card, QUEUE_IN, BUFFERS) || !virtq_open(&out, &card, QUEUE_OUT, BUFFERS))
 		return step_wrong("the card does not come up", card.offered, card.accepted);
@@ -432,7 +436,7 @@ static bool opens(void)
 static bool serves(void)
 {
 	struct buffer *b;
-	uint32_t count;
+	uint32_t count = 0;
 
 	while (limit == 0 || echoed < limit) {
 		if (!receive(UINT64_MAX, &b, &count) || !serve(b, count) || !give_back(b))
@@ -479,9 +483,10 @@ int guest_main(const struct boot_info *boot)
 {
 	bool client = text_has(boot->cmdline, "client");
 
+	machine = boot;
 	read_words(boot->cmdline);
-	if (!virtio_find(boot->cmdline, VIRTIO_ID_NET, 0, &card)) {
-		console_print("net_echo: there is no network card\n");
+	if (!virtio_find(boot->cmdline, VIRTIO_ID_NET, 0, &card) || !virtio_behind_find(boot)) {
+		console_print("net_echo: there is no network card, or no IOMMU\n");
 		return GUEST_FAILED;
 	}
 	console_print("net_echo: %s at %u.%u.%u.%u\n", client ? "client" : "server", ip[0], ip[1], ip[2], ip[3]);

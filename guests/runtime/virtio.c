@@ -62,12 +62,14 @@ bool virtio_begin(struct virtio_device *self)
 bool virtio_negotiate(struct virtio_device *self, uint64_t wanted)
 {
 	const uint32_t so_far = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER;
+	const uint64_t must =
+		VIRTIO_BIT(VIRTIO_F_VERSION_1) | (self->behind ? VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM) : 0);
 
-	self->accepted = self->offered & (wanted | VIRTIO_BIT(VIRTIO_F_VERSION_1));
+	self->accepted = self->offered & (wanted | must);
 	self->transport->features_set(self, 0, (uint32_t)self->accepted);
 	self->transport->features_set(self, 1, (uint32_t)(self->accepted >> 32));
 	self->transport->status_set(self, so_far | VIRTIO_STATUS_FEATURES_OK);
-	return virtio_has(self, VIRTIO_F_VERSION_1) && self->transport->status(self) & VIRTIO_STATUS_FEATURES_OK;
+	return (self->accepted & must) == must && self->transport->status(self) & VIRTIO_STATUS_FEATURES_OK;
 }
 
 void virtio_ready(struct virtio_device *self)

@@ -46,6 +46,7 @@ struct virtio_device {
 	const struct virtio_transport *transport;
 	uint32_t id;
 	uint32_t endpoint; /* what virtio-iommu calls it: on slat the number of its window, on PCI its function */
+	bool behind;	   /* an IOMMU: ACCESS_PLATFORM is wanted always */
 	uint64_t offered, accepted;
 	struct virtio_dma dma; /* as virtio_find() leaves it, device addresses are guest-physical ones */
 
@@ -61,7 +62,8 @@ bool virtio_find(const char *cmdline, uint32_t id, unsigned nth, struct virtio_d
 /* Resets the device and says that a driver is here. False iff it does not come out of the reset. */
 bool virtio_begin(struct virtio_device *self);
 
-/* Accepts what is both offered and wanted; VERSION_1 is wanted always. False iff the device does not take it. */
+/* Accepts what is both offered and wanted; VERSION_1 is wanted always. False iff the device does not take it, or lacks
+ * what is wanted always. */
 bool virtio_negotiate(struct virtio_device *self, uint64_t wanted);
 
 /* Queues run from here on. */
