@@ -6,6 +6,7 @@
 set -u
 slat=$BUILD/slat rig=$BUILD/rig
 work=$(mktemp -d)
+listeners=
 host=10.0.5.1
 
 pass() { echo "PASS rig/$1"; }
@@ -47,7 +48,9 @@ resident() { awk '/^Rss/ { print $2 }' "/proc/$pid/smaps_rollup"; } # KiB
 listen() {
 	: >"$work/back"
 	timeout 300 busybox nc -l -p 9001 <"$work/file" &
+	listeners=$!
 	timeout 300 busybox nc -l -p 9002 >"$work/back" &
+	listeners="$listeners $!"
 }
 
 half_balloon() {
@@ -91,23 +94,26 @@ start() {
 	shift 3
 	rm -f "$work/keys" && mkfifo "$work/keys"
 	: >"$text"
-	{ "$slat" run --kernel "$rig/kernel/vmlinuz" --initramfs "$rig/devices.cpio.gz" --cpus boot=2 --memory size=512M \
+	"$slat" run --kernel "$rig/kernel/vmlinuz" --initramfs "$rig/devices.cpio.gz" --cpus boot=2 --memory size=512M \
 		--timeout 400 --report "$work/$name.json" "$@" \
-		--cmdline "console=ttyS0 quiet mitigations=off tasks=$tasks $words" <"$work/keys" 2>&1; echo "slat ended: $?"; } |
-		tr -d '\r' >>"$text" &
-	job=$!
+		--cmdline "console=ttyS0 quiet mitigations=off tasks=$tasks $words" <"$work/keys" >"$text" 2>&1 &
+	pid=$!
 	exec 7>"$work/keys"
-	until pid=$(pgrep -nx slat); do sleep 0.1; done
 }
 finish() {
-	wait "$job"
+	wait "$pid"
+	local code=$?
+
 	exec 7>&-
-	kill %1 %2 2>/dev/null # who listens still
+	# shellcheck disable=SC2086 # numbers are words
+	kill $listeners 2>/dev/null
+	tr -d '\r' <"$text" >"$text.txt"
+	text=$text.txt
 	sed "s/^/  $name: /" "$text"
-	if grep -q '^slat ended: 0$' "$text"; then
+	if [ $code = 0 ]; then
 		pass "$name"
 	else
-		fail "$name" "$(tail -n 1 "$text")"
+		fail "$name" "exit code $code: $(tail -n 1 "$text")"
 	fi
 }
 

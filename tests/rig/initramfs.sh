@@ -7,7 +7,9 @@ export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 init=$1 out=$2
 shift 2
 kernel=${BUILD:-build}/rig/kernel
-[ ! -f "$out" ] || [ -n "$(find "$init" "$0" "$kernel/VERSION" -newer "$out")" ] || exit 0
+if [ -f "$out" ] && [ "$*" = "$(cat "$out.modules" 2>/dev/null)" ]; then
+	[ -n "$(find "$init" "$0" "$kernel/VERSION" -newer "$out")" ] || exit 0
+fi
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
@@ -31,3 +33,4 @@ done <"$root/order"
 rm "$root/order"
 (cd "$root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0) | gzip -1 >"$out.new"
 mv "$out.new" "$out"
+echo "$*" >"$out.modules"
