@@ -528,6 +528,7 @@ signalled() {
 # shellcheck disable=SC2016 # sh expands it
 signalled stuck_reader_signal 'ended by signal 15' 18 TERM \
 	sh -c 'exec "$1" run "$2" >"$3"' - "$slat" "$work/flood" "$work/pipe"
+signalled console_resized 'ended by signal 15 ' 18 'WINCH WINCH TERM' "$slat" run --console virtio "$work/spin"
 signalled hangup 'ended by signal 1 ' 18 HUP "$slat" run "$work/spin"
 # shellcheck disable=SC2016 # sh expands it
 signalled nohup 'ended by signal 15' 18 'HUP TERM' sh -c 'trap "" HUP; exec "$1" run "$2"' - "$slat" "$work/spin"
