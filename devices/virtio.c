@@ -8,6 +8,10 @@
 #define DRIVERS (STEPS | VIRTIO_STATUS_FAILED)
 #define OVER	(VIRTIO_STATUS_FAILED | VIRTIO_STATUS_NEEDS_RESET) /* nothing but a reset helps */
 
+static const uint32_t step_order[] = {VIRTIO_STATUS_ACKNOWLEDGE, VIRTIO_STATUS_DRIVER, VIRTIO_STATUS_FEATURES_OK,
+				      VIRTIO_STATUS_DRIVER_OK};
+#define STEP_COUNT (sizeof(step_order) / sizeof(step_order[0]))
+
 static uint64_t bit(unsigned feature)
 {
 	return UINT64_C(1) << feature;
@@ -51,12 +55,17 @@ static void stop(struct virtio *v, unsigned queue)
 		v->config.ops->stop(v->config.self, queue);
 }
 
-static void reset(struct virtio *v)
+static void stop_all(struct virtio *v)
 {
-	v->stats.resets++;
 	stop(v, VIRTIO_ALL_QUEUES);
 	for (unsigned i = 0; i < v->config.queues; i++)
 		virtqueue_reset(&v->queue[i]);
+}
+
+static void reset(struct virtio *v)
+{
+	v->stats.resets++;
+	stop_all(v);
 	v->accepted = 0;
 	v->beyond = false;
 	v->interrupt_status = 0;
@@ -98,15 +107,11 @@ static void give_up(struct virtio *v)
 	if (v->status & VIRTIO_STATUS_FAILED)
 		return;
 	v->status |= VIRTIO_STATUS_FAILED;
-	stop(v, VIRTIO_ALL_QUEUES);
-	for (unsigned i = 0; i < v->config.queues; i++)
-		virtqueue_reset(&v->queue[i]);
+	stop_all(v);
 }
 
 void virtio_set_status(struct virtio *v, uint32_t status)
 {
-	static const uint32_t order[] = {VIRTIO_STATUS_ACKNOWLEDGE, VIRTIO_STATUS_DRIVER, VIRTIO_STATUS_FEATURES_OK,
-					 VIRTIO_STATUS_DRIVER_OK};
 	uint32_t before = 0;
 	bool refused = status & ~(DRIVERS | VIRTIO_STATUS_NEEDS_RESET) || v->status & ~status & DRIVERS;
 
@@ -116,10 +121,10 @@ void virtio_set_status(struct virtio *v, uint32_t status)
 	}
 	if (status & VIRTIO_STATUS_FAILED)
 		give_up(v);
-	for (unsigned i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
-		if (status & ~v->status & order[i] && !step(v, before, order[i]))
+	for (unsigned i = 0; i < STEP_COUNT; i++) {
+		if (status & ~v->status & step_order[i] && !step(v, before, step_order[i]))
 			refused = true;
-		before |= order[i];
+		before |= step_order[i];
 	}
 	v->stats.refused += refused;
 }
@@ -138,14 +143,21 @@ void virtio_accept(struct virtio *v, unsigned word, uint32_t bits)
 		v->beyond = true;
 }
 
+static bool may_turn_on(const struct virtio *v)
+{
+	return v->status & VIRTIO_STATUS_FEATURES_OK && !(v->status & OVER);
+}
+
+/* Off is heard in every state: a driver takes its memory back by it. */
 void virtio_queue_ready(struct virtio *v, unsigned queue, bool on)
 {
-	struct virtqueue *q = &v->queue[queue];
+	struct virtqueue *q;
 
-	if (queue >= v->config.queues || v->status & OVER || (on && !(v->status & VIRTIO_STATUS_FEATURES_OK))) {
+	if (queue >= v->config.queues || (on && !may_turn_on(v))) {
 		v->stats.refused++;
 		return;
 	}
+	q = &v->queue[queue];
 	if (on && !q->ready) {
 		v->stats.refused += !virtqueue_enable(q, v->accepted);
 	} else if (!on && q->ready) {
@@ -156,7 +168,7 @@ void virtio_queue_ready(struct virtio *v, unsigned queue, bool on)
 
 void virtio_queue_reset(struct virtio *v, unsigned queue)
 {
-	if (queue >= v->config.queues || v->status & OVER || !(v->status & VIRTIO_STATUS_FEATURES_OK) ||
+	if (queue >= v->config.queues || !(v->status & VIRTIO_STATUS_FEATURES_OK) ||
 	    !virtio_has(v, VIRTIO_F_RING_RESET)) {
 		v->stats.refused++;
 		return;
@@ -209,22 +221,41 @@ void virtio_break(struct virtio *v, const char *why)
 		v->config.broken(v->config.owner, v->config.name, why);
 }
 
-bool virtio_check(const struct virtio *v)
+/* I1: each step of the status lies on the one before. */
+static bool check_status(const struct virtio *v)
 {
-	if (v->status & ~(DRIVERS | VIRTIO_STATUS_NEEDS_RESET) ||
-	    v->interrupt_status & ~(VIRTIO_INTERRUPT_USED | VIRTIO_INTERRUPT_CONFIG))
-		return false;
-	if (v->status & VIRTIO_STATUS_FEATURES_OK && !features_allowed(v))
-		return false;
-	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++) {
-		const struct virtqueue *q = &v->queue[i];
+	uint32_t before = STEPS;
 
-		if (!virtqueue_check(q) || (i >= v->config.queues && (q->size_max || q->ready)))
-			return false;
-		if (q->ready && !(v->status & VIRTIO_STATUS_FEATURES_OK))
-			return false;
-		if (q->broken && !(v->status & VIRTIO_STATUS_NEEDS_RESET))
+	if (v->status & ~(DRIVERS | VIRTIO_STATUS_NEEDS_RESET))
+		return false;
+	for (unsigned i = STEP_COUNT; i-- > 0;) {
+		before &= ~step_order[i];
+		if (v->status & step_order[i] && (v->status & before) != before)
 			return false;
 	}
+	return true;
+}
+
+static bool check_queue(const struct virtio *v, unsigned i)
+{
+	const struct virtqueue *q = &v->queue[i];
+	bool off = !(v->status & VIRTIO_STATUS_FEATURES_OK) || v->status & VIRTIO_STATUS_FAILED;
+
+	if (q->ready && off)
+		return false; /* I4 */
+	if (q->broken ? !(v->status & VIRTIO_STATUS_NEEDS_RESET) : q->ready && v->status & VIRTIO_STATUS_NEEDS_RESET)
+		return false;									/* I5 */
+	return virtqueue_check(q) && (i < v->config.queues || (q->size_max == 0 && !q->ready)); /* I6 */
+}
+
+bool virtio_check(const struct virtio *v)
+{
+	if (!check_status(v) || v->interrupt_status & ~(VIRTIO_INTERRUPT_USED | VIRTIO_INTERRUPT_CONFIG))
+		return false; /* I1, I2 */
+	if (v->status & VIRTIO_STATUS_FEATURES_OK && !features_allowed(v))
+		return false; /* I3 */
+	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++)
+		if (!check_queue(v, i))
+			return false;
 	return true;
 }

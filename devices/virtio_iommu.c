@@ -22,8 +22,9 @@
  *   I2 Nothing of a request was done when its status is another than OK.
  *   I3 Config's bypass is what iommu_bypass() says: 0 or 1.
  *   I4 After a reset no endpoint has a domain, so there is no domain and no
- *      mapping; bypass is what it was (5.13.4.2).
- *   I5 A fault that is taken from the IOMMU is in a buffer of the driver's.
+ *      mapping; no fault waits; bypass is what it was (5.13.4.2).
+ *   I5 A fault that was taken from the IOMMU is in a buffer of the driver's, or the
+ *      device is broken.
  *
  * Threads. The lock is the device's and the IOMMU's. A request is carried out within
  * the driver's notification, by the vCPU that sent it: Linux polls for the answer
@@ -249,19 +250,24 @@ static bool fill(struct virtio_iommu *i, struct virtqueue *q)
 	return false;
 }
 
+/* False: the driver has given no more buffers. */
+static bool deliver_some(struct virtio_iommu *i, struct virtqueue *q)
+{
+	while (virtqueue_pop(q, &i->chain) == VIRTQUEUE_OK) {
+		if (!fill(i, q))
+			return true;
+	}
+	return false;
+}
+
 void virtio_iommu_deliver(struct virtio_iommu *i)
 {
 	struct virtqueue *q = &i->virtio.queue[VIRTIO_IOMMU_QUEUE_EVENT];
 
 	if (!virtio_running(&i->virtio))
 		return;
-	do {
-		while (virtqueue_pop(q, &i->chain) == VIRTQUEUE_OK) {
-			if (!fill(i, q))
-				goto done;
-		}
-	} while (virtqueue_notify_on(q));
-done:
+	while (!deliver_some(i, q) && virtqueue_notify_on(q))
+		;
 	virtio_used(&i->virtio, VIRTIO_IOMMU_QUEUE_EVENT);
 }
 
@@ -275,17 +281,12 @@ static void notify(void *self, unsigned queue)
 		virtio_iommu_deliver(self);
 }
 
-/* Faults of the driver before would mean nothing to the next one. */
 static void stop(void *self, unsigned queue)
 {
 	struct virtio_iommu *i = self;
-	struct iommu_fault old;
 
-	if (queue != VIRTIO_ALL_QUEUES)
-		return;
-	iommu_reset(i->iommu);
-	while (iommu_next_fault(i->iommu, &old))
-		;
+	if (queue == VIRTIO_ALL_QUEUES)
+		iommu_detach_all(i->iommu);
 }
 
 static uint64_t read_config(void *self, unsigned offset, unsigned width)

@@ -148,6 +148,11 @@ static bool in_config(const struct virtio_mmio *m, uint64_t offset, unsigned wid
 	return offset >= VIRTIO_MMIO_CONFIG && offset - VIRTIO_MMIO_CONFIG + width <= m->virtio->config.config_bytes;
 }
 
+static bool is_register(uint64_t offset, unsigned width)
+{
+	return offset < VIRTIO_MMIO_CONFIG && width == 4 && offset % 4 == 0;
+}
+
 static uint64_t mmio_read(void *self, uint64_t offset, unsigned width)
 {
 	struct virtio_mmio *m = self;
@@ -155,7 +160,7 @@ static uint64_t mmio_read(void *self, uint64_t offset, unsigned width)
 
 	if (in_config(m, offset, width))
 		return c->ops->read_config(c->self, (unsigned)(offset - VIRTIO_MMIO_CONFIG), width);
-	if (offset < VIRTIO_MMIO_CONFIG && width == 4)
+	if (is_register(offset, width))
 		return read_register(m, offset);
 	refuse(m);
 	return UINT64_MAX;
@@ -168,7 +173,7 @@ static void mmio_write(void *self, uint64_t offset, unsigned width, uint64_t val
 
 	if (in_config(m, offset, width) && c->ops->write_config)
 		c->ops->write_config(c->self, (unsigned)(offset - VIRTIO_MMIO_CONFIG), width, value);
-	else if (offset < VIRTIO_MMIO_CONFIG && width == 4)
+	else if (is_register(offset, width))
 		write_register(m, offset, (uint32_t)value);
 	else
 		refuse(m);

@@ -280,8 +280,8 @@ enum dma_result virtqueue_map(struct virtqueue *q, const struct virtqueue_chain 
 static bool split_check(const struct virtqueue *q)
 {
 	return q->in_flight == (uint16_t)(q->next_avail - q->next_used) && q->in_flight <= q->size &&
-	       (q->broken || (uint16_t)(q->seen - q->next_used) <= q->size) && q->heads <= VIRTQUEUE_HEADS &&
-	       q->told <= (q->event_index ? 0 : VIRTQ_USED_NO_NOTIFY);
+	       (q->broken || (uint16_t)(q->seen - q->next_avail) <= q->size - q->in_flight) &&
+	       q->heads <= VIRTQUEUE_HEADS && q->told <= (q->event_index ? 0 : VIRTQ_USED_NO_NOTIFY);
 }
 
 static bool packed_check(const struct virtqueue *q)

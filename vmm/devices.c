@@ -8,8 +8,8 @@
  *       the devices behind it find it made.
  *   V2  all is made before the first guest instruction, and all memory is taken from
  *       vmm/memory.h by then.
- *   V3  taken down in reverse: threads, then models (nothing of the guest's memory is in
- *       use), then backends, then the IOMMU that all went through.
+ *   V3  taken down in reverse, the IOMMU that all went through last: all threads first,
+ *       then of each device what it has under way, its backend, its model.
  *
  * A driver that breaks a rule makes its own device wait for a reset; one line a second
  * and device says so, the report has the count.

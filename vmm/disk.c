@@ -49,12 +49,11 @@
  * buffers: they would pin all guest memory, which relocation and the balloon take
  * back. DEFER_TASKRUN: only one thread may submit then, and a reset comes from a
  * vCPU's. An eventfd bound to the ring: one more system call a burst, to read it. */
-#include "vmm/disk.h"
+#include "vmm/disk_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <liburing.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/stat.h>
@@ -77,9 +76,9 @@
 #define BOUNCE_BYTES   (UINT64_C(256) << 10)
 #define BOUNCE_ALIGN   4096u
 #define ZERO_BYTES     (UINT64_C(64) << 10)
-#define ZERO_PIECES    256u
 #define LINE_NS	       UINT64_C(1000000000)
-#define RETRY_NS       1000000
+#define NAP_NS	       5000000
+#define RELEASE_TRIES  50u /* a ring holds its file for some milliseconds after its process was killed */
 #define QCOW2_MAGIC    "QFI\xfb"
 #define PUNCH	       (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
 #define ZERO	       (FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE)
@@ -90,25 +89,19 @@ _Static_assert(sizeof(struct dma_segment) == sizeof(struct iovec) &&
 	       "segments are iovecs");
 _Static_assert(VIRTIO_BLK_SEGMENTS <= 1024, "UIO_MAXIOV");
 
-enum way { WAY_DATA, WAY_FLUSH, WAY_PUNCH, WAY_ZERO, WAY_ZEROS };
-
-struct disk_op {
-	struct blk_step *step;
-	struct disk_op *next; /* free */
-	uint64_t done;
-	enum way way;
-};
-
-struct disk_uring {
-	struct io_uring ring;
-	struct iovec zeros[ZERO_PIECES];
-};
-
 static _Alignas(BOUNCE_ALIGN) uint8_t zeros[ZERO_BYTES]; /* never written to */
 
 static uint64_t min(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
+}
+
+static void nap(void)
+{
+	const int error = errno;
+
+	nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
+	errno = error;
 }
 
 /* ---- errors while the guest runs ---- */
@@ -445,7 +438,7 @@ static void ring_submit(struct disk *d)
 		if (result >= 0 || result == -EINTR)
 			continue;
 		MM_ASSERT(result == -EAGAIN || result == -EBUSY || result == -ENOMEM, -result, d->in_flight);
-		nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
+		nap();
 	}
 }
 
@@ -596,17 +589,25 @@ static int open_file(struct disk *d, struct failure *f)
 
 	if (d->block_device && !d->readonly)
 		flags |= O_EXCL;
-	d->fd = open(d->path, flags);
-	return d->fd < 0 ? refuse_open(d, errno, f) : 0;
+	for (unsigned tries = 0; tries < RELEASE_TRIES; tries++, nap()) {
+		d->fd = open(d->path, flags);
+		if (d->fd >= 0)
+			return 0;
+		if (errno != EBUSY)
+			break;
+	}
+	return refuse_open(d, errno, f);
 }
 
 static int lock(struct disk *d, struct failure *f)
 {
 	struct flock all = {.l_type = d->readonly ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
 
-	d->locked = fcntl(d->fd, F_OFD_SETLK, &all) == 0;
-	if (d->locked || (errno != EAGAIN && errno != EACCES))
-		return 0; /* a file system without locks: nobody else could have one either */
+	for (unsigned tries = 0; tries < RELEASE_TRIES; tries++, nap()) {
+		d->locked = fcntl(d->fd, F_OFD_SETLK, &all) == 0;
+		if (d->locked || (errno != EAGAIN && errno != EACCES))
+			return 0; /* a file system without locks: nobody else could have one either */
+	}
 	return fail(f, EXIT_HOST, "--disk path=%s: another program %s; end that one first%s", d->path,
 		    d->readonly ? "writes to it" : "has it open",
 		    d->readonly ? "" : ", or, to share it, give all of them readonly=on");
@@ -694,12 +695,13 @@ static int ring_restrict(struct io_uring *ring)
 {
 	static const uint8_t ops[] = {IORING_OP_READ,	IORING_OP_READV, IORING_OP_WRITE,
 				      IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE};
-	struct io_uring_restriction r[sizeof(ops) + 1] = {
-		{.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE}};
+	struct io_uring_restriction r[sizeof(ops) + 2] = {
+		{.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE},
+		{.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_UNREGISTER_FILES}};
 
 	for (size_t i = 0; i < sizeof(ops); i++)
-		r[1 + i] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = ops[i]};
-	return io_uring_register_restrictions(ring, r, sizeof(ops) + 1);
+		r[2 + i] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = ops[i]};
+	return io_uring_register_restrictions(ring, r, sizeof(ops) + 2);
 }
 
 static int ring_setup(struct io_uring *ring, unsigned ops)
@@ -785,6 +787,8 @@ void disk_close(struct disk *d)
 	d->closing = true;
 	if (d->uring) {
 		disk_drain(d);
+		/* The ring lives a little longer than this, and would keep the lock. */
+		io_uring_unregister_files(&d->uring->ring);
 		io_uring_queue_exit(&d->uring->ring);
 	}
 	free(d->uring);
