@@ -1,7 +1,14 @@
-/* devices/virtio_mmio.c: the MMIO transport of virtio, version 2.
- * (theory to come with the tests) */
-#include <string.h>
-
+/* devices/virtio_mmio.c: the MMIO transport of virtio, version 2 (VIRTIO 1.2, 4.2): registers, and nothing that is not
+ * one. What a write means is devices/virtio.c's; which registers are whose, and when, is here.
+ *
+ * Choices where the specification forbids the driver something, and says nothing of the device. A control register
+ * takes 32 bits, aligned: other accesses read ones and write nothing. A register that is not there, or is only written,
+ * reads 0; one that is only read ignores writes; so QEMU. A queue that is ready ignores a new size or address. A size
+ * above the maximum is not taken, so that QueueReady stays 0 and the driver sees it. Configuration outside of what the
+ * device has reads ones; inside, any width and alignment. QueueReady and QueueReset take 0 and 1, and 1. All that is
+ * ignored is counted in the device's stats.refused. QueueReset reads 0 always: a reset has ended when the write
+ * returns. There is no shared memory: all ones (4.2.2). The selectors are this file's only state; a reset makes them 0.
+ */
 #include "devices/virtio_mmio.h"
 
 static void refuse(struct virtio_mmio *m)
@@ -148,6 +155,11 @@ static bool in_config(const struct virtio_mmio *m, uint64_t offset, unsigned wid
 	return offset >= VIRTIO_MMIO_CONFIG && offset - VIRTIO_MMIO_CONFIG + width <= m->virtio->config.config_bytes;
 }
 
+static bool is_register(uint64_t offset, unsigned width)
+{
+	return offset < VIRTIO_MMIO_CONFIG && width == 4 && offset % 4 == 0;
+}
+
 static uint64_t mmio_read(void *self, uint64_t offset, unsigned width)
 {
 	struct virtio_mmio *m = self;
@@ -155,7 +167,7 @@ static uint64_t mmio_read(void *self, uint64_t offset, unsigned width)
 
 	if (in_config(m, offset, width))
 		return c->ops->read_config(c->self, (unsigned)(offset - VIRTIO_MMIO_CONFIG), width);
-	if (offset < VIRTIO_MMIO_CONFIG && width == 4)
+	if (is_register(offset, width))
 		return read_register(m, offset);
 	refuse(m);
 	return UINT64_MAX;
@@ -168,7 +180,7 @@ static void mmio_write(void *self, uint64_t offset, unsigned width, uint64_t val
 
 	if (in_config(m, offset, width) && c->ops->write_config)
 		c->ops->write_config(c->self, (unsigned)(offset - VIRTIO_MMIO_CONFIG), width, value);
-	else if (offset < VIRTIO_MMIO_CONFIG && width == 4)
+	else if (is_register(offset, width))
 		write_register(m, offset, (uint32_t)value);
 	else
 		refuse(m);

@@ -16,6 +16,7 @@
 #include "devices/virtio_regs.h"
 
 #define VIRTQUEUE_SIZE_MAX 256u
+#define VIRTQUEUE_HEADS	   16u
 
 struct virtqueue_buffer {
 	uint64_t iova;
@@ -47,7 +48,9 @@ struct virtqueue { /* what the transport writes, then private; lent by the devic
 	bool packed, event_index, indirect;
 	uint16_t next_avail, next_used; /* split: free-running; packed: an index below size */
 	bool avail_wrap, used_wrap;
-	uint16_t seen;	    /* split: the driver's index when it was last looked at */
+	uint16_t seen;		  /* split: the driver's index when it was last looked at */
+	uint16_t heads_at, heads; /* split: copies of so many entries of the available ring, from that index on */
+	uint16_t head[VIRTQUEUE_HEADS];
 	uint16_t told;	    /* flags that tell the driver whether to notify, as last written */
 	uint32_t since;	    /* ring entries used since the last answer of virtqueue_wants_interrupt(); saturates */
 	unsigned in_flight; /* popped, not pushed */

@@ -11,21 +11,43 @@ struct virtqueue_desc {
 	uint16_t at12, at14; /* split: flags, next; packed: id, flags */
 };
 
-/* A run of descriptors in guest memory, copied a piece at a time. */
+#define VIRTQUEUE_BYTES_MAX (UINT64_C(1) << 32) /* of a chain: 2.7.5.2 */
+
+/* An indirect table; all of it is the device's, so it is copied a piece at a time. */
 #define VIRTQUEUE_WINDOW 16u
 struct virtqueue_table {
 	uint64_t iova;
-	uint32_t entries, first, copied;
+	uint32_t entries, first, copied; /* the window has `copied` of them, from `first` on */
 	struct virtqueue_desc window[VIRTQUEUE_WINDOW];
 };
 
 /* What goes wrong is a phrase; NULL: nothing. */
 const char *virtqueue_enter(const struct virtqueue *q, const struct virtqueue_desc *desc,
 			    struct virtqueue_table *table);
+/* *out lies in the window: good until the next call. */
 const char *virtqueue_fetch(const struct virtqueue *q, struct virtqueue_table *table, uint32_t index,
-			    struct virtqueue_desc *out);
-const char *virtqueue_add(const struct virtqueue *q, struct virtqueue_chain *chain, const struct virtqueue_desc *desc,
-			  bool writable);
+			    const struct virtqueue_desc **out);
+
+/* One more buffer at the end of a chain. */
+static inline const char *virtqueue_add(const struct virtqueue *q, struct virtqueue_chain *c,
+					const struct virtqueue_desc *desc, bool writable)
+{
+	unsigned count = c->readable + c->writable;
+	uint64_t *bytes = writable ? &c->writable_bytes : &c->readable_bytes;
+
+	if (desc->length == 0)
+		return "a descriptor of no bytes";
+	if (count == q->size)
+		return "a chain longer than its queue";
+	if (!writable && c->writable)
+		return "a readable descriptor behind a writable one";
+	if (c->readable_bytes + c->writable_bytes + desc->length > VIRTQUEUE_BYTES_MAX)
+		return "a chain of more than 4 GiB";
+	c->buffer[count] = (struct virtqueue_buffer){.iova = desc->address, .bytes = desc->length};
+	*(writable ? &c->writable : &c->readable) += 1;
+	*bytes += desc->length;
+	return NULL;
+}
 
 enum virtqueue_result virtqueue_fail(struct virtqueue *q, const char *why);
 

@@ -44,14 +44,13 @@ static const char *walk_indirect(const struct virtqueue *q, const struct virtque
 				 struct virtqueue_chain *out)
 {
 	struct virtqueue_table table;
+	const struct virtqueue_desc *entry;
 	const char *why = virtqueue_enter(q, desc, &table);
 
 	for (uint32_t i = 0; !why && i < table.entries; i++) {
-		struct virtqueue_desc entry;
-
 		why = virtqueue_fetch(q, &table, i, &entry);
 		if (!why)
-			why = virtqueue_add(q, out, &entry, entry.at14 & VIRTQ_DESC_WRITE);
+			why = virtqueue_add(q, out, entry, entry->at14 & VIRTQ_DESC_WRITE);
 	}
 	return why;
 }

@@ -12,37 +12,46 @@
 #define USED_ELEMENT(q, at) ((q)->device + 4 + 8u * ((at) & ((q)->size - 1u)))
 #define AVAIL_EVENT(q)	    ((q)->device + 4 + 8u * (q)->size)
 
-static const char *walk(const struct virtqueue *q, uint32_t index, struct virtqueue_chain *out)
+static const char *walk_indirect(const struct virtqueue *q, const struct virtqueue_desc *at,
+				 struct virtqueue_chain *out)
 {
-	struct virtqueue_table table = {.iova = q->desc, .entries = q->size};
-	bool inside = false;
+	struct virtqueue_table table;
+	const struct virtqueue_desc *desc;
+	const char *why = virtqueue_enter(q, at, &table);
 
-	/* Ends: each turn adds a buffer, of which there are at most q->size, or enters a table, once. */
-	for (;;) {
-		struct virtqueue_desc desc;
-		const char *why = virtqueue_fetch(q, &table, index, &desc);
-		uint16_t flags;
-
+	for (uint32_t index = 0; !why; index = desc->at14) {
+		why = virtqueue_fetch(q, &table, index, &desc);
 		if (why)
 			return why;
-		flags = desc.at12;
-		if (flags & VIRTQ_DESC_INDIRECT) {
-			if (inside)
-				return "an indirect descriptor inside an indirect table";
-			if (flags & VIRTQ_DESC_NEXT)
-				return "an indirect descriptor that has a next one";
-			why = virtqueue_enter(q, &desc, &table);
-			inside = true;
-			index = 0;
-		} else {
-			why = virtqueue_add(q, out, &desc, flags & VIRTQ_DESC_WRITE);
-			if (!why && !(flags & VIRTQ_DESC_NEXT))
-				return NULL;
-			index = desc.at14;
-		}
-		if (why)
+		if (desc->at12 & VIRTQ_DESC_INDIRECT)
+			return "an indirect descriptor inside an indirect table";
+		why = virtqueue_add(q, out, desc, desc->at12 & VIRTQ_DESC_WRITE);
+		if (!(desc->at12 & VIRTQ_DESC_NEXT))
 			return why;
 	}
+	return why;
+}
+
+/* Both walks end: each turn adds a buffer, of which there are at most q->size. */
+static const char *walk(const struct virtqueue *q, uint32_t index, struct virtqueue_chain *out)
+{
+	struct virtqueue_desc desc;
+	const char *why;
+
+	do {
+		if (index >= q->size)
+			return "a descriptor's index out of range";
+		if (!dma_read(q->dma, q->desc + index * sizeof(desc), &desc, sizeof(desc)))
+			return "a descriptor table that is not mapped";
+		if (desc.at12 & VIRTQ_DESC_INDIRECT) {
+			if (desc.at12 & VIRTQ_DESC_NEXT)
+				return "an indirect descriptor that has a next one";
+			return walk_indirect(q, &desc, out);
+		}
+		why = virtqueue_add(q, out, &desc, desc.at12 & VIRTQ_DESC_WRITE);
+		index = desc.at14;
+	} while (!why && desc.at12 & VIRTQ_DESC_NEXT);
+	return why;
 }
 
 /* Looks where the driver is, unless it is known that there is more: false iff it is where the device is. */
@@ -52,27 +61,46 @@ static bool look(struct virtqueue *q)
 		virtqueue_fail(q, "an available ring that is not mapped");
 		return false;
 	}
-	if ((uint16_t)(q->seen - q->next_used) > q->size) {
-		virtqueue_fail(q, "an available index too far ahead");
+	if ((uint16_t)(q->seen - q->next_avail) > q->size - q->in_flight) {
+		virtqueue_fail(q, "an available index that goes back or too far");
 		return false;
 	}
 	return q->seen != q->next_avail;
 }
 
+/* Copies entries of the available ring from the next one on: a bunch of them, as far as the driver is and up to the
+ * end of the ring. What is copied is the device's until it is used. */
+static bool copy_heads(struct virtqueue *q)
+{
+	unsigned count = (uint16_t)(q->seen - q->next_avail), left = q->size - (q->next_avail & (q->size - 1u));
+
+	count = count < VIRTQUEUE_HEADS ? count : VIRTQUEUE_HEADS;
+	count = count < left ? count : left;
+	q->heads = 0;
+	if (!dma_read(q->dma, AVAIL_ENTRY(q, q->next_avail), q->head, count * sizeof(q->head[0]))) {
+		virtqueue_fail(q, "an available ring that is not mapped");
+		return false;
+	}
+	q->heads_at = q->next_avail;
+	q->heads = (uint16_t)count;
+	return true;
+}
+
 enum virtqueue_result virtqueue_split_pop(struct virtqueue *q, struct virtqueue_chain *out)
 {
+	uint16_t ahead = q->next_avail - q->heads_at;
 	const char *why;
-	uint16_t head;
 
-	if (q->seen == q->next_avail && !look(q))
-		return q->broken ? VIRTQUEUE_BROKEN : VIRTQUEUE_EMPTY;
-	if (!dma_read(q->dma, AVAIL_ENTRY(q, q->next_avail), &head, sizeof(head)))
-		return virtqueue_fail(q, "an available ring that is not mapped");
-	why = walk(q, head, out);
+	if (ahead >= q->heads) {
+		if ((q->seen == q->next_avail && !look(q)) || !copy_heads(q))
+			return q->broken ? VIRTQUEUE_BROKEN : VIRTQUEUE_EMPTY;
+		ahead = 0;
+	}
+	out->id = q->head[ahead];
+	out->entries = 1;
+	why = walk(q, out->id, out);
 	if (why)
 		return virtqueue_fail(q, why);
-	out->id = head;
-	out->entries = 1;
 	q->next_avail++;
 	return VIRTQUEUE_OK;
 }

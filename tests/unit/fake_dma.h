@@ -71,12 +71,13 @@ static inline const struct flight_slot *fake_dma_use(const struct dma *d)
 {
 	const struct flight_slot *newest = NULL;
 
-	for (unsigned i = 0; i < FLIGHT_SLOTS; i++) {
-		const struct flight_slot *slot = &d->flight.slot[i];
+	for (unsigned i = 0; i < FLIGHT_SLOTS / 64; i++)
+		for (uint64_t used = d->flight.used[i]; used; used &= used - 1) {
+			const struct flight_slot *slot = &d->flight.slot[i * 64 + (unsigned)__builtin_ctzll(used)];
 
-		if (d->flight.used[i / 64] >> i % 64 & 1 && (!newest || slot->serial > newest->serial))
-			newest = slot;
-	}
+			if (!newest || slot->serial > newest->serial)
+				newest = slot;
+		}
 	return newest;
 }
 
@@ -220,13 +221,13 @@ static inline uint8_t *fake_dma_host(struct fake_dma *f, uint64_t gpa, uint64_t 
 static inline void fake_dma_put(struct fake_dma *f, uint64_t gpa, const void *from, uint64_t bytes)
 {
 	for (uint64_t i = 0; i < bytes; i++)
-		*fake_dma_host(f, gpa + i, 1) = ((const uint8_t *)from)[i];
+		memcpy(fake_dma_host(f, gpa + i, 1), (const uint8_t *)from + i, 1);
 }
 
 static inline void fake_dma_get(struct fake_dma *f, uint64_t gpa, void *to, uint64_t bytes)
 {
 	for (uint64_t i = 0; i < bytes; i++)
-		((uint8_t *)to)[i] = *fake_dma_host(f, gpa + i, 1);
+		memcpy((uint8_t *)to + i, fake_dma_host(f, gpa + i, 1), 1);
 }
 
 /* How many bytes of [gpa, gpa + bytes) a device touched so (any of `access`); holes count for nothing. */
