@@ -192,6 +192,30 @@ bool virtqueue_push(struct virtqueue *q, const struct virtqueue_chain *chain, ui
 	return true;
 }
 
+bool virtqueue_push_all(struct virtqueue *q, const struct virtqueue_used *used, unsigned count)
+{
+	unsigned entries = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		entries += q->packed ? used[i].entries : 1;
+	if (!alive(q) || q->in_flight < count)
+		return false;
+	if (!(q->packed ? virtqueue_packed_push_all(q, used, count) : virtqueue_split_push_all(q, used, count)))
+		return false;
+	q->in_flight -= count;
+	q->since = q->since > UINT32_MAX - entries ? UINT32_MAX : q->since + entries;
+	return true;
+}
+
+void virtqueue_unpop_all(struct virtqueue *q, const struct virtqueue_used *used, unsigned count)
+{
+	while (count > 0) {
+		const struct virtqueue_chain chain = {.entries = used[--count].entries};
+
+		virtqueue_unpop(q, &chain);
+	}
+}
+
 bool virtqueue_wants_interrupt(struct virtqueue *q)
 {
 	bool wants;

@@ -33,6 +33,11 @@ struct virtqueue_chain {
 	struct virtqueue_buffer buffer[VIRTQUEUE_SIZE_MAX];
 };
 
+struct virtqueue_used { /* what is left of a chain that was popped, to give it back */
+	uint16_t id, entries;
+	uint32_t written;
+};
+
 enum virtqueue_result { VIRTQUEUE_OK, VIRTQUEUE_EMPTY, VIRTQUEUE_BROKEN };
 
 struct virtqueue { /* what the transport writes, then private; lent by the device */
@@ -74,6 +79,10 @@ void virtqueue_unpop(struct virtqueue *q, const struct virtqueue_chain *chain);
 /* Gives it back: the device wrote the first `written` of its writable bytes. False: the ring cannot be written: broken.
  */
 bool virtqueue_push(struct virtqueue *q, const struct virtqueue_chain *chain, uint32_t written);
+/* Several, in their order, that the driver sees at once or not at all: the buffers of one frame. */
+bool virtqueue_push_all(struct virtqueue *q, const struct virtqueue_used *used, unsigned count);
+/* The last `count` that were popped, in their order. */
+void virtqueue_unpop_all(struct virtqueue *q, const struct virtqueue_used *used, unsigned count);
 /* Must the driver be told of what was pushed since the last call? Once per burst. */
 bool virtqueue_wants_interrupt(struct virtqueue *q);
 /* Asks the driver to notify, or not to. On: true iff a chain came meanwhile: pop again. */

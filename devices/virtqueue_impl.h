@@ -63,12 +63,14 @@ static inline void virtqueue_barrier(void)
 
 enum virtqueue_result virtqueue_split_pop(struct virtqueue *q, struct virtqueue_chain *out);
 bool virtqueue_split_push(struct virtqueue *q, const struct virtqueue_chain *chain, uint32_t written);
+bool virtqueue_split_push_all(struct virtqueue *q, const struct virtqueue_used *used, unsigned count);
 bool virtqueue_split_wants_interrupt(struct virtqueue *q);
 bool virtqueue_split_notify_on(struct virtqueue *q);
 void virtqueue_split_notify_off(struct virtqueue *q);
 
 enum virtqueue_result virtqueue_packed_pop(struct virtqueue *q, struct virtqueue_chain *out);
 bool virtqueue_packed_push(struct virtqueue *q, const struct virtqueue_chain *chain, uint32_t written);
+bool virtqueue_packed_push_all(struct virtqueue *q, const struct virtqueue_used *used, unsigned count);
 bool virtqueue_packed_wants_interrupt(struct virtqueue *q);
 bool virtqueue_packed_notify_on(struct virtqueue *q);
 void virtqueue_packed_notify_off(struct virtqueue *q);

@@ -105,20 +105,42 @@ enum virtqueue_result virtqueue_packed_pop(struct virtqueue *q, struct virtqueue
 	return VIRTQUEUE_OK;
 }
 
-bool virtqueue_packed_push(struct virtqueue *q, const struct virtqueue_chain *chain, uint32_t written)
+static bool put_used(struct virtqueue *q, uint16_t index, bool wrap, const struct virtqueue_used *u)
 {
 	struct {
 		uint32_t length;
 		uint16_t id;
-	} used = {written, chain->id};
-	uint16_t flags = (uint16_t)((q->used_wrap ? BOTH : 0) | (written ? VIRTQ_DESC_WRITE : 0));
+	} used = {u->written, u->id};
+	uint16_t flags = (uint16_t)((wrap ? BOTH : 0) | (u->written ? VIRTQ_DESC_WRITE : 0));
 
-	if (!dma_write(q->dma, DESC_LENGTH(q, q->next_used), &used, 6) ||
-	    !dma_store16(q->dma, DESC_FLAGS(q, q->next_used), flags)) {
-		virtqueue_fail(q, "a descriptor ring that cannot be written");
-		return false;
+	if (dma_write(q->dma, DESC_LENGTH(q, index), &used, 6) && dma_store16(q->dma, DESC_FLAGS(q, index), flags))
+		return true;
+	virtqueue_fail(q, "a descriptor ring that cannot be written");
+	return false;
+}
+
+bool virtqueue_packed_push(struct virtqueue *q, const struct virtqueue_chain *chain, uint32_t written)
+{
+	const struct virtqueue_used used = {chain->id, chain->entries, written};
+
+	return virtqueue_packed_push_all(q, &used, 1);
+}
+
+/* The first one last: the driver looks at it before the others. */
+bool virtqueue_packed_push_all(struct virtqueue *q, const struct virtqueue_used *used, unsigned count)
+{
+	uint16_t index = q->next_used;
+	bool wrap = q->used_wrap;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (i > 0 && !put_used(q, index, wrap, &used[i]))
+			return false;
+		virtqueue_packed_move(q, &index, &wrap, used[i].entries);
 	}
-	virtqueue_packed_move(q, &q->next_used, &q->used_wrap, chain->entries);
+	if (count > 0 && !put_used(q, q->next_used, q->used_wrap, used))
+		return false;
+	q->next_used = index;
+	q->used_wrap = wrap;
 	return true;
 }
 

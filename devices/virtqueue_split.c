@@ -119,6 +119,24 @@ bool virtqueue_split_push(struct virtqueue *q, const struct virtqueue_chain *cha
 	return true;
 }
 
+bool virtqueue_split_push_all(struct virtqueue *q, const struct virtqueue_used *used, unsigned count)
+{
+	uint16_t next = q->next_used;
+	bool ok = true;
+
+	for (unsigned i = 0; ok && i < count; i++, next++) {
+		const struct virtq_used_element element = {.id = used[i].id, .length = used[i].written};
+
+		ok = dma_write(q->dma, USED_ELEMENT(q, next), &element, sizeof(element));
+	}
+	if (!ok || !dma_store16(q->dma, USED_INDEX(q), next)) {
+		virtqueue_fail(q, "a used ring that cannot be written");
+		return false;
+	}
+	q->next_used = next;
+	return true;
+}
+
 bool virtqueue_split_wants_interrupt(struct virtqueue *q)
 {
 	uint16_t old = q->next_used - q->since, said;

@@ -13,6 +13,7 @@
 #include "mm/port.h"
 #include "vmm/acpi.h"
 #include "vmm/cmd/cmd.h"
+#include "vmm/devices.h"
 #include "vmm/dirty_log.h"
 #include "vmm/gdb_server.h"
 #include "vmm/options.h"
@@ -50,6 +51,26 @@ static const char help[] =
 	"  --guard GPA+SIZE           maps nothing there: touching it ends the run; up to 16\n"
 	"  --ro GPA+SIZE              read-only there: writing to it ends the run; up to 16\n"
 	"  --on-fault end|report      of these two; report: tell, read ones, drop writes (end)\n"
+	"  --disk KEY=VALUE,...       path=FILE           a raw file or block device; may be repeated\n"
+	"                             readonly=on|off     nothing is written to it (off)\n"
+	"                             direct=on|off       past the host's page cache (off)\n"
+	"                             serial=TEXT         its name to the guest: up to 20 characters\n"
+	"                             num_queues=N        1 to 16 (1)\n"
+	"  --net KEY=VALUE,...        tap=NAME            a network interface of the host; may be repeated\n"
+	"                             user                or passt, which needs no right\n"
+	"                             tcp=PORTS,udp=PORTS of user: the host's that lead to the guest\n"
+	"                             mac=ADDRESS         the guest's card's (any)\n"
+	"                             queues=N            of tap: pairs of queues, 1 to 4 (1)\n"
+	"  --console serial|virtio    where keys go, and a second way out (serial)\n"
+	"  --rng[=rate=SIZE]          the host's entropy; bytes a second at most (1M)\n"
+	"  --balloon KEY=VALUE,...    size=SIZE[@SECONDS] asked of the guest then, from its start; may be repeated\n"
+	"                             deflate_on_oom=on|off       it may take it back in need (off)\n"
+	"                             free_page_reporting=on|off  what it frees goes back to the host (off)\n"
+	"                             statistics=SECONDS  between two of the guest, for the report\n"
+	"  --iommu[=bypass=on|off]    a virtio-iommu before all that can be behind it; bypass: until a\n"
+	"                             driver takes over, devices reach all memory (off)\n"
+	"    of each of these         packed=on|off       offer packed rings (off)\n"
+	"    but --balloon, --iommu   iommu=on|off        behind it or not (on with --iommu)\n"
 	"  --name NAME                for the report and the process list\n"
 	"  --timeout SECONDS          end the run that long after the guest's start (exit code 16)\n"
 	"  --exit-zero V              a guest that writes V to port 0xf4 ends slat with 0\n"
@@ -61,7 +82,7 @@ static const char help[] =
 	"  --trace exits              a line on stderr for each exit to slat\n"
 	"  --help                     this text\n"
 	"\n"
-	"The guest's serial console is the terminal: Ctrl-A x ends the run, Ctrl-A a sends Ctrl-A.\n"
+	"Up to 14 devices in all. The guest's console is the terminal: Ctrl-A x ends the run, Ctrl-A a sends Ctrl-A.\n"
 	"A guest that writes v to port 0xf4 ends the run with the odd exit code (v << 1) | 1, in 8 bits.\n"
 	"slat's own are even: 0 powered off (or --exit-zero), 2 usage, 4 image, 6 host, 8 KVM cannot be\n"
 	"used, 10 KVM could not go on, 12 reset, 14 panic, 16 timeout, 18 a signal, Ctrl-A x or gdb's kill,\n"
@@ -275,6 +296,7 @@ static int give_memory(struct run *r, struct failure *f)
 		.ranges = &o->ranges,
 		.prefault = o->memory.prefault,
 		.log_writes = o->dump_table != NULL,
+		.devices = options_devices(o) != 0,
 	};
 	struct pool *pool;
 
@@ -288,7 +310,14 @@ static int give_memory(struct run *r, struct failure *f)
 
 static int write_acpi(struct run *r, struct failure *f)
 {
-	const struct acpi_config config = {.gpa = LAYOUT_ACPI, .cpus = r->options.cpus};
+	const struct devices *d = r->vm.devices;
+	const struct acpi_config config = {
+		.gpa = LAYOUT_ACPI,
+		.cpus = r->options.cpus,
+		.virtio = d ? d->count : 0,
+		.iommu = r->options.iommu.on,
+		.behind = d ? devices_behind(d) : 0,
+	};
 	uint8_t *tables = memory_alloc(r->memory, ACPI_BYTES);
 	size_t bytes = tables ? acpi_build(&config, tables, ACPI_BYTES) : 0;
 	bool covered = bytes && ram_covers(&r->vm.ram, LAYOUT_ACPI, bytes, PAGETABLE_READ);
@@ -512,7 +541,8 @@ static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 		return f->code;
 	board.initrd = r->module[0].bytes;
 	r->vm_open = true;
-	if (vm_open(&r->vm, r->memory, f) || give_memory(r, f) || vm_add_cpus(&r->vm, r->options.cpus, &board, f))
+	if (vm_open(&r->vm, r->memory, f) || give_memory(r, f) || vm_add_cpus(&r->vm, r->options.cpus, &board, f) ||
+	    vm_add_devices(&r->vm, &r->options, f))
 		return f->code;
 	r->vm.trace_exits = r->options.trace_exits;
 	r->vm.fault_report = r->options.fault_report;
