@@ -38,8 +38,9 @@
 #define OUTSIDE	      (UINT64_C(1) << 38) /* no RAM is there */
 #define RW	      (VIRTIO_IOMMU_MAP_READ | VIRTIO_IOMMU_MAP_WRITE)
 
-enum ending { NOTHING_YET, RESETS, FAILS, SILENT, SERVED, ANY };
-static const char *const ending_name[] = {"nothing", "needs a reset", "fails", "no answer", "served", "anything"};
+enum ending { NOTHING_YET, RESETS, FAILS, SILENT, OFF, SERVED, ANY };
+static const char *const ending_name[] = {"nothing", "needs a reset", "fails", "no answer", "the queue stays off",
+					  "served",  "anything"};
 
 enum need {
 	SPLIT = 1,
@@ -48,8 +49,8 @@ enum need {
 	HOLE = 8,
 	READONLY = 16,
 	IOMMU = 32,
-	LENIENT = 64, /* not only "strict" devices may end otherwise */
-	FAIL_OR_RESET = 128,
+	LENIENT = 64,	/* not only "strict" devices may end otherwise */
+	OR_RESET = 128, /* RESETS will do as well */
 };
 
 struct deed {
@@ -67,6 +68,7 @@ struct arena {
 static struct virtio_device device, other_device, iommu_device;
 static struct virtio_blk disk, other;
 static struct virtio_iommu iommu;
+static struct virtio_iommu_fault last_fault;
 static struct arena arena, other_arena;
 static uint64_t features, hole, readonly, skipped, done_deeds;
 static bool strict, behind, has_other, interrupts_due;
@@ -203,6 +205,26 @@ static bool shown(void)
 	return true;
 }
 
+/* What comes of it, by then. */
+static void look(uint64_t cycles)
+{
+	struct virtq_done done;
+	uint64_t start = cpu_cycles();
+
+	ended_status = slot->status;
+	for (unsigned spins = 1; ended == NOTHING_YET; spins++) {
+		if (virtq_take(&disk.queue, &done)) {
+			ended_status = slot->status;
+			ended = ended_status == VIRTIO_BLK_S_OK ? SERVED : FAILS;
+		} else if (spins % 1024 == 0 && virtio_needs_reset(&device)) {
+			ended = RESETS;
+		} else if (disk.queue.wrong || cpu_cycles() - start > cycles) {
+			ended = device.transport->queue_ready(&device, 0) ? SILENT : OFF;
+		}
+		cpu_relax();
+	}
+}
+
 /* ---- deeds: where the rings are ---- */
 
 static bool ring_at(uint64_t *part, uint64_t address)
@@ -230,6 +252,35 @@ static bool device_outside(void)
 static bool ring_wraps(void)
 {
 	return opens_half(features) && ring_at(&disk.queue.place.desc, UINT64_MAX - 15);
+}
+
+static bool ring_crooked(void)
+{
+	return opens_half(features) && ring_at(&disk.queue.place.desc, disk.queue.place.desc + 8);
+}
+
+static bool ring_of(uint16_t size)
+{
+	if (!opens_half(features))
+		return false;
+	disk.queue.place.size = size;
+	starts();
+	return add_read(data_address(), PAGE) && shown();
+}
+
+static bool size_zero(void)
+{
+	return ring_of(0);
+}
+
+static bool size_huge(void)
+{
+	return ring_of(0x8000);
+}
+
+static bool size_odd(void)
+{
+	return ring_of(7);
 }
 
 /* The chain begins beyond where RAM ends. */
@@ -543,12 +594,21 @@ static bool features_unoffered(void)
 	return true;
 }
 
+/* Before DRIVER_OK nothing may be taken; with it, what was there before is. */
 static bool notify_early(void)
 {
 	if (!opens_half(features))
 		return false;
 	device.transport->queue_start(&device, 0, &disk.queue.place);
-	return add_read(data_address(), PAGE) && shown();
+	if (!add_read(data_address(), PAGE) || !shown())
+		return false;
+	look(SILENT_CYCLES);
+	if (ended != SILENT)
+		return !strict || step_wrong("a request is taken before the driver is ready", ended, 0);
+	ended = NOTHING_YET;
+	virtio_ready(&device);
+	device.transport->notify(&device, 0);
+	return true;
 }
 
 static bool notify_wild(void)
@@ -584,30 +644,11 @@ static bool config_outside(void)
 
 /* ---- what comes of it ---- */
 
-static void look(uint64_t cycles)
-{
-	struct virtq_done done;
-	uint64_t start = cpu_cycles();
-
-	ended_status = slot->status;
-	for (unsigned spins = 1; ended == NOTHING_YET; spins++) {
-		if (virtq_take(&disk.queue, &done)) {
-			ended_status = slot->status;
-			ended = ended_status == VIRTIO_BLK_S_OK ? SERVED : FAILS;
-		} else if (spins % 1024 == 0 && virtio_needs_reset(&device)) {
-			ended = RESETS;
-		} else if (disk.queue.wrong || cpu_cycles() - start > cycles) {
-			ended = SILENT;
-		}
-		cpu_relax();
-	}
-}
-
 static bool as_wanted(const struct deed *d)
 {
 	if (disk.queue.wrong)
 		return step_wrong(disk.queue.wrong, ended, ended_status);
-	if (d->wanted == ANY || ended == d->wanted || (d->needs & FAIL_OR_RESET && ended == RESETS) ||
+	if (d->wanted == ANY || ended == d->wanted || (d->needs & OR_RESET && ended == RESETS) ||
 	    (d->needs & LENIENT && !strict))
 		return true;
 	return step_wrong("that is not how it must end", ended, ended_status);
@@ -615,7 +656,7 @@ static bool as_wanted(const struct deed *d)
 
 static bool may_be_silent(const struct deed *d)
 {
-	return d->wanted == SILENT || d->wanted == ANY || (d->needs & LENIENT && !strict);
+	return d->wanted == SILENT || d->wanted == OFF || d->wanted == ANY || (d->needs & LENIENT && !strict);
 }
 
 static bool interrupt_came(void)
@@ -623,6 +664,17 @@ static bool interrupt_came(void)
 	if (ended != RESETS || !interrupts_due || device.transport->interrupts(&device) & VIRTIO_INTERRUPT_CONFIG)
 		return true;
 	return step_wrong("no configuration interrupt tells that the disk needs a reset", 0, 0);
+}
+
+/* By the IOMMU, of the disk. */
+static bool fault_told(void)
+{
+	for (uint64_t start = cpu_cycles(); !virtio_iommu_fault_take(&iommu, &last_fault); cpu_relax())
+		if (cpu_cycles() - start > WAIT_CYCLES)
+			return step_wrong("nobody reports a fault", ended, 0);
+	return last_fault.endpoint == endpoint
+		       ? true
+		       : step_wrong("a fault of another endpoint", last_fault.endpoint, endpoint);
 }
 
 static bool recovers(void)
@@ -639,11 +691,12 @@ static const struct deed *current;
 static bool deed_done(void)
 {
 	static uint8_t before[FRAME_BYTES];
-	struct virtio_iommu_fault fault;
 
 	memset(data, CANARY, DATA_PAGES * PAGE);
 	if (readonly)
 		memcpy(before, (const void *)(uintptr_t)readonly, PAGE);
+	while (behind && virtio_iommu_fault_take(&iommu, &last_fault))
+		;
 	ended = NOTHING_YET;
 	interrupts_due = true;
 	slot->status = 0xff;
@@ -657,9 +710,7 @@ static bool deed_done(void)
 	if (behind && current->act == data_map_readonly && (!all_are(extra, PAGE, CANARY) || !unmap_extra()))
 		return false;
 	done_deeds++;
-	while (behind && virtio_iommu_fault_take(&iommu, &fault))
-		;
-	return recovers();
+	return (!(current->needs & IOMMU) || current->wanted == ANY || fault_told()) && recovers();
 }
 
 /* How each must end. A request's data are where they cannot be: the request fails, or, where a device takes that for a
@@ -668,7 +719,11 @@ static const struct deed deeds[] = {
 	{"desc_outside", RESETS, LENIENT, desc_outside},
 	{"driver_outside", RESETS, SPLIT | LENIENT, driver_outside},
 	{"device_outside", RESETS, SPLIT | LENIENT, device_outside},
-	{"ring_wraps", RESETS, 0, ring_wraps},
+	{"ring_wraps", OFF, OR_RESET, ring_wraps},
+	{"ring_crooked", OFF, LENIENT, ring_crooked},
+	{"size_zero", OFF, LENIENT, size_zero},
+	{"size_huge", OFF, LENIENT, size_huge},
+	{"size_odd", OFF, SPLIT | LENIENT, size_odd},
 	{"split_in_hole", RESETS, SPLIT | HOLE, split_in_hole},
 	{"packed_in_hole", RESETS, PACKED | HOLE, packed_in_hole},
 	{"used_readonly", RESETS, SPLIT | READONLY, used_readonly},
@@ -681,23 +736,24 @@ static const struct deed deeds[] = {
 	{"zero_length", RESETS, 0, zero_length},
 	{"wrong_order", RESETS, 0, wrong_order},
 	{"no_status", RESETS, 0, no_status},
-	{"short_header", FAILS, FAIL_OR_RESET, short_header},
-	{"table_in_table", RESETS, INDIRECT | LENIENT, table_in_table},
+	{"short_header", FAILS, OR_RESET, short_header},
+	{"table_in_table", RESETS, SPLIT | INDIRECT | LENIENT, table_in_table},
+	{"table_flags", SERVED, PACKED | INDIRECT, table_in_table}, /* they are ignored there (2.8.7) */
 	{"table_crooked", RESETS, INDIRECT, table_crooked},
 	{"table_empty", RESETS, INDIRECT, table_empty},
 	{"table_outside", RESETS, INDIRECT | LENIENT, table_outside},
 	{"table_unasked", RESETS, LENIENT, table_unasked},
 	{"too_long", RESETS, INDIRECT | LENIENT, too_long},
-	{"data_outside", FAILS, FAIL_OR_RESET | LENIENT, data_outside},
-	{"data_in_hole", FAILS, HOLE | FAIL_OR_RESET | LENIENT, data_in_hole},
-	{"data_wraps", FAILS, FAIL_OR_RESET | LENIENT, data_wraps},
-	{"data_huge", FAILS, FAIL_OR_RESET | LENIENT, data_huge},
-	{"data_readonly", FAILS, READONLY | FAIL_OR_RESET, data_readonly},
-	{"data_foreign", FAILS, IOMMU | FAIL_OR_RESET | LENIENT, data_foreign},
-	{"data_map_readonly", FAILS, IOMMU | FAIL_OR_RESET | LENIENT, data_map_readonly},
+	{"data_outside", FAILS, OR_RESET | LENIENT, data_outside},
+	{"data_in_hole", FAILS, HOLE | OR_RESET | LENIENT, data_in_hole},
+	{"data_wraps", FAILS, OR_RESET | LENIENT, data_wraps},
+	{"data_huge", FAILS, OR_RESET | LENIENT, data_huge},
+	{"data_readonly", FAILS, READONLY | OR_RESET, data_readonly},
+	{"data_foreign", FAILS, IOMMU | OR_RESET | LENIENT, data_foreign},
+	{"data_map_readonly", FAILS, IOMMU | OR_RESET | LENIENT, data_map_readonly},
 	{"unmap_under_way", ANY, IOMMU, unmap_under_way},
-	{"features_unoffered", SILENT, 0, features_unoffered},
-	{"notify_early", SILENT, LENIENT, notify_early},
+	{"features_unoffered", OFF, 0, features_unoffered},
+	{"notify_early", SERVED, 0, notify_early},
 	{"notify_wild", ANY, 0, notify_wild},
 	{"config_outside", SILENT, 0, config_outside},
 };
