@@ -13,7 +13,7 @@ BASE = -std=gnu11 -O2 -g $(WARN) -I. -MMD -MP
 FREESTANDING = -ffreestanding -mno-red-zone -fPIC -mgeneral-regs-only -fno-stack-protector -fno-asynchronous-unwind-tables
 HOSTED = -D_GNU_SOURCE -pthread $(SAN)
 FLAGS := $(CC) $(BASE) $(HOSTED) $(FREESTANDING) $(MM_SAN)
-LIBS = -Wl,-Bstatic -ljansson -Wl,-Bdynamic -pthread
+LIBS = -Wl,-Bstatic -ljansson -luring -Wl,-Bdynamic -pthread
 
 # libmm.a and libslat.a need each other: mm_panic() lives in vmm/.
 group = -Wl,--start-group $1 -Wl,--end-group
@@ -173,7 +173,7 @@ $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE) $(HOSTED) -o $@ $< $(LIBS)
 
 $(BUILD)/bench/objects: $(call obj,tests/bench/objects_serve.c)
-$(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) pagetable scatter): $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c vmm/port.c) $(BUILD)/libmm.a
+$(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) pagetable scatter io): $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c vmm/port.c) $(BUILD)/libmm.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
 

@@ -92,7 +92,7 @@ bool dma_store16(struct dma *d, uint64_t iova, uint16_t value);
 enum dma_result {
 	DMA_OK,
 	DMA_FAULT,
-	DMA_BUSY, /* FLIGHT_SLOTS maps are held: unmap some first */
+	DMA_BUSY, /* FLIGHT_SLOTS - 1 maps are held: unmap some first */
 };
 
 /* Adds the host segments of [iova, iova + bytes) to the list, and holds them: neither domain nor table takes them away

@@ -21,8 +21,9 @@ struct flight { /* private */
 	uint64_t used[FLIGHT_SLOTS / 64];
 	struct flight_slot {
 		uint64_t first, last, serial; /* closed range */
-		unsigned next;		      /* the user's: a list of his slots, or of free ones */
+		unsigned next;		      /* the user's: a list of his slots, while it is used */
 	} slot[FLIGHT_SLOTS];
+	uint64_t serial; /* of the next use */
 	unsigned free;
 	unsigned live;
 };
@@ -35,5 +36,8 @@ void flight_end(struct flight *f, unsigned slot);
 
 /* Until no slot that overlaps [first, last], and was in use at the call, is. */
 void flight_drain(const struct flight *f, uint64_t first, uint64_t last, void (*wait)(void *self), void *self);
+
+/* All invariants of flight.c; for a moment when its user is not in it. */
+bool flight_check(const struct flight *f);
 
 #endif

@@ -21,6 +21,8 @@ struct balloon_ops { /* runs of guest memory, in bytes; never empty; checked to 
 	/* Free pages that the guest keeps: it may use them at any moment after the request is done, and finds anything
 	 * or zeros in them. */
 	uint64_t (*report)(void *owner, uint64_t gpa, uint64_t bytes);
+	/* The driver is gone, and with it whatever it gave: all of it is the guest's again. */
+	void (*reset)(void *owner);
 	/* New statistics: values by tag, UINT64_MAX where the guest said none. May be NULL. */
 	void (*statistics)(void *owner, const uint64_t value[VIRTIO_BALLOON_S_TAGS]);
 };
@@ -40,11 +42,13 @@ struct virtio_balloon_stats {
 	uint64_t inflated, deflated, reported; /* bytes that the guest said, in all */
 	uint64_t returned;		       /* of inflated and reported: what went back to the host */
 	uint64_t runs;			       /* calls of give() and report() */
+	uint64_t ragged;		       /* reported buffers without a whole 4K page in them */
 };
 
 struct virtio_balloon { /* private but for virtio and stats */
 	struct virtio virtio;
 	const struct balloon_ops *ops;
+	void *owner;
 	uint32_t target, actual; /* 4K pages */
 	bool holds_stats;	 /* the driver's buffer, until the next asking */
 	struct virtqueue_chain stats_chain, chain;

@@ -29,11 +29,13 @@ struct blk_backend {
 	uint32_t block_bytes;		  /* its own block: 512 to 4096, a power of two */
 	bool readonly, discard, zero;	  /* what it can */
 	char serial[VIRTIO_BLK_ID_BYTES]; /* padded with zeros */
-	/* Starts it, or finishes it at once (virtio_blk_done() is then called within). */
+	/* Starts it, or finishes it at once: virtio_blk_done() is then called within, for this step alone. */
 	void (*submit)(void *self, struct blk_step *step);
-	/* What was submitted since the last call goes to the host now: once per burst. NULL: submit does. */
+	/* What was submitted, also within this very call, goes to the host now: once per burst. What has ended by then
+	 * may be given to virtio_blk_done() within. NULL: submit does. */
 	void (*kick)(void *self);
-	/* Waits until every step was given to virtio_blk_done(): within the call, lock held. */
+	/* Waits until every step was given to virtio_blk_done(): within the call, lock held. Nothing is submitted
+	 * meanwhile. */
 	void (*drain)(void *self);
 };
 
@@ -62,6 +64,9 @@ struct virtio *virtio_blk_virtio(struct virtio_blk *b);
 
 /* A step has ended; ok: all of it. */
 void virtio_blk_done(struct virtio_blk *b, struct blk_step *step, bool ok);
+/* After a burst of virtio_blk_done() outside of submit(), kick() and drain(): the driver is told once, and what had to
+ * wait goes on. */
+void virtio_blk_completed(struct virtio_blk *b);
 
 struct virtio_blk_stats virtio_blk_stats_read(const struct virtio_blk *b);
 bool virtio_blk_check(const struct virtio_blk *b);

@@ -1,6 +1,7 @@
 /* devices/virtio_net.h: a virtio network device over a backend that moves whole
  * frames. Theory: top of virtio_net.c. Source: VIRTIO 1.2, 5.1.
- * Queues: receive 0, transmit 1, and so on by pairs; then control, with more than one pair.
+ * Queues: receive 0, transmit 1, and so on by pairs; then control, with more than one pair. (A driver that takes the
+ *         control queue without VIRTIO_NET_F_MQ finds it at 2: 5.1.2.)
  * Threads: as devices/virtio.h; the backend's thread calls the rest with the lock held. */
 #ifndef SLAT_DEVICES_VIRTIO_NET_H
 #define SLAT_DEVICES_VIRTIO_NET_H
@@ -29,6 +30,9 @@ struct net_backend {
 	void (*want)(void *self, unsigned pair, bool receive, bool writable);
 	/* Which pairs the driver uses now. NULL iff pairs is 1. */
 	void (*use_pairs)(void *self, unsigned pairs);
+	/* Which of VIRTIO_NET_F_GUEST_* the frames of receive() may make use of from now on; at first none. NULL iff
+	 * offloads is false. */
+	void (*offload)(void *self, uint64_t features);
 };
 
 struct virtio_net_config {
@@ -42,20 +46,23 @@ struct virtio_net_config {
 };
 
 struct virtio_net_stats {
-	uint64_t sent, sent_bytes, received, received_bytes, lost;
+	uint64_t sent, sent_bytes, received, received_bytes; /* frames; bytes without the virtio header */
+	uint64_t lost; /* frames of either way: no room, the backend's refusal, the driver's mistake */
 };
 
 struct virtio_net { /* private but for virtio and stats */
 	struct virtio virtio;
 	const struct net_backend *backend;
-	unsigned pairs;			    /* in use */
+	unsigned pairs;			    /* in use; 0: no driver, or a broken one */
+	bool link;			    /* the guest is told that it is up */
 	bool full[VIRTIO_NET_PAIRS_MAX];    /* the backend said later */
 	bool starved[VIRTIO_NET_PAIRS_MAX]; /* no receive buffer */
-	struct virtqueue_chain chain;
+	struct virtqueue_chain chain, first;
+	struct virtqueue_used used[VIRTQUEUE_SIZE_MAX]; /* the buffers of one frame */
 	struct dma_segment segment[VIRTIO_NET_SEGMENTS];
 	/* A frame that the guest had no buffers for yet, per pair. */
-	struct {
-		size_t bytes;
+	struct net_frame {
+		size_t bytes; /* 0: none */
 		struct virtio_net_header header;
 		uint8_t data[VIRTIO_NET_FRAME_MAX];
 	} frame[VIRTIO_NET_PAIRS_MAX];
@@ -70,5 +77,6 @@ static inline unsigned virtio_net_queues(unsigned pairs)
 void virtio_net_init(struct virtio_net *n, const struct virtio_net_config *config);
 void virtio_net_readable(struct virtio_net *n, unsigned pair); /* receive() may have a frame */
 void virtio_net_writable(struct virtio_net *n, unsigned pair); /* send() may take one again */
+void virtio_net_set_link(struct virtio_net *n, bool up);       /* up at first */
 
 #endif

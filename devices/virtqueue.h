@@ -16,6 +16,7 @@
 #include "devices/virtio_regs.h"
 
 #define VIRTQUEUE_SIZE_MAX 256u
+#define VIRTQUEUE_HEADS	   16u
 
 struct virtqueue_buffer {
 	uint64_t iova;
@@ -32,6 +33,11 @@ struct virtqueue_chain {
 	struct virtqueue_buffer buffer[VIRTQUEUE_SIZE_MAX];
 };
 
+struct virtqueue_used { /* what is left of a chain that was popped, to give it back */
+	uint16_t id, entries;
+	uint32_t written;
+};
+
 enum virtqueue_result { VIRTQUEUE_OK, VIRTQUEUE_EMPTY, VIRTQUEUE_BROKEN };
 
 struct virtqueue { /* what the transport writes, then private; lent by the device */
@@ -41,11 +47,17 @@ struct virtqueue { /* what the transport writes, then private; lent by the devic
 	uint64_t desc, driver, device; /* iova */
 	bool ready;
 	const char *broken; /* why, a phrase for people; NULL: sound */
+	/* Told of broken, at once and once, so that no device can forget to; NULL: nobody. devices/virtio.c's. */
+	void (*breaks)(void *owner, const char *why);
+	void *owner;
 	bool packed, event_index, indirect;
 	uint16_t next_avail, next_used; /* split: free-running; packed: an index below size */
 	bool avail_wrap, used_wrap;
-	uint16_t signalled; /* used index at the last answer of virtqueue_wants_interrupt() */
-	bool signalled_valid, signalled_wrap;
+	uint16_t seen;		  /* split: the driver's index when it was last looked at */
+	uint16_t heads_at, heads; /* split: copies of so many entries of the available ring, from that index on */
+	uint16_t head[VIRTQUEUE_HEADS];
+	uint16_t told;	    /* flags that tell the driver whether to notify, as last written */
+	uint32_t since;	    /* ring entries used since the last answer of virtqueue_wants_interrupt(); saturates */
 	unsigned in_flight; /* popped, not pushed */
 	uint64_t chains;    /* since init */
 };
@@ -67,6 +79,10 @@ void virtqueue_unpop(struct virtqueue *q, const struct virtqueue_chain *chain);
 /* Gives it back: the device wrote the first `written` of its writable bytes. False: the ring cannot be written: broken.
  */
 bool virtqueue_push(struct virtqueue *q, const struct virtqueue_chain *chain, uint32_t written);
+/* Several, in their order, that the driver sees at once or not at all: the buffers of one frame. */
+bool virtqueue_push_all(struct virtqueue *q, const struct virtqueue_used *used, unsigned count);
+/* The last `count` that were popped, in their order. */
+void virtqueue_unpop_all(struct virtqueue *q, const struct virtqueue_used *used, unsigned count);
 /* Must the driver be told of what was pushed since the last call? Once per burst. */
 bool virtqueue_wants_interrupt(struct virtqueue *q);
 /* Asks the driver to notify, or not to. On: true iff a chain came meanwhile: pop again. */

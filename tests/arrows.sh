@@ -36,7 +36,7 @@ room vmm '(vmm|devices|mm)/[a-z0-9_/]+\.h' '[a-zA-Z0-9_/-]+\.h'
 room guests 'guests/[a-z0-9_/]+\.h|mm/[a-z0-9_]+\.h|vmm/abi\.h|devices/[a-z0-9_]+_regs\.h' "$free"
 refuse 'devices/ may not include this' < <(
 	grep -HnE '^[[:space:]]*#[[:space:]]*include' devices/iommu*.[ch] 2>/dev/null |
-		grep -vE "include[[:space:]]*(\"(devices/[a-z0-9_]+\.h|mm/pagetable\.h)\"|<($free|string\.h)>)"
+		grep -vE "include[[:space:]]*(\"(devices/[a-z0-9_]+\.h|mm/[a-z0-9_]+\.h)\"|<($free|string\.h)>)"
 )
 # What guests and devices share must be leaves, or guests would include devices by a detour.
 refuse 'a header of registers is a leaf' < <(

@@ -1,6 +1,6 @@
 /* The ACPI tables, written front to back into one buffer:
  *
- *   RSDP | XSDT | FACS | DSDT | FADT | MADT
+ *   RSDP | XSDT | FACS | DSDT | FADT | MADT | VIOT, with an IOMMU
  *
  * Vocabulary. A *table* starts with a header of 36 bytes that holds its length
  * and a checksum by which its bytes add up to 0 (FACS and RSDP are older and
@@ -16,7 +16,15 @@
  * The builder appends and never looks at the room left: what does not fit is
  * counted and dropped, and acpi_build() looks once, at the end. A package
  * length always takes the two-byte form (up to 4095 bytes): then an object
- * can be closed by filling in two bytes, and nothing has to move.
+ * can be closed by filling in two bytes, and nothing has to move. The longest is
+ * \_SB: 300 bytes, and 96 for each of up to 14 virtio devices.
+ *
+ * Virtio devices are LNRO0005, the id by which Linux's virtio-mmio driver knows
+ * them; memory first, then the interrupt, an edge. VIOT (ACPI 6.4, as
+ * ACPICA and Linux's drivers/acpi/viot.c read it) names the IOMMU by its window
+ * (node 4) and each endpoint by its own (node 2), with the offset of the IOMMU's
+ * node; windows are found again as the resources of the DSDT's devices, so they
+ * must say the same address.
  *
  * Hardware described: no 8259, no 8254 timer without the I/O APIC, no SMI.
  * ACPI mode is always on, so SMI_CMD is 0 and SCI_EN is always set. There is a
@@ -34,6 +42,8 @@
 #include "devices/acpi_pm_regs.h"
 #include "devices/cmos_regs.h"
 #include "devices/reset_port_regs.h"
+#include "devices/virtio_regs.h"
+#include "vmm/abi.h"
 #include "vmm/layout.h"
 
 struct builder {
@@ -200,6 +210,19 @@ static void resource_irq(struct builder *b, unsigned irq)
 	put_number(b, 1u << irq, 2);
 }
 
+static void resource_memory(struct builder *b, uint32_t first, uint32_t bytes)
+{
+	put(b, "\x86\x09\x00\x01", 4); /* fixed, 32 bits, 9 bytes: writable */
+	put_number(b, first, 4);
+	put_number(b, bytes, 4);
+}
+
+static void resource_pin(struct builder *b, unsigned pin)
+{
+	put(b, "\x89\x06\x00\x03\x01", 5); /* interrupts, 6 bytes: a consumer's edge, active high, exclusive; one */
+	put_number(b, pin, 4);
+}
+
 struct port_device {
 	const char *name, *id;
 	unsigned unit; /* _UID */
@@ -216,38 +239,75 @@ static const struct port_device DEVICES[] = {
 	{"PEVT", "QEMU0001", 0, {{PORT_PVPANIC, 1}}, -1}, /* Linux's pvpanic driver knows it by this id */
 };
 
-static void put_resources(struct builder *b, const struct port_device *d)
-{
+struct resources { /* of one _CRS, while it is written */
 	size_t outer, at;
+};
+
+static struct resources open_resources(struct builder *b)
+{
+	struct resources r;
 
 	aml_name(b, "_CRS");
-	outer = aml_open(b, AML_BUFFER);
+	r.outer = aml_open(b, AML_BUFFER);
 	aml_byte(b, 0); /* the buffer's size */
-	at = b->used;
-	for (size_t i = 0; i < 2 && d->ports[i].count; i++)
-		resource_ports(b, d->ports[i].first, d->ports[i].count);
-	if (d->irq >= 0)
-		resource_irq(b, (unsigned)d->irq);
+	r.at = b->used;
+	return r;
+}
+
+static void close_resources(struct builder *b, const struct resources *r)
+{
 	put_number(b, 0x0079, 2); /* end; checksum 0: not used */
-	patch(b, at - 1, b->used - at, 1);
-	aml_close(b, outer);
+	patch(b, r->at - 1, b->used - r->at, 1);
+	aml_close(b, r->outer);
+}
+
+static size_t open_device(struct builder *b, const char *name, const char *id, unsigned unit)
+{
+	size_t at = aml_open(b, AML_DEVICE);
+
+	put(b, name, 4);
+	aml_hardware_id(b, id);
+	aml_name(b, "_UID");
+	aml_byte(b, unit);
+	aml_name(b, "_STA");
+	aml_byte(b, 0x0f); /* present, enabled, shown, working */
+	return at;
 }
 
 static void put_device(struct builder *b, const struct port_device *d)
 {
-	size_t at = aml_open(b, AML_DEVICE);
+	size_t at = open_device(b, d->name, d->id, d->unit);
+	struct resources r = open_resources(b);
 
-	put(b, d->name, 4);
-	aml_hardware_id(b, d->id);
-	aml_name(b, "_UID");
-	aml_byte(b, d->unit);
-	aml_name(b, "_STA");
-	aml_byte(b, 0x0f); /* present, enabled, shown, working */
-	put_resources(b, d);
+	for (size_t i = 0; i < 2 && d->ports[i].count; i++)
+		resource_ports(b, d->ports[i].first, d->ports[i].count);
+	if (d->irq >= 0)
+		resource_irq(b, (unsigned)d->irq);
+	close_resources(b, &r);
 	aml_close(b, at);
 }
 
-static uint64_t put_dsdt(struct builder *b)
+static uint32_t virtio_window(unsigned slot)
+{
+	return ABI_VIRTIO_FIRST + slot * ABI_VIRTIO_STRIDE;
+}
+
+static void put_virtio(struct builder *b, unsigned slot)
+{
+	const char name[] = {'V', 'R', (char)('0' + slot / 10), (char)('0' + slot % 10)};
+	size_t at = open_device(b, name, "LNRO0005", slot);
+	struct resources r;
+
+	aml_name(b, "_CCA"); /* DMA is coherent */
+	aml_byte(b, 1);
+	r = open_resources(b);
+	resource_memory(b, virtio_window(slot), VIRTIO_MMIO_WINDOW);
+	resource_pin(b, ABI_VIRTIO_PIN + slot);
+	close_resources(b, &r);
+	aml_close(b, at);
+}
+
+static uint64_t put_dsdt(struct builder *b, unsigned virtio)
 {
 	size_t table = open_table(b, "DSDT", 2), at;
 
@@ -262,6 +322,8 @@ static uint64_t put_dsdt(struct builder *b)
 	put(b, "\\_SB_", 5);
 	for (size_t i = 0; i < sizeof(DEVICES) / sizeof(DEVICES[0]); i++)
 		put_device(b, &DEVICES[i]);
+	for (unsigned slot = 0; slot < virtio; slot++)
+		put_virtio(b, slot);
 	aml_close(b, at);
 	return close_table(b, table);
 }
@@ -411,11 +473,45 @@ static uint64_t put_madt(struct builder *b, unsigned cpus)
 	return close_table(b, table);
 }
 
+#define VIOT_FIRST_NODE 48u
+#define VIOT_MMIO	2u
+#define VIOT_IOMMU_MMIO 4u
+
+static void put_node(struct builder *b, unsigned type, unsigned bytes)
+{
+	put_number(b, type, 2); /* 8 bits of it are reserved */
+	put_number(b, bytes, 2);
+}
+
+static void put_endpoint(struct builder *b, unsigned slot)
+{
+	put_node(b, VIOT_MMIO, 24);
+	put_number(b, slot, 4); /* the endpoint's id */
+	put_number(b, virtio_window(slot), 8);
+	put_number(b, VIOT_FIRST_NODE, 2);
+	put_zeros(b, 6);
+}
+
+static uint64_t put_viot(struct builder *b, const struct acpi_config *config)
+{
+	size_t table = open_table(b, "VIOT", 0);
+
+	put_number(b, 1 + (unsigned)__builtin_popcount(config->behind), 2);
+	put_number(b, VIOT_FIRST_NODE, 2);
+	put_zeros(b, 8);
+	put_node(b, VIOT_IOMMU_MMIO, 16);
+	put_zeros(b, 4);
+	put_number(b, virtio_window(0), 8);
+	for (unsigned slot = 0; slot < config->virtio; slot++)
+		if (config->behind >> slot & 1)
+			put_endpoint(b, slot);
+	return close_table(b, table);
+}
+
 #define RSDP_BYTES	36u
 #define RSDP_OLD_BYTES	20u
 #define RSDP_XSDT_AT	24u
-#define XSDT_FADT_AT	36u
-#define XSDT_MADT_AT	44u
+#define XSDT_FIRST_AT	36u
 #define RSDP_CHECKSUM	8u
 #define RSDP_CHECKSUM_2 32u
 
@@ -433,22 +529,25 @@ static void put_rsdp(struct builder *b)
 size_t acpi_build(const struct acpi_config *config, uint8_t *buffer, size_t size)
 {
 	struct builder b = {buffer, size, 0, config->gpa};
+	const size_t tables = config->iommu ? 3 : 2;
+	uint64_t table[3] = {0}, facs, dsdt;
 	size_t xsdt;
-	uint64_t facs, dsdt, fadt, madt;
 
 	put_rsdp(&b);
 	xsdt = open_table(&b, "XSDT", 1);
-	put_zeros(&b, 16);
+	put_zeros(&b, tables * 8);
 	close_table(&b, xsdt);
 	facs = put_facs(&b);
-	dsdt = put_dsdt(&b);
-	fadt = put_fadt(&b, facs, dsdt);
-	madt = put_madt(&b, config->cpus);
+	dsdt = put_dsdt(&b, config->virtio);
+	table[0] = put_fadt(&b, facs, dsdt);
+	table[1] = put_madt(&b, config->cpus);
+	if (config->iommu)
+		table[2] = put_viot(&b, config);
 	if (b.used > size)
 		return 0;
-	patch(&b, xsdt + XSDT_FADT_AT, fadt, 8);
-	patch(&b, xsdt + XSDT_MADT_AT, madt, 8);
-	patch_checksum(&b, xsdt, xsdt + XSDT_MADT_AT + 8, xsdt + HEADER_CHECKSUM_AT);
+	for (size_t i = 0; i < tables; i++)
+		patch(&b, xsdt + XSDT_FIRST_AT + i * 8, table[i], 8);
+	patch_checksum(&b, xsdt, xsdt + XSDT_FIRST_AT + tables * 8, xsdt + HEADER_CHECKSUM_AT);
 	patch(&b, RSDP_XSDT_AT, config->gpa + xsdt, 8);
 	patch_checksum(&b, 0, RSDP_OLD_BYTES, RSDP_CHECKSUM);
 	patch_checksum(&b, 0, RSDP_BYTES, RSDP_CHECKSUM_2);

@@ -6,14 +6,25 @@
  * their ports), this one none; the in-kernel PIT costs 9 ms more. There is no
  * 8259: the MADT says so and Linux runs without.
  *
- * B1  an edge is sent as an MSI at once. A level pin also needs its vector in
- *     KVM's routing table, else KVM would not report the end of interrupt; the
- *     table is written only when a level pin changes, as that is slow. */
+ * B1  an edge of a model here is sent as an MSI at once. A level pin also needs its
+ *     vector in KVM's routing table, else KVM would not report the end of interrupt;
+ *     the table is written only when a pin that it serves changes, as that is slow.
+ * B2  a virtio device's pin is served by the table, too: its thread writes to an
+ *     eventfd and KVM sends the message (irqfd). No such interrupt is lost: one that
+ *     comes while the pin is masked is latched here, under the lock that masks it, and
+ *     sent when the pin is open again and the table has its message. (The I/O APIC
+ *     would lose it; drivers take one too many for nothing, but wait for ever for one
+ *     too few.) Several that are latched are one.
+ * B3  a masked pin keeps its row. Nobody writes to its eventfd then (B2); but KVM may
+ *     still be at one that was written before, where it could not send at once and
+ *     left it to a thread of its own: without a row that one would be lost. So masking
+ *     costs no table, nor does unmasking with the same message. */
 #include "vmm/board.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "mm/port.h"
 #include "vmm/kvm.h"
@@ -67,17 +78,49 @@ static void write_routes(struct board *b)
 	b->config.fault.stop(b->config.fault.self, &why);
 }
 
+static void send_pulse(struct board_pulse *p)
+{
+	const uint64_t one = 1;
+
+	p->latched = false;
+	/* Full: so many are on their way that this one is among them. */
+	if (write(p->fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static bool same(struct msi a, struct msi b)
+{
+	return a.address == b.address && a.data == b.data;
+}
+
 static void set_route(void *self, unsigned line, bool valid, bool level, struct msi message)
 {
 	struct board *b = self;
 	struct board_route *r = &b->route[line];
-	bool was_level = r->valid && r->level;
+	struct board_pulse *p = &b->pulse[line];
+	const bool was_served = r->valid && r->level;
+	const bool changed = !r->valid || !same(r->message, message);
 
+	p->open = valid;
 	if (!valid) /* what it sent before may still be ended */
 		return;
 	*r = (struct board_route){valid, level, message};
-	if (was_level || level)
+	if (was_served || level || (p->used && changed))
 		write_routes(b);
+	if (p->latched)
+		send_pulse(p);
+}
+
+void board_pulse(struct board *b, unsigned pin)
+{
+	struct board_pulse *p = &b->pulse[pin];
+
+	pthread_mutex_lock(&b->lock[BOARD_IOAPIC]);
+	if (p->open)
+		send_pulse(p);
+	else
+		p->latched = true;
+	pthread_mutex_unlock(&b->lock[BOARD_IOAPIC]);
 }
 
 static void set_line(void *self, unsigned line, bool level)
@@ -181,6 +224,14 @@ void board_init(struct board *b, const struct board_config *config)
 	add_clocks(b);
 	add_endings(b);
 	add_fw_cfg(b);
+}
+
+void board_add(struct board *b, uint64_t gpa, uint64_t bytes, struct device device, pthread_mutex_t *lock, unsigned pin,
+	       int eventfd)
+{
+	MM_ASSERT(pin < IRQ_LINES && !b->pulse[pin].used, pin, gpa);
+	bus_add(&b->mmio, gpa, bytes, device, lock);
+	b->pulse[pin] = (struct board_pulse){.used = true, .fd = eventfd};
 }
 
 void board_fini(struct board *b)

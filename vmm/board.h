@@ -70,11 +70,22 @@ struct board {
 		bool valid, level;
 		struct msi message;
 	} route[IRQ_LINES];
+	struct board_pulse { /* (BOARD_IOAPIC) a pin that KVM interrupts by itself: fd is its irqfd's */
+		bool used, open, latched;
+		int fd;
+	} pulse[IRQ_LINES];
 };
 
 /* The board must not move afterwards: its devices point into it. */
 void board_init(struct board *b, const struct board_config *config);
 void board_fini(struct board *b);
+
+/* A device on the MMIO bus that interrupts by pulses of a pin of its own. eventfd: KVM sends the pin's message when it
+ * is written to (kvm_vm_irqfd()); borrowed until board_fini(). Before the guest runs. */
+void board_add(struct board *b, uint64_t gpa, uint64_t bytes, struct device device, pthread_mutex_t *lock, unsigned pin,
+	       int eventfd);
+/* One interrupt on such a pin: now, or when the guest unmasks it. Any thread; the device's lock may be held. */
+void board_pulse(struct board *b, unsigned pin);
 
 void board_eoi(struct board *b, uint8_t vector);
 void board_alarm(struct board *b);

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
@@ -188,6 +189,17 @@ size_t console_read(struct console *c, uint8_t *data, size_t room, bool *quit)
 		}
 	}
 	return kept;
+}
+
+bool console_size(uint16_t *columns, uint16_t *rows)
+{
+	struct winsize size;
+
+	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) != 0)
+		return false;
+	*columns = size.ws_col;
+	*rows = size.ws_row;
+	return true;
 }
 
 void console_resume(struct console *c)

@@ -49,6 +49,9 @@ void console_hurry(struct console *c);
 /* Reads at most `room` bytes for the guest; *quit: Ctrl-A x was typed. */
 size_t console_read(struct console *c, uint8_t *data, size_t room, bool *quit);
 
+/* The size of the terminal that the keys come from. False: there is none. */
+bool console_size(uint16_t *columns, uint16_t *rows);
+
 /* After SIGCONT: somebody else may have set the terminal while slat was stopped. */
 void console_resume(struct console *c);
 

@@ -193,6 +193,26 @@ int kvm_vm_set_routing(int vm, const struct kvm_irq_routing *table)
 	return answer(ioctl(vm, KVM_SET_GSI_ROUTING, table));
 }
 
+int kvm_vm_ioeventfd(int vm, uint64_t gpa, unsigned width, uint64_t value, int eventfd)
+{
+	struct kvm_ioeventfd io = {
+		.datamatch = value,
+		.addr = gpa,
+		.len = width,
+		.fd = eventfd,
+		.flags = KVM_IOEVENTFD_FLAG_DATAMATCH,
+	};
+
+	return answer(ioctl(vm, KVM_IOEVENTFD, &io));
+}
+
+int kvm_vm_irqfd(int vm, unsigned line, int eventfd)
+{
+	struct kvm_irqfd irqfd = {.fd = (uint32_t)eventfd, .gsi = line};
+
+	return answer(ioctl(vm, KVM_IRQFD, &irqfd));
+}
+
 int kvm_vm_create_vcpu(int vm, unsigned id)
 {
 	return answer(ioctl(vm, KVM_CREATE_VCPU, (unsigned long)id));

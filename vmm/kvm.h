@@ -53,6 +53,10 @@ int kvm_vm_set_slot(int vm, const struct kvm_userspace_memory_region *slot);
 int kvm_vm_dirty_log(int vm, const struct kvm_dirty_log *log); /* and begins a new one */
 int kvm_vm_signal_msi(int vm, uint64_t address, uint32_t data);
 int kvm_vm_set_routing(int vm, const struct kvm_irq_routing *table);
+/* From here on a write of `value`, `width` bytes wide, to gpa adds 1 to the eventfd and is no exit. */
+int kvm_vm_ioeventfd(int vm, uint64_t gpa, unsigned width, uint64_t value, int eventfd);
+/* From here on what is written to the eventfd sends the message that the routing table has for `line`, if any. */
+int kvm_vm_irqfd(int vm, unsigned line, int eventfd);
 int kvm_vm_create_vcpu(int vm, unsigned id);
 
 int kvm_vcpu_run(int vcpu);

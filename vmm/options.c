@@ -1,4 +1,4 @@
-#include "vmm/options.h"
+#include "vmm/options_impl.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -10,19 +10,12 @@
 #include "mm/pagetable.h"
 #include "vmm/size.h"
 
-#define COUNT(a)      (sizeof(a) / sizeof((a)[0]))
 #define TIMEOUT_MAX_S 1000000.0 /* eleven days */
 #define KEY_MAX	      32u
 #define VALUE_MAX     64u
 #define EXTENT_MAX    (UINT64_C(1) << 30)
 
-/* One key=value list: what keys there are and who takes a value. */
-struct key {
-	const char *name;
-	int (*take)(struct run_options *o, const char *where, const char *value, struct failure *f);
-};
-
-static int take_switch(const char *where, const char *value, bool *out, struct failure *f)
+int options_take_switch(const char *where, const char *value, bool *out, struct failure *f)
 {
 	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
 		return fail(f, EXIT_USAGE, "%s=%s: the value is on or off", where, value);
@@ -49,7 +42,7 @@ static int take_bytes(struct run_options *o, const char *where, const char *valu
 
 static int take_hugepages(struct run_options *o, const char *where, const char *value, struct failure *f)
 {
-	return take_switch(where, value, &o->memory.hugepages, f);
+	return options_take_switch(where, value, &o->memory.hugepages, f);
 }
 
 static int take_hugepage_size(struct run_options *o, const char *where, const char *value, struct failure *f)
@@ -67,17 +60,17 @@ static int take_hugepage_size(struct run_options *o, const char *where, const ch
 
 static int take_thp(struct run_options *o, const char *where, const char *value, struct failure *f)
 {
-	return take_switch(where, value, &o->memory.thp, f);
+	return options_take_switch(where, value, &o->memory.thp, f);
 }
 
 static int take_prefault(struct run_options *o, const char *where, const char *value, struct failure *f)
 {
-	return take_switch(where, value, &o->memory.prefault, f);
+	return options_take_switch(where, value, &o->memory.prefault, f);
 }
 
 static int take_shared(struct run_options *o, const char *where, const char *value, struct failure *f)
 {
-	return take_switch(where, value, &o->memory.shared, f);
+	return options_take_switch(where, value, &o->memory.shared, f);
 }
 
 static int take_contiguous(struct run_options *o, const char *where, const char *value, struct failure *f)
@@ -124,7 +117,7 @@ static int take_taken(struct run_options *o, const char *where, const char *valu
 	return 0;
 }
 
-static bool whole_number(const char *text, uint64_t most, uint64_t *out)
+bool options_whole_number(const char *text, uint64_t most, uint64_t *out)
 {
 	char *end;
 
@@ -139,24 +132,24 @@ static int take_boot(struct run_options *o, const char *where, const char *value
 {
 	uint64_t cpus;
 
-	if (!whole_number(value, OPTIONS_CPUS_MAX, &cpus) || cpus == 0)
+	if (!options_whole_number(value, OPTIONS_CPUS_MAX, &cpus) || cpus == 0)
 		return fail(f, EXIT_USAGE, "%s=%s: not a number of CPUs from 1 to %d", where, value, OPTIONS_CPUS_MAX);
 	o->cpus = (unsigned)cpus;
 	return 0;
 }
 
 static const struct key memory_keys[] = {
-	{"size", take_bytes},
-	{"hugepages", take_hugepages},
-	{"hugepage_size", take_hugepage_size},
-	{"thp", take_thp},
-	{"prefault", take_prefault},
-	{"shared", take_shared},
-	{"contiguous", take_contiguous},
-	{"extent_size", take_extent_size},
+	{.name = "size", .take = take_bytes},
+	{.name = "hugepages", .take = take_hugepages},
+	{.name = "hugepage_size", .take = take_hugepage_size},
+	{.name = "thp", .take = take_thp},
+	{.name = "prefault", .take = take_prefault},
+	{.name = "shared", .take = take_shared},
+	{.name = "contiguous", .take = take_contiguous},
+	{.name = "extent_size", .take = take_extent_size},
 };
-static const struct key pool_keys[] = {{"size", take_pool_size}, {"taken", take_taken}};
-static const struct key cpus_keys[] = {{"boot", take_boot}};
+static const struct key pool_keys[] = {{.name = "size", .take = take_pool_size}, {.name = "taken", .take = take_taken}};
+static const struct key cpus_keys[] = {{.name = "boot", .take = take_boot}};
 
 static void list_keys(const struct key *keys, size_t count, char *text, size_t size)
 {
@@ -167,26 +160,39 @@ static void list_keys(const struct key *keys, size_t count, char *text, size_t s
 		used += (size_t)snprintf(text + used, size - used, "%s%s", i ? ", " : "", keys[i].name);
 }
 
+/* equals: "=VALUE", `length` characters of it, or NULL. */
+static int take_value(struct run_options *o, const struct key *key, const char *where, const char *equals,
+		      size_t length, struct failure *f)
+{
+	char value[VALUE_MAX];
+
+	if (key->bare && equals)
+		return fail(f, EXIT_USAGE, "%s takes no value", where);
+	if (key->bare)
+		return key->take(o, where, "", f);
+	if (!equals || length == 1)
+		return fail(f, EXIT_USAGE, "%s: a value is missing, as in %s=VALUE", where, key->name);
+	if (key->text)
+		return key->text(o, where, (struct options_text){equals + 1, length - 1}, f);
+	if (length > VALUE_MAX)
+		return fail(f, EXIT_USAGE, "%s: the value is longer than %u characters", where, VALUE_MAX - 1);
+	snprintf(value, sizeof(value), "%.*s", (int)(length - 1), equals + 1);
+	return key->take(o, where, value, f);
+}
+
 static int take_pair(struct run_options *o, const char *option, const struct key *keys, size_t count, const char *pair,
 		     size_t length, struct failure *f)
 {
 	const char *equals = memchr(pair, '=', length);
-	char known[160], where[KEY_MAX * 2], value[VALUE_MAX];
+	char known[160], where[KEY_MAX * 2];
 	size_t key_length = equals ? (size_t)(equals - pair) : length;
 
 	list_keys(keys, count, known, sizeof(known));
 	for (size_t i = 0; i < count; i++) {
 		if (strlen(keys[i].name) != key_length || strncmp(keys[i].name, pair, key_length) != 0)
 			continue;
-		if (!equals || length - key_length - 1 == 0)
-			return fail(f, EXIT_USAGE, "%s %s: a value is missing, as in %s=VALUE", option, keys[i].name,
-				    keys[i].name);
-		if (length - key_length - 1 >= VALUE_MAX)
-			return fail(f, EXIT_USAGE, "%s %s: the value is longer than %u characters", option,
-				    keys[i].name, VALUE_MAX - 1);
 		snprintf(where, sizeof(where), "%s %s", option, keys[i].name);
-		snprintf(value, sizeof(value), "%.*s", (int)(length - key_length - 1), equals + 1);
-		return keys[i].take(o, where, value, f);
+		return take_value(o, &keys[i], where, equals, length - key_length, f);
 	}
 	if (length == 0)
 		return fail(f, EXIT_USAGE, "%s: an empty key=value pair", option);
@@ -197,8 +203,8 @@ static int take_pair(struct run_options *o, const char *option, const struct key
 		    (int)(key_length < 64 ? key_length : 64), pair, known);
 }
 
-static int take_list(struct run_options *o, const char *option, const struct key *keys, size_t count, const char *list,
-		     struct failure *f)
+int options_take_list(struct run_options *o, const char *option, const struct key *keys, size_t count, const char *list,
+		      struct failure *f)
 {
 	while (!f->code) {
 		size_t length = strcspn(list, ",");
@@ -213,17 +219,17 @@ static int take_list(struct run_options *o, const char *option, const struct key
 
 static int set_memory(struct run_options *o, const char *value, struct failure *f)
 {
-	return take_list(o, "--memory", memory_keys, COUNT(memory_keys), value, f);
+	return options_take_list(o, "--memory", memory_keys, COUNT(memory_keys), value, f);
 }
 
 static int set_cpus(struct run_options *o, const char *value, struct failure *f)
 {
-	return take_list(o, "--cpus", cpus_keys, COUNT(cpus_keys), value, f);
+	return options_take_list(o, "--cpus", cpus_keys, COUNT(cpus_keys), value, f);
 }
 
 static int set_pool(struct run_options *o, const char *value, struct failure *f)
 {
-	return take_list(o, "--pool", pool_keys, COUNT(pool_keys), value, f);
+	return options_take_list(o, "--pool", pool_keys, COUNT(pool_keys), value, f);
 }
 
 static int set_guard(struct run_options *o, const char *value, struct failure *f)
@@ -310,7 +316,7 @@ static int set_exit_zero(struct run_options *o, const char *value, struct failur
 {
 	uint64_t v;
 
-	if (!whole_number(value, UINT32_MAX, &v))
+	if (!options_whole_number(value, UINT32_MAX, &v))
 		return fail(f, EXIT_USAGE,
 			    "--exit-zero %s: not a number that a guest can write to port 0xf4 (0 to 0xffffffff)",
 			    value);
@@ -333,7 +339,7 @@ static int set_gdb(struct run_options *o, const char *value, struct failure *f)
 	uint64_t port;
 
 	if (rest && strncmp(value, "tcp:", 4) == 0) {
-		if (!whole_number(rest + 1, UINT16_MAX, &port))
+		if (!options_whole_number(rest + 1, UINT16_MAX, &port))
 			return fail(f, EXIT_USAGE, "--gdb %.64s: not a port from 0 (any that is free) to %d", value,
 				    UINT16_MAX);
 		o->gdb = (struct gdb_address){.kind = GDB_ADDRESS_TCP, .port = (unsigned)port};
@@ -379,17 +385,47 @@ struct option {
 };
 
 static const struct option options[] = {
-	{"--kernel", true, set_image},	  {"--initramfs", true, set_initramfs},
-	{"--cmdline", true, set_cmdline}, {"--cpus", true, set_cpus},
-	{"--memory", true, set_memory},	  {"--name", true, set_name},
-	{"--timeout", true, set_timeout}, {"--exit-zero", true, set_exit_zero},
-	{"--report", true, set_report},	  {"--trace", true, set_trace},
-	{"--json", false, set_json},	  {"--gdb", true, set_gdb},
-	{"--wait", false, set_wait},	  {"--guard", true, set_guard},
-	{"--ro", true, set_ro},		  {"--on-fault", true, set_on_fault},
-	{"--pool", true, set_pool},	  {"--dump-table", true, set_dump_table},
-	{"--help", false, set_help},	  {"-h", false, set_help},
+	{"--kernel", true, set_image},
+	{"--initramfs", true, set_initramfs},
+	{"--cmdline", true, set_cmdline},
+	{"--cpus", true, set_cpus},
+	{"--memory", true, set_memory},
+	{"--name", true, set_name},
+	{"--timeout", true, set_timeout},
+	{"--exit-zero", true, set_exit_zero},
+	{"--report", true, set_report},
+	{"--trace", true, set_trace},
+	{"--json", false, set_json},
+	{"--gdb", true, set_gdb},
+	{"--wait", false, set_wait},
+	{"--guard", true, set_guard},
+	{"--ro", true, set_ro},
+	{"--on-fault", true, set_on_fault},
+	{"--pool", true, set_pool},
+	{"--dump-table", true, set_dump_table},
+	{"--help", false, set_help},
+	{"-h", false, set_help},
+	{"--disk", true, options_set_disk},
+	{"--net", true, options_set_net},
+	{"--console", true, options_set_console},
+	{"--balloon", true, options_set_balloon},
+	{"--rng", true, options_set_rng},
+	{"--iommu", true, options_set_iommu},
 };
+
+/* Options whose value may be left out: the next word is one only if it looks like one. */
+static const struct {
+	const char *name;
+	bool (*is_value)(const char *word);
+} maybes[] = {{"--rng", options_is_rng_value}, {"--iommu", options_is_iommu_value}};
+
+static bool stands_alone(const struct option *option, const char *next)
+{
+	for (size_t i = 0; i < COUNT(maybes); i++)
+		if (strcmp(maybes[i].name, option->name) == 0)
+			return !next || !maybes[i].is_value(next);
+	return false;
+}
 
 static const struct option *find_option(const char *word, size_t length)
 {
@@ -412,7 +448,7 @@ static int take_option(int argc, char **argv, int *i, struct run_options *o, str
 			    (int)(length < 64 ? length : 64), word);
 	if (!option->value && value)
 		return fail(f, EXIT_USAGE, "%s takes no value", option->name);
-	if (option->value && !value) {
+	if (option->value && !value && !stands_alone(option, *i + 1 < argc ? argv[*i + 1] : NULL)) {
 		if (*i + 1 == argc)
 			return fail(f, EXIT_USAGE, "%s needs a value", option->name);
 		value = argv[++*i];
@@ -451,7 +487,7 @@ static int judge(struct run_options *o, struct failure *f)
 	if (o->memory.hugepages && o->memory.bytes % pagetable_size_bytes(o->memory.huge))
 		return fail(f, EXIT_USAGE, "--memory size=%s: with hugepages=on, a multiple of %s",
 			    size_format(o->memory.bytes).s, o->memory.huge == PAGETABLE_1G ? "1G" : "2M");
-	if (judge_pool(o, f))
+	if (judge_pool(o, f) || options_judge_devices(o, f))
 		return f->code;
 	return guest_ranges_check(&o->ranges, o->memory.bytes, f);
 }

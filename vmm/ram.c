@@ -3,6 +3,11 @@
 #include <assert.h>
 #include <string.h>
 
+/* A cache of translations covers as many leaves as it has entries: 512 of 2M are a gigabyte that hits, 16 of 4K are no
+ * more than twice what the walk of one costs. */
+#define EFFORT_REACH 512u
+#define EFFORT_SMALL 32u
+
 /* Leaf by leaf, not run by run: a short access to a large run of 4K leaves
  * would otherwise pay for the whole run. Two leaves are one span iff their
  * frames are neighbours in the pool, for the pool is one mapping. */
@@ -27,24 +32,37 @@ static uint8_t *leaf_bytes(const struct ram *r, uint64_t gpa, unsigned rights, u
 	return r->host + (out - r->host_base);
 }
 
-void *ram_span(const struct ram *r, uint64_t gpa, uint64_t *bytes, unsigned rights)
+/* effort: a leaf of 4K costs EFFORT_SMALL of it, a larger one 1; what is left is looked at no more. */
+static void *span(const struct ram *r, uint64_t gpa, uint64_t *bytes, unsigned rights, uint64_t effort)
 {
 	uint64_t done = 0, left = 0;
 	uint8_t *first = NULL;
 
-	while (done < *bytes) {
+	while (done < *bytes && effort) {
 		/* cannot wrap: gpa + done is where a leaf below 2^48 ends */
 		uint8_t *here = leaf_bytes(r, gpa + done, rights, &left);
+		uint64_t cost = left > FRAME_BYTES ? 1 : EFFORT_SMALL;
 
 		if (!here || (first && here != first + done))
 			break;
 		if (!first)
 			first = here;
 		done += left;
+		effort -= cost < effort ? cost : effort;
 	}
 	if (first && done < *bytes)
 		*bytes = done;
 	return first;
+}
+
+void *ram_span(const struct ram *r, uint64_t gpa, uint64_t *bytes, unsigned rights)
+{
+	return span(r, gpa, bytes, rights, UINT64_MAX);
+}
+
+void *ram_reach(const struct ram *r, uint64_t gpa, uint64_t *bytes, unsigned rights)
+{
+	return span(r, gpa, bytes, rights, EFFORT_REACH);
 }
 
 bool ram_covers(const struct ram *r, uint64_t gpa, uint64_t bytes, unsigned rights)

@@ -1,7 +1,10 @@
 /* vmm/ram.h: the one gate from a guest-physical address to host bytes.
  * Always with a length, through the second-level table; there is no second,
  * length-less way.
- * Threads: any; the table changes only while no other thread uses the gate. */
+ * Threads: any. While the table changes, another thread uses the gate only as a reader
+ * of it, between pagetable_enter() and pagetable_leave(): that is how devices do
+ * (vmm/dma_ram.h). vCPUs and the debugger use it without, so it changes only while no
+ * vCPU runs. */
 #ifndef SLAT_VMM_RAM_H
 #define SLAT_VMM_RAM_H
 
@@ -22,6 +25,9 @@ struct ram {
  * host and allow `rights`; *bytes is lowered to that length. NULL iff not even
  * the first byte is, or *bytes is 0. O(leaves spanned). */
 void *ram_span(const struct ram *r, uint64_t gpa, uint64_t *bytes, unsigned rights);
+
+/* The same, but it does not look for the end of what is contiguous for ever: O(1), some hundred leaves at most. */
+void *ram_reach(const struct ram *r, uint64_t gpa, uint64_t *bytes, unsigned rights);
 
 /* Copies the whole range (also an empty one), or returns false and has copied
  * nothing: part of it is absent or does not allow it. */

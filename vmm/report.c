@@ -5,6 +5,8 @@
 #include <limits.h>
 #include <string.h>
 
+#include "vmm/report_devices.h"
+
 static json_int_t number(uint64_t n)
 {
 	return (json_int_t)n;
@@ -38,6 +40,7 @@ static json_t *report_memory(const struct vm *vm)
 
 static json_t *report_blocks(const struct vm *vm)
 {
+	const struct dma_ram *pins = vm->dma_ram;
 	json_t *list = json_array();
 
 	for (uint32_t i = 0; i < vm->guest.blocks; i++) {
@@ -46,6 +49,9 @@ static json_t *report_blocks(const struct vm *vm)
 		json_array_append_new(list, json_pack("{s:i, s:I, s:I}", "node", (int)b->pool->node, "first_frame",
 						      number(b->first.n), "bytes", number(b->bytes)));
 	}
+	for (uint32_t i = 0; pins && i < pins->blocks; i++)
+		json_object_set_new(json_array_get(list, pins->block[i].number), "pinned_bytes_max",
+				    json_integer(number(pins->block[i].most)));
 	return list;
 }
 
@@ -137,12 +143,13 @@ int report_write(const struct report_facts *facts, FILE *to, struct failure *f)
 	const struct vm *vm = facts->vm;
 	json_t *image =
 		json_pack("{s:o, s:s}", "path", text(facts->options->image), "format", boot_format_name(facts->format));
-	json_t *report = json_pack("{s:s*, s:o, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o}", "name",
-				   facts->options->name, "image", image, "kvm", kvm_module_name(vm->kvm.module), "cpus",
-				   (int)vm->cpus, "memory", report_memory(vm), "blocks", report_blocks(vm), "ranges",
-				   report_ranges(vm), "table", report_table(vm), "memslots", report_slots(vm), "exits",
-				   report_exits(vm), "strays", number(atomic_load(&vm->strays)), "faults",
-				   report_faults(vm), "times_ms", report_times(facts), "end", report_end(facts));
+	json_t *report =
+		json_pack("{s:s*, s:o, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o}", "name",
+			  facts->options->name, "image", image, "kvm", kvm_module_name(vm->kvm.module), "cpus",
+			  (int)vm->cpus, "memory", report_memory(vm), "blocks", report_blocks(vm), "ranges",
+			  report_ranges(vm), "table", report_table(vm), "memslots", report_slots(vm), "devices",
+			  report_devices(vm), "exits", report_exits(vm), "strays", number(atomic_load(&vm->strays)),
+			  "faults", report_faults(vm), "times_ms", report_times(facts), "end", report_end(facts));
 	int bad = !report || json_dumpf(report, to, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) != 0 ||
 		  fputc('\n', to) == EOF || fflush(to) != 0;
 

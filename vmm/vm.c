@@ -12,6 +12,7 @@
 #include "mm/port.h"
 #include "vmm/abi.h"
 #include "vmm/cpuid.h"
+#include "vmm/devices.h"
 #include "vmm/gdb_server.h"
 #include "vmm/size.h"
 #include "vmm/stitch.h"
@@ -129,6 +130,8 @@ static int build_table(struct vm *vm, struct failure *f)
 		.arena_first = tables->first,
 		.arena_frames = tables->bytes / FRAME_BYTES,
 		.pages = table_pages_source(&vm->table_pages),
+		.readers = vm->dma_ram ? vm->dma_ram->reader : NULL,
+		.readers_count = vm->dma_ram ? DMA_RAM_READERS : 0,
 	};
 	const struct stitch stitch = stitch_of(vm);
 	enum mm_err error = pagetable_init(&vm->table, &config);
@@ -186,6 +189,11 @@ int vm_add_memory(struct vm *vm, const struct vm_memory *memory, struct failure 
 		vm->ram_bytes += memory->block[i].bytes;
 	if (check_readonly(vm, f))
 		return f->code;
+	if (memory->devices) {
+		vm->dma_ram = dma_ram_open(vm->memory, &vm->ram, memory->block, memory->blocks, f);
+		if (!vm->dma_ram)
+			return f->code;
+	}
 	if (table_pages_open(&vm->table_pages, vm->memory, memory->tables, f) || build_table(vm, f))
 		return f->code;
 	vm->ram = (struct ram){
@@ -348,6 +356,16 @@ int vm_add_cpus(struct vm *vm, unsigned cpus, const struct board_config *config,
 	return 0;
 }
 
+int vm_add_devices(struct vm *vm, const struct run_options *options, struct failure *f)
+{
+	if (!options_devices(options))
+		return 0;
+	vm->devices = memory_alloc(vm->memory, sizeof(*vm->devices));
+	if (!vm->devices)
+		return fail(f, EXIT_HOST, "no memory for the devices");
+	return devices_open(vm->devices, vm, options, f);
+}
+
 /* SIGHUP that was ignored from the start stays so: that is what nohup is. */
 static sigset_t watched(void)
 {
@@ -376,6 +394,10 @@ static int watch_signals(struct vm *vm, struct failure *f)
 {
 	sigset_t set = watched();
 
+	if (vm->devices && vm->devices->console) {
+		sigaddset(&set, SIGWINCH);
+		pthread_sigmask(SIG_BLOCK, &set, NULL);
+	}
 	vm->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (vm->signal_fd < 0)
 		return fail(f, EXIT_HOST, "cannot watch signals: %s", strerror(errno));
@@ -389,6 +411,8 @@ int vm_start(struct vm *vm, const struct boot_entry *entry, uint64_t timeout_ns,
 		return f->code;
 	if (timeout_ns)
 		loop_timer_set(&vm->loop, LOOP_TIMEOUT, loop_now() + timeout_ns);
+	if (vm->devices && devices_start(vm->devices, f))
+		return f->code;
 	/* The boot CPU last: a thread takes memory from libc for its start, and no guest is to run meanwhile. The
 	 * others stand still until it wakes them. */
 	for (unsigned i = vm->cpus; !f->code && i > 0; i--)
@@ -401,7 +425,9 @@ static void on_signals(struct vm *vm)
 	struct signalfd_siginfo info;
 
 	while (read(vm->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-		if (info.ssi_signo == SIGCONT) {
+		if (info.ssi_signo == SIGWINCH) {
+			vm->resized = true;
+		} else if (info.ssi_signo == SIGCONT) {
 			console_resume(&vm->console);
 		} else if (!vm->asked_off && board_power_button(vm->board)) {
 			vm->asked_off = true;
@@ -416,12 +442,24 @@ static void on_signals(struct vm *vm)
 static bool feed(struct vm *vm)
 {
 	size_t took, room;
+	bool fed;
 
-	if (!board_serial_feed(vm->board, vm->pending, vm->pending_bytes, &took, &room))
+	if (vm->devices && vm->devices->console)
+		fed = devices_feed(vm->devices, vm->pending, vm->pending_bytes, &took, &room);
+	else
+		fed = board_serial_feed(vm->board, vm->pending, vm->pending_bytes, &took, &room);
+	if (!fed)
 		loop_timer_set(&vm->loop, LOOP_INPUT, loop_now() + RETRY_NS);
 	vm->pending_bytes -= (unsigned)took;
 	memmove(vm->pending, vm->pending + took, vm->pending_bytes);
 	return room != 0 && vm->pending_bytes == 0;
+}
+
+static void resize(struct vm *vm)
+{
+	vm->resized = !devices_resize(vm->devices);
+	if (vm->resized)
+		loop_timer_set(&vm->loop, LOOP_INPUT, loop_now() + RETRY_NS);
 }
 
 static void on_keys(struct vm *vm)
@@ -442,6 +480,8 @@ static void serve_once(struct vm *vm)
 	const unsigned count = vm->gdb ? 2 + GDB_SERVER_FDS : 2;
 	unsigned due;
 
+	if (vm->resized)
+		resize(vm);
 	if (feed(vm))
 		fds[1].fd = vm->console.in;
 	if (vm->gdb)
@@ -489,9 +529,19 @@ static void finish_once(struct vm *vm)
 	struct signalfd_siginfo info;
 
 	while (fd.revents && read(vm->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
-		hurry = hurry || info.ssi_signo != SIGCONT;
+		hurry = hurry || (info.ssi_signo != SIGCONT && info.ssi_signo != SIGWINCH);
 	if (hurry)
 		console_hurry(&vm->console);
+}
+
+/* Once no vCPU runs, devices are to end, too; whoever waits for the console's reader has not ended until then. */
+static bool devices_over(struct vm *vm)
+{
+	if (!vm->devices || devices_ended(vm->devices))
+		return true;
+	devices_ask(vm->devices);
+	loop_timer_set(&vm->loop, LOOP_INPUT, loop_now() + RETRY_NS);
+	return false;
 }
 
 /* Out of the guest with all, and out to the reader with what it said. A reader that has stopped may keep us from both,
@@ -501,9 +551,11 @@ static void finish(struct vm *vm)
 	kick_cpus(vm);
 	if (ended_from_outside(vm))
 		loop_timer_set(&vm->loop, LOOP_TIMEOUT, loop_now() + PATIENCE_NS);
-	while (atomic_load(&vm->running) || !console_flush(&vm->console))
+	while (atomic_load(&vm->running) || !devices_over(vm) || !console_flush(&vm->console))
 		finish_once(vm);
 	join_cpus(vm);
+	if (vm->devices)
+		devices_stop(vm->devices);
 }
 
 void vm_wait(struct vm *vm)
@@ -527,6 +579,9 @@ void vm_close(struct vm *vm)
 	join_cpus(vm);
 	for (unsigned i = 0; i < vm->cpus; i++)
 		drop_cpu(vm, i);
+	if (vm->devices)
+		devices_close(vm->devices);
+	memory_free(vm->memory, vm->devices);
 	if (vm->board)
 		board_fini(vm->board);
 	memory_free(vm->memory, vm->board);
@@ -535,6 +590,7 @@ void vm_close(struct vm *vm)
 	if (vm->table_ready)
 		pagetable_fini(&vm->table);
 	table_pages_close(&vm->table_pages);
+	dma_ram_close(vm->dma_ram);
 	if (vm->fd >= 0)
 		close(vm->fd);
 	if (vm->signal_fd >= 0)

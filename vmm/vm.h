@@ -1,6 +1,6 @@
 /* vmm/vm.h: one virtual machine: its memory, slots, board and vCPUs.
- * The order of a life: vm_open, vm_add_memory, vm_add_cpus, vm_start, vm_wait,
- * vm_close. vm_close() is fine on a half-built one and runs them in reverse.
+ * The order of a life: vm_open, vm_add_memory, vm_add_cpus, vm_add_devices, vm_start,
+ * vm_wait, vm_close. vm_close() is fine on a half-built one and runs them in reverse.
  * Threads: all from the main thread, but vm_end(), which any may call. */
 #ifndef SLAT_VMM_VM_H
 #define SLAT_VMM_VM_H
@@ -11,6 +11,7 @@
 #include "vmm/board.h"
 #include "vmm/boot/boot.h"
 #include "vmm/console.h"
+#include "vmm/dma_ram.h"
 #include "vmm/fault.h"
 #include "vmm/guest_ranges.h"
 #include "vmm/host.h"
@@ -43,6 +44,8 @@ enum vm_how { /* how a run ended */
 };
 
 struct gdb_server;
+struct devices;
+struct run_options;
 
 struct vm_memory {		   /* borrowed until vm_close() */
 	const struct block *block; /* in the order of the guest's addresses */
@@ -51,6 +54,7 @@ struct vm_memory {		   /* borrowed until vm_close() */
 	const struct guest_ranges *ranges;
 	bool prefault;
 	bool log_writes; /* KVM keeps a log of what the guest writes to */
+	bool devices;	 /* there will be some that reach for it */
 };
 
 struct vm {
@@ -65,14 +69,17 @@ struct vm {
 	struct pagetable table;
 	bool table_ready;
 	struct ram ram;
+	struct dma_ram *dma_ram; /* NULL: no device reaches for it */
 	struct slots slots;
 	struct board *board;
+	struct devices *devices; /* virtio; NULL: none */
 	unsigned cpus;
 	struct vcpu *cpu[VM_CPUS_MAX];
 	_Atomic unsigned running; /* vCPU threads that have not returned; the last one wakes the loop */
 	bool trace_exits;
 	struct gdb_server *gdb; /* NULL: nobody debugs */
 	int signal_fd;
+	bool resized;	     /* the terminal; the virtio console is to be told */
 	bool asked_off;	     /* the power button was pressed: the next signal ends the run */
 	uint8_t pending[16]; /* typed, not yet taken by the serial line */
 	unsigned pending_bytes;
@@ -117,6 +124,9 @@ bool vm_is_ram(const struct vm *vm, uint64_t gpa);
 /* Puts the interrupt controller, the vCPUs and the board there. config: cmdline
  * and initrd; the rest is filled in here. EXIT_USAGE iff KVM does not take so many CPUs. */
 int vm_add_cpus(struct vm *vm, unsigned cpus, const struct board_config *config, struct failure *f);
+
+/* The virtio devices that the options name, if any; borrowed until vm_close(). */
+int vm_add_devices(struct vm *vm, const struct run_options *options, struct failure *f);
 
 /* Sets the first vCPU at `entry` and lets all run. timeout_ns: 0 is none. After vm_hold_signals(). */
 int vm_start(struct vm *vm, const struct boot_entry *entry, uint64_t timeout_ns, struct failure *f);

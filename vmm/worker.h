@@ -2,7 +2,8 @@
  * notifications (ioeventfds), for the backend's descriptors and for a deadline,
  * and calls the device with its lock held.
  * Threads: worker_open(), worker_add() before worker_start(); worker_watch() and worker_set_deadline() with the
- * lock held, from any thread; worker_stop() from the main thread, lock not held. */
+ * lock held, from any thread; worker_start(), worker_ask() and worker_stop() from the main thread, lock not held;
+ * worker_ended() from any. Theory: top of worker.c. */
 #ifndef SLAT_VMM_WORKER_H
 #define SLAT_VMM_WORKER_H
 
@@ -19,9 +20,10 @@ struct worker {
 	const char *name; /* of the thread: "disk 0" */
 	pthread_mutex_t *lock;
 	pthread_t thread;
-	bool started, stop;
+	bool started;
+	bool stop, ended; /* atomic: asked to; and about to return */
 	int wake_fd;
-	bool changed;	      /* (lock) what is watched, since the thread looked */
+	bool changed;	      /* (lock) what is watched or the deadline, since the thread looked */
 	uint64_t deadline_ns; /* (lock) of loop_now(); LOOP_NEVER */
 	void *expired_self;
 	void (*expired)(void *self);
@@ -42,6 +44,9 @@ unsigned worker_add(struct worker *w, int fd, short events, void *self, unsigned
 void worker_watch(struct worker *w, unsigned source, short events);
 void worker_set_deadline(struct worker *w, uint64_t deadline_ns);
 int worker_start(struct worker *w, struct failure *f);
-void worker_stop(struct worker *w); /* joins it; fine on one that was not started, or not opened */
+/* It is to end, soon: when its callback, if it is in one, comes back. Waits for nothing. */
+void worker_ask(struct worker *w);
+bool worker_ended(const struct worker *w); /* asked and out of its last callback, or never started */
+void worker_stop(struct worker *w);	   /* joins it; fine on one that was not started, or not opened */
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/abi.h"
 #include "vmm/acpi.h"
 #include "vmm/layout.h"
 
@@ -10,7 +11,7 @@
 #define ROOM (LAYOUT_HIGH_START - LAYOUT_ACPI)
 
 static uint8_t buffer[ROOM];
-static size_t used;
+static size_t used, xsdt_tables;
 
 static uint64_t number(const uint8_t *at, size_t bytes)
 {
@@ -47,18 +48,22 @@ static const uint8_t *xsdt_entry(unsigned i, const char *signature, size_t *leng
 {
 	const uint8_t *xsdt = table_at(number(buffer + 24, 8), "XSDT", length);
 
-	ck_assert_uint_eq(*length, 36 + 2 * 8);
+	ck_assert_uint_eq(*length, 36 + xsdt_tables * 8);
 	return table_at(number(xsdt + 36 + i * 8, 8), signature, length);
+}
+
+static void build_config(const struct acpi_config *config)
+{
+	xsdt_tables = config->iommu ? 3 : 2;
+	memset(buffer, 0xcc, sizeof(buffer));
+	used = acpi_build(config, buffer, sizeof(buffer));
+	ck_assert_uint_gt(used, 36);
+	ck_assert_uint_eq(buffer[used], 0xcc);
 }
 
 static void build(unsigned cpus)
 {
-	struct acpi_config config = {GPA, cpus};
-
-	memset(buffer, 0xcc, sizeof(buffer));
-	used = acpi_build(&config, buffer, sizeof(buffer));
-	ck_assert_uint_gt(used, 36);
-	ck_assert_uint_eq(buffer[used], 0xcc);
+	build_config(&(struct acpi_config){.gpa = GPA, .cpus = cpus});
 }
 
 START_TEST(pointers_and_checksums)
@@ -162,6 +167,10 @@ END_TEST
 /* I3: reads the few AML objects that the builder writes, each of which must end where its holder allows. */
 
 static unsigned devices;
+static struct { /* each device's first window of memory and its interrupt */
+	uint64_t window, bytes;
+	unsigned pin;
+} resource[32];
 static const uint8_t *aml_list(const uint8_t *at, const uint8_t *end);
 
 static const uint8_t *aml_package(const uint8_t *at, const uint8_t *end, const uint8_t **inner_end)
@@ -178,11 +187,24 @@ static const uint8_t *aml_package(const uint8_t *at, const uint8_t *end, const u
 static const uint8_t *aml_resources(const uint8_t *at, const uint8_t *end)
 {
 	while (at < end && *at != 0x79) {
-		if (*at == 0x47)
+		switch (*at) {
+		case 0x47: /* ports */
 			ck_assert_uint_eq(number(at + 2, 2), number(at + 4, 2));
-		else
+			break;
+		case 0x86: /* memory, fixed and writable */
+			ck_assert_uint_eq(at[3], 1);
+			resource[devices].window = number(at + 4, 4);
+			resource[devices].bytes = number(at + 8, 4);
+			break;
+		case 0x89: /* one interrupt: consumer, edge, active high, exclusive */
+			ck_assert_uint_eq(at[3], 3);
+			ck_assert_uint_eq(at[4], 1);
+			resource[devices].pin = (unsigned)number(at + 5, 4);
+			break;
+		default:
 			ck_assert_uint_eq(*at, 0x22);
-		at += 1 + (*at & 7);
+		}
+		at += *at & 0x80 ? 3 + number(at + 1, 2) : 1u + (*at & 7);
 	}
 	ck_assert_ptr_eq(at + 2, end);
 	return end;
@@ -262,13 +284,79 @@ START_TEST(byte_code)
 }
 END_TEST
 
+/* Each slot's window and pin, once, by the id that Linux's virtio-mmio driver looks for. */
+START_TEST(virtio_devices)
+{
+	static const uint8_t id[] = "\x08_HID\x0dLNRO0005", coherent[] = "\x08_CCA\x0a\x01";
+
+	for (unsigned slots = 0; slots <= ABI_VIRTIO_MAX; slots++) {
+		const uint8_t *fadt, *dsdt, *at;
+		size_t length;
+
+		build_config(&(struct acpi_config){.gpa = GPA, .cpus = 1, .virtio = slots});
+		fadt = xsdt_entry(0, "FACP", &length);
+		dsdt = table_at(number(fadt + 40, 4), "DSDT", &length);
+		devices = 0;
+		aml_list(dsdt + 36, dsdt + length);
+		ck_assert_uint_eq(devices, 4 + slots);
+		at = dsdt;
+		for (unsigned i = 0; i < slots; i++) {
+			ck_assert_uint_eq(resource[5 + i].window, ABI_VIRTIO_FIRST + i * ABI_VIRTIO_STRIDE);
+			ck_assert_uint_eq(resource[5 + i].bytes, 0x200);
+			ck_assert_uint_eq(resource[5 + i].pin, ABI_VIRTIO_PIN + i);
+			at = memmem(at, length - (size_t)(at - dsdt), id, sizeof(id));
+			ck_assert_ptr_nonnull(at);
+			ck_assert_uint_eq(at[-2], '0' + i / 10);
+			ck_assert_uint_eq(at[-1], '0' + i % 10);
+			ck_assert_mem_eq(at + sizeof(id), "\x08_UID\x0a", 6);
+			ck_assert_uint_eq(at[sizeof(id) + 6], i);
+			ck_assert_ptr_nonnull(memmem(at, 60, coherent, sizeof(coherent) - 1));
+			at += sizeof(id);
+		}
+		ck_assert_ptr_null(memmem(at, length - (size_t)(at - dsdt), id, sizeof(id)));
+	}
+}
+END_TEST
+
+/* As drivers/acpi/viot.c reads it: node by node, each endpoint's IOMMU by the offset that it names. */
+START_TEST(io_topology)
+{
+	const uint32_t behind = 1u << 13 | 1u << 5 | 1u << 1;
+	const uint8_t *viot, *node, *iommu;
+	uint32_t seen = 0;
+	size_t length;
+
+	build_config(&(struct acpi_config){
+		.gpa = GPA, .cpus = 1, .virtio = ABI_VIRTIO_MAX, .iommu = true, .behind = behind});
+	viot = xsdt_entry(2, "VIOT", &length);
+	ck_assert_uint_eq(number(viot + 36, 2), 4);
+	ck_assert_uint_eq(number(viot + 38, 2), 48);
+	iommu = node = viot + number(viot + 38, 2);
+	ck_assert_uint_eq(node[0], 4);
+	ck_assert_uint_eq(number(node + 2, 2), 16);
+	ck_assert_uint_eq(number(node + 8, 8), ABI_VIRTIO_FIRST);
+	for (node += number(node + 2, 2); node < viot + length; node += number(node + 2, 2)) {
+		uint32_t endpoint = (uint32_t)number(node + 4, 4);
+
+		ck_assert_uint_eq(node[0], 2);
+		ck_assert_uint_eq(number(node + 2, 2), 24);
+		ck_assert_uint_eq(number(node + 8, 8), ABI_VIRTIO_FIRST + endpoint * ABI_VIRTIO_STRIDE);
+		ck_assert_ptr_eq(viot + number(node + 16, 2), iommu);
+		ck_assert_uint_eq(seen >> endpoint & 1, 0);
+		seen |= 1u << endpoint;
+	}
+	ck_assert_ptr_eq(node, viot + length);
+	ck_assert_uint_eq(seen, behind);
+}
+END_TEST
+
 /* Too small a buffer is refused, and never written past; exact is enough. */
 START_TEST(room)
 {
-	struct acpi_config config = {GPA, 3};
+	struct acpi_config config = {.gpa = GPA, .cpus = 3, .virtio = 2, .iommu = true, .behind = 2};
 	size_t full;
 
-	build(3);
+	build_config(&config);
 	full = used;
 	for (size_t size = 0; size <= full; size++) {
 		uint8_t *small = malloc(size + 1);
@@ -293,6 +381,8 @@ Suite *acpi_suite(void)
 	tcase_add_test(tcase, fixed_hardware);
 	tcase_add_test(tcase, processors);
 	tcase_add_test(tcase, byte_code);
+	tcase_add_test(tcase, virtio_devices);
+	tcase_add_test(tcase, io_topology);
 	tcase_add_test(tcase, room);
 	suite_add_tcase(suite, tcase);
 	return suite;

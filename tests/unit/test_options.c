@@ -11,7 +11,7 @@
 Suite *options_suite(void);
 
 #define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
-#define WORDS_MAX 32
+#define WORDS_MAX 64
 
 static const struct {
 	const char *text;
@@ -226,6 +226,50 @@ static const struct {
 	{"k --pool size=256M", "--pool size=256 MiB: less than the guest's RAM, --memory size=512 MiB"},
 	{"k --pool taken=1M+4K", "--pool taken: a size is missing, as in --pool size=2G,taken=256M+4K"},
 	{"k --pool size=1G,taken=1M", "--pool taken=1M: write START+SIZE, both multiples of 4K, such as 256M+4K"},
+	{"k --disk readonly=on", "--disk readonly=on: a path is missing, as in --disk path=FILE"},
+	{"k --disk a.img",
+	 "--disk: unknown key 'a.img'; the keys are: path, readonly, direct, serial, num_queues, iommu, "
+	 "packed"},
+	{"k --disk path=", "--disk path: a value is missing, as in path=VALUE"},
+	{"k --disk path=a,readonly=yes", "--disk readonly=yes: the value is on or off"},
+	{"k --disk path=a,num_queues=17", "--disk num_queues=17: not a number of queues from 1 to 16"},
+	{"k --disk path=a,num_queues=0", "--disk num_queues=0: not a number of queues from 1 to 16"},
+	{"k --disk path=a,serial=123456789012345678901",
+	 "--disk serial=123456789012345678901: a serial number has 20 characters at most"},
+	{"k --disk path=a,serial=\x01", "--disk serial: a serial number has printable characters only"},
+	{"k --disk path=a,iommu=on", "--disk iommu=on: there is no IOMMU; give --iommu, too"},
+	{"k --rng iommu=on", "--rng iommu=on: there is no IOMMU; give --iommu, too"},
+	{"k --net queues=2", "--net queues=2: write tap=NAME or user, one of the two"},
+	{"k --net user,tap=t", "--net user,tap=t: write tap=NAME or user, one of the two"},
+	{"k --net user=1", "--net user takes no value"},
+	{"k --net user,queues=2", "--net queues=2: user has one pair of queues"},
+	{"k --net tap=a/b", "--net tap=a/b: not a name of a network interface, which has 1 to 15 characters"},
+	{"k --net tap=t,queues=5", "--net queues=5: not a number of pairs of queues from 1 to 4"},
+	{"k --net user,mac=52:54:00:12:34",
+	 "--net mac=52:54:00:12:34: not an address of one interface, such as 52:54:00:12:34:56"},
+	{"k --net user,mac=52:54:00:12:34:5",
+	 "--net mac=52:54:00:12:34:5: not an address of one interface, such as 52:54:00:12:34:56"},
+	{"k --net user,mac=52:54:00:12:34:567",
+	 "--net mac=52:54:00:12:34:567: not an address of one interface, such as 52:54:00:12:34:56"},
+	{"k --net user,mac=01:00:5e:00:00:01",
+	 "--net mac=01:00:5e:00:00:01: not an address of one interface, such as 52:54:00:12:34:56"},
+	{"k --net user,mac=00:00:00:00:00:00",
+	 "--net mac=00:00:00:00:00:00: not an address of one interface, such as 52:54:00:12:34:56"},
+	{"k --console tty", "--console: unknown key 'tty'; the keys are: serial, virtio, iommu, packed"},
+	{"k --iommu --console serial,iommu=on", "--console serial: iommu= is for virtio"},
+	{"k --rng rate=0", "--rng rate=0: not a size for each second, such as 64K"},
+	{"k --rng=rat=1", "--rng: unknown key 'rat'; the keys are: rate, iommu, packed"},
+	{"k --balloon size=1M@", "--balloon size=1M@: not SIZE@SECONDS, such as 256M@10"},
+	{"k --balloon size=1M@x", "--balloon size=1M@x: not SIZE@SECONDS, such as 256M@10"},
+	{"k --balloon size=1M@-1", "--balloon size=1M@-1: not SIZE@SECONDS, such as 256M@10"},
+	{"k --balloon statistics=0", "--balloon statistics=0: not a number of seconds from 0.001 to 1000000"},
+	{"k --net tap=t,tcp=22", "--net tap=t: tcp= and udp= are for user"},
+	{"k --balloon size=1", "--balloon size=1: not a size that is a multiple of 4K, such as 256M"},
+	{"k --balloon", "--balloon needs a value"},
+	{"k --balloon 1G", "--balloon 1G: write --balloon size=1G"},
+	{"k --balloon iommu=on",
+	 "--balloon: unknown key 'iommu'; the keys are: size, statistics, deflate_on_oom, free_page_reporting, packed"},
+	{"k --iommu=bypass", "--iommu bypass: a value is missing, as in bypass=VALUE"},
 	{"k --memory size=4M,hugepages=on --pool size=5M", "--pool size=5 MiB: with hugepages=on, a multiple of 2M"},
 };
 
@@ -266,6 +310,109 @@ START_TEST(ranges_are_sorted_and_may_touch)
 }
 END_TEST
 
+START_TEST(devices)
+{
+	static const uint8_t mac[] = {0x52, 0x54, 0, 0xab, 0xcd, 0xef};
+	struct run_options o;
+	struct failure f;
+
+	ck_assert_int_eq(parse("k", &o, &f), 0);
+	ck_assert_uint_eq(options_devices(&o), 0);
+	ck_assert_int_eq(
+		parse("--disk path=/a=b,readonly=on,direct=on,serial=S-1,num_queues=16,iommu=off,packed=on "
+		      "--disk path=c --net tap=tap0,mac=52:54:00:AB:cd:ef,queues=4 --net user,iommu=off --console "
+		      "virtio,packed=on --rng rate=64K --balloon size=256M,deflate_on_oom=on,free_page_reporting=on "
+		      "--iommu k",
+		      &o, &f),
+		0);
+	ck_assert_str_eq(o.image, "k");
+	ck_assert_uint_eq(options_devices(&o), 8);
+	ck_assert_uint_eq(o.disk[0].path.bytes, 4);
+	ck_assert_mem_eq(o.disk[0].path.start, "/a=b", 4);
+	ck_assert(o.disk[0].readonly && o.disk[0].direct && o.disk[0].queues == 16);
+	ck_assert_str_eq(o.disk[0].serial, "S-1");
+	ck_assert(o.disk[0].place.packed && !o.disk[0].place.behind);
+	ck_assert(!o.disk[1].readonly && !o.disk[1].direct && o.disk[1].queues == 1 && !o.disk[1].serial[0]);
+	ck_assert(!o.disk[1].place.packed && o.disk[1].place.behind);
+	ck_assert_str_eq(o.net[0].tap, "tap0");
+	ck_assert(!o.net[0].user && o.net[0].pairs == 4 && o.net[0].has_mac && o.net[0].place.behind);
+	ck_assert_mem_eq(o.net[0].mac, mac, 6);
+	ck_assert(o.net[1].user && o.net[1].pairs == 1 && !o.net[1].has_mac && !o.net[1].place.behind);
+	ck_assert(o.console.virtio && o.console.place.packed && o.console.place.behind);
+	ck_assert(o.rng.on && o.rng.rate == 65536 && o.rng.place.behind);
+	ck_assert(o.balloon.on && o.balloon.deflate_on_oom && o.balloon.reporting && !o.balloon.place.packed);
+	ck_assert_uint_eq(o.balloon.schedule.steps, 1);
+	ck_assert_uint_eq(o.balloon.schedule.step[0].bytes, UINT64_C(256) << 20);
+	ck_assert_uint_eq(o.balloon.schedule.statistics_ns, 0);
+	ck_assert(o.iommu.on && !o.iommu.bypass && !o.iommu.place.packed);
+}
+END_TEST
+
+/* --rng and --iommu: on by themselves; the next word is their value only if it can be nothing else. */
+START_TEST(options_that_may_stand_alone)
+{
+	struct run_options o;
+	struct failure f;
+
+	ck_assert_int_eq(parse("--rng k", &o, &f), 0);
+	ck_assert(o.rng.on && o.rng.rate == 0);
+	ck_assert_str_eq(o.image, "k");
+	ck_assert_int_eq(parse("k --rng", &o, &f), 0);
+	ck_assert(o.rng.on && !o.rng.place.behind);
+	ck_assert_int_eq(parse("--rng=packed=on k --iommu=off", &o, &f), 0);
+	ck_assert(o.rng.on && o.rng.place.packed && !o.iommu.on);
+	ck_assert_int_eq(parse("--rng off --iommu on k", &o, &f), 0);
+	ck_assert(!o.rng.on && o.iommu.on);
+	ck_assert_int_eq(parse("--iommu bypass=on,packed=on --rng iommu=off k --disk path=d", &o, &f), 0);
+	ck_assert(o.iommu.on && o.iommu.bypass && o.iommu.place.packed && o.disk[0].place.behind &&
+		  !o.rng.place.behind);
+	ck_assert_int_eq(parse("--iommu --iommu=off --disk path=d,iommu=off k", &o, &f), 0);
+	ck_assert(!o.iommu.on && !o.disk[0].place.behind);
+	ck_assert_int_eq(parse("--iommu --kernel on", &o, &f), 0);
+	ck_assert_str_eq(o.image, "on");
+}
+END_TEST
+
+START_TEST(a_balloon_of_many_sizes)
+{
+	struct run_options o;
+	struct failure f;
+
+	ck_assert_int_eq(parse("k --balloon size=64M@1.5,size=0@20,statistics=0.5", &o, &f), 0);
+	ck_assert_uint_eq(o.balloon.schedule.steps, 3);
+	ck_assert_uint_eq(o.balloon.schedule.step[0].at_ns, 0);
+	ck_assert_uint_eq(o.balloon.schedule.step[0].bytes, 0);
+	ck_assert_uint_eq(o.balloon.schedule.step[1].at_ns, 1500000000);
+	ck_assert_uint_eq(o.balloon.schedule.step[1].bytes, 64 << 20);
+	ck_assert_uint_eq(o.balloon.schedule.step[2].at_ns, 20000000000);
+	ck_assert_uint_eq(o.balloon.schedule.statistics_ns, 500000000);
+	ck_assert_int_eq(parse("k --balloon free_page_reporting=on", &o, &f), 0);
+	ck_assert_uint_eq(o.balloon.schedule.steps, 1);
+	ck_assert_uint_eq(o.balloon.schedule.step[0].bytes, 0);
+}
+END_TEST
+
+START_TEST(so_many_devices)
+{
+	char line[512] = "k --rng";
+	struct run_options o;
+	struct failure f;
+
+	for (unsigned i = 0; i < ABI_VIRTIO_MAX - 1; i++)
+		strcat(line, " --disk path=d");
+	ck_assert_int_eq(parse(line, &o, &f), 0);
+	ck_assert_uint_eq(options_devices(&o), ABI_VIRTIO_MAX);
+	strcat(line, " --iommu");
+	ck_assert_int_eq(parse(line, &o, &f), EXIT_USAGE);
+	ck_assert_str_eq(f.text,
+			 "--iommu, --disk, --net, --console virtio, --rng and --balloon make 15 virtio devices; "
+			 "a guest has 14 at most");
+	strcat(line, " --disk path=d --disk path=e");
+	ck_assert_int_eq(parse(line, &o, &f), EXIT_USAGE);
+	ck_assert_str_eq(f.text, "--disk path=e: a guest has 14 virtio devices at most");
+}
+END_TEST
+
 START_TEST(so_many_ranges_of_a_kind)
 {
 	struct guest_ranges r = {0};
@@ -296,6 +443,10 @@ Suite *options_suite(void)
 	tcase_add_test(t, options_may_follow_the_image_and_dashes_end_them);
 	tcase_add_loop_test(t, refusal, 0, COUNT(refusals));
 	tcase_add_test(t, ranges_are_sorted_and_may_touch);
+	tcase_add_test(t, devices);
+	tcase_add_test(t, options_that_may_stand_alone);
+	tcase_add_test(t, a_balloon_of_many_sizes);
+	tcase_add_test(t, so_many_devices);
 	tcase_add_test(t, so_many_ranges_of_a_kind);
 	suite_add_tcase(s, t);
 	return s;

@@ -13,6 +13,7 @@
 #include "mm/port.h"
 #include "vmm/acpi.h"
 #include "vmm/cmd/cmd.h"
+#include "vmm/devices.h"
 #include "vmm/dirty_log.h"
 #include "vmm/gdb_server.h"
 #include "vmm/options.h"
@@ -275,6 +276,7 @@ static int give_memory(struct run *r, struct failure *f)
 		.ranges = &o->ranges,
 		.prefault = o->memory.prefault,
 		.log_writes = o->dump_table != NULL,
+		.devices = options_devices(o) != 0,
 	};
 	struct pool *pool;
 
@@ -288,7 +290,14 @@ static int give_memory(struct run *r, struct failure *f)
 
 static int write_acpi(struct run *r, struct failure *f)
 {
-	const struct acpi_config config = {.gpa = LAYOUT_ACPI, .cpus = r->options.cpus};
+	const struct devices *d = r->vm.devices;
+	const struct acpi_config config = {
+		.gpa = LAYOUT_ACPI,
+		.cpus = r->options.cpus,
+		.virtio = d ? d->count : 0,
+		.iommu = r->options.iommu.on,
+		.behind = d ? devices_behind(d) : 0,
+	};
 	uint8_t *tables = memory_alloc(r->memory, ACPI_BYTES);
 	size_t bytes = tables ? acpi_build(&config, tables, ACPI_BYTES) : 0;
 	bool covered = bytes && ram_covers(&r->vm.ram, LAYOUT_ACPI, bytes, PAGETABLE_READ);
@@ -522,7 +531,8 @@ static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 		return f->code;
 	board.initrd = r->module[0].bytes;
 	r->vm_open = true;
-	if (vm_open(&r->vm, r->memory, f) || give_memory(r, f) || vm_add_cpus(&r->vm, r->options.cpus, &board, f))
+	if (vm_open(&r->vm, r->memory, f) || give_memory(r, f) || vm_add_cpus(&r->vm, r->options.cpus, &board, f) ||
+	    vm_add_devices(&r->vm, &r->options, f))
 		return f->code;
 	r->vm.trace_exits = r->options.trace_exits;
 	r->vm.fault_report = r->options.fault_report;
