@@ -1,5 +1,42 @@
-/* devices/virtio.c: what all virtio devices have in common.
- * (theory to come with the tests) */
+/* devices/virtio.c: what all virtio devices have in common: how far the driver has come, what was agreed, and when
+ * the device may do something at all.
+ *
+ * Words. A step is one of the four status bits that a driver sets on its way up: ACKNOWLEDGE, DRIVER, FEATURES_OK,
+ * DRIVER_OK. Live: all four. Broken: DEVICE_NEEDS_RESET. Given up: FAILED, the driver's word for it.
+ *
+ * Invariants, all of them verified by virtio_check():
+ *   I1  a step is set only if those before it are; no status bit goes but by a reset, all at once;
+ *   I2  the interrupt status has no bits but its two;
+ *   I3  once FEATURES_OK is set, what was accepted was offered, and has what is insisted on: VERSION_1, and
+ *       ACCESS_PLATFORM of a device that is behind the IOMMU;
+ *   I4  a queue is ready only between FEATURES_OK and FAILED: its format is agreed then, its memory is lent;
+ *   I5  a queue is broken only if the device is, and then all queues that are ready are;
+ *   I6  queues are sound (virtqueue.c), and there are none behind the last.
+ *
+ * Broken. A queue that breaks says so by virtqueue.breaks, whoever was using it, from whatever call: the device is
+ * broken when that call returns, and all its queues answer nothing from then on. No device has to look for it. Requests
+ * that it has begun may still write to memory that they hold, as with hardware (2.1.1: a driver cannot know whether
+ * they complete), but nothing is returned by any ring. `stop` is not called: the device may be in the middle of one of
+ * its functions; the reset calls it.
+ *
+ * Reset. stop(), then the queues, then all else as at power on. What is kept: the statistics, and the generation, since
+ * a driver may compare it with one that it read before. stop() may come without start(), and twice.
+ *
+ * Given up. A driver that sets FAILED does not look after its memory any more, so the device lets go of it, as at
+ * a reset, but the status stays.
+ *
+ * Configuration. A change before DRIVER_OK, but after the driver said its first word, may be behind what it has read
+ * already: the interrupt status keeps it, and the interrupt is sent at DRIVER_OK.
+ *
+ * Strictness. A step out of order, bits cleared, features after FEATURES_OK, a queue that is not there: ignored, and
+ * counted in stats.refused. Stock drivers make none of these mistakes. Off and RING_RESET are heard in each state: they
+ * are how a driver takes its memory back.
+ *
+ * Cost: O(queues) for reset and break, else O(1) and what the device does.
+ *
+ * Rejected. To leave it to each device to look whether its queue is broken: one forgets. To look at all queues after
+ * each notification: 17 cache lines for what never happens. To raise the interrupt only if its bit is not set yet: a
+ * driver that acknowledges after it has looked at the ring would sleep on. */
 #include <string.h>
 
 #include "devices/virtio.h"

@@ -17,8 +17,8 @@
  * reporting queue at least.
  *
  * Invariants
- *   I1 Runs are whole, 4K-aligned, not empty, do not wrap, and the runs of one
- *      piece of a request neither overlap nor touch; they need not be RAM.
+ *   I1 Runs are whole, 4K-aligned, not empty, and do not wrap; those of one piece of a
+ *      request by PFNs neither overlap nor touch. They need not be RAM.
  *   I2 What a request names was given, taken or reported before it is pushed.
  *   I3 holds_stats: stats_chain was popped from the statistics queue, and not pushed.
  *   I4 Nothing stays given when the driver has gone: each reset says so.
@@ -27,7 +27,7 @@
  * before its deflate request is done, so a page can be kept in the owner's books until
  * the host's own, larger page is complete, and go then. A driver that did not take it
  * may use pages any time after its inflate request is done. They may only go at
- * once, as reported ones do (5.5.6.1), so they are passed to report(), and what such a
+ * once, as reported ones do (5.5.6.1, 5.5.6.2), so they are passed to report(), and what such a
  * driver deflates means nothing.
  *
  * Statistics. The driver's buffer is held: giving it back is how new ones are asked
@@ -256,6 +256,15 @@ static void notify(void *self, unsigned queue)
 	virtio_used(&b->virtio, queue);
 }
 
+/* Linux primes the statistics queue, and notifies of it, before it is DRIVER_OK: in vain until now. */
+static void start(void *self)
+{
+	struct virtio_balloon *b = self;
+
+	if (role_of(b, 2) == STATISTICS)
+		serve_statistics(b, &b->virtio.queue[2]);
+}
+
 static void stop(void *self, unsigned queue)
 {
 	struct virtio_balloon *b = self;
@@ -308,6 +317,7 @@ static uint64_t features(const struct virtio_balloon_config *config)
 void virtio_balloon_init(struct virtio_balloon *b, const struct virtio_balloon_config *config)
 {
 	static const struct virtio_ops ops = {
+		.start = start,
 		.stop = stop,
 		.notify = notify,
 		.read_config = read_config,

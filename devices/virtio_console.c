@@ -44,9 +44,12 @@ static bool put_out(struct virtio_console *c, struct virtqueue *q)
 static void serve_output(struct virtio_console *c)
 {
 	struct virtqueue *q = &c->virtio.queue[OUT];
+	enum virtqueue_result result;
 
-	while (virtqueue_pop(q, &c->chain) == VIRTQUEUE_OK && put_out(c, q))
-		;
+	do
+		while ((result = virtqueue_pop(q, &c->chain)) == VIRTQUEUE_OK && put_out(c, q))
+			;
+	while (result == VIRTQUEUE_EMPTY && virtqueue_notify_on(q));
 	virtio_used(&c->virtio, OUT);
 }
 

@@ -1,7 +1,14 @@
-/* devices/virtio_mmio.c: the MMIO transport of virtio, version 2.
- * (theory to come with the tests) */
-#include <string.h>
-
+/* devices/virtio_mmio.c: the MMIO transport of virtio, version 2 (VIRTIO 1.2, 4.2): registers, and nothing that is not
+ * one. What a write means is devices/virtio.c's; which registers are whose, and when, is here.
+ *
+ * Choices where the specification forbids the driver something, and says nothing of the device. A control register
+ * takes 32 bits, aligned: other accesses read ones and write nothing. A register that is not there, or is only written,
+ * reads 0; one that is only read ignores writes; so QEMU. A queue that is ready ignores a new size or address. A size
+ * above the maximum is not taken, so that QueueReady stays 0 and the driver sees it. Configuration outside of what the
+ * device has reads ones; inside, any width and alignment. QueueReady and QueueReset take 0 and 1, and 1. All that is
+ * ignored is counted in the device's stats.refused. QueueReset reads 0 always: a reset has ended when the write
+ * returns. There is no shared memory: all ones (4.2.2). The selectors are this file's only state; a reset makes them 0.
+ */
 #include "devices/virtio_mmio.h"
 
 static void refuse(struct virtio_mmio *m)

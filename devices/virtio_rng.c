@@ -95,9 +95,12 @@ static bool serve_chain(struct virtio_rng *r, struct virtqueue *q)
 static void serve(struct virtio_rng *r)
 {
 	struct virtqueue *q = &r->virtio.queue[0];
+	enum virtqueue_result result;
 
-	while (virtqueue_pop(q, &r->chain) == VIRTQUEUE_OK && serve_chain(r, q))
-		;
+	do
+		while ((result = virtqueue_pop(q, &r->chain)) == VIRTQUEUE_OK && serve_chain(r, q))
+			;
+	while (result == VIRTQUEUE_EMPTY && virtqueue_notify_on(q));
 	virtio_used(&r->virtio, 0);
 }
 

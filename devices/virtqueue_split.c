@@ -61,8 +61,8 @@ static bool look(struct virtqueue *q)
 		virtqueue_fail(q, "an available ring that is not mapped");
 		return false;
 	}
-	if ((uint16_t)(q->seen - q->next_used) > q->size) {
-		virtqueue_fail(q, "an available index too far ahead");
+	if ((uint16_t)(q->seen - q->next_avail) > q->size - q->in_flight) {
+		virtqueue_fail(q, "an available index that goes back or too far");
 		return false;
 	}
 	return q->seen != q->next_avail;

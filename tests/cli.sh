@@ -300,6 +300,50 @@ report scatter_pieces '.memory.extents == 32 and (.memslots | length == 32) and 
 report scatter_small '.table.leaves."4k" == 4096 and .table.tlb_reach_bytes == 4194304' \
 	--memory size=16M,contiguous=scatter,extent_size=64K "$guests/exit.elf"
 
+# --- devices: each refusal is one sentence, and nothing is left behind
+expect disk_without_path 2 '^slat: --disk readonly=on: a path is missing' "$slat" run --disk readonly=on x
+expect disk_unknown_key 2 "^slat: --disk: unknown key 'file'; the keys are: path, readonly, direct, serial, num_queues, iommu, packed$" "$slat" run --disk file=a x
+expect iommu_absent 2 '^slat: --disk iommu=on: there is no IOMMU; give --iommu, too$' "$slat" run --disk path=a,iommu=on x
+expect net_of_what 2 '^slat: --net mac=52:54:00:12:34:56: write tap=NAME or user, one of the two$' "$slat" run --net mac=52:54:00:12:34:56 x
+# shellcheck disable=SC2046 # words
+expect too_many_devices 2 'make 15 virtio devices; a guest has 14 at most$' "$slat" run --rng $(printf -- '--disk path=d %.0s' $(seq 14)) x
+truncate -s 1M "$work/disk" && : >"$work/disk.empty" && head -c 700 /dev/zero >"$work/disk.odd"
+rm -f "$work/r.json"
+expect_kvm disk_missing 6 '^slat: --disk path=/nonexistent/d: No such file' \
+	"$slat" run --report "$work/r.json" --rng --disk "path=$work/disk" --disk path=/nonexistent/d "$guests/exit.elf"
+if [ -e "$work/r.json" ]; then fail disk_missing_left 'the report file was left'; else pass disk_missing_left; fi
+expect_kvm disk_is_directory 6 "^slat: --disk path=/tmp" "$slat" run --disk path=/tmp "$guests/exit.elf"
+expect_kvm disk_is_empty 6 "^slat: --disk path=$work/disk.empty is empty; give it a size" "$slat" run --disk "path=$work/disk.empty" "$guests/exit.elf"
+expect_kvm disk_is_odd 6 "^slat: --disk path=$work/disk.odd has 700 bytes, and a disk has sectors of 512" \
+	"$slat" run --disk "path=$work/disk.odd" "$guests/exit.elf"
+if needs_kvm disk_locked; then
+	timeout -k 5 60 "$slat" run --disk "path=$work/disk" "$work/spin" >/dev/null 2>"$work/spin.err" &
+	pid=$!
+	until grep -q memslot "$work/spin.err" || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
+	expect disk_locked 6 "^slat: --disk path=$work/disk: another program has it open; end that one first" \
+		"$slat" run --disk "path=$work/disk" "$guests/exit.elf"
+	kill -TERM $pid
+	wait $pid 2>/dev/null
+	expect disk_free_again 1 'left with value 0' "$slat" run --disk "path=$work/disk" "$guests/exit.elf"
+fi
+expect_kvm balloon_too_large 2 '^slat: --balloon' "$slat" run --memory size=64M --balloon size=128M "$guests/exit.elf"
+all_devices=(--iommu --disk "path=$work/disk" --console virtio --rng --balloon "size=4M,free_page_reporting=on")
+report report_devices '[.devices[] | [.name, .kind, .slot, .behind_iommu]] == [["iommu", "iommu", 0, false], ["disk 0", "disk", 1, true],
+	["console", "console", 2, true], ["rng", "rng", 3, true], ["balloon", "balloon", 4, false]]
+	and ([.devices[].virtio | .status, .broken, .resets] | all(. == 0)) and .blocks[0].pinned_bytes_max == 0' \
+	"${all_devices[@]}" "$guests/exit.elf"
+report report_no_devices '.devices == [] and (.blocks[0] | has("pinned_bytes_max") | not)' "$guests/exit.elf"
+# A register of each window answers, behind the last one nothing does: MOV EAX, [0xd0000000 + slot * 0x1000]; OUT 0xf4, AL.
+flat window_last 'a1004000d0e6f4'
+flat window_none 'a1005000d0e6f4'
+expect_kvm device_window 237 'left with value 118' "$slat" run "${all_devices[@]}" "$work/window_last" # 'v' of "virt"
+expect_kvm device_window_none 255 'left with value 255' "$slat" run "${all_devices[@]}" "$work/window_none"
+# Keys go to the virtio console; there is no driver, so they wait, and nothing else does.
+if needs_kvm console_keys_wait; then
+	printf 'abc' | timeout -k 5 60 "$slat" run --console virtio --timeout 0.5 "$work/spin" >"$work/out" 2>"$work/err"
+	ended console_keys_wait 16 'longer than --timeout' $?
+fi
+
 # --- a table in a file
 expect table_no_such_file 4 '^slat: cannot open the table /nonexistent: No such file' "$slat" table /nonexistent
 expect table_directory 4 '^slat: the table /tmp is not a regular file' "$slat" table /tmp
@@ -484,6 +528,7 @@ signalled() {
 # shellcheck disable=SC2016 # sh expands it
 signalled stuck_reader_signal 'ended by signal 15' 18 TERM \
 	sh -c 'exec "$1" run "$2" >"$3"' - "$slat" "$work/flood" "$work/pipe"
+signalled console_resized 'ended by signal 15 ' 18 'WINCH WINCH TERM' "$slat" run --console virtio "$work/spin"
 signalled hangup 'ended by signal 1 ' 18 HUP "$slat" run "$work/spin"
 # shellcheck disable=SC2016 # sh expands it
 signalled nohup 'ended by signal 15' 18 'HUP TERM' sh -c 'trap "" HUP; exec "$1" run "$2"' - "$slat" "$work/spin"
@@ -561,15 +606,15 @@ call_number() { # name, text
 }
 # All calls of a name by the main thread from its image on: whatever fails, either the guest still ends as it does, or one
 # sentence and a code of slat's own tell, and no report is left unless the guest ran.
-every() { # name, error
-	local name=fault_$1_$2 first count i code wrong=
+every() { # name, error, more options of slat run...
+	local name=fault_$1_$2${3:+_devices} first count i code options=("${@:3}") wrong=
 	needs_faults "$name" || return
-	run_traced -e "trace=openat,$1" --
+	run_traced -e "trace=openat,$1" -- "${options[@]}"
 	first=$(call_number "$1" "\"$work/level\"")
 	count=$(awk -v name="$1(" 'NR == 1 { main = $1 } $1 == main && index($2, name) == 1 { n++ } END { print n + 0 }' "$work/trace")
 	[ "$count" != 0 ] || wrong="the trace has no $1"
 	for ((i = ${first:-1}; i <= count && i < 64; i++)); do
-		run_traced -e "trace=$1" -e "inject=$1:error=$2:when=$i" --
+		run_traced -e "trace=$1" -e "inject=$1:error=$2:when=$i" -- "${options[@]}"
 		code=$?
 		case $code in
 		1) ;;
@@ -595,6 +640,10 @@ every ftruncate EIO
 every eventfd2 EMFILE
 every signalfd4 EMFILE
 every clone3 EAGAIN
+every ioctl ENOMEM "${all_devices[@]}"
+every eventfd2 EMFILE "${all_devices[@]}"
+every mmap ENOMEM "${all_devices[@]}"
+every clone3 EAGAIN "${all_devices[@]}"
 # The image is cut short after slat has mapped it and before it is loaded: KVM's first ioctl comes between.
 if needs_faults fault_image_cut; then
 	cp "$guests/exit.elf" "$work/cut.elf"
@@ -701,6 +750,7 @@ no_heap timers 16 4 "$slat" run --timeout 0.5 "$work/pit_storm"
 no_heap flood 16 100 "$slat" run --timeout 0.5 "$work/flood"
 no_heap init_storm 16 1 "$slat" run --cpus boot=4 --timeout 0.5 "$work/init_storm"
 no_heap dump 1 100 "$slat" run --dump-table "$work/t" "$guests/hello.elf"
+no_heap devices 1 100 "$slat" run "${all_devices[@]}" "$guests/hello.elf"
 no_heap report 1 100 "$slat" run --report "$work/r.json" --json "$guests/hello.elf"
 if needs_counter no_heap_input; then
 	counted '-k 5 60' "$slat" run "$work/echo" < <(printf A)

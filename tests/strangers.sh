@@ -56,8 +56,9 @@ device_add() { # machine, word, number, network
 	fi
 	case $kind in
 	blk)
-		disk_make "$work/disk$3"
-		args+=(-drive "if=none,id=d$3,format=raw,discard=unmap,file=$work/disk$3$drive")
+		disk_make "$work/disk$disks"
+		args+=(-drive "if=none,id=d$3,format=raw,discard=unmap,file=$work/disk$disks$drive")
+		disks=$((disks + 1))
 		properties+=,drive=d$3
 		;;
 	net)
@@ -70,7 +71,7 @@ device_add() { # machine, word, number, network
 
 # Runs a guest; what it prints is in $work/NAME.
 run() { # machine, "guest and words", name, network
-	local args=() windows='' number=0 word machine=$1
+	local args=() windows='' number=0 disks=0 word machine=$1
 
 	[ "$1" = two ] && machine=microvm
 	for word in $devices; do
@@ -122,7 +123,7 @@ unmatched() {
 judge() { # name, machine, "guest and words", code, lines
 	local came lost reason file
 
-	rm -f "$work"/out* "$work"/first*
+	rm -f "$work"/*
 	touch "$work/out"
 	if [ "$2" = two ]; then run_two "$3"; else run "$2" "$3" out user; fi
 	came=$?

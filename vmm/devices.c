@@ -8,8 +8,8 @@
  *       the devices behind it find it made.
  *   V2  all is made before the first guest instruction, and all memory is taken from
  *       vmm/memory.h by then.
- *   V3  taken down in reverse: threads, then models (nothing of the guest's memory is in
- *       use), then backends, then the IOMMU that all went through.
+ *   V3  taken down in reverse, the IOMMU that all went through last: all threads first,
+ *       then of each device what it has under way, its backend, its model.
  *
  * A driver that breaks a rule makes its own device wait for a reset; one line a second
  * and device says so, the report has the count.
@@ -193,9 +193,12 @@ static int open_disk(const struct make *m, struct virtio **out, struct failure *
 	if (open_slot(m, o->queues, 0, f))
 		return f->code;
 	back = box->backend = take(m, sizeof(*back), f);
-	back->path = back ? take(m, o->path.bytes + 1, f) : NULL;
-	back->requests = back && back->path ? take(m, virtio_blk_bytes(o->queues), f) : NULL;
-	if (f->code)
+	if (!back)
+		return f->code;
+	back->disk.fd = -1; /* not open: close_disk() may come before disk_open() */
+	back->path = take(m, o->path.bytes + 1, f);
+	back->requests = take(m, virtio_blk_bytes(o->queues), f);
+	if (!back->path || !back->requests)
 		return f->code;
 	memcpy(back->path, o->path.start, o->path.bytes);
 	host.path = back->path;
@@ -241,7 +244,7 @@ static int open_net(const struct make *m, struct virtio **out, struct failure *f
 		return f->code;
 	model = box->model = take(m, sizeof(*model), f);
 	back = box->backend = take(m, sizeof(*back), f);
-	if (f->code)
+	if (!model || !back)
 		return f->code;
 	memcpy(host.mac, o->mac, sizeof(host.mac));
 	host.user = (struct passt_config){.tcp = o->tcp[0] ? o->tcp : NULL, .udp = o->udp[0] ? o->udp : NULL};
@@ -378,7 +381,7 @@ static int open_balloon(const struct make *m, struct virtio **out, struct failur
 		return f->code;
 	model = box->model = take(m, sizeof(*model), f);
 	back = box->backend = take(m, sizeof(*back), f);
-	if (f->code || balloon_open(&back->balloon, &vm->ram, backing, f))
+	if (!model || !back || balloon_open(&back->balloon, &vm->ram, backing, f))
 		return f->code;
 	config.name = box->slot.name;
 	config.owner = &back->balloon;

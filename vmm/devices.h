@@ -45,7 +45,7 @@ uint32_t devices_behind(const struct devices *d);
 int devices_start(struct devices *d, struct failure *f); /* their threads: before the first vCPU's */
 
 /* The threads are to end: asks, tells whether all have, and waits for them. A thread may be waiting for the console's
- * reader; after devices_stop() nothing of the guest's memory is in use. No vCPU runs then. */
+ * reader. No vCPU runs. After devices_close() nothing of the guest's memory is in use. */
 void devices_ask(struct devices *d);
 bool devices_ended(const struct devices *d);
 void devices_stop(struct devices *d);

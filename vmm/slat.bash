@@ -13,6 +13,12 @@ _slat() {
 		--on-fault) offer='end report' ;;
 		--guard | --ro) offer= ;;
 		--gpa) offer= ;;
+		--disk) offer='path= readonly= direct= serial= num_queues= iommu= packed=' ;;
+		--net) offer='tap= user tcp= udp= mac= queues= iommu= packed=' ;;
+		--console) offer='serial virtio iommu= packed=' ;;
+		--rng) offer='on off rate= iommu= packed=' ;;
+		--balloon) offer='size= deflate_on_oom= free_page_reporting= statistics= packed=' ;;
+		--iommu) offer='on off bypass= packed=' ;;
 		--cpus) offer='boot=' ;;
 		--trace) offer='exits' ;;
 		--gdb) offer='tcp: unix:' ;;

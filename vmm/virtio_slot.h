@@ -46,9 +46,10 @@ struct irq virtio_slot_irq(struct virtio_slot *s);
 int virtio_slot_attach(struct virtio_slot *s, struct virtio *virtio, struct failure *f);
 int virtio_slot_start(struct virtio_slot *s, struct failure *f);
 
-void virtio_slot_ask(struct virtio_slot *s); /* the thread is to end soon; waits for nothing */
-/* Joins the thread. Nothing of the guest's memory is in use any more then. No vCPU runs. */
-void virtio_slot_stop(struct virtio_slot *s);
+void virtio_slot_ask(struct virtio_slot *s);  /* the thread is to end soon; waits for nothing */
+void virtio_slot_stop(struct virtio_slot *s); /* joins it. No vCPU runs */
+/* The device is there, its backend too: what it has under way is ended. Nothing of the guest's memory is in use then.
+ */
 void virtio_slot_close(struct virtio_slot *s);
 
 #endif

@@ -29,6 +29,7 @@ struct virtio_transport { /* queue_reset, config: see virtio_queue_reset(), virt
 	void (*status_set)(struct virtio_device *, uint32_t status);
 	uint16_t (*queue_max)(struct virtio_device *, uint16_t queue); /* 0: there is no such queue */
 	void (*queue_start)(struct virtio_device *, uint16_t queue, const struct virtio_place *);
+	bool (*queue_ready)(struct virtio_device *, uint16_t queue); /* did it take what queue_start() said? */
 	bool (*queue_reset)(struct virtio_device *, uint16_t queue);
 	void (*notify)(struct virtio_device *, uint16_t queue);
 	uint32_t (*interrupts)(struct virtio_device *); /* what was raised, and takes it back */

@@ -4,8 +4,9 @@
 
 #include "guests/runtime/string.h"
 
-#define CONFIG(field) offsetof(struct virtio_blk_config_regs, field), sizeof(((struct virtio_blk_config_regs *)NULL)->field)
-#define STATUS_NONE   0xffu /* what a device never writes */
+#define CONFIG(field)                                                                                                  \
+	offsetof(struct virtio_blk_config_regs, field), sizeof(((struct virtio_blk_config_regs *)NULL)->field)
+#define STATUS_NONE 0xffu /* what a device never writes */
 
 static void config_read(struct virtio_blk *self)
 {

@@ -5,10 +5,11 @@
 #include "guests/runtime/memory.h"
 #include "guests/runtime/string.h"
 
-#define CONFIG(field) offsetof(struct virtio_iommu_config_regs, field), sizeof(((struct virtio_iommu_config_regs *)NULL)->field)
-#define ANSWER_AT     256u /* in the frame; no request is longer */
-#define ROOM_MAX      (FRAME_BYTES - ANSWER_AT - sizeof(struct virtio_iommu_tail))
-#define STATUS_NONE   0xffu
+#define CONFIG(field)                                                                                                  \
+	offsetof(struct virtio_iommu_config_regs, field), sizeof(((struct virtio_iommu_config_regs *)NULL)->field)
+#define ANSWER_AT   256u /* in the frame; no request is longer */
+#define ROOM_MAX    (FRAME_BYTES - ANSWER_AT - sizeof(struct virtio_iommu_tail))
+#define STATUS_NONE 0xffu
 
 static void config_read(struct virtio_iommu *self)
 {
@@ -79,10 +80,9 @@ uint32_t virtio_iommu_ask(struct virtio_iommu *self, const void *request, uint32
 	if (!virtq_add(&self->requests, pieces, 2, NULL))
 		return VIRTIO_IOMMU_BROKEN;
 	virtq_kick(&self->requests);
-	if (virtq_wait(&self->requests, &done) != VIRTQ_DONE || tail->status == STATUS_NONE)
+	if (virtq_wait(&self->requests, &done) != VIRTQ_DONE)
 		return VIRTIO_IOMMU_BROKEN;
-	self->answered = done.bytes;
-	return tail->status;
+	return done.bytes == 0 || tail->status == STATUS_NONE ? VIRTIO_IOMMU_BLANK : tail->status;
 }
 
 const uint8_t *virtio_iommu_answer(const struct virtio_iommu *self)

@@ -7,7 +7,8 @@
 #include "guests/runtime/virtq.h"
 
 #define VIRTIO_IOMMU_FAULTS 16u	   /* that wait at most */
-#define VIRTIO_IOMMU_BROKEN 0x100u /* no status came */
+#define VIRTIO_IOMMU_BROKEN 0x100u /* no answer came */
+#define VIRTIO_IOMMU_BLANK  0x200u /* one without a status: what a device gives to a request of no known type */
 
 struct virtio_iommu {
 	struct virtio_device *device;
@@ -15,7 +16,6 @@ struct virtio_iommu {
 	struct virtio_iommu_config_regs config;
 	uint8_t *memory; /* a frame: the request, and behind it what the device answers */
 	struct virtio_iommu_fault *faults;
-	uint32_t answered; /* bytes that the device wrote to the last request */
 };
 
 /* Starts the device over, with these features (bits) of what it offers, and lets it have room for faults. False iff it
@@ -23,7 +23,7 @@ struct virtio_iommu {
 bool virtio_iommu_open(struct virtio_iommu *self, struct virtio_device *device, uint64_t features);
 
 /* Any request: `bytes` of it, and then `room` bytes that the device writes before its tail.
- * VIRTIO_IOMMU_S_*, or VIRTIO_IOMMU_BROKEN. Behind it virtio_iommu_answer() is what came. */
+ * VIRTIO_IOMMU_S_*, VIRTIO_IOMMU_BLANK or VIRTIO_IOMMU_BROKEN. Behind it virtio_iommu_answer() is what came. */
 uint32_t virtio_iommu_ask(struct virtio_iommu *self, const void *request, uint32_t bytes, uint32_t room);
 const uint8_t *virtio_iommu_answer(const struct virtio_iommu *self);
 

@@ -63,6 +63,12 @@ static void queue_start(struct virtio_device *d, uint16_t queue, const struct vi
 	set(d, VIRTIO_MMIO_QUEUE_READY, 1);
 }
 
+static bool queue_ready(struct virtio_device *d, uint16_t queue)
+{
+	set(d, VIRTIO_MMIO_QUEUE_SEL, queue);
+	return get(d, VIRTIO_MMIO_QUEUE_READY) == 1;
+}
+
 static bool queue_reset(struct virtio_device *d, uint16_t queue)
 {
 	uint64_t start = cpu_cycles();
@@ -74,7 +80,7 @@ static bool queue_reset(struct virtio_device *d, uint16_t queue)
 			return false;
 		cpu_relax();
 	}
-	return get(d, VIRTIO_MMIO_QUEUE_READY) == 0;
+	return !queue_ready(d, queue);
 }
 
 static void notify(struct virtio_device *d, uint16_t queue)
@@ -102,6 +108,7 @@ static const struct virtio_transport mmio = {
 	.status_set = status_set,
 	.queue_max = queue_max,
 	.queue_start = queue_start,
+	.queue_ready = queue_ready,
 	.queue_reset = queue_reset,
 	.notify = notify,
 	.interrupts = interrupts,

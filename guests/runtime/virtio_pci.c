@@ -109,6 +109,12 @@ static void queue_start(struct virtio_device *d, uint16_t queue, const struct vi
 	set16(d, QUEUE_ENABLE, 1);
 }
 
+static bool queue_ready(struct virtio_device *d, uint16_t queue)
+{
+	set16(d, QUEUE_SELECT, queue);
+	return get16(d, QUEUE_ENABLE) == 1;
+}
+
 static bool queue_reset(struct virtio_device *d, uint16_t queue)
 {
 	uint64_t start = cpu_cycles();
@@ -120,7 +126,7 @@ static bool queue_reset(struct virtio_device *d, uint16_t queue)
 			return false;
 		cpu_relax();
 	}
-	return get16(d, QUEUE_ENABLE) == 0;
+	return !queue_ready(d, queue);
 }
 
 static void notify(struct virtio_device *d, uint16_t queue)
@@ -146,6 +152,7 @@ static const struct virtio_transport pci = {
 	.status_set = status_set,
 	.queue_max = queue_max,
 	.queue_start = queue_start,
+	.queue_ready = queue_ready,
 	.queue_reset = queue_reset,
 	.notify = notify,
 	.interrupts = interrupts,

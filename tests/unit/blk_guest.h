@@ -23,6 +23,7 @@ enum blk_when { BLK_AT_SUBMIT, BLK_AT_KICK, BLK_LATER };
 struct blk_disk { /* the backend */
 	struct blk_backend backend;
 	struct virtio_blk *device;
+	const struct fake_dma *memory;
 	uint8_t *data;
 	enum blk_when when;
 	unsigned fail; /* of a thousand steps */
@@ -46,6 +47,18 @@ struct blk_guest {
 	bool packed;
 };
 
+/* Is it the guest's? */
+static inline bool blk_disk_owns(const struct blk_disk *d, const struct dma_segment *s)
+{
+	for (unsigned i = 0; i < d->memory->regions; i++) {
+		const struct fake_region *r = &d->memory->region[i];
+
+		if (s->host >= r->host && s->host < r->host + r->bytes)
+			return s->bytes <= (uint64_t)(r->host + r->bytes - s->host);
+	}
+	return false;
+}
+
 static inline bool blk_disk_move(struct blk_disk *d, const struct blk_step *s)
 {
 	uint8_t *at = d->data + s->offset;
@@ -58,7 +71,7 @@ static inline bool blk_disk_move(struct blk_disk *d, const struct blk_step *s)
 		FAKE_DMA_MUST(s->segments > 0 && s->segments <= VIRTIO_BLK_SEGMENTS);
 	d->segments_max = s->segments > d->segments_max ? s->segments : d->segments_max;
 	for (unsigned i = 0; i < s->segments; bytes += s->segment[i++].bytes) {
-		FAKE_DMA_MUST(s->segment[i].bytes > 0);
+		FAKE_DMA_MUST(s->segment[i].bytes > 0 && blk_disk_owns(d, &s->segment[i]));
 		if (s->op == BLK_READ)
 			memcpy(s->segment[i].host, at + bytes, s->segment[i].bytes);
 		else
@@ -145,21 +158,23 @@ static inline void blk_guest_broken(void *owner, const char *name, const char *w
 	((struct blk_guest *)owner)->broken = why;
 }
 
-static inline void blk_guest_memory(struct blk_guest *g)
+/* Memory, and what the device and its backend lie in. */
+static inline void blk_guest_memory(struct blk_guest *g, unsigned queues)
 {
+	memset(g, 0, sizeof(*g));
 	fake_dma_init(&g->f);
-	for (unsigned i = 0; i < BLK_GUEST_QUEUES; i++) {
+	for (unsigned i = 0; i < queues; i++)
 		fake_dma_add(&g->f, BLK_GUEST_RINGS + i * BLK_GUEST_RING,
 			     (FAKE_DRIVER_BYTES + FAKE_DMA_PAGE - 1) / FAKE_DMA_PAGE * FAKE_DMA_PAGE,
 			     DMA_READ | DMA_WRITE);
-		fake_dma_device(&g->f, &g->dma[i], NULL, i);
-	}
 	for (unsigned i = 0; i < BLK_GUEST_PAGES; i++)
 		fake_dma_add(&g->f, BLK_GUEST_DATA + i * FAKE_DMA_PAGE, FAKE_DMA_PAGE, DMA_READ | DMA_WRITE);
+	g->disk.data = calloc(1, BLK_GUEST_BYTES);
+	FAKE_DMA_MUST(posix_memalign(&g->memory, 64, virtio_blk_bytes(queues)) == 0);
 }
 
-/* Of `like` readonly, discard and zero count. */
-static inline void blk_guest_init(struct blk_guest *g, const struct blk_backend *like, unsigned queues, bool packed)
+/* A new device in that memory. Of `like` readonly, discard, zero and serial count. */
+static inline void blk_guest_device(struct blk_guest *g, const struct blk_backend *like, unsigned queues, bool packed)
 {
 	struct virtio_blk_config config = {
 		.name = "disk 0",
@@ -170,25 +185,33 @@ static inline void blk_guest_init(struct blk_guest *g, const struct blk_backend 
 		.irq = {.self = g, .set = blk_guest_irq},
 		.broken = blk_guest_broken,
 		.owner = g,
+		.memory = g->memory,
 	};
 
-	memset(g, 0, sizeof(*g));
+	for (unsigned i = 0; i < queues; i++)
+		fake_dma_device(&g->f, &g->dma[i], NULL, i);
 	g->packed = packed;
-	blk_guest_memory(g);
-	g->disk.backend = *like;
+	g->disk = (struct blk_disk){
+		.backend = *like,
+		.memory = &g->f,
+		.data = g->disk.data,
+		.when = BLK_LATER,
+	};
 	g->disk.backend.self = &g->disk;
 	g->disk.backend.bytes = BLK_GUEST_BYTES;
 	g->disk.backend.block_bytes = VIRTIO_BLK_SECTOR;
 	g->disk.backend.submit = blk_disk_submit;
 	g->disk.backend.kick = blk_disk_kick;
 	g->disk.backend.drain = blk_disk_drain;
-	g->disk.data = calloc(1, BLK_GUEST_BYTES);
-	g->disk.when = BLK_LATER;
-	FAKE_DMA_MUST(posix_memalign(&g->memory, 64, virtio_blk_bytes(queues)) == 0);
-	config.memory = g->memory;
 	g->b = virtio_blk_init(&config);
 	g->v = virtio_blk_virtio(g->b);
 	g->disk.device = g->b;
+}
+
+static inline void blk_guest_init(struct blk_guest *g, const struct blk_backend *like, unsigned queues, bool packed)
+{
+	blk_guest_memory(g, queues);
+	blk_guest_device(g, like, queues, packed);
 }
 
 static inline void blk_guest_free(struct blk_guest *g)

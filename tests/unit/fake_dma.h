@@ -71,12 +71,13 @@ static inline const struct flight_slot *fake_dma_use(const struct dma *d)
 {
 	const struct flight_slot *newest = NULL;
 
-	for (unsigned i = 0; i < FLIGHT_SLOTS; i++) {
-		const struct flight_slot *slot = &d->flight.slot[i];
+	for (unsigned i = 0; i < FLIGHT_SLOTS / 64; i++)
+		for (uint64_t used = d->flight.used[i]; used; used &= used - 1) {
+			const struct flight_slot *slot = &d->flight.slot[i * 64 + (unsigned)__builtin_ctzll(used)];
 
-		if (d->flight.used[i / 64] >> i % 64 & 1 && (!newest || slot->serial > newest->serial))
-			newest = slot;
-	}
+			if (!newest || slot->serial > newest->serial)
+				newest = slot;
+		}
 	return newest;
 }
 

@@ -8,12 +8,12 @@
 #include "tests/unit/fake_driver.h"
 
 #define IOMMU_GUEST_RINGS	0x10000000u
-#define IOMMU_GUEST_RING	0x200000u
-#define IOMMU_GUEST_BUFFERS	0x100000u /* where requests and events lie */
+#define IOMMU_GUEST_RING	(3u * FAKE_DRIVER_AREA) /* nothing is indirect here */
+#define IOMMU_GUEST_BUFFERS	0x100000u		/* where requests and events lie */
 #define IOMMU_GUEST_BUFFERS_MAX 0x10000u
 #define IOMMU_GUEST_RAM		0x200000u /* what the endpoints may be made to touch */
 #define IOMMU_GUEST_PAGES	8u	  /* of it; the last can only be read */
-#define IOMMU_GUEST_FRAMES	2048u
+#define IOMMU_GUEST_FRAMES	512u
 #define IOMMU_GUEST_MAPPINGS	48u
 #define IOMMU_GUEST_ENDPOINTS	2u
 #define IOMMU_GUEST_DOMAIN_LAST 31u

@@ -588,6 +588,15 @@ static void index_ahead_of_flight(void)
 	fake_driver_store(&driver, driver.driver + 2, 5);
 }
 
+static void index_back_to_flight(void)
+{
+	const struct virtqueue_buffer b = {DATA, 1};
+
+	EXPECT(fake_driver_add(&driver, &b, 1, 0, FAKE_DRIVER_DIRECT) != FAKE_DRIVER_FULL);
+	EXPECT(virtqueue_pop(&q, &chain) == VIRTQUEUE_OK);
+	fake_driver_store(&driver, driver.driver + 2, 0);
+}
+
 static void avail_in_hole(void)
 {
 	q.driver = HOLE;
@@ -744,9 +753,10 @@ static const struct rule {
 	{"an indirect table that is no whole number of descriptors", INDIRECT, empty_table, 0},
 	{"an indirect table that is no whole number of descriptors", INDIRECT, cut_table, 0},
 	{"an indirect table that is not mapped", INDIRECT, table_in_hole, 1},
-	{"an available index too far ahead", 0, index_ahead, 0},
-	{"an available index too far ahead", 0, index_back, 0},
-	{"an available index too far ahead", 0, index_ahead_of_flight, 0},
+	{"an available index that goes back or too far", 0, index_ahead, 0},
+	{"an available index that goes back or too far", 0, index_back, 0},
+	{"an available index that goes back or too far", 0, index_ahead_of_flight, 0},
+	{"an available index that goes back or too far", 0, index_back_to_flight, 0}, /* 2.7.6.1 */
 	{"an available ring that is not mapped", 0, avail_in_hole, 1},
 	{"an available ring that is not mapped", 0, avail_across_hole, 1},
 	{"a descriptor table that is not mapped", 0, desc_in_hole, 1},
@@ -1124,10 +1134,10 @@ START_TEST(packed_interrupt_suppression)
 		uint16_t flags, place;
 		bool wants;
 	} cases[] = {
-		{false, 0, 0, true},	  {false, 1, 0, false},		{false, 2, 1 | 1 << 15, true},
+		{false, 0, 0, true},	  {false, 1, 0, false},		{false, 2, 3 | 1 << 15, true},
 		{false, 3, 0, true},	  {true, 0, 0, true},		{true, 1, 1 << 15, false},
 		{true, 2, 1 << 15, true}, {true, 2, 1 | 1 << 15, true}, {true, 2, 2 | 1 << 15, false},
-		{true, 2, 0, false},	  {true, 3, 0, true},		{true, 2, 4, true},
+		{true, 2, 0, false},	  {true, 3, 0, true},		{true, 2, 6 | 1 << 15, true},
 		{true, 2 | 4, 0, false},
 	};
 

@@ -1,0 +1,638 @@
+/* vmm/balloon.c: what goes back to the host is measured on a mapping of our own, anonymous and memfd (hugetlb where
+ * the host has pages: else that case skips, loudly); the books against a naive model of one byte a frame. */
+#include <check.h>
+#undef fail
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "mm/pagetable.h"
+#include "tests/unit/fake_dma.h"
+#include "tests/unit/random.h"
+#include "vmm/balloon.h"
+#include "vmm/loop.h"
+
+Suite *balloon_suite(void);
+
+#define FRAME  FRAME_BYTES
+#define MIB    (UINT64_C(1) << 20)
+#define HUGE   (2 * MIB)
+#define BYTES  (16 * MIB)
+#define BASE   UINT64_C(0x140000000)
+#define HIGH   (UINT64_C(4) << 30) /* of the guest's RAM the second half */
+#define TABLES 64u
+
+enum kind { ANONYMOUS, MEMFD, HUGETLB, HUGETLB_SHARED, KINDS };
+
+struct world {
+	struct backing backing;
+	struct pagetable table;
+	struct ram ram;
+	struct balloon balloon;
+	uint8_t *arena;
+	uint64_t taken;
+};
+
+static struct world w;
+static const struct balloon_ops *const ops = &balloon_ops;
+
+static enum mm_err get(void *self, struct pfn *out)
+{
+	struct world *world = self;
+
+	*out = (struct pfn){world->taken++};
+	return world->taken > TABLES ? MM_ENOMEM : MM_OK;
+}
+
+static void put(void *self, struct pfn page)
+{
+	(void)self;
+	(void)page;
+}
+
+static void map(uint64_t gpa, uint64_t offset, uint64_t bytes, bool readonly)
+{
+	struct pagetable_attr attr = {PAGETABLE_READ | PAGETABLE_USER | (readonly ? 0 : PAGETABLE_WRITE),
+				      PAGETABLE_WRITE_BACK};
+
+	ck_assert_int_eq(pagetable_map(&w.table, gpa, BASE + offset, bytes, attr), MM_OK);
+}
+
+/* False: the host has no huge pages. */
+static bool open_world(enum kind kind, bool thp)
+{
+	const struct backing_config config = {.bytes = BYTES,
+					      .thp = thp,
+					      .shared = kind == MEMFD,
+					      .hugepages = kind == HUGETLB,
+					      .huge = PAGETABLE_2M};
+	struct pagetable_config table = {.format = PAGETABLE_NPT,
+					 .phys_bits = 40,
+					 .leaf_max = PAGETABLE_2M,
+					 .arena_frames = TABLES,
+					 .pages = {&w, get, put}};
+	struct failure f = {0};
+
+	memset(&w, 0, sizeof(w));
+	if (backing_open(&w.backing, &config, &f)) {
+		ck_assert_int_ge(kind, HUGETLB);
+		fprintf(stderr, "SKIPPED: balloon on hugetlb: %s\n", f.text);
+		return false;
+	}
+	table.arena = w.arena = aligned_alloc(FRAME, TABLES * FRAME);
+	ck_assert_int_eq(pagetable_init(&w.table, &table), MM_OK);
+	w.ram = (struct ram){&w.table, w.backing.host, BASE, BYTES};
+	ck_assert_int_eq(balloon_open(&w.balloon, &w.ram, &w.backing, &f), 0);
+	return true;
+}
+
+static void close_world(void)
+{
+	ck_assert(balloon_check(&w.balloon));
+	balloon_close(&w.balloon);
+	balloon_close(&w.balloon);
+	backing_close(&w.backing);
+	free(w.arena);
+}
+
+/* The usual guest: half below, half above 4 GiB. */
+static bool open_guest(enum kind kind, bool thp)
+{
+	if (!open_world(kind, thp))
+		return false;
+	map(0, 0, BYTES / 2, false);
+	map(HIGH, BYTES / 2, BYTES / 2, false);
+	memset(w.backing.host, 0x5a, BYTES);
+	return true;
+}
+
+/* Frames that the host holds for [gpa, gpa + bytes); not for hugetlb. */
+static uint64_t resident(uint64_t gpa, uint64_t bytes)
+{
+	uint64_t span = bytes, count = 0;
+	uint8_t *host = ram_span(&w.ram, gpa, &span, PAGETABLE_READ);
+	unsigned char there[BYTES / FRAME];
+
+	ck_assert(host && span == bytes);
+	ck_assert_int_eq(mincore(host, bytes, there), 0);
+	for (uint64_t i = 0; i < bytes / FRAME; i++)
+		count += there[i] & 1;
+	return count;
+}
+
+static struct balloon_stats stats(void)
+{
+	return balloon_stats_read(&w.balloon);
+}
+
+/* ---- what goes back ---- */
+
+START_TEST(memory_goes_back_and_comes_again_as_zeros)
+{
+	uint64_t page;
+
+	if (!open_guest(_i, false))
+		return;
+	page = w.balloon.page;
+	ck_assert_uint_eq(page, _i >= HUGETLB ? HUGE : FRAME);
+	ck_assert_uint_eq(backing_use_read(&w.backing).resident, BYTES);
+	ck_assert_uint_eq(ops->give(&w.balloon, HUGE, 2 * HUGE), 2 * HUGE);
+	ck_assert_uint_eq(backing_use_read(&w.backing).resident, BYTES - 2 * HUGE);
+	ck_assert_uint_eq(stats().absent, 2 * HUGE);
+	ck_assert_uint_eq(stats().returned, 2 * HUGE);
+	ck_assert_uint_eq(stats().runs, 1);
+	ck_assert_uint_eq(stats().held, 0);
+	ck_assert(w.backing.host[HUGE - 1] == 0x5a && w.backing.host[3 * HUGE] == 0x5a);
+	ops->take(&w.balloon, HUGE, 2 * HUGE);
+	ck_assert_uint_eq(stats().absent, 0);
+	ck_assert_uint_eq(stats().absent_max, 2 * HUGE);
+	ck_assert_uint_eq(w.backing.host[HUGE], 0);
+	ck_assert_uint_eq(w.backing.host[3 * HUGE - 1], 0);
+	ck_assert_uint_eq(ops->give(&w.balloon, HIGH, HUGE), HUGE); /* the other half of the guest */
+	ck_assert_uint_eq(stats().runs, 2);
+	ck_assert_uint_eq(stats().refused, 0);
+	close_world();
+}
+END_TEST
+
+START_TEST(frames_go_one_by_one_where_pages_are_small)
+{
+	open_guest(_i, false);
+	ck_assert_uint_eq(ops->give(&w.balloon, 5 * FRAME, FRAME), FRAME);
+	ck_assert_uint_eq(resident(0, 16 * FRAME), 15);
+	ck_assert_uint_eq(ops->give(&w.balloon, 4 * FRAME, 3 * FRAME), 2 * FRAME); /* one was gone */
+	ck_assert_uint_eq(stats().runs, 3);					   /* around it */
+	ck_assert_uint_eq(stats().given, 3 * FRAME);
+	ck_assert_uint_eq(resident(0, 16 * FRAME), 13);
+	ck_assert_uint_eq(stats().small, 0);
+	ck_assert_uint_eq(ops->give(&w.balloon, 4 * FRAME, 3 * FRAME), 0);
+	ck_assert_uint_eq(stats().small, 1);
+	close_world();
+}
+END_TEST
+
+/* A huge page goes when all of it is given, and not before: by 4K pages in any order. */
+START_TEST(huge_page_goes_when_it_is_complete)
+{
+	uint64_t frames = HUGE / FRAME;
+
+	if (!open_guest(_i, true))
+		return;
+	if (w.balloon.page != HUGE) {
+		fprintf(stderr, "SKIPPED: balloon on transparent huge pages: the host gives none here\n");
+		close_world();
+		return;
+	}
+	for (uint64_t i = 0; i + 1 < frames; i++) {
+		uint64_t frame = (i * 5 + 3) % frames;
+
+		ck_assert_uint_eq(ops->give(&w.balloon, HUGE + frame * FRAME, FRAME), 0);
+		ck_assert_uint_eq(stats().held, (i + 1) * FRAME);
+	}
+	ck_assert_uint_eq(stats().small, frames - 1);
+	ck_assert_uint_eq(backing_use_read(&w.backing).resident, BYTES);
+	ck_assert_uint_eq(ops->give(&w.balloon, HUGE + ((frames - 1) * 5 + 3) % frames * FRAME, FRAME), HUGE);
+	ck_assert_uint_eq(stats().held, 0);
+	ck_assert_uint_eq(stats().absent, HUGE);
+	ck_assert_uint_eq(backing_use_read(&w.backing).resident, BYTES - HUGE);
+	ops->take(&w.balloon, HUGE + 7 * FRAME, FRAME); /* one comes back: the page is not complete */
+	ck_assert_uint_eq(stats().absent, 0);
+	ck_assert_uint_eq(stats().held, HUGE - FRAME);
+	ck_assert_uint_eq(ops->give(&w.balloon, HUGE + 7 * FRAME, FRAME), HUGE);
+	/* A run that ends in the middle: the whole pages in it go in one call. */
+	ck_assert_uint_eq(ops->give(&w.balloon, HIGH + HUGE / 2, 3 * HUGE), 2 * HUGE);
+	ck_assert_uint_eq(stats().held, HUGE);
+	ck_assert_uint_eq(stats().runs, 3);
+	close_world();
+}
+END_TEST
+
+START_TEST(reported_pages_go_and_are_not_missed)
+{
+	if (!open_guest(_i, true))
+		return;
+	ck_assert_uint_eq(ops->report(&w.balloon, HUGE, 2 * HUGE), 2 * HUGE);
+	ck_assert_uint_eq(backing_use_read(&w.backing).resident, BYTES - 2 * HUGE);
+	ck_assert_uint_eq(stats().absent, 0);
+	ck_assert_uint_eq(stats().held, 0);
+	ck_assert_uint_eq(stats().reported, 2 * HUGE);
+	w.backing.host[HUGE] = 1; /* the guest uses it again, unasked */
+	ck_assert_uint_eq(ops->report(&w.balloon, HUGE, HUGE), HUGE);
+	ck_assert_uint_eq(w.backing.host[HUGE], 0);
+	if (w.balloon.page == HUGE) {
+		memset(w.backing.host + 4 * HUGE, 0x77, 4 * HUGE);
+		ck_assert_uint_eq(ops->report(&w.balloon, HIGH + FRAME, HUGE - FRAME), 0);
+		ck_assert_uint_eq(stats().small, 1);
+		ck_assert_uint_eq(ops->report(&w.balloon, HIGH + FRAME, HUGE), 0);
+		ck_assert_uint_eq(ops->report(&w.balloon, HIGH + FRAME, 2 * HUGE), HUGE);
+		ck_assert_uint_eq(stats().small, 2);
+		ck_assert_uint_eq(w.backing.host[5 * HUGE - 1], 0x77);
+		ck_assert_uint_eq(w.backing.host[5 * HUGE], 0);
+		ck_assert_uint_eq(w.backing.host[6 * HUGE - 1], 0);
+		ck_assert_uint_eq(w.backing.host[6 * HUGE], 0x77);
+	}
+	close_world();
+}
+END_TEST
+
+/* ---- what is no RAM ---- */
+
+START_TEST(only_what_the_guest_may_write_goes)
+{
+	open_world(_i, false);
+	map(0, 0, 4 * FRAME, false);
+	map(4 * FRAME, 4 * FRAME, 2 * FRAME, true);
+	map(8 * FRAME, 8 * FRAME, 2 * FRAME, false);
+	memset(w.backing.host, 0x5a, BYTES);
+	ck_assert_uint_eq(ops->give(&w.balloon, 2 * FRAME, 10 * FRAME), 4 * FRAME);
+	ck_assert_uint_eq(stats().strays, 6 * FRAME);
+	ck_assert_uint_eq(stats().runs, 2);
+	for (unsigned i = 0; i < 16; i++) {
+		bool gone = i == 2 || i == 3 || i == 8 || i == 9;
+
+		ck_assert_uint_eq(w.backing.host[i * FRAME], gone ? 0 : 0x5a);
+	}
+	ck_assert_uint_eq(ops->report(&w.balloon, 4 * FRAME, 2 * FRAME), 0);
+	ck_assert_uint_eq(ops->give(&w.balloon, UINT64_C(1) << 43, FRAME), 0);
+	ck_assert_uint_eq(ops->report(&w.balloon, -UINT64_C(2) * FRAME, FRAME), 0);
+	ops->take(&w.balloon, 20 * FRAME, FRAME);
+	ck_assert_uint_eq(stats().strays, 11 * FRAME);
+	ck_assert_uint_eq(stats().small, 3);
+	ops->take(&w.balloon, 0, 3 * FRAME); /* two of them were never given */
+	ck_assert_uint_eq(stats().taken, FRAME);
+	close_world();
+}
+END_TEST
+
+/* A page of the host's holds frames of several guest addresses: it goes when the last of them is given. */
+START_TEST(scattered_frames_make_a_page)
+{
+	if (!open_world(ANONYMOUS, true))
+		return;
+	for (uint64_t i = 0; i < 2 * HUGE / FRAME; i++)
+		map(((i * 7) % (2 * HUGE / FRAME)) * FRAME, i * FRAME, FRAME, false);
+	memset(w.backing.host, 0x5a, BYTES);
+	ck_assert_uint_eq(ops->give(&w.balloon, 0, 2 * HUGE), 2 * HUGE);
+	ck_assert_uint_eq(stats().absent, 2 * HUGE);
+	ck_assert_uint_eq(backing_use_read(&w.backing).resident, BYTES - 2 * HUGE);
+	close_world();
+}
+END_TEST
+
+START_TEST(reset_gives_all_back_to_the_guest)
+{
+	open_guest(_i, true);
+	ck_assert_uint_eq(ops->give(&w.balloon, 0, HUGE + FRAME), HUGE + (w.balloon.page == FRAME ? FRAME : 0));
+	ops->reset(&w.balloon);
+	ck_assert_uint_eq(stats().absent + stats().held, 0);
+	ck_assert_uint_eq(stats().taken, stats().given);
+	ck_assert(balloon_check(&w.balloon));
+	ops->reset(&w.balloon);
+	w.backing.host[0] = 1;
+	ck_assert_uint_eq(ops->give(&w.balloon, 0, HUGE), HUGE); /* the next driver's */
+	ck_assert_uint_eq(w.backing.host[0], 0);
+	close_world();
+}
+END_TEST
+
+/* The pool's last page is none of 2M. */
+START_TEST(pool_that_ends_within_a_page)
+{
+	open_guest(ANONYMOUS, true);
+	balloon_close(&w.balloon);
+	w.ram.host_bytes = BYTES - HUGE + 64 * FRAME;
+	ck_assert_int_eq(balloon_open(&w.balloon, &w.ram, &w.backing, &(struct failure){0}), 0);
+	ck_assert_uint_eq(ops->give(&w.balloon, HIGH + BYTES / 2 - HUGE, HUGE),
+			  w.balloon.page == HUGE ? 0 : 64 * FRAME);
+	ck_assert_uint_eq(stats().strays, HUGE - 64 * FRAME);
+	close_world();
+}
+END_TEST
+
+/* ---- what the host refuses ---- */
+
+START_TEST(refusal_is_counted)
+{
+	int fd;
+
+	open_guest(ANONYMOUS, false);
+	ck_assert_int_eq(munmap(w.backing.host, 4 * FRAME), 0); /* there is nothing to take */
+	ck_assert_uint_eq(ops->give(&w.balloon, 0, 2 * FRAME), 0);
+	ck_assert_uint_eq(stats().refused, 2 * FRAME);
+	ck_assert_uint_eq(ops->report(&w.balloon, 2 * FRAME, FRAME), 0);
+	ck_assert_uint_eq(stats().refused, 3 * FRAME);
+	ck_assert_uint_eq(stats().returned, 0);
+	close_world();
+	open_guest(MEMFD, false);
+	fd = w.backing.fd;
+	w.backing.fd = open("/dev/null", O_RDWR | O_CLOEXEC); /* has no holes */
+	ck_assert_uint_eq(ops->give(&w.balloon, 0, FRAME), 0);
+	ck_assert_uint_eq(stats().refused, FRAME);
+	close(w.backing.fd);
+	w.backing.fd = fd;
+	close_world();
+}
+END_TEST
+
+START_TEST(no_room_for_the_books)
+{
+	struct ram huge = {.host_bytes = UINT64_C(1) << 63};
+	struct backing backing = {.fd = -1};
+	struct failure f = {0};
+	struct balloon b;
+
+	ck_assert_int_eq(balloon_open(&b, &huge, &backing, &f), EXIT_HOST);
+	ck_assert_ptr_nonnull(strstr(f.text, "--balloon: the host has no "));
+	balloon_close(&b);
+}
+END_TEST
+
+/* ---- the check ---- */
+
+START_TEST(check_objects_to_what_is_broken)
+{
+	struct balloon_stats *s = &w.balloon.stats, good;
+
+	open_guest(ANONYMOUS, true);
+	ops->give(&w.balloon, 0, HUGE + FRAME);
+	good = *s;
+	ck_assert(balloon_check(&w.balloon));
+	w.balloon.gone[60] ^= 16;
+	ck_assert(!balloon_check(&w.balloon)); /* I1 */
+	w.balloon.gone[60] ^= 16;
+	s->taken += FRAME;
+	ck_assert(!balloon_check(&w.balloon));
+	*s = good;
+	s->absent -= FRAME;
+	ck_assert(!balloon_check(&w.balloon)); /* I2 */
+	*s = good;
+	s->held += FRAME;
+	ck_assert(!balloon_check(&w.balloon));
+	*s = good;
+	s->absent_max = 0;
+	ck_assert(!balloon_check(&w.balloon)); /* I3 */
+	*s = good;
+	s->returned = 0;
+	ck_assert(!balloon_check(&w.balloon));
+	*s = good;
+	w.balloon.gone_frames = 514;
+	w.balloon.gone_bytes = 9 * 8;
+	ck_assert(balloon_check(&w.balloon));
+	w.balloon.gone[8] = 5;
+	ck_assert(!balloon_check(&w.balloon)); /* I4 */
+	w.balloon.gone[8] = 1;
+	w.balloon.gone_bytes = BYTES / FRAME / 8;
+	w.balloon.gone_frames = BYTES / FRAME;
+	close_world();
+}
+END_TEST
+
+/* ---- against a model ---- */
+
+struct model {
+	uint8_t gone[BYTES / FRAME], there[BYTES / FRAME]; /* there: has content */
+};
+
+static struct model m;
+
+static uint64_t place(uint64_t gpa)
+{
+	if (gpa < BYTES / 2)
+		return gpa / FRAME;
+	return gpa >= HIGH && gpa - HIGH < BYTES / 2 ? (gpa - HIGH + BYTES / 2) / FRAME : UINT64_MAX;
+}
+
+static bool model_complete(uint64_t page, uint64_t frames)
+{
+	bool all = true;
+
+	for (uint64_t i = 0; i < frames; i++)
+		all = all && m.gone[page * frames + i];
+	return all;
+}
+
+static uint64_t model_give(uint64_t gpa, uint64_t bytes)
+{
+	uint64_t frames = w.balloon.page / FRAME, returned = 0;
+	static uint8_t before[BYTES / FRAME];
+
+	for (uint64_t page = 0; page < BYTES / w.balloon.page; page++)
+		before[page] = model_complete(page, frames);
+	for (uint64_t at = gpa; at < gpa + bytes; at += FRAME)
+		if (place(at) != UINT64_MAX)
+			m.gone[place(at)] = 1;
+	for (uint64_t page = 0; page < BYTES / w.balloon.page; page++) {
+		if (before[page] || !model_complete(page, frames))
+			continue;
+		returned += w.balloon.page;
+		memset(m.there + page * frames, 0, frames);
+	}
+	return returned;
+}
+
+static uint64_t model_report(uint64_t gpa, uint64_t bytes)
+{
+	uint64_t frames = w.balloon.page / FRAME, returned = 0;
+	static uint8_t named[BYTES / FRAME];
+
+	memset(named, 0, sizeof(named));
+	for (uint64_t at = gpa; at < gpa + bytes; at += FRAME)
+		if (place(at) != UINT64_MAX)
+			named[place(at)] = 1;
+	for (uint64_t page = 0; page < BYTES / w.balloon.page; page++) {
+		bool all = true;
+
+		for (uint64_t i = 0; i < frames; i++)
+			all = all && named[page * frames + i];
+		if (!all)
+			continue;
+		memset(m.there + page * frames, 0, frames);
+		returned += w.balloon.page;
+	}
+	return returned;
+}
+
+static void random_word(void)
+{
+	uint64_t gpa = (below(2) ? 0 : HIGH) + below(BYTES / 2 / FRAME + 4) * FRAME;
+	uint64_t bytes = (1 + below(below(4) ? 600 : 1300)) * FRAME;
+
+	switch (below(5)) {
+	case 0:
+	case 1:
+		ck_assert_uint_eq(ops->give(&w.balloon, gpa, bytes), model_give(gpa, bytes));
+		break;
+	case 2:
+		ck_assert_uint_eq(ops->report(&w.balloon, gpa, bytes), model_report(gpa, bytes));
+		break;
+	case 3:
+		ops->take(&w.balloon, gpa, bytes);
+		for (uint64_t at = gpa; at < gpa + bytes; at += FRAME)
+			if (place(at) != UINT64_MAX)
+				m.gone[place(at)] = 0;
+		break;
+	default:
+		for (uint64_t i = 0; i < 200; i++) {
+			uint64_t frame = below(BYTES / FRAME);
+
+			w.backing.host[frame * FRAME] = m.there[frame] = 1;
+		}
+		if (below(50) == 0) {
+			ops->reset(&w.balloon);
+			memset(m.gone, 0, sizeof(m.gone));
+		}
+	}
+}
+
+START_TEST(random_words_beside_a_model)
+{
+	seed(81 + (unsigned)_i);
+	open_guest(_i % 2, _i / 2);
+	memset(&m, 0, sizeof(m));
+	memset(w.backing.host, 0, BYTES);
+	for (unsigned round = 0; round < 3000; round++) {
+		random_word();
+		ck_assert(round % 16 || balloon_check(&w.balloon));
+		for (uint64_t i = 0; i < BYTES / FRAME && round % 64 == 0; i++)
+			ck_assert_uint_eq(w.backing.host[i * FRAME], m.there[i]);
+	}
+	close_world();
+}
+END_TEST
+
+/* ---- the schedule ---- */
+
+static struct balloon_schedule plan(unsigned steps, const struct balloon_step *step)
+{
+	struct balloon_schedule s = {.steps = steps};
+
+	memcpy(s.step, step, steps * sizeof(*step));
+	return s;
+}
+
+START_TEST(schedule_is_judged)
+{
+	static const struct backing huge = {.kind = BACKING_HUGETLB, .leaf = PAGETABLE_2M},
+				    thp = {.kind = BACKING_ANONYMOUS, .leaf = PAGETABLE_2M},
+				    plain = {.kind = BACKING_MEMFD, .leaf = PAGETABLE_4K};
+	static const struct {
+		unsigned steps;
+		struct balloon_step step[3];
+		const struct backing *backing;
+		const char *why; /* NULL: fine */
+	} cases[] = {
+		{0, {{0, 0}}, &huge, NULL},
+		{3, {{0, 0}, {1, 512 * MIB}, {2, 0}}, &huge, NULL},
+		{1, {{0, 1024 * MIB}}, &plain, NULL},
+		{1,
+		 {{0, 1024 * MIB + 1}},
+		 &plain,
+		 "--balloon asks for 1073741825 bytes of a guest that has 1 GiB of RAM"},
+		{1, {{1, 0}}, &plain, "--balloon at=: each time must be later than the one before it"},
+		{2, {{0, 0}, {0, 1}}, &plain, "--balloon at=: each time must be later than the one before it"},
+		{3,
+		 {{0, 0}, {5, FRAME}, {4, 0}},
+		 &plain,
+		 "--balloon at=: each time must be later than the one before it"},
+		{1, {{0, FRAME}}, &plain, NULL},
+		{1,
+		 {{0, MIB}},
+		 &thp,
+		 "--balloon asks for 1 MiB, which is too small to help: the guest's memory goes back to the host in "
+		 "pages of "
+		 "2 MiB; ask for more, or use --memory thp=off"},
+		{2,
+		 {{0, 0}, {1, HUGE - 1}},
+		 &huge,
+		 "--balloon asks for 2097151 bytes, which is too small to help: the guest's memory goes back to the "
+		 "host in "
+		 "pages of 2 MiB"},
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct balloon_schedule s = plan(cases[i].steps, cases[i].step);
+		struct failure f = {0};
+
+		ck_assert_int_eq(balloon_schedule_check(&s, 1024 * MIB, cases[i].backing, &f),
+				 cases[i].why ? EXIT_USAGE : 0);
+		ck_assert_str_eq(f.text, cases[i].why ? cases[i].why : "");
+	}
+}
+END_TEST
+
+START_TEST(timer_sets_the_target_when_it_is_due)
+{
+	static const struct balloon_step steps[] = {{0, HUGE}, {1000, 4 * HUGE}, {3000, 0}};
+	struct balloon_schedule s = plan(3, steps);
+	struct virtio_balloon device;
+	struct virtio_balloon_config config = {.name = "balloon", .ops = ops, .owner = &w.balloon};
+	struct balloon_timer t;
+	struct fake_dma f;
+	struct dma dma[4];
+
+	fake_dma_init(&f);
+	for (unsigned i = 0; i < 4; i++)
+		fake_dma_device(&f, &dma[i], NULL, i);
+	config.dma = dma;
+	virtio_balloon_init(&device, &config);
+	balloon_timer_init(&t, &s, 50);
+	ck_assert_uint_eq(balloon_timer_run(&t, &device, 49), 50);
+	ck_assert_uint_eq(device.target, 0);
+	ck_assert_uint_eq(balloon_timer_run(&t, &device, 50), 1050);
+	ck_assert_uint_eq(device.target, HUGE / FRAME);
+	ck_assert_uint_eq(balloon_timer_run(&t, &device, 1049), 1050);
+	ck_assert_uint_eq(device.target, HUGE / FRAME);
+	ck_assert_uint_eq(balloon_timer_run(&t, &device, 1050), 3050);
+	ck_assert_uint_eq(device.target, 4 * HUGE / FRAME);
+	ck_assert_uint_eq(balloon_timer_run(&t, &device, 9000), LOOP_NEVER);
+	ck_assert_uint_eq(device.target, 0);
+	s.statistics_ns = 100;
+	balloon_timer_init(&t, &s, 0);
+	ck_assert_uint_eq(balloon_timer_run(&t, &device, 0), 100);
+	ck_assert_uint_eq(balloon_timer_run(&t, &device, 250), 350); /* no burst for what was missed */
+	ck_assert_uint_eq(balloon_timer_run(&t, &device, 980), 1000);
+	ck_assert_uint_eq(balloon_timer_run(&t, &device, 5000), 5100);
+	fake_dma_free(&f);
+}
+END_TEST
+
+START_TEST(statistics_are_kept)
+{
+	uint64_t value[VIRTIO_BALLOON_S_TAGS] = {1, 2, 3};
+
+	open_guest(ANONYMOUS, false);
+	ck_assert(!w.balloon.has_statistics);
+	ops->statistics(&w.balloon, value);
+	ck_assert(w.balloon.has_statistics);
+	ck_assert_mem_eq(w.balloon.statistics, value, sizeof(value));
+	close_world();
+}
+END_TEST
+
+Suite *balloon_suite(void)
+{
+	Suite *s = suite_create("balloon");
+	TCase *c = tcase_create("balloon");
+
+	tcase_add_loop_test(c, memory_goes_back_and_comes_again_as_zeros, 0, KINDS);
+	tcase_add_loop_test(c, frames_go_one_by_one_where_pages_are_small, 0, HUGETLB);
+	tcase_add_loop_test(c, huge_page_goes_when_it_is_complete, 0, KINDS);
+	tcase_add_loop_test(c, reported_pages_go_and_are_not_missed, 0, KINDS);
+	tcase_add_loop_test(c, only_what_the_guest_may_write_goes, 0, HUGETLB);
+	tcase_add_test(c, scattered_frames_make_a_page);
+	tcase_add_loop_test(c, reset_gives_all_back_to_the_guest, 0, HUGETLB);
+	tcase_add_test(c, pool_that_ends_within_a_page);
+	tcase_add_test(c, refusal_is_counted);
+	tcase_add_test(c, no_room_for_the_books);
+	tcase_add_test(c, check_objects_to_what_is_broken);
+	tcase_add_loop_test(c, random_words_beside_a_model, 0, 4);
+	tcase_add_test(c, schedule_is_judged);
+	tcase_add_test(c, timer_sets_the_target_when_it_is_due);
+	tcase_add_test(c, statistics_are_kept);
+	tcase_set_timeout(c, 60);
+	suite_add_tcase(s, c);
+	return s;
+}
