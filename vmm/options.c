@@ -327,6 +327,14 @@ static int set_trace(struct run_options *o, const char *value, struct failure *f
 	return 0;
 }
 
+static int set_sandbox(struct run_options *o, const char *value, struct failure *f)
+{
+	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+		return fail(f, EXIT_USAGE, "--sandbox %s: the value is on or off", value);
+	o->sandbox = value[1] == 'n';
+	return 0;
+}
+
 static int set_gdb(struct run_options *o, const char *value, struct failure *f)
 {
 	const char *rest = strchr(value, ':');
@@ -388,7 +396,8 @@ static const struct option options[] = {
 	{"--wait", false, set_wait},	  {"--guard", true, set_guard},
 	{"--ro", true, set_ro},		  {"--on-fault", true, set_on_fault},
 	{"--pool", true, set_pool},	  {"--dump-table", true, set_dump_table},
-	{"--help", false, set_help},	  {"-h", false, set_help},
+	{"--sandbox", true, set_sandbox}, {"--help", false, set_help},
+	{"-h", false, set_help},
 };
 
 static const struct option *find_option(const char *word, size_t length)
@@ -461,6 +470,7 @@ int options_parse(int argc, char **argv, struct run_options *out, struct failure
 	bool only_words = false;
 
 	*out = (struct run_options){.cpus = 1,
+				    .sandbox = true,
 				    .memory = {.bytes = OPTIONS_MEMORY_DEFAULT, .thp = true, .huge = PAGETABLE_2M}};
 	for (int i = 0; !f->code && !out->help && i < argc; i++) {
 		if (!only_words && strcmp(argv[i], "--") == 0)
