@@ -60,33 +60,46 @@ static void let_go(int keep)
 
 static void serve(const struct janitor *j, int from)
 {
-	sigset_t all;
-
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
 	let_go(from);
 	clean(j, STDIN_FILENO);
 	_exit(EXIT_OK);
 }
 
+/* No signal finds the child before it has closed its ears. */
+static pid_t fork_deaf(void)
+{
+	sigset_t all, before;
+	pid_t child;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	child = fork();
+	if (child)
+		sigprocmask(SIG_SETMASK, &before, NULL);
+	return child;
+}
+
 int janitor_start(struct janitor *j, struct failure *f)
 {
-	int ends[2];
+	int ends[2], error;
+	pid_t child;
 
 	if (!j->files)
 		return 0;
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		return fail(f, EXIT_HOST, "no pipe for what removes files at the end: %s", strerror(errno));
-	j->process = fork();
-	if (j->process == 0)
+	child = fork_deaf();
+	error = errno;
+	if (child == 0)
 		serve(j, ends[0]);
 	close(ends[0]);
+	if (child < 0) {
+		close(ends[1]);
+		return fail(f, EXIT_HOST, "no process for what removes files at the end: %s", strerror(error));
+	}
+	j->process = child;
 	j->to = ends[1];
-	if (j->process > 0)
-		return 0;
-	j->process = 0;
-	close(j->to);
-	return fail(f, EXIT_HOST, "no process for what removes files at the end: %s", strerror(errno));
+	return 0;
 }
 
 void janitor_keep(struct janitor *j, unsigned file)
