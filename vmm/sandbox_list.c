@@ -44,26 +44,41 @@
 #define NO_CALL	   (-1) /* what a tracer makes of a call that it answers itself, as strace does to inject errors */
 #define BY_TREE	   2	/* calls are searched for by halves: the kernel tries all of them when it takes the filter */
 
-static const int plain[] = {
-	/* descriptors that are open */
-	SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(pread64), SCMP_SYS(pwrite64),
-	SCMP_SYS(preadv), SCMP_SYS(pwritev), SCMP_SYS(preadv2), SCMP_SYS(pwritev2), SCMP_SYS(lseek), SCMP_SYS(fstat),
-	SCMP_SYS(ftruncate), SCMP_SYS(fallocate), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(close),
-	SCMP_SYS(recvfrom), SCMP_SYS(recvmsg), SCMP_SYS(sendmsg), SCMP_SYS(accept4), SCMP_SYS(shutdown),
-	SCMP_SYS(io_uring_enter), /* of a ring that was restricted: sandbox.c, B4 */
-	/* waiting and time */
-	SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl),
-	SCMP_SYS(futex), SCMP_SYS(sched_yield), SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep),
-	SCMP_SYS(clock_gettime), /* where the host's clock cannot be read without the kernel */
-	SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(timerfd_settime), SCMP_SYS(restart_syscall),
-	SCMP_SYS(getrandom),
-	/* memory; mapping it: see below */
-	SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk),
-	/* threads and signals of slat's own */
-	SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(getpid),
-	SCMP_SYS(gettid), SCMP_SYS(getpgrp), /* whose is the terminal? */
-	SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sigaltstack),
-	SCMP_SYS(signalfd4), SCMP_SYS(wait4), /* for the janitor */
+/* Descriptors that are open. io_uring_enter: of a ring that was restricted (sandbox.c, B4). */
+static const int descriptors[] = {
+	SCMP_SYS(read),	     SCMP_SYS(write),	 SCMP_SYS(readv),	   SCMP_SYS(writev),	SCMP_SYS(pread64),
+	SCMP_SYS(pwrite64),  SCMP_SYS(preadv),	 SCMP_SYS(pwritev),	   SCMP_SYS(preadv2),	SCMP_SYS(pwritev2),
+	SCMP_SYS(lseek),     SCMP_SYS(fstat),	 SCMP_SYS(fsync),	   SCMP_SYS(fdatasync), SCMP_SYS(ftruncate),
+	SCMP_SYS(fallocate), SCMP_SYS(close),	 SCMP_SYS(recvfrom),	   SCMP_SYS(recvmsg),	SCMP_SYS(sendmsg),
+	SCMP_SYS(accept4),   SCMP_SYS(shutdown), SCMP_SYS(io_uring_enter),
+};
+
+/* Waiting and time, which is the kernel's to tell where the host's clock cannot be read without it. */
+static const int waiting[] = {
+	SCMP_SYS(poll),
+	SCMP_SYS(ppoll),
+	SCMP_SYS(epoll_wait),
+	SCMP_SYS(epoll_pwait),
+	SCMP_SYS(epoll_ctl),
+	SCMP_SYS(futex),
+	SCMP_SYS(sched_yield),
+	SCMP_SYS(nanosleep),
+	SCMP_SYS(time),
+	SCMP_SYS(clock_nanosleep),
+	SCMP_SYS(clock_gettime),
+	SCMP_SYS(gettimeofday),
+	SCMP_SYS(timerfd_settime),
+	SCMP_SYS(restart_syscall),
+};
+
+/* Memory (mapping it: below), threads and signals of slat's own; whose the terminal is (getpgrp), and the end of the
+ * janitor (wait4). */
+static const int own[] = {
+	SCMP_SYS(munmap),	SCMP_SYS(mremap),	  SCMP_SYS(madvise),	     SCMP_SYS(brk),
+	SCMP_SYS(exit),		SCMP_SYS(exit_group),	  SCMP_SYS(set_robust_list), SCMP_SYS(rseq),
+	SCMP_SYS(getpid),	SCMP_SYS(gettid),	  SCMP_SYS(getpgrp),	     SCMP_SYS(wait4),
+	SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),    SCMP_SYS(sigaltstack),
+	SCMP_SYS(signalfd4),	SCMP_SYS(getrandom),
 };
 
 /* Of KVM: what runs a vCPU, reads and sets it, and what changes while it runs; nothing that makes a VM, a vCPU or a
@@ -228,7 +243,9 @@ static scmp_filter_ctx build(void)
 	must(seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, BY_TREE), "to search by halves");
 	must(seccomp_attr_set(filter, SCMP_FLTATR_API_TSKIP, 1), "the call that is none");
 	must(seccomp_rule_add(filter, SCMP_ACT_ALLOW, NO_CALL, 0), "the call that is none");
-	add(filter, SCMP_ACT_ALLOW, plain, COUNT(plain));
+	add(filter, SCMP_ACT_ALLOW, descriptors, COUNT(descriptors));
+	add(filter, SCMP_ACT_ALLOW, waiting, COUNT(waiting));
+	add(filter, SCMP_ACT_ALLOW, own, COUNT(own));
 	add(filter, SCMP_ACT_ERRNO(EPERM), absent, COUNT(absent));
 	add(filter, SCMP_ACT_KILL_PROCESS, hostile, COUNT(hostile));
 	add_requests(filter);

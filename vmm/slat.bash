@@ -15,6 +15,7 @@ _slat() {
 		--gpa) offer= ;;
 		--cpus) offer='boot=' ;;
 		--trace) offer='exits' ;;
+		--sandbox) offer='on off' ;;
 		--gdb) offer='tcp: unix:' ;;
 		*)
 			compopt -o filenames 2>/dev/null

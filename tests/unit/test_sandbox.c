@@ -319,21 +319,6 @@ START_TEST(threads_are_down_too)
 }
 END_TEST
 
-/* Capabilities of a thread that was there before could not be taken: that is a bug, and said. */
-START_TEST(a_second_thread_is_a_bug)
-{
-	const struct sandbox_config config = {.filter = true};
-	struct failure f = {0};
-	pthread_t thread;
-	int ends[2];
-
-	ck_assert_int_eq(pipe(ends), 0);
-	tell_to = ends[1];
-	ck_assert_int_eq(pthread_create(&thread, NULL, tell_thread, NULL), 0);
-	sandbox_enter(&config, &f);
-}
-END_TEST
-
 Suite *sandbox_suite(void)
 {
 	Suite *suite = suite_create("sandbox");
@@ -344,8 +329,6 @@ Suite *sandbox_suite(void)
 	tcase_add_loop_test(tests, what_is_not_listed_is_named, 0, COUNT(named));
 	tcase_add_loop_test(tests, what_is_listed_is_made, 0, COUNT(allowed));
 	tcase_add_loop_test(tests, threads_are_down_too, 0, 2);
-	if (!SANDBOX_SANITIZED)
-		tcase_add_test_raise_signal(tests, a_second_thread_is_a_bug, SIGABRT);
 	suite_add_tcase(suite, tests);
 	return suite;
 }
