@@ -10,7 +10,8 @@
  *   sed -n '/PR_SET_NO_NEW_PRIVS/,$s/.* ioctl([^,]*, \([^, )]*\).*$/\1/p' log | sort | uniq -c
  *
  * with every option in turn, on a terminal (script -c), with a debugger, to the
- * end by a signal, a timeout and a closed pipe: what tests/cli.sh does. One that
+ * end by a signal, a timeout and a closed pipe: what tests/cli.sh does. (The first of
+ * capset, prctl and seccomp are the step itself, and unlink is the janitor's.) One that
  * was forgotten ends slat with a sentence that names it. Before a line is added:
  * what could a guest that has taken slat over do with it? And can the call be made
  * before the guest starts instead, as every open is?
