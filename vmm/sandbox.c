@@ -31,11 +31,11 @@
  * pages is such a thread from Linux 6.13 on). tests/cli.sh looks at every thread.
  *
  * Cost. The filter is made by libseccomp when slat is built; one word of it, the
- * process's number, is put in here. Measured on a start of 2.3 ms: 0.06 ms for the
- * filter, all of it the kernel's, which tries every call on it (0.13 ms before the
- * list was searched by halves), and 0.05 ms for the bounding set, of root alone. With
- * libseccomp linked in it was 0.28 ms, with its shared library 0.34 ms, for a third of
- * the list. Later: the kernel keeps a table of the calls that need no look at their
+ * process's number, is put in here. Measured on a start of 2.4 ms, in all 0.12 to
+ * 0.18 ms: 0.06 ms for the filter, all of it the kernel's, which tries every call on it
+ * (0.13 ms before the list was searched by halves), and 0.05 ms for the bounding set,
+ * of root alone. With libseccomp linked in, the filter alone was 0.28 ms, with its
+ * shared library 0.34 ms, for half of the list. Later: the kernel keeps a table of the calls that need no look at their
  * arguments, and those cost nothing; the others, KVM_RUN among them, 50 ns, whether
  * the filter compares one word or sixty.
  * SPEC_ALLOW: kernels before 5.16 would turn off speculative stores for threads with
