@@ -20,7 +20,7 @@ group = -Wl,--start-group $1 -Wl,--end-group
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$1)
 MM = $(call obj,$(wildcard mm/*.c))
 DEVICES = $(call obj,$(wildcard devices/*.c))
-VMM = $(call obj,$(filter-out vmm/main.c,$(wildcard vmm/*.c vmm/boot/*.c vmm/cmd/*.c)))
+VMM = $(call obj,$(filter-out vmm/main.c vmm/sandbox_list.c,$(wildcard vmm/*.c vmm/boot/*.c vmm/cmd/*.c)))
 UNIT = $(wildcard tests/unit/test_*.c)
 MM_BENCH = extent frames objects
 FUZZ = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -73,7 +73,7 @@ deps: ## install the Debian packages that are missing
 arrows: $(BUILD)/libmm.a ## does each room include only what it may
 	$(Q)tests/arrows.sh
 
-lint: $(BUILD)/tests/suites.h ## format and static analysis
+lint: $(BUILD)/tests/suites.h $(BUILD)/include/vmm/sandbox_filter.h ## format and static analysis
 	$(Q)tests/lint.sh
 
 asan: deps clang ## all tests that fit, with the address and undefined-behaviour sanitizers
@@ -144,6 +144,18 @@ $(BUILD)/obj/mm/%.o: mm/%.c $(BUILD)/flags
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE) $(HOSTED) -c -o $@ $<
+
+# A list of system calls becomes a filter here, and not at every start.
+$(BUILD)/sandbox_list: $(call obj,vmm/sandbox_list.c)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(SAN) -o $@ $^ -lseccomp
+
+$(BUILD)/include/vmm/sandbox_filter.h: $(BUILD)/sandbox_list
+	$(call say,MAKE,$@)
+	$(Q)mkdir -p $(@D) && $< > $@
+
+$(call obj,vmm/sandbox.c): $(BUILD)/include/vmm/sandbox_filter.h
+$(call obj,vmm/sandbox.c): HOSTED += -I$(BUILD)/include
 
 $(BUILD)/tests/suites.h: $(UNIT)
 	$(Q)mkdir -p $(@D) && printf 'SUITE(%s)\n' $(patsubst tests/unit/test_%.c,%,$(UNIT)) > $@

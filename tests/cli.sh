@@ -687,6 +687,68 @@ if needs_faults signal_at_start; then
 	fi
 fi
 
+# --- privilege: what is left of it while a guest runs, in every thread
+# name, value of Seccomp, options: the run's threads, of which the kernel's own (KVM has one) and a sanitizer's do not count.
+stepped_down() {
+	local name=sandbox_$1 pid lines
+	needs_kvm "$name" || return
+	if [ "$2" = 2 ] && is_sanitized; then
+		echo "SKIP cli/$name: a sanitizer's build has no filter"
+		return
+	fi
+	timeout -k 5 60 "$slat" run --timeout 30 --cpus boot=3 "${@:3}" "$work/spin" >"$work/out" 2>"$work/err" </dev/null &
+	pid=$!
+	until grep -qx 'cpu 0' /proc/"$(pgrep -P $pid)"/task/*/comm 2>/dev/null || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
+	lines=$(cat /proc/"$(pgrep -P $pid)"/task/*/status 2>/dev/null | awk '
+		$1 == "Name:" { ours = !/kvm-|vhost-|iou-/ }
+		ours && /^(Cap(Inh|Prm|Eff|Amb)|NoNewPrivs|Seccomp):/ { line = line $1 $2 " " }
+		$1 == "Seccomp:" { if (ours) print line; line = "" }' | sort | uniq -c)
+	pkill -INT -P $pid
+	wait $pid
+	if [[ $lines =~ ^\ +4\ CapInh:0+\ CapPrm:0+\ CapEff:0+\ CapAmb:0+\ NoNewPrivs:1\ Seccomp:$2\ $ ]] ||
+		{ is_sanitized && [[ $lines =~ [4-9]\ CapInh:0+\ CapPrm:0+\ CapEff:0+\ CapAmb:0+\ NoNewPrivs:1 ]]; }; then
+		pass "$name"
+	else
+		fail "$name" "the threads are: $(tr -s ' \n' ' ' <<<"$lines") $(tail -n 1 "$work/err")"
+	fi
+}
+is_sanitized() { readelf -d "$slat" | grep -q 'lib[at]san'; }
+stepped_down on 2
+stepped_down off 0 --sandbox off
+expect sandbox_value 2 '^slat: --sandbox yes: the value is on or off$' "$slat" run --sandbox yes x
+# A kernel without filters: refused, and nothing is left of it; off runs.
+for sandbox in on off; do
+	needs_faults sandbox_refused_$sandbox || continue
+	run_traced -e trace=seccomp -e inject=seccomp:error=EINVAL -- --sandbox $sandbox
+	code=$?
+	case $sandbox in
+	on)
+		ended sandbox_refused_on 6 "^slat: this host's kernel takes no filter .*: Invalid argument; --sandbox off runs" $code
+		if [ -e "$work/r.json" ]; then fail sandbox_refused_left 'a report was left'; else pass sandbox_refused_left; fi
+		;;
+	off) ended sandbox_refused_off 1 'left with value' $code ;;
+	esac
+done
+# Killed: what it made for the run goes all the same.
+if needs_kvm sandbox_killed; then
+	rm -f "$work/socket" "$work/r.json"
+	"$slat" run --gdb "unix:$work/socket" --report "$work/r.json" "$work/spin" >"$work/out" 2>"$work/err" </dev/null &
+	pid=$!
+	until [ "$(cat /proc/$pid/task/*/comm 2>/dev/null | grep -cx 'cpu 0')" = 1 ] || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
+	[ -S "$work/socket" ] && [ -e "$work/r.json" ] || echo 'they were never there' >>"$work/err"
+	kill -KILL $pid
+	wait $pid 2>/dev/null
+	for ((i = 0; i < 100; i++)); do
+		[ -e "$work/socket" ] || [ -e "$work/r.json" ] || break
+		sleep 0.05
+	done
+	if [ $i = 100 ] || grep -q 'never there' "$work/err"; then
+		fail sandbox_killed "socket or report: $(find "$work" -name socket -o -name r.json) $(tail -n 1 "$work/err")"
+	else
+		pass sandbox_killed
+	fi
+fi
+
 # --- libc's heap: not one call from the first guest instruction to the last
 counter=$PWD/$BUILD/tests/heap_count.so
 needs_counter() {

@@ -151,13 +151,20 @@ int ioctl(int fd, unsigned long request, ...)
 	return (int)got;
 }
 
-__attribute__((destructor)) static void leave_numbers(void)
+static int numbers = -1; /* opened first: at the end slat may open nothing */
+
+__attribute__((constructor)) static void open_numbers(void)
 {
 	const char *path = getenv("HEAP_COUNT");
-	int fd = path && atomic_load(&closed) ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644) : -1;
 
-	if (fd < 0)
+	if (path)
+		numbers = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+}
+
+__attribute__((destructor)) static void leave_numbers(void)
+{
+	if (numbers < 0 || !atomic_load(&closed))
 		return;
-	dprintf(fd, "%lu %lu %lu\n", (unsigned long)inside, (unsigned long)before, (unsigned long)returns);
-	close(fd);
+	dprintf(numbers, "%lu %lu %lu\n", (unsigned long)inside, (unsigned long)before, (unsigned long)returns);
+	close(numbers);
 }

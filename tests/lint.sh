@@ -6,7 +6,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export LC_ALL=C
-export TIDY_FLAGS="${HEADER_FLAGS:--std=gnu11 -D_GNU_SOURCE} -I. -I${SUITES:-${BUILD:-build}/tests}"
+export TIDY_FLAGS="${HEADER_FLAGS:--std=gnu11 -D_GNU_SOURCE} -I. -I${SUITES:-${BUILD:-build}/tests} -I${BUILD:-build}/include"
 export PASSED=${BUILD:-build}/lint
 mkdir -p "$PASSED"
 found=$(mktemp)

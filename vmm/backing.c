@@ -240,15 +240,21 @@ void backing_spare(const struct backing *b, uint64_t from, uint64_t bytes)
 		(void)madvise(b->host + first, (end < b->bytes ? end : b->bytes) - first, MADV_NOHUGEPAGE);
 }
 
+FILE *backing_smaps_open(void)
+{
+	return fopen("/proc/self/smaps", "re");
+}
+
 /* Sums the mappings of [host, host + bytes): the kernel may show one mapping as several. */
-struct backing_use backing_use_read(const struct backing *b)
+struct backing_use backing_use_read(const struct backing *b, FILE *smaps)
 {
 	struct backing_use use = {0};
-	FILE *file = fopen("/proc/self/smaps", "re");
 	bool inside = false;
 	char line[256];
 
-	while (file && fgets(line, sizeof(line), file)) {
+	if (smaps)
+		rewind(smaps);
+	while (smaps && fgets(line, sizeof(line), smaps)) {
 		uint64_t first, end, kib;
 		char key[64];
 
@@ -263,7 +269,5 @@ struct backing_use backing_use_read(const struct backing *b)
 				use.huge += kib << 10;
 		}
 	}
-	if (file)
-		fclose(file);
 	return use;
 }

@@ -219,8 +219,6 @@ void gdb_server_close(struct gdb_server *s)
 		close(s->client);
 	if (s->listener >= 0)
 		close(s->listener);
-	if (s->path)
-		unlink(s->path);
 	if (s->target.vm)
 		gdb_vm_close(&s->target);
 	*s = (struct gdb_server){.listener = -1, .client = -1};

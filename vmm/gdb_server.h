@@ -17,7 +17,7 @@
 struct gdb_server {
 	struct gdb_vm target;
 	struct gdb session;
-	const char *path; /* of the socket file, once it is ours */
+	const char *path; /* of the socket file, once it is ours: the caller's to remove */
 	int listener, client;
 	uint8_t in[1024]; /* of the client, not taken yet */
 	size_t in_at, in_bytes;

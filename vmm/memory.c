@@ -158,4 +158,5 @@ void memory_lend_json(struct memory *m)
 {
 	json_memory = m;
 	json_set_alloc_funcs(json_alloc, json_release);
+	json_object_seed(1); /* any: else it would open /dev/urandom at its first object, and all names are our own */
 }

@@ -333,6 +333,14 @@ static int set_trace(struct run_options *o, const char *value, struct failure *f
 	return 0;
 }
 
+static int set_sandbox(struct run_options *o, const char *value, struct failure *f)
+{
+	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+		return fail(f, EXIT_USAGE, "--sandbox %s: the value is on or off", value);
+	o->sandbox = value[1] == 'n';
+	return 0;
+}
+
 static int set_gdb(struct run_options *o, const char *value, struct failure *f)
 {
 	const char *rest = strchr(value, ':');
@@ -403,6 +411,7 @@ static const struct option options[] = {
 	{"--on-fault", true, set_on_fault},
 	{"--pool", true, set_pool},
 	{"--dump-table", true, set_dump_table},
+	{"--sandbox", true, set_sandbox},
 	{"--help", false, set_help},
 	{"-h", false, set_help},
 	{"--disk", true, options_set_disk},
@@ -497,6 +506,7 @@ int options_parse(int argc, char **argv, struct run_options *out, struct failure
 	bool only_words = false;
 
 	*out = (struct run_options){.cpus = 1,
+				    .sandbox = true,
 				    .memory = {.bytes = OPTIONS_MEMORY_DEFAULT, .thp = true, .huge = PAGETABLE_2M}};
 	for (int i = 0; !f->code && !out->help && i < argc; i++) {
 		if (!only_words && strcmp(argv[i], "--") == 0)

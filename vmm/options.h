@@ -100,7 +100,7 @@ struct run_options {
 	bool wait; /* for it */
 	bool has_exit_zero;
 	uint32_t exit_zero;
-	bool trace_exits, json, help;
+	bool trace_exits, sandbox, json, help;
 };
 
 /* argv: what follows `run`. EXIT_USAGE with one sentence that names the option,

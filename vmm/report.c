@@ -27,10 +27,10 @@ static json_t *text(const char *s)
 	return json_string(plain);
 }
 
-static json_t *report_memory(const struct vm *vm)
+static json_t *report_memory(const struct vm *vm, FILE *smaps)
 {
 	const struct backing *backing = &vm->guest.block->pool->backing;
-	struct backing_use use = backing_use_read(backing);
+	struct backing_use use = backing_use_read(backing, smaps);
 
 	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:I}", "bytes", number(vm->ram_bytes), "extents",
 			 number(vm->guest.blocks), "backing", backing_kind_name(backing->kind), "page_bytes",
@@ -143,13 +143,13 @@ int report_write(const struct report_facts *facts, FILE *to, struct failure *f)
 	const struct vm *vm = facts->vm;
 	json_t *image =
 		json_pack("{s:o, s:s}", "path", text(facts->options->image), "format", boot_format_name(facts->format));
-	json_t *report =
-		json_pack("{s:s*, s:o, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o}", "name",
-			  facts->options->name, "image", image, "kvm", kvm_module_name(vm->kvm.module), "cpus",
-			  (int)vm->cpus, "memory", report_memory(vm), "blocks", report_blocks(vm), "ranges",
-			  report_ranges(vm), "table", report_table(vm), "memslots", report_slots(vm), "devices",
-			  report_devices(vm), "exits", report_exits(vm), "strays", number(atomic_load(&vm->strays)),
-			  "faults", report_faults(vm), "times_ms", report_times(facts), "end", report_end(facts));
+	json_t *report = json_pack("{s:s*, s:o, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o}",
+				   "name", facts->options->name, "image", image, "kvm", kvm_module_name(vm->kvm.module),
+				   "cpus", (int)vm->cpus, "memory", report_memory(vm, facts->smaps), "blocks",
+				   report_blocks(vm), "ranges", report_ranges(vm), "table", report_table(vm),
+				   "memslots", report_slots(vm), "devices", report_devices(vm), "exits",
+				   report_exits(vm), "strays", number(atomic_load(&vm->strays)), "faults",
+				   report_faults(vm), "times_ms", report_times(facts), "end", report_end(facts));
 	int bad = !report || json_dumpf(report, to, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) != 0 ||
 		  fputc('\n', to) == EOF || fflush(to) != 0;
 

@@ -14,6 +14,7 @@ struct report_facts {
 	enum boot_format format;
 	uint64_t start_ns; /* of loop_now(), when slat started */
 	int code;	   /* that slat will exit with */
+	FILE *smaps;	   /* backing_smaps_open() */
 };
 
 /* EXIT_HOST iff it cannot be written whole. */

@@ -21,6 +21,7 @@ _slat() {
 		--iommu) offer='on off bypass= packed=' ;;
 		--cpus) offer='boot=' ;;
 		--trace) offer='exits' ;;
+		--sandbox) offer='on off' ;;
 		--gdb) offer='tcp: unix:' ;;
 		*)
 			compopt -o filenames 2>/dev/null

@@ -105,7 +105,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(o.cpus, 1);
 	ck_assert_uint_eq(o.memory.bytes, UINT64_C(512) << 20);
 	ck_assert(o.memory.thp && !o.memory.hugepages && !o.memory.shared && !o.memory.prefault);
-	ck_assert(!o.has_exit_zero && !o.timeout_ns && !o.json && !o.trace_exits);
+	ck_assert(!o.has_exit_zero && !o.timeout_ns && !o.json && !o.trace_exits && o.sandbox);
 	ck_assert_ptr_null(o.cmdline);
 }
 END_TEST
@@ -117,7 +117,7 @@ START_TEST(everything_at_once)
 
 	ck_assert_int_eq(parse("--kernel=vm --initramfs i.gz --cmdline=console=ttyS0 --cpus boot=4 --memory "
 			       "size=6G,hugepages=on,hugepage_size=2M,thp=off,prefault=on,shared=on --name a-b.c_1 "
-			       "--timeout 1.5 --exit-zero 0x10 --report r --json --trace exits",
+			       "--timeout 1.5 --exit-zero 0x10 --report r --json --trace exits --sandbox off",
 			       &o, &f),
 			 0);
 	ck_assert_str_eq(o.image, "vm");
@@ -130,7 +130,7 @@ START_TEST(everything_at_once)
 	ck_assert_str_eq(o.name, "a-b.c_1");
 	ck_assert_uint_eq(o.timeout_ns, 1500000000);
 	ck_assert(o.has_exit_zero && o.exit_zero == 16);
-	ck_assert(o.json && o.trace_exits);
+	ck_assert(o.json && o.trace_exits && !o.sandbox);
 }
 END_TEST
 
@@ -192,6 +192,7 @@ static const struct {
 	{"k --exit-zero 4294967296",
 	 "--exit-zero 4294967296: not a number that a guest can write to port 0xf4 (0 to 0xffffffff)"},
 	{"k --trace everything", "--trace everything: unknown; what can be traced: exits"},
+	{"k --sandbox 1", "--sandbox 1: the value is on or off"},
 	{"k --gdb 1234", "--gdb 1234: write tcp:PORT or unix:PATH"},
 	{"k --gdb udp:1", "--gdb udp:1: write tcp:PORT or unix:PATH"},
 	{"k --gdb tcp:", "--gdb tcp:: not a port from 0 (any that is free) to 65535"},

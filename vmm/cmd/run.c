@@ -16,8 +16,10 @@
 #include "vmm/devices.h"
 #include "vmm/dirty_log.h"
 #include "vmm/gdb_server.h"
+#include "vmm/janitor.h"
 #include "vmm/options.h"
 #include "vmm/report.h"
+#include "vmm/sandbox.h"
 #include "vmm/size.h"
 #include "vmm/stitch.h"
 #include "vmm/table_file.h"
@@ -80,6 +82,7 @@ static const char help[] =
 	"  --gdb tcp:PORT|unix:PATH   a debugger may connect there, on this machine: gdb's target remote\n"
 	"  --wait                     with --gdb: the guest starts when the debugger says so\n"
 	"  --trace exits              a line on stderr for each exit to slat\n"
+	"  --sandbox on|off           off: no filter of slat's own system calls, for tools that add some (on)\n"
 	"  --help                     this text\n"
 	"\n"
 	"Up to 14 devices in all. The guest's console is the terminal: Ctrl-A x ends the run, Ctrl-A a sends Ctrl-A.\n"
@@ -99,8 +102,9 @@ struct file {
 
 struct out_file {
 	const char *option, *path;
-	FILE *stream; /* NULL: not asked for */
-	bool created; /* by us, and not whole yet: a run that is refused leaves no such file behind */
+	FILE *stream;	 /* NULL: not asked for */
+	bool created;	 /* by us, and not whole yet: a run that is refused leaves no such file behind */
+	unsigned number; /* of the janitor's, if so */
 };
 
 struct run { /* everything of one run; run_close() takes it down in reverse */
@@ -115,6 +119,8 @@ struct run { /* everything of one run; run_close() takes it down in reverse */
 	bool vm_open;
 	struct out_file report, table;
 	struct gdb_server *gdb;
+	struct janitor janitor;
+	FILE *smaps; /* for the report; NULL: none is asked for */
 };
 
 static int file_open(struct file *file, const char *path, const char *what, struct failure *f)
@@ -176,7 +182,8 @@ static int open_images(struct run *r, struct failure *f)
 
 /* Before the guest runs, so that a path that cannot be written is known at once. What is there already is opened with
  * signals as they are, since a pipe waits for its reader; what is made is made with them held back. */
-static int out_open(struct out_file *out, const char *option, const char *path, struct failure *f)
+static int out_open(struct out_file *out, struct janitor *janitor, const char *option, const char *path,
+		    struct failure *f)
 {
 	int fd;
 
@@ -188,6 +195,8 @@ static int out_open(struct out_file *out, const char *option, const char *path, 
 		vm_hold_signals();
 		fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 		out->created = fd >= 0;
+		if (out->created)
+			out->number = janitor_add(janitor, path);
 	}
 	if (fd < 0)
 		return fail(f, EXIT_HOST, "%s %s: cannot be written: %s", option, path, strerror(errno));
@@ -221,12 +230,18 @@ static int out_clear(const struct out_file *out, struct failure *f)
 	return 0;
 }
 
-static void out_close(const struct out_file *out, bool refused)
+/* It is whole. */
+static void out_keep(struct run *r, struct out_file *out)
+{
+	if (out->created)
+		janitor_keep(&r->janitor, out->number);
+	out->created = false;
+}
+
+static void out_close(const struct out_file *out)
 {
 	if (out->stream)
 		fclose(out->stream);
-	if (refused && out->created)
-		unlink(out->path);
 }
 
 static int open_gdb(struct run *r, struct failure *f)
@@ -236,7 +251,10 @@ static int open_gdb(struct run *r, struct failure *f)
 	r->gdb = memory_alloc(r->memory, sizeof(*r->gdb));
 	if (!r->gdb)
 		return fail(f, EXIT_HOST, "no memory for --gdb");
-	return gdb_server_open(r->gdb, &r->options.gdb, f);
+	gdb_server_open(r->gdb, &r->options.gdb, f);
+	if (r->gdb->path)
+		janitor_add(&r->janitor, r->gdb->path);
+	return f->code;
 }
 
 static void close_gdb(struct run *r)
@@ -498,7 +516,7 @@ static int write_reports(struct run *r, const struct report_facts *facts, struct
 		return f->code;
 	if (report_write(facts, r->report.stream, &why))
 		return out_failed(&r->report, &why, f);
-	r->report.created = false; /* it stays, whatever becomes of the table */
+	out_keep(r, &r->report); /* whatever becomes of the table */
 	return 0;
 }
 
@@ -508,7 +526,7 @@ static bool written(void *self, uint64_t gpa, uint64_t bytes)
 }
 
 /* The table that the guest ended with. A host that does not tell D costs the table nothing else. */
-static int write_table(const struct run *r, struct failure *f)
+static int write_table(struct run *r, struct failure *f)
 {
 	struct failure no_log = {0}, why = {0};
 	struct dirty_log log;
@@ -520,11 +538,13 @@ static int write_table(const struct run *r, struct failure *f)
 		fprintf(stderr, "slat: --dump-table %s: D is not in it: %s\n", r->table.path, no_log.text);
 	if (table_file_write(&r->vm.table, r->options.name, no_log.code ? NULL : &dirty, r->table.stream, &why))
 		out_failed(&r->table, &why, f);
+	else
+		out_keep(r, &r->table);
 	dirty_log_free(&log);
 	return f->code;
 }
 
-static void run_close(struct run *r, bool refused)
+static void run_close(struct run *r)
 {
 	if (r->vm_open)
 		vm_close(&r->vm);
@@ -535,20 +555,26 @@ static void run_close(struct run *r, bool refused)
 	for (unsigned i = 0; i < r->options.modules; i++)
 		file_close(&r->module[i]);
 	file_close(&r->image);
-	out_close(&r->report, refused);
-	out_close(&r->table, refused);
+	out_close(&r->report);
+	out_close(&r->table);
+	if (r->smaps)
+		fclose(r->smaps);
+	janitor_end(&r->janitor);
 }
 
 static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 {
 	struct board_config board = {.cmdline = r->options.cmdline};
 
-	if (open_images(r, f) || out_open(&r->report, "--report", r->options.report, f) ||
-	    out_open(&r->table, "--dump-table", r->options.dump_table, f) || judge_outs(&r->report, &r->table, f))
+	if (open_images(r, f) || out_open(&r->report, &r->janitor, "--report", r->options.report, f) ||
+	    out_open(&r->table, &r->janitor, "--dump-table", r->options.dump_table, f) ||
+	    judge_outs(&r->report, &r->table, f))
 		return f->code;
 	vm_hold_signals();
-	if (open_gdb(r, f))
+	if (open_gdb(r, f) || janitor_start(&r->janitor, f))
 		return f->code;
+	if (r->options.report || r->options.json)
+		r->smaps = backing_smaps_open();
 	board.initrd = r->module[0].bytes;
 	r->vm_open = true;
 	if (vm_open(&r->vm, r->memory, f) || give_memory(r, f) || vm_add_cpus(&r->vm, r->options.cpus, &board, f) ||
@@ -563,6 +589,7 @@ static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 
 static int run(struct run *r, uint64_t start_ns, struct failure *f)
 {
+	const struct sandbox_config sandbox = {.filter = r->options.sandbox && !SANDBOX_SANITIZED};
 	struct report_facts facts = {.vm = &r->vm, .options = &r->options, .start_ns = start_ns};
 	struct boot_entry entry;
 
@@ -573,7 +600,7 @@ static int run(struct run *r, uint64_t start_ns, struct failure *f)
 	show_memory(r);
 	show_hints(r);
 	console_open(&r->vm.console, &r->vm.loop, r->options.json ? STDERR_FILENO : STDOUT_FILENO);
-	if (vm_start(&r->vm, &entry, r->options.timeout_ns, f))
+	if (sandbox_enter(&sandbox, f) || vm_start(&r->vm, &entry, r->options.timeout_ns, f))
 		return f->code;
 	vm_wait(&r->vm);
 	if (r->gdb)
@@ -583,6 +610,7 @@ static int run(struct run *r, uint64_t start_ns, struct failure *f)
 	show_end(r);
 	facts.format = r->boot.format;
 	facts.code = exit_code(r);
+	facts.smaps = r->smaps;
 	write_reports(r, &facts, f);
 	return write_table(r, f) ? f->code : facts.code;
 }
@@ -606,7 +634,7 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 		else
 			code = run(r, start_ns, &f);
 	}
-	run_close(r, f.code != 0);
+	run_close(r);
 	memory_free(&memory, r);
 	memory_close(&memory);
 	return f.code ? cmd_refuse(&f) : code;
