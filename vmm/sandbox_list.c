@@ -23,6 +23,7 @@
 #include <inttypes.h>
 #include <linux/filter.h>
 #include <linux/if_tun.h>
+#include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -139,7 +140,6 @@ static const int hostile[] = {
 	SCMP_SYS(kill),
 	SCMP_SYS(tkill),
 	SCMP_SYS(io_uring_setup),
-	SCMP_SYS(io_uring_register),
 	SCMP_SYS(memfd_create),
 	SCMP_SYS(userfaultfd),
 	SCMP_SYS(bpf),
@@ -226,9 +226,14 @@ static void add_memory(scmp_filter_ctx filter)
 static void add_files(scmp_filter_ctx filter)
 {
 	const struct scmp_arg_cmp other = {3, SCMP_CMP_NE, AT_EMPTY_PATH, 0};
+	const struct scmp_arg_cmp registers = {1, SCMP_CMP_NE, IORING_UNREGISTER_FILES, 0};
 
 	add_if(filter, SCMP_SYS(newfstatat), 1, &(struct scmp_arg_cmp){3, SCMP_CMP_EQ, AT_EMPTY_PATH, 0});
 	must(seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(newfstatat), 1, &other), "newfstatat");
+	/* A disk that is closed lets go of its file, so that its lock ends with it and not with the ring. */
+	add_if(filter, SCMP_SYS(io_uring_register), 1, (struct scmp_arg_cmp[]){is(1, IORING_UNREGISTER_FILES)});
+	must(seccomp_rule_add_array(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(io_uring_register), 1, &registers),
+	     "io_uring_register");
 	add_if(filter, SCMP_SYS(fcntl), 1, (struct scmp_arg_cmp[]){is(1, F_GETFL)});
 	/* Without an address: what is connected. */
 	add_if(filter, SCMP_SYS(sendto), 1, &(struct scmp_arg_cmp){4, SCMP_CMP_EQ, 0, 0});

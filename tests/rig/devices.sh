@@ -47,9 +47,9 @@ resident() { awk '/^Rss/ { print $2 }' "/proc/$pid/smaps_rollup"; } # KiB
 
 listen() {
 	: >"$work/back"
-	timeout 300 busybox nc -l -p 9001 <"$work/file" &
+	timeout 400 busybox httpd -f -p $host:9001 -h "$work/www" &
 	listeners=$!
-	timeout 300 busybox nc -l -p 9002 >"$work/back" &
+	timeout 400 busybox nc -l -p 9002 >"$work/back" &
 	listeners="$listeners $!"
 }
 
@@ -134,11 +134,11 @@ judge_devices() { # group pattern, type pattern
 		fail "$name/e2fsck" "$(tail -n 1 "$work/fsck")"
 	fi
 	said 'net ping' 3
-	said 'net got' "$(md5sum <"$work/file" | cut -c -32)"
-	if cmp -s "$work/file" "$work/back"; then
+	said 'net got' "$(md5sum <"$work/www/file" | cut -c -32)"
+	if cmp -s "$work/www/file" "$work/back"; then
 		pass "$name/net_sent"
 	else
-		fail "$name/net_sent" "$(wc -c <"$work/back") bytes came back of $(wc -c <"$work/file")"
+		fail "$name/net_sent" "$(wc -c <"$work/back") bytes came back of $(wc -c <"$work/www/file")"
 	fi
 	said rng 'virtio_rng.[0-9]* 1000'
 	said console 'over hvc0'
@@ -185,7 +185,8 @@ memory() {
 	said 'balloon worked' ''
 }
 
-head -c 8M /dev/urandom >"$work/file"
+mkdir "$work/www"
+head -c 8M /dev/urandom >"$work/www/file"
 head -c 1M /dev/urandom >"$work/ro.img"
 mkdir -p /dev/net
 [ -c /dev/net/tun ] || mknod /dev/net/tun c 10 200
