@@ -4,7 +4,7 @@
 # through bounce buffers. The guest (devices_init) says what it sees; here it is judged.
 # DEVICES_SOAK=MIB: a file of so many MiB as well.
 set -u
-slat=$BUILD/slat rig=$BUILD/rig
+slat=$BUILD/slat rig=${rig:-$BUILD/rig}
 work=$(mktemp -d)
 listeners=
 host=10.0.5.1
@@ -51,18 +51,6 @@ listen() {
 	listeners=$!
 	timeout 400 busybox nc -l -p 9002 >"$work/back" &
 	listeners="$listeners $!"
-}
-
-half_balloon() {
-	local full given
-
-	waits balloon || return
-	full=$(resident)
-	go_on
-	waits deflate || return
-	given=$(resident)
-	echo "$name: resident $full KiB, with the balloon $given KiB" >&2
-	go_on
 }
 
 # At least nine tenths of what a program touched and freed go back.
@@ -146,13 +134,13 @@ judge_devices() { # group pattern, type pattern
 
 # name, IOMMU: on or off, more words for the kernel, more of slat's options...
 all_devices() {
-	local name=$1 iommu=$2 words=$3 tasks=disk,net,rng,console
+	local what=$1 iommu=$2 words=$3 tasks=disk,net,rng,console
 
 	shift 3
 	truncate -s 0 "$work/disk.img" && truncate -s 256M "$work/disk.img" && mkfs.ext4 -q -F "$work/disk.img"
 	[ "$iommu" = off ] || tasks=$tasks,stray
 	listen
-	start "$name" "$tasks" "$words" --disk "path=$work/disk.img,serial=rig-1,num_queues=2" \
+	start "$what" "$tasks" "$words" --disk "path=$work/disk.img,serial=rig-1,num_queues=2" \
 		--disk "path=$work/ro.img,readonly=on" --net tap=tap5 --rng --console virtio "$@"
 	finish
 }
@@ -175,9 +163,7 @@ beside() {
 }
 
 memory() {
-	name=memory
-	start memory console,balloon,reporting '' --balloon size=0,free_page_reporting=on --console virtio
-	half_balloon
+	start memory balloon,reporting '' --balloon size=0,size=256M@15,size=0@60,free_page_reporting=on
 	freed_pages
 	finish
 	said 'balloon inflated' ''
