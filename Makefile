@@ -173,6 +173,10 @@ $(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) pagetable scatter): $(BUILD)/bench/%: 
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
 
+$(BUILD)/bench/iommu: $(call obj,tests/bench/iommu.c tests/bench/bench.c vmm/port.c) $(BUILD)/libdevices.a $(BUILD)/libmm.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
+
 # Compiled for the same CPU as all others, and what DPDK's headers cannot do without.
 DPDK = $(patsubst -I%,-isystem %,$(filter-out -march=%,$(shell pkg-config --cflags libdpdk))) -mssse3
 $(call obj,tests/bench/objects_dpdk.c): HOSTED += $(DPDK)

@@ -93,11 +93,13 @@ struct iommu { /* private but for its endpoints' addresses */
 	struct iommu_domain domain[IOMMU_DOMAINS_MAX];
 	unsigned endpoints;
 	struct iommu_endpoint endpoint[IOMMU_ENDPOINTS_MAX];
+	unsigned domains; /* live ones */
 	uint64_t mappings, mappings_max_seen;
-	struct lock fault_lock; /* the next four */
+	uint64_t tables, tables_max; /* pages of the arena that are out */
+	struct lock fault_lock;	     /* the next three */
 	struct iommu_fault fault[IOMMU_FAULTS_MAX];
 	unsigned fault_head, fault_count;
-	uint64_t faults, faults_lost;
+	uint64_t faults, faults_lost; /* atomic */
 };
 
 void iommu_init(struct iommu *u, const struct iommu_config *config);
@@ -107,8 +109,9 @@ void iommu_fini(struct iommu *u); /* no device uses it any more */
 struct iommu_endpoint *iommu_add_endpoint(struct iommu *u, uint32_t id);
 void iommu_add_flight(struct iommu_endpoint *e, const struct flight *f);
 
-/* As at power on: no domain, no mapping, bypass as configured. Waits as iommu_detach(). */
+/* As at power on: no domain, no mapping, no fault, bypass as configured. Waits as iommu_detach(). */
 void iommu_reset(struct iommu *u);
+void iommu_detach_all(struct iommu *u); /* the same, but bypass stays as it is: the reset of the device (5.13.4.2) */
 bool iommu_bypass(const struct iommu *u);
 void iommu_set_bypass(struct iommu *u, bool on); /* for endpoints without a domain; waits as iommu_detach() */
 
@@ -118,10 +121,11 @@ void iommu_set_bypass(struct iommu *u, bool on); /* for endpoints without a doma
 uint8_t iommu_attach(struct iommu *u, uint32_t domain, uint32_t endpoint, bool bypass);
 /* A domain without an endpoint is no more, nor are its mappings. INVAL: not attached to this domain. */
 uint8_t iommu_detach(struct iommu *u, uint32_t domain, uint32_t endpoint);
-/* NOENT: domain. INVAL: misaligned, empty, overlaps a mapping or a reserved range, a bypass domain. RANGE: outside
- * input or phys_bits. NOMEM: pages, or mappings_max. */
+/* NOENT: domain. INVAL: a bypass domain, unknown flags, no right, last below first, overlaps a mapping or a reserved
+ * range. RANGE: misaligned, outside input or phys_bits. NOMEM: pages, or mappings_max. */
 uint8_t iommu_map(struct iommu *u, uint32_t domain, const struct virtio_iommu_map *m);
-/* Every mapping within; holes are fine. RANGE: it would cut one. No device reads or writes through what is gone once
+/* Every mapping within; holes are fine, whatever their alignment. NOENT: domain. INVAL: a bypass domain, last below
+ * first. RANGE: it would cut a mapping. No device reads or writes through what is gone once
  * this came back. */
 uint8_t iommu_unmap(struct iommu *u, uint32_t domain, uint64_t first, uint64_t last);
 

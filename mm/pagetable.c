@@ -19,10 +19,10 @@
  *       sides and lies inside the output width;
  *   I3  no table but the root is empty;
  *   I4  no table is collapsible: 512 leaves that continue one another with the
- *       same bits are one leaf, if leaf_max allows it;
+ *       same bits are one leaf, if leaf_max allows it and there are no seams;
  *   I5  leaves[] and tables count what is linked, and each table is linked once
  *       (tables_sum is the sum of a hash of the linked pages' numbers, which a
- *       page linked twice or lost puts wrong);
+ *       page linked twice or lost puts wrong), and seams those that say so;
  *   I6  the retired list has `retired` pages, all of them of the arena, in the
  *       order of their epochs; the last `unflushed` of them, and no others, are
  *       of this epoch, `collapsed` of them by a collapse; no reader is ahead of it;
@@ -36,6 +36,12 @@
  * present, write, user in NPT and stage 1) or, in a domain, 3 (R W: bit 2 is not
  * ours to set). A domain's leaf sets nothing but R, W, size and address: no
  * snooping is forced, and memory types are the device's and the CPU's matter.
+ *
+ * Seams. Whoever must take back as a whole what was mapped as one asks for them:
+ * the first leaf of each map then has a bit that VT-d ignores. What was
+ * mapped as one ends at the next seam or hole, so no other record of it is needed.
+ * A split leaves the seam to the first of the 512; unmapping that one takes it along. Such
+ * tables never collapse, since a million maps of a page each would lose theirs.
  *
  * Two passes. Every change first counts the pages it needs and refuses what it
  * must refuse, then gets the pages, then writes what cannot fail. Map has to
@@ -80,11 +86,12 @@
  * Cost. Walk: 4 loads. Map: the entries written, the links above them, and the
  * level 0 entries once more to see that they are absent. Unmap, protect,
  * harvest: the entries present in the range and O(levels) tables at its two
- * ends, each read whole; an absent entry of any level is skipped as one. Whether
- * a table became empty or collapsible is asked of its first and last entry
- * before all 512 are read, so a sweep over single pages stays linear. To retire
- * a page costs some 10 atomic ORs; to flush one atomic add a reader, and 512
- * loads a collapsed table. Recursion is as deep as the tree: 4.
+ * ends, each read whole; an absent entry of any level is skipped as one. Before
+ * all 512 are read, whether a table became collapsible is asked of its first and
+ * last entry, and whether it became empty of the neighbours of what went and of
+ * the last, so a sweep over single pages stays linear. To retire a page costs
+ * some 10 atomic ORs; to flush one atomic add a reader, and 512 loads a collapsed
+ * table. Recursion is as deep as the tree: 4.
  *
  * Memory. Table pages, and one cache line a reader.
  *
@@ -123,6 +130,7 @@
 
 /* A domain: VT-d specification, 9.8. A and D are where EPT has them; no other bit is used. */
 #define DOMAIN_RIGHTS UINT64_C(3)
+#define DOMAIN_SEAM   (UINT64_C(1) << 57) /* 52 to 61 are ignored, and the chain ends at 56 */
 
 /* Stage 1: SDM vol. 3A, 4.5; NPT is the same: APM vol. 2, 15.25 and 5.4. */
 #define X86_PRESENT	 (UINT64_C(1) << 0)
@@ -538,8 +546,14 @@ static void retire(struct pagetable *pt, struct pfn page)
 	pt->tables_sum -= page_hash(page);
 }
 
-static bool table_is_empty(const uint64_t *table)
+/* near: the entry that went last. Most tables that are not empty show it beside that, where the cache is warm. */
+static bool table_is_empty(const uint64_t *table, unsigned near)
 {
+	unsigned line = near & ~(LINE_ENTRIES - 1), first = line > 0 ? line - LINE_ENTRIES : 0,
+		 end = line + 2 * LINE_ENTRIES < ENTRIES ? line + 2 * LINE_ENTRIES : ENTRIES;
+
+	if (skip_absent(table, first, end) < end)
+		return false;
 	return !is_present(load(&table[ENTRIES - 1])) && skip_absent(table, 0, ENTRIES) == ENTRIES;
 }
 
@@ -571,7 +585,7 @@ static bool collapse(struct pagetable *pt, uint64_t *entry, unsigned level, uint
 	struct pfn page = page_of(pt, load(entry));
 	uint64_t leaf, tag;
 
-	if (!table_is_one_leaf(pt, table_at(pt, page), level - 1, &leaf))
+	if (pt->seam || !table_is_one_leaf(pt, table_at(pt, page), level - 1, &leaf))
 		return false;
 	store(entry, leaf);
 	pt->leaves[level - 1] -= ENTRIES;
@@ -590,9 +604,10 @@ static void split(struct pagetable *pt, struct spares *spares, uint64_t *entry, 
 	uint64_t *table = table_at(pt, page);
 	uint64_t was = load(entry), step = level_bytes(level - 1);
 
-	do
-		fill(table, ENTRIES, level == 1 ? was & ~LARGE : was, step);
-	while (!swap(entry, &was, link_to(pt, page)));
+	do {
+		fill(table, ENTRIES, (level == 1 ? was & ~LARGE : was) & ~pt->seam, step);
+		table[0] |= was & pt->seam;
+	} while (!swap(entry, &was, link_to(pt, page)));
 	pt->leaves[level]--;
 	pt->leaves[level - 1] += ENTRIES;
 	table_counted(pt, page);
@@ -604,6 +619,7 @@ struct mapping {
 	struct pagetable *pt;
 	uint64_t shift; /* output address minus linear address, modulo 2^64 */
 	uint64_t bits;
+	uint64_t seam_at;  /* linear; of no leaf if there are none */
 	unsigned leaf_max; /* the largest leaf that leaf_max and shift allow */
 	struct spares spares;
 };
@@ -676,6 +692,8 @@ static uint64_t map_leaves(const struct mapping *m, struct place p, uint64_t at,
 		count = n;
 	}
 	fill(entry, count, value, step);
+	if (at == m->seam_at && count > 0)
+		store(entry, value | m->pt->seam);
 	m->pt->leaves[p.level] += count;
 	return count << level_shift(p.level);
 }
@@ -728,6 +746,7 @@ enum mm_err pagetable_map(struct pagetable *pt, uint64_t in, uint64_t out, uint6
 		return MM_EINVAL;
 	m.shift = out - first;
 	m.bits = encode(pt, attr);
+	m.seam_at = pt->seam ? first : UINT64_MAX;
 	while (m.shift & (level_bytes(m.leaf_max) - 1))
 		m.leaf_max--;
 	err = map_plan(&m, root.table, root.level, first, end, &pages);
@@ -736,6 +755,7 @@ enum mm_err pagetable_map(struct pagetable *pt, uint64_t in, uint64_t out, uint6
 	if (err != MM_OK)
 		return err;
 	map_write(&m, root, first, end);
+	pt->seams += pt->seam != 0;
 	MM_ASSERT(m.spares.count == 0, m.spares.count, pages);
 	return MM_OK;
 }
@@ -778,7 +798,7 @@ struct change {
 
 static bool leaf_stays(const struct change *c, uint64_t entry)
 {
-	uint64_t bits = entry & ~(c->pt->address | mark_bits(c->pt) | LARGE);
+	uint64_t bits = entry & ~(c->pt->address | mark_bits(c->pt) | LARGE | c->pt->seam);
 
 	return !c->unmap && bits == c->bits;
 }
@@ -789,6 +809,15 @@ static bool leaf_narrows(const struct change *c, uint64_t entry)
 	struct pagetable_attr was = decode(c->pt, entry), is = decode(c->pt, c->bits);
 
 	return (was.rights & ~is.rights) || was.memory != is.memory;
+}
+
+static uint64_t seams_of(const struct pagetable *pt, const uint64_t *table)
+{
+	uint64_t seams = 0;
+
+	for (unsigned i = 0; i < ENTRIES; i++)
+		seams += (load(&table[i]) & pt->seam) != 0;
+	return seams;
 }
 
 /* The leaves of a table that goes. */
@@ -805,6 +834,8 @@ static void drop_leaves(struct change *c, const uint64_t *table, unsigned level,
 		end--;
 	touch(&c->touched, base + first * level_bytes(level), base + end * level_bytes(level));
 	c->pt->leaves[level] -= leaves;
+	if (c->pt->seam)
+		c->pt->seams -= seams_of(c->pt, table);
 }
 
 /* Retires a table that is already unlinked, with all below it. */
@@ -826,10 +857,12 @@ static void drop_table(struct change *c, struct pfn page, unsigned level, uint64
 
 static void change_leaf(struct change *c, uint64_t *entry, unsigned level, uint64_t at)
 {
-	uint64_t was = load(entry), keep = c->pt->address | mark_bits(c->pt) | (level > 0 ? LARGE : 0);
+	uint64_t was = load(entry), keep = c->pt->address | mark_bits(c->pt) | (level > 0 ? LARGE : 0) | c->pt->seam;
 
-	if (c->unmap)
+	if (c->unmap) {
 		c->pt->leaves[level]--;
+		c->pt->seams -= (was & c->pt->seam) != 0;
+	}
 	c->touched.narrowed |= c->unmap || leaf_narrows(c, was);
 	while (!swap(entry, &was, c->unmap ? 0 : (was & keep) | c->bits))
 		;
@@ -850,7 +883,7 @@ static void change_below(struct change *c, uint64_t *entry, unsigned level, uint
 		return;
 	}
 	change_table(c, table_of(c->pt, link), level - 1, at, stop);
-	if (c->unmap && table_is_empty(table_of(c->pt, link))) {
+	if (c->unmap && table_is_empty(table_of(c->pt, link), index_of(stop - 1, level - 1))) {
 		store(entry, 0);
 		retire(c->pt, page_of(c->pt, link));
 	} else if (!c->unmap && collapse(c->pt, entry, level, base)) {
@@ -1016,6 +1049,17 @@ bool pagetable_walk(const struct pagetable *pt, uint64_t in, struct pagetable_le
 	return true;
 }
 
+bool pagetable_cuts(const struct pagetable *pt, uint64_t in)
+{
+	struct spot spot;
+	uint64_t linear;
+
+	if (!linear_of(pt, in, &linear))
+		return false;
+	spot = descend(pt, linear);
+	return is_present(spot.entry) && (spot.base != linear || !(spot.entry & pt->seam));
+}
+
 struct scan {
 	const struct pagetable *pt;
 	uint64_t from;
@@ -1106,7 +1150,12 @@ uint64_t pagetable_root_address(const struct pagetable *pt)
 
 struct pagetable_stats pagetable_stats_read(const struct pagetable *pt)
 {
-	struct pagetable_stats stats = {.tables = pt->tables, .tables_max = pt->tables_max, .retired = pt->retired};
+	struct pagetable_stats stats = {
+		.tables = pt->tables,
+		.tables_max = pt->tables_max,
+		.retired = pt->retired,
+		.seams = pt->seams,
+	};
 
 	for (unsigned i = 0; i < PAGETABLE_SIZES; i++)
 		stats.leaves[i] = pt->leaves[i];
@@ -1256,6 +1305,8 @@ static bool config_ok(const struct pagetable_config *c)
 		return false;
 	if ((unsigned)c->leaf_max >= PAGETABLE_SIZES || (c->readers_count > 0 && !c->readers))
 		return false;
+	if (c->seams && c->format != PAGETABLE_DOMAIN)
+		return false;
 	if (!c->arena || (uintptr_t)c->arena % FRAME_BYTES || !c->pages.get || !c->pages.put)
 		return false;
 	frames_end = UINT64_C(1) << (c->phys_bits - FRAME_SHIFT);
@@ -1270,7 +1321,8 @@ static struct pagetable table_for(const struct pagetable_config *config)
 	pt.address = ((UINT64_C(1) << config->phys_bits) - 1) & ~(FRAME_BYTES - 1);
 	pt.base = (uintptr_t)config->arena - (config->arena_first.n << FRAME_SHIFT);
 	pt.marks_shift = is_x86(&pt) ? X86_MARKS_SHIFT : EPT_MARKS_SHIFT;
-	pt.meaning = ~(mark_bits(&pt) | CHAIN_MASK << CHAIN_SHIFT);
+	pt.seam = config->seams ? DOMAIN_SEAM : 0;
+	pt.meaning = ~(mark_bits(&pt) | pt.seam | CHAIN_MASK << CHAIN_SHIFT);
 	return pt;
 }
 
@@ -1342,7 +1394,7 @@ void pagetable_ept_limits(uint64_t capability, struct pagetable_config *config)
 
 struct tally {
 	uint64_t leaves[PAGETABLE_SIZES];
-	uint64_t tables, tables_sum;
+	uint64_t tables, tables_sum, seams;
 };
 
 static bool check_leaf(const struct pagetable *pt, uint64_t entry, unsigned level) /* I1, I2 */
@@ -1352,7 +1404,7 @@ static bool check_leaf(const struct pagetable *pt, uint64_t entry, unsigned leve
 
 	if (level > (unsigned)pt->config.leaf_max || (out & (level_bytes(level) - 1)) || !attr_ok(pt, attr))
 		return false;
-	return (entry & ~mark_bits(pt)) == leaf_entry(out, encode(pt, attr), level);
+	return (entry & ~(mark_bits(pt) | pt->seam)) == leaf_entry(out, encode(pt, attr), level);
 }
 
 static bool check_table(const struct pagetable *pt, struct pfn page, unsigned level, struct tally *tally);
@@ -1365,6 +1417,7 @@ static bool check_entry(const struct pagetable *pt, uint64_t entry, unsigned lev
 		if (!check_leaf(pt, entry, level))
 			return false;
 		tally->leaves[level]++;
+		tally->seams += (entry & pt->seam) != 0;
 		return true;
 	}
 	if (!is_present(entry))
@@ -1387,7 +1440,7 @@ static bool check_table(const struct pagetable *pt, struct pfn page, unsigned le
 			return false;
 	if (level == PAGETABLE_LEVELS - 1)
 		return true;
-	return !table_is_empty(table) && !table_is_one_leaf(pt, table, level, &leaf); /* I3, I4 */
+	return !table_is_empty(table, 0) && (pt->seam || !table_is_one_leaf(pt, table, level, &leaf)); /* I3, I4 */
 }
 
 static bool check_retired(const struct pagetable *pt) /* I6 */
@@ -1424,7 +1477,7 @@ static bool check_derived(const struct pagetable *pt) /* I7 */
 	struct pagetable want = table_for(&pt->config);
 
 	return pt->address == want.address && pt->meaning == want.meaning && pt->base == want.base &&
-	       pt->marks_shift == want.marks_shift;
+	       pt->marks_shift == want.marks_shift && pt->seam == want.seam;
 }
 
 bool pagetable_check(const struct pagetable *pt)
@@ -1438,5 +1491,5 @@ bool pagetable_check(const struct pagetable *pt)
 	for (unsigned i = 0; i < PAGETABLE_SIZES; i++)
 		if (tally.leaves[i] != pt->leaves[i])
 			return false;
-	return tally.tables == pt->tables && tally.tables_sum == pt->tables_sum; /* I5 */
+	return tally.tables == pt->tables && tally.tables_sum == pt->tables_sum && tally.seams == pt->seams; /* I5 */
 }

@@ -85,6 +85,7 @@ struct pagetable_config {
 	enum pagetable_size leaf_max; /* the largest leaf that the walker takes */
 	bool execute_only;	      /* EPT: the capability word allows X without R; elsewhere ignored */
 	bool ignore_pat;	      /* EPT: every leaf overrides the guest's PAT; elsewhere ignored */
+	bool seams;		      /* DOMAIN: keep where each pagetable_map() began; elsewhere MM_EINVAL */
 	void *arena;		      /* page p lies at arena + (p.n - arena_first.n) * 4096 */
 	struct pfn arena_first;
 	uint64_t arena_frames;
@@ -112,6 +113,8 @@ struct pagetable { /* private; lent by the caller */
 	uint64_t unflushed; /* the last so many of them are of this epoch, */
 	struct pfn unflushed_first;
 	uint64_t collapsed; /* so many of these by a collapse */
+	uint64_t seam;	    /* the bit that says so in a leaf, or 0 */
+	uint64_t seams;	    /* leaves that have it */
 };
 
 struct pagetable_leaf {
@@ -143,6 +146,7 @@ struct pagetable_stats {
 	uint64_t tables;     /* live table pages, the root included */
 	uint64_t tables_max; /* high-water mark since init */
 	uint64_t retired;    /* pages unlinked and not yet put back: for want of a flush, or for a reader */
+	uint64_t seams;	     /* leaves at which a pagetable_map() began; 0 if config.seams is not set */
 };
 
 /* MM_EINVAL: a field of config outside its range. MM_ENOMEM: no page for the root. */
@@ -161,6 +165,10 @@ void pagetable_fini(struct pagetable *pt);
  * retired: stats.retired tells, the flush is then of the range widened to 1G. */
 MM_MUST_CHECK enum mm_err pagetable_map(struct pagetable *pt, uint64_t in, uint64_t out, uint64_t bytes,
 					struct pagetable_attr attr);
+
+/* config.seams: whether a pagetable_map() mapped `in` that began below it: a change that begins or ends here would cut
+ * in two what was mapped as one. Leaves do not collapse where there are seams. O(levels). */
+bool pagetable_cuts(const struct pagetable *pt, uint64_t in);
 
 /* Unmaps what is mapped in [in, in + bytes), splitting leaves that reach out of
  * it; holes in it are fine. Tables left empty are retired. flush may be NULL;

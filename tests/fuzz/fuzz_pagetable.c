@@ -3,7 +3,7 @@
  * still have, and which table pages a reader may hold. The arena is small too,
  * so that running out of pages is among the operations.
  *
- * Input: 2 bytes choose format, leaf_max and window; then 8 bytes an operation:
+ * Input: 2 bytes choose format, leaf_max, window and, of a domain, seams; then 8 bytes an operation:
  * verb and rights, pages the arena still gives, first page, pages, output frame
  * and memory type (16 bits each, little endian). */
 #include <stdlib.h>
@@ -23,6 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct {
 	bool mapped, accessed, dirty; /* marks: those that must not be lost */
+	bool start;		      /* of a map */
 	unsigned rights;
 	enum pagetable_memory memory;
 	uint64_t out;
@@ -137,7 +138,7 @@ static void compare(const struct pagetable *pt, uint64_t window)
 {
 	struct pagetable_leaf leaf;
 	struct pagetable_run run;
-	uint64_t runs = 0, mapped = 0;
+	uint64_t runs = 0, mapped = 0, seams = 0;
 
 	MM_ASSERT(pagetable_check(pt), pt->tables, pt->retired);
 	for (unsigned i = 0; i < WINDOW_PAGES; i++) {
@@ -150,8 +151,11 @@ static void compare(const struct pagetable *pt, uint64_t window)
 		MM_ASSERT(!found || leaf.attr.memory == model[i].memory, in, leaf.attr.memory);
 		MM_ASSERT(!found || leaf.accessed >= model[i].accessed, in, leaf.out);
 		MM_ASSERT(!found || leaf.dirty >= model[i].dirty, in, leaf.out);
+		MM_ASSERT(!pt->config.seams || pagetable_cuts(pt, in) == (found && !model[i].start), in, found);
 		mapped += found;
+		seams += pt->config.seams && model[i].start;
 	}
+	MM_ASSERT(pagetable_stats_read(pt).seams == seams, pagetable_stats_read(pt).seams, seams);
 	for (uint64_t in = 0; pagetable_next_run(pt, in, &run); in = run.in + run.bytes) {
 		runs += run.bytes / FRAME_BYTES;
 		if (run.in + run.bytes == 0)
@@ -245,6 +249,8 @@ static void do_op(struct pagetable *pt, uint64_t window, const uint8_t *op)
 	for (unsigned i = first; err == MM_OK && i < end; i++)
 		if (verb != PROTECT || model[i].mapped)
 			model_do(verb, i, out + (i - first) * FRAME_BYTES, attr, op[1] & 3);
+	if (err == MM_OK && verb == MAP)
+		model[first].start = true;
 	hold(pagetable_root_address(pt), 3);
 }
 
@@ -266,6 +272,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	config.format = (enum pagetable_format)(data[0] % 4);
 	config.leaf_max = (enum pagetable_size)(data[0] / 4 % PAGETABLE_SIZES);
+	config.seams = config.format == PAGETABLE_DOMAIN && data[0] / 12 % 2;
 	window = window_of(&config, data[1] % 4);
 	memset(model, 0, sizeof(model));
 	memset(taken, 0, sizeof(taken));

@@ -1832,6 +1832,7 @@ START_TEST(config_refused)
 	REFUSED(c.pages.get = NULL);
 	REFUSED(c.pages.put = NULL);
 	REFUSED(c.readers_count = 1);
+	REFUSED(c.seams = true);
 #undef REFUSED
 	a.fail_after = 1;
 	ck_assert_int_eq(pagetable_init(&pt, &good), MM_ENOMEM);
@@ -1858,6 +1859,130 @@ static void must_matter(uint64_t *word, uint64_t mask, const char *name)
 	}
 	ck_assert(pagetable_check(&f.pt));
 }
+
+/* ---- seams ---- */
+
+#define SEAM_PAGES 2048u
+#define SEAM_IN	   (GIB - 4 * MIB)
+
+static struct {
+	uint64_t out;
+	unsigned rights; /* 0: not mapped */
+	bool start;	 /* of a map */
+} seamed[SEAM_PAGES + 1];
+
+static void seams_make(uint64_t frames)
+{
+	struct pagetable_config config;
+
+	arena_make(&f.a, frames);
+	config = config_for(&f.a, PAGETABLE_DOMAIN);
+	config.seams = true;
+	ck_assert_int_eq(pagetable_init(&f.pt, &config), MM_OK);
+	memset(seamed, 0, sizeof(seamed));
+}
+
+static void seams_free(void)
+{
+	pagetable_fini(&f.pt);
+	ck_assert_uint_eq(f.a.used, 0);
+	arena_free(&f.a);
+}
+
+static void seams_compare(void)
+{
+	struct pagetable_leaf leaf;
+	uint64_t seams = 0;
+
+	MUST(pagetable_check(&f.pt));
+	for (uint64_t p = 0; p <= SEAM_PAGES; p++) {
+		uint64_t in = SEAM_IN + p * FRAME_BYTES;
+		bool found = pagetable_walk(&f.pt, in, &leaf);
+
+		MUST(found == (seamed[p].rights != 0));
+		MUST(!found || (leaf.out + (in - leaf.in) == seamed[p].out && leaf.attr.rights == seamed[p].rights));
+		MUST(pagetable_cuts(&f.pt, in) == (found && !seamed[p].start));
+		MUST(pagetable_cuts(&f.pt, in + 8) == found);
+		seams += seamed[p].start;
+	}
+	MUST(pagetable_stats_read(&f.pt).seams == seams);
+}
+
+static void seams_deed(void)
+{
+	uint64_t p = below(SEAM_PAGES), n = below(3) ? 1 + below(8) : 1 + below(SEAM_PAGES - p), verb = below(4);
+	struct pagetable_attr attr = {1 + (unsigned)below(3), PAGETABLE_WRITE_BACK};
+	uint64_t in = SEAM_IN + p * FRAME_BYTES, out = GIB + (below(2) ? p : below(1000)) * FRAME_BYTES;
+	bool free = true;
+
+	n = n < SEAM_PAGES - p ? n : SEAM_PAGES - p;
+	for (uint64_t i = p; i < p + n; i++)
+		free &= seamed[i].rights == 0;
+	if (verb < 2)
+		MUST(pagetable_map(&f.pt, in, out, n * FRAME_BYTES, attr) == (free ? MM_OK : MM_EEXIST));
+	else if (verb == 2)
+		MUST(pagetable_unmap(&f.pt, in, n * FRAME_BYTES, NULL) == MM_OK);
+	else
+		MUST(pagetable_protect(&f.pt, in, n * FRAME_BYTES, attr, NULL) == MM_OK);
+	for (uint64_t i = p; i < p + n; i++) {
+		if (verb < 2 && free) {
+			seamed[i].out = out + (i - p) * FRAME_BYTES;
+			seamed[i].rights = attr.rights;
+			seamed[i].start = i == p;
+		} else if (verb == 2) {
+			seamed[i].rights = 0;
+			seamed[i].start = false;
+		} else if (verb == 3 && seamed[i].rights) {
+			seamed[i].rights = attr.rights;
+		}
+	}
+	pagetable_flushed(&f.pt);
+}
+
+START_TEST(seams_at_random)
+{
+	seed(400 + (uint64_t)_i);
+	seams_make(64);
+	for (unsigned i = 0; i < 20000; i++) {
+		seams_deed();
+		if (i % 16 == 0)
+			seams_compare();
+	}
+	seams_free();
+}
+END_TEST
+
+/* The bit is one that VT-d ignores; where all 512 of a table are mapped page by page, none of them is lost. */
+START_TEST(seams_are_kept)
+{
+	const uint64_t seam = UINT64_C(1) << 57;
+	struct pagetable_attr read = {PAGETABLE_READ, PAGETABLE_WRITE_BACK};
+	struct pagetable_run run;
+
+	seams_make(64);
+	for (uint64_t i = 0; i < 512; i++)
+		ck_assert_int_eq(pagetable_map(&f.pt, GIB + i * 4096, i * 4096, 4096, read), MM_OK);
+	ck_assert_uint_eq(pagetable_stats_read(&f.pt).leaves[PAGETABLE_4K], 512);
+	ck_assert_uint_eq(pagetable_stats_read(&f.pt).seams, 512);
+	ck_assert_uint_eq(*entry_at(&f.a, &f.pt, GIB + 4096, 0), 0x1001 | seam);
+	ck_assert(pagetable_next_run(&f.pt, 0, &run) && run.in == GIB && run.bytes == 2 * MIB); /* no end of a run */
+	ck_assert_int_eq(pagetable_map(&f.pt, 2 * GIB, 2 * GIB, GIB + 8192, read), MM_OK);
+	ck_assert_uint_eq(*entry_at(&f.a, &f.pt, 2 * GIB, 2), (2 * GIB + 0x81) | seam);
+	ck_assert_uint_eq(*entry_at(&f.a, &f.pt, 3 * GIB, 0), 3 * GIB + 1);
+	ck_assert(!pagetable_cuts(&f.pt, 2 * GIB) && pagetable_cuts(&f.pt, 3 * GIB));
+	ck_assert(!pagetable_cuts(&f.pt, 3 * GIB + 8192) && !pagetable_cuts(&f.pt, UINT64_C(1) << 48));
+	ck_assert(pagetable_check(&f.pt));
+	ck_assert_int_eq(pagetable_unmap(&f.pt, 2 * GIB + MIB, 4096, NULL), MM_OK); /* splits twice: the seam stays */
+	ck_assert_uint_eq(pagetable_stats_read(&f.pt).seams, 513);
+	ck_assert(!pagetable_cuts(&f.pt, 2 * GIB) && pagetable_cuts(&f.pt, 2 * GIB + 4096));
+	must_matter(entry_at(&f.a, &f.pt, 2 * GIB, 0), seam, "a seam");
+	must_matter(entry_at(&f.a, &f.pt, 3 * GIB, 0), seam, "no seam");
+	must_matter(entry_at(&f.a, &f.pt, 2 * GIB, 1), seam, "a link");
+	must_matter(&f.pt.seam, ~UINT64_C(0), "seam");
+	must_matter(&f.pt.seams, ~UINT64_C(0), "seams");
+	seams_free();
+}
+END_TEST
 
 /* _i is a format. */
 START_TEST(check_objects)
@@ -1904,6 +2029,8 @@ START_TEST(check_objects)
 	must_matter(&f.pt.address, all, "address");
 	must_matter(&f.pt.meaning, all, "meaning");
 	must_matter(&f.pt.base, all, "base");
+	must_matter(&f.pt.seam, all, "seam");
+	must_matter(&f.pt.seams, all, "seams");
 	for (unsigned i = 8; i < 20; i++)
 		must_matter(&late[i], UINT64_C(31) << 52, "the epoch of a retired page");
 	for (unsigned i = 0; i < PAGETABLE_SIZES; i++)
@@ -1983,6 +2110,8 @@ Suite *pagetable_suite(void)
 	tcase_add_test(plain, arguments_refused);
 	tcase_add_test(plain, canonical_halves);
 	tcase_add_test(plain, config_refused);
+	tcase_add_test(plain, seams_are_kept);
+	tcase_add_loop_test(random, seams_at_random, 0, 2);
 	tcase_add_loop_test(plain, check_objects, 0, FORMATS);
 	tcase_add_test(plain, check_objects_to_shape);
 	suite_add_tcase(suite, plain);

@@ -25,6 +25,7 @@ static unsigned long accesses;
 #define pagetable_enter	       counted_enter
 #define pagetable_leave	       counted_leave
 #define pagetable_walk	       counted_walk
+#define pagetable_cuts	       counted_cuts
 #define pagetable_next_run     counted_next_run
 #define pagetable_root_address counted_root_address
 #define pagetable_eptp	       counted_eptp
