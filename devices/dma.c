@@ -182,19 +182,19 @@ static bool wraps(uint64_t iova, uint64_t bytes)
 	return bytes - 1 > UINT64_MAX - iova;
 }
 
-static void segment_copy(const struct dma_segment *s, uint8_t *to, const uint8_t *from)
-{
-	if (to)
-		memcpy(to, s->host, s->bytes);
-	else
-		memcpy(s->host, from, s->bytes);
-}
-
-struct copy { /* one of the two */
-	uint8_t *to;
-	const uint8_t *from;
+struct copy {
+	uint8_t *to;	     /* reads */
+	const uint8_t *from; /* writes */
 	unsigned access;
 };
+
+static void segment_copy(const struct dma_segment *s, const struct copy *c, uint64_t done)
+{
+	if (c->access == DMA_READ)
+		memcpy(c->to + done, s->host, s->bytes);
+	else
+		memcpy(s->host, c->from + done, s->bytes);
+}
 
 struct pieces {
 	struct dma_segment piece[COPY_PIECES];
@@ -217,10 +217,10 @@ static bool pieces_find(struct dma *d, uint64_t iova, uint64_t last, unsigned ac
 static void pieces_move(const struct pieces *p, const struct copy *c, uint64_t done)
 {
 	for (unsigned i = 0; i < p->count; done += p->piece[i++].bytes)
-		segment_copy(&p->piece[i], c->to ? c->to + done : NULL, c->from ? c->from + done : NULL);
+		segment_copy(&p->piece[i], c, done);
 }
 
-static bool copy_all(struct dma *d, const struct copy *c, uint64_t iova, uint64_t last)
+static __attribute__((noinline)) bool copy_pieces(struct dma *d, const struct copy *c, uint64_t iova, uint64_t last)
 {
 	uint64_t bytes = last - iova + 1, done;
 	struct pieces p = {.bytes = 0};
@@ -237,6 +237,18 @@ static bool copy_all(struct dma *d, const struct copy *c, uint64_t iova, uint64_
 			return false;
 		pieces_move(&p, c, done);
 	}
+	return true;
+}
+
+static bool copy_all(struct dma *d, const struct copy *c, uint64_t iova, uint64_t last)
+{
+	struct dma_segment piece;
+
+	if (!piece_at(d, iova, last, c->access, &piece))
+		return false;
+	if (piece.bytes != last - iova + 1)
+		return copy_pieces(d, c, iova, last);
+	segment_copy(&piece, c, 0);
 	return true;
 }
 
@@ -328,10 +340,10 @@ bool dma_store16(struct dma *d, uint64_t iova, uint16_t value)
 /* Adds a piece at the end of the list; false iff there is no room. */
 static bool list_add(struct dma_list *list, const struct dma_segment *piece)
 {
-	struct dma_segment *s = list->count > 0 ? &list->segment[list->count - 1] : NULL;
+	struct dma_segment *end = list->segment + list->count;
 
-	if (s && s->host + s->bytes == piece->host)
-		s->bytes += piece->bytes;
+	if (list->count > 0 && end[-1].host + end[-1].bytes == piece->host)
+		end[-1].bytes += piece->bytes;
 	else if (list->count < list->room)
 		list->segment[list->count++] = *piece;
 	else

@@ -166,7 +166,7 @@ bool virtqueue_packed_wants_interrupt(struct virtqueue *q)
 		return false;
 	/* What makes no sense is answered by an interrupt too many rather than by none. */
 	asked = offset_wrap & ~VIRTQ_EVENT_WRAP;
-	if (flags != VIRTQ_EVENT_DESC || !q->event_index || asked >= q->size || q->since >= laps)
+	if (flags != VIRTQ_EVENT_DESC || !q->event_index || asked >= q->size)
 		return true;
 	asked = place(q, asked, offset_wrap & VIRTQ_EVENT_WRAP);
 	return (asked + laps - (now + laps - q->since) % laps) % laps < q->since;

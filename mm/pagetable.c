@@ -86,11 +86,12 @@
  * Cost. Walk: 4 loads. Map: the entries written, the links above them, and the
  * level 0 entries once more to see that they are absent. Unmap, protect,
  * harvest: the entries present in the range and O(levels) tables at its two
- * ends, each read whole; an absent entry of any level is skipped as one. Whether
- * a table became empty or collapsible is asked of its first and last entry
- * before all 512 are read, so a sweep over single pages stays linear. To retire
- * a page costs some 10 atomic ORs; to flush one atomic add a reader, and 512
- * loads a collapsed table. Recursion is as deep as the tree: 4.
+ * ends, each read whole; an absent entry of any level is skipped as one. Before
+ * all 512 are read, whether a table became collapsible is asked of its first and
+ * last entry, and whether it became empty of the neighbours of what went and of
+ * the last, so a sweep over single pages stays linear. To retire a page costs
+ * some 10 atomic ORs; to flush one atomic add a reader, and 512 loads a collapsed
+ * table. Recursion is as deep as the tree: 4.
  *
  * Memory. Table pages, and one cache line a reader.
  *
@@ -545,8 +546,14 @@ static void retire(struct pagetable *pt, struct pfn page)
 	pt->tables_sum -= page_hash(page);
 }
 
-static bool table_is_empty(const uint64_t *table)
+/* near: the entry that went last. Most tables that are not empty show it beside that, where the cache is warm. */
+static bool table_is_empty(const uint64_t *table, unsigned near)
 {
+	unsigned line = near & ~(LINE_ENTRIES - 1), first = line > 0 ? line - LINE_ENTRIES : 0,
+		 end = line + 2 * LINE_ENTRIES < ENTRIES ? line + 2 * LINE_ENTRIES : ENTRIES;
+
+	if (skip_absent(table, first, end) < end)
+		return false;
 	return !is_present(load(&table[ENTRIES - 1])) && skip_absent(table, 0, ENTRIES) == ENTRIES;
 }
 
@@ -876,7 +883,7 @@ static void change_below(struct change *c, uint64_t *entry, unsigned level, uint
 		return;
 	}
 	change_table(c, table_of(c->pt, link), level - 1, at, stop);
-	if (c->unmap && table_is_empty(table_of(c->pt, link))) {
+	if (c->unmap && table_is_empty(table_of(c->pt, link), index_of(stop - 1, level - 1))) {
 		store(entry, 0);
 		retire(c->pt, page_of(c->pt, link));
 	} else if (!c->unmap && collapse(c->pt, entry, level, base)) {
@@ -1433,7 +1440,7 @@ static bool check_table(const struct pagetable *pt, struct pfn page, unsigned le
 			return false;
 	if (level == PAGETABLE_LEVELS - 1)
 		return true;
-	return !table_is_empty(table) && (pt->seam || !table_is_one_leaf(pt, table, level, &leaf)); /* I3, I4 */
+	return !table_is_empty(table, 0) && (pt->seam || !table_is_one_leaf(pt, table, level, &leaf)); /* I3, I4 */
 }
 
 static bool check_retired(const struct pagetable *pt) /* I6 */

@@ -38,7 +38,7 @@ static uint64_t generation;
 
 static uint8_t *span(void *self, unsigned reader, uint64_t gpa, uint64_t *bytes, unsigned access)
 {
-	uint64_t n = gpa / 4096, end = n;
+	uint64_t n = gpa / 4096, end;
 	uint8_t *at;
 
 	MUST(self == frame);

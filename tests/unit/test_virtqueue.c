@@ -1134,10 +1134,10 @@ START_TEST(packed_interrupt_suppression)
 		uint16_t flags, place;
 		bool wants;
 	} cases[] = {
-		{false, 0, 0, true},	  {false, 1, 0, false},		{false, 2, 1 | 1 << 15, true},
+		{false, 0, 0, true},	  {false, 1, 0, false},		{false, 2, 3 | 1 << 15, true},
 		{false, 3, 0, true},	  {true, 0, 0, true},		{true, 1, 1 << 15, false},
 		{true, 2, 1 << 15, true}, {true, 2, 1 | 1 << 15, true}, {true, 2, 2 | 1 << 15, false},
-		{true, 2, 0, false},	  {true, 3, 0, true},		{true, 2, 4, true},
+		{true, 2, 0, false},	  {true, 3, 0, true},		{true, 2, 6 | 1 << 15, true},
 		{true, 2 | 4, 0, false},
 	};
 
