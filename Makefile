@@ -38,7 +38,7 @@ export HEADER_FLAGS = $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE
 
 .DEFAULT_GOAL := all
 .PHONY: all tests run check soak oracle deps rig guests arrows lint asan tsan clang coverage fuzz
-.PHONY: bench bench-start bench-mm bench-table
+.PHONY: bench bench-start bench-mm bench-table bench-io
 .PHONY: install clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(wildcard tests/fuzz/*.c))
@@ -51,7 +51,7 @@ run: deps ## build all, boot the first guest
 	$(Q)+$(SUB) all
 	$(Q)$(BUILD)/slat run --exit-zero 0 $(BUILD)/guests/hello.elf
 
-check: deps clang ## everything that proves; T=unit|guests|rig|oracle|cli|docs for a part
+check: deps clang ## everything that proves; T=unit|guests|strangers|rig|oracle|cli|docs for a part
 	$(Q)+$(SUB) all tests
 	$(Q)tests/check.sh $(T)
 
@@ -100,7 +100,7 @@ fuzz: deps ## each target for FUZZ_SECONDS (30)
 		MM_SAN='$(ASAN) -fsanitize=fuzzer-no-link' $(FUZZ:%=$(BUILD)/fuzz/fuzz_%)
 	$(Q)tests/fuzz.sh $(FUZZ)
 
-bench: bench-start bench-mm bench-table ## all tables of figures
+bench: bench-start bench-mm bench-table bench-io ## all tables of figures
 bench-start: ## start-up beside a floor and QEMU
 	$(Q)+$(SUB) all $(BUILD)/bench/floor $(BUILD)/bench/start
 	$(Q)tests/bench/start.sh && tests/bench/table.sh
@@ -112,6 +112,10 @@ bench-mm: ## extents, frames and objects beside their floors and peers
 bench-table: ## second-level tables beside their floors, scattered RAM beside one block
 	$(Q)+$(SUB) all $(BUILD)/bench/pagetable $(BUILD)/bench/scatter
 	$(Q)$(BUILD)/bench/pagetable $(BUILD)/bench/pagetable.json && tests/bench/scatter.sh && tests/bench/table.sh
+bench-io: ## the IOMMU beside bare loads, slat's disk beside QEMU's
+	$(Q)+$(SUB) all $(BUILD)/bench/iommu $(BUILD)/bench/io
+	$(Q)$(BUILD)/bench/iommu $(BUILD)/bench/iommu.json
+	$(Q)$(BUILD)/bench/io $(BUILD)/slat $(BUILD)/guests/io.elf $(BUILD)/bench/io.json && tests/bench/table.sh
 
 install: $(BUILD)/slat ## to PREFIX (/usr/local), under DESTDIR
 	install -D -m 755 $(BUILD)/slat $(DESTDIR)$(PREFIX)/bin/slat
@@ -169,7 +173,7 @@ $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE) $(HOSTED) -o $@ $< $(LIBS)
 
 $(BUILD)/bench/objects: $(call obj,tests/bench/objects_serve.c)
-$(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) pagetable scatter): $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c vmm/port.c) $(BUILD)/libmm.a
+$(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) pagetable scatter io): $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c vmm/port.c) $(BUILD)/libmm.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
 

@@ -399,6 +399,7 @@ static void start(void *self)
 		n->backend->offload(n->backend->self, n->virtio.accepted & RECEIVE_OFFLOADS);
 	virtqueue_notify_off(&n->virtio.queue[receive_queue(0)]);
 	set_pairs(n, 1);
+	give_up_if_broken(n); /* the ring may be one that cannot be written */
 }
 
 static void stop(void *self, unsigned queue)

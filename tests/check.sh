@@ -8,7 +8,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export BUILD=${BUILD:-build} KVM=${KVM:-/dev/kvm} LC_ALL=C
-all='unit guests rig oracle cli docs'
+all='unit guests strangers rig oracle cli docs'
 part_seconds=${PART_SECONDS:-1200}
 passed=0 failed=0 skipped=0
 mkdir -p "$BUILD/log"
@@ -61,7 +61,7 @@ run_part() {
 	grep '^FAIL ' "$log"
 	show_skips "$log"
 	seconds=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
-	printf '%-7s %4d passed, %d failed, %d skipped, %s s\n' "$part" "$p" "$f" "$s" "$seconds"
+	printf '%-9s %4d passed, %d failed, %d skipped, %s s\n' "$part" "$p" "$f" "$s" "$seconds"
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 }
 

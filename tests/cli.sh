@@ -528,6 +528,7 @@ signalled() {
 # shellcheck disable=SC2016 # sh expands it
 signalled stuck_reader_signal 'ended by signal 15' 18 TERM \
 	sh -c 'exec "$1" run "$2" >"$3"' - "$slat" "$work/flood" "$work/pipe"
+signalled console_resized 'ended by signal 15 ' 18 'WINCH WINCH TERM' "$slat" run --console virtio "$work/spin"
 signalled hangup 'ended by signal 1 ' 18 HUP "$slat" run "$work/spin"
 # shellcheck disable=SC2016 # sh expands it
 signalled nohup 'ended by signal 15' 18 'HUP TERM' sh -c 'trap "" HUP; exec "$1" run "$2"' - "$slat" "$work/spin"
@@ -561,7 +562,7 @@ if needs_kvm lost_stderr; then
 	if [ -s "$work/r.json" ] && jq -e '.end.code == 1' "$work/r.json" >/dev/null 2>&1; then pass lost_stderr; else fail lost_stderr 'no whole report'; fi
 fi
 expect image_is_a_pipe 4 'pipe is not a regular file' "$slat" run "$work/pipe"
-expect_kvm report_full 6 '^slat: the report cannot be written: No space left' "$slat" run --report /dev/full "$guests/exit.elf"
+expect_kvm report_full 6 '^slat: --report /dev/full: the report cannot be written: No space left' "$slat" run --report /dev/full "$guests/exit.elf"
 cp "$guests/exit.elf" "$work/"$'caf\xe9'
 report report_foreign_path '.image.path | endswith("/caf?")' "$work/"$'caf\xe9'
 if needs_kvm report_into_pipe; then

@@ -8,6 +8,7 @@
 #   GUESTS   the folder of the guests (build/guests)
 #   KVM      the device node (/dev/kvm); where it is not usable, all is skipped
 #   WHERE    host or rig (host)
+#   TABLE    the cases (guests.table beside this)
 #   SECONDS_A_CASE  when a case is ended from outside (120; in the rig 600)
 #
 # What it does not assert: times, and anything that a guest does not print.
@@ -20,7 +21,7 @@ WHERE=${WHERE:-host}
 if [ "$WHERE" = rig ]; then default_seconds=600; else default_seconds=120; fi
 SECONDS_A_CASE=${SECONDS_A_CASE:-$default_seconds}
 filter=$1
-table=$(dirname "$0")/guests.table
+table=${TABLE:-$(dirname "$0")/guests.table}
 huge=/sys/kernel/mm/hugepages/hugepages-2048kB
 huge_before=
 work=$(mktemp -d) || exit 1
@@ -69,6 +70,7 @@ huge_reserve() {
 # Sets why to what this machine lacks of the needs given; to nothing iff it has all.
 missing() {
 	why=
+	disks=0
 	for need in "$@"; do
 		case $need in
 		mem=*)
@@ -77,6 +79,14 @@ missing() {
 			;;
 		module=*)
 			[ -e "/sys/module/${need#module=}" ] || why="needs a host whose KVM is ${need#module=}"
+			;;
+		disk=*)
+			rm -f "$work/disk$disks"
+			truncate -s "${need#disk=}" "$work/disk$disks"
+			disks=$((disks + 1))
+			;;
+		passt)
+			command -v passt >/dev/null || why='needs passt'
 			;;
 		avx)
 			grep -qw avx /proc/cpuinfo || why='needs a CPU with AVX'

@@ -8,8 +8,9 @@
  *       the devices behind it find it made.
  *   V2  all is made before the first guest instruction, and all memory is taken from
  *       vmm/memory.h by then.
- *   V3  taken down in reverse, the IOMMU that all went through last: all threads first,
- *       then of each device what it has under way, its backend, its model.
+ *   V3  taken down in three rounds: all threads; what each device has under way, the
+ *       IOMMU's last; then backends, models and slots, the IOMMU first. It waits, when it is
+ *       reset, for DMA of all that are behind it, and so looks at their queues.
  *
  * A driver that breaks a rule makes its own device wait for a reset; one line a second
  * and device says so, the report has the count.
@@ -193,9 +194,12 @@ static int open_disk(const struct make *m, struct virtio **out, struct failure *
 	if (open_slot(m, o->queues, 0, f))
 		return f->code;
 	back = box->backend = take(m, sizeof(*back), f);
-	back->path = back ? take(m, o->path.bytes + 1, f) : NULL;
-	back->requests = back && back->path ? take(m, virtio_blk_bytes(o->queues), f) : NULL;
-	if (f->code)
+	if (!back)
+		return f->code;
+	back->disk.fd = -1; /* not open: close_disk() may come before disk_open() */
+	back->path = take(m, o->path.bytes + 1, f);
+	back->requests = take(m, virtio_blk_bytes(o->queues), f);
+	if (!back->path || !back->requests)
 		return f->code;
 	memcpy(back->path, o->path.start, o->path.bytes);
 	host.path = back->path;
@@ -241,7 +245,7 @@ static int open_net(const struct make *m, struct virtio **out, struct failure *f
 		return f->code;
 	model = box->model = take(m, sizeof(*model), f);
 	back = box->backend = take(m, sizeof(*back), f);
-	if (f->code)
+	if (!model || !back)
 		return f->code;
 	memcpy(host.mac, o->mac, sizeof(host.mac));
 	host.user = (struct passt_config){.tcp = o->tcp[0] ? o->tcp : NULL, .udp = o->udp[0] ? o->udp : NULL};
@@ -378,7 +382,7 @@ static int open_balloon(const struct make *m, struct virtio **out, struct failur
 		return f->code;
 	model = box->model = take(m, sizeof(*model), f);
 	back = box->backend = take(m, sizeof(*back), f);
-	if (f->code || balloon_open(&back->balloon, &vm->ram, backing, f))
+	if (!model || !back || balloon_open(&back->balloon, &vm->ram, backing, f))
 		return f->code;
 	config.name = box->slot.name;
 	config.owner = &back->balloon;
@@ -515,13 +519,16 @@ void devices_stop(struct devices *d)
 void devices_close(struct devices *d)
 {
 	devices_stop(d);
-	while (d->count > 0) {
-		struct device_box *box = d->box[--d->count];
+	for (unsigned i = d->count; i > 0; i--)
+		virtio_slot_end(&d->box[i - 1]->slot);
+	for (unsigned i = 0; i < d->count; i++) {
+		struct device_box *box = d->box[i];
 
 		virtio_slot_close(&box->slot);
 		kinds[box->kind].close(d, box);
 		memory_free(d->memory, box);
 	}
+	d->count = 0;
 }
 
 /* ---- the virtio console's keys and size ---- */

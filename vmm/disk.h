@@ -45,6 +45,7 @@ struct disk { /* private but for stats and what is said of it */
 	struct disk_op *op, *free; /* [num_queues * VIRTIO_BLK_QUEUE_SIZE] */
 	unsigned in_flight;
 	bool no_punch, no_zero; /* the host said so */
+	uint64_t slow_until_ns; /* writes go through the ring till then */
 	bool closing;
 	uint64_t memory_align, offset_align; /* of direct=on */
 	uint8_t *bounce;

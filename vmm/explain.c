@@ -7,9 +7,9 @@
 
 #include "vmm/ram.h"
 #include "vmm/vm.h"
+#include "vmm/x86.h"
 
 #define CODE_BYTES 16u
-#define EFER_LMA   (UINT64_C(1) << 10)
 
 struct text {
 	char *at;
@@ -103,7 +103,7 @@ static size_t read_code(const struct vcpu *c, uint64_t linear, uint8_t *code)
 
 static const char *mode_name(const struct kvm_sregs *s, const struct kvm_regs *r)
 {
-	if (!(s->cr0 & 1))
+	if (!(s->cr0 & CR0_PE))
 		return "real mode";
 	if (r->rflags & (1u << 17))
 		return "virtual-8086 mode";

@@ -46,7 +46,7 @@ static enum guest_walk_end walk(const struct fault_scene *s, uint64_t linear, ui
 {
 	const struct guest_paging paging = {s->sregs->cr0, s->sregs->cr3, s->sregs->cr4, s->sregs->efer};
 
-	return guest_walk(s->ram, &paging, linear, gpa);
+	return guest_walk(s->ram, &paging, linear, gpa, NULL);
 }
 
 static bool tried(const struct fault_scene *s, uint64_t linear, enum fault_access access, struct fault *out)

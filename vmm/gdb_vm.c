@@ -43,15 +43,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmm/guest_walk.h"
 #include "vmm/vm.h"
+#include "vmm/x86.h"
 
 #define VECTOR_BP  3u
 #define FLAG_TF	   0x100u
 #define DR6_CAUSES 0xe000u /* but for the four registers: while KVM has ours, the guest's are not loaded */
-#define PAGE	   UINT64_C(4096)
-
-#define CR0_PG	   (UINT64_C(1) << 31)
-#define EFER_LMA   (UINT64_C(1) << 10)
 
 /* --- memory */
 
@@ -59,7 +57,7 @@
 static uint8_t *host_bytes(const struct gdb_vm *g, unsigned cpu, uint64_t gva, uint64_t *bytes)
 {
 	struct kvm_translation t = {.linear_address = gva};
-	uint64_t left = PAGE - gva % PAGE;
+	uint64_t left = FRAME_BYTES - gva % FRAME_BYTES;
 
 	if (kvm_vcpu_translate(g->vm->cpu[cpu]->fd, &t) || !t.valid)
 		return NULL;
@@ -107,7 +105,7 @@ static bool target_write(void *self, unsigned cpu, uint64_t gva, const uint8_t *
 	if (!is_there(g, cpu, gva, bytes))
 		return false;
 	for (uint64_t done = 0, some; done < bytes; done += some) {
-		uint8_t copy[PAGE], *to;
+		uint8_t copy[FRAME_BYTES], *to;
 
 		some = bytes - done;
 		to = host_bytes(g, cpu, gva + done, &some);
@@ -608,28 +606,20 @@ static void target_describe(void *self, unsigned cpu, char *text, size_t size)
 			 state.mp_state == KVM_MP_STATE_HALTED ? ", halted" : "");
 }
 
-/* The guest's own walk, as far as its tables are in RAM: 4 levels, long mode. (SDM vol. 3A, 4.5.) */
+/* The guest's own walk, as far as its tables are in RAM. */
 static void tell_guest_walk(const struct gdb_vm *g, const struct kvm_sregs *s, uint64_t gva, struct gdb_text *text)
 {
-	static const char *const names[] = {"PTE", "PDE", "PDPTE", "PML4E"};
-	const uint64_t address = UINT64_C(0x000ffffffffff000);
-	uint64_t table = s->cr3 & address;
+	const struct guest_paging paging = {s->cr0, s->cr3, s->cr4, s->efer};
+	struct guest_walk_path path;
+	uint64_t gpa;
+	const bool lost = guest_walk(&g->vm->ram, &paging, gva, &gpa, &path) == GUEST_WALK_LOST;
 
-	if (!(s->efer & EFER_LMA) || (s->cr4 & 1 << 12)) {
-		gdb_put(text, "  the guest's tables are not of 4 levels; KVM walks them\n");
-		return;
-	}
-	for (unsigned level = 4; level-- > 0;) {
-		uint64_t at = table + (gva >> (12 + 9 * level) & 511) * 8, entry;
-
-		if (!ram_read(&g->vm->ram, at, &entry, sizeof(entry))) {
-			gdb_put(text, "  %s at gpa 0x%" PRIx64 ": not in RAM\n", names[level], at);
-			return;
-		}
-		gdb_put(text, "  %s at gpa 0x%" PRIx64 ": 0x%016" PRIx64 "\n", names[level], at, entry);
-		if (!(entry & 1) || (level && (entry & 1 << 7)))
-			return;
-		table = entry & address;
+	for (unsigned i = 0; i < path.steps; i++) {
+		gdb_put(text, "  %s at gpa 0x%" PRIx64 ": ", path.step[i].name, path.step[i].gpa);
+		if (lost && i + 1 == path.steps)
+			gdb_put(text, "not in RAM\n");
+		else
+			gdb_put(text, "0x%0*" PRIx64 "\n", (int)path.entry_bytes * 2, path.step[i].entry);
 	}
 }
 

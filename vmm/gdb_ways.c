@@ -16,11 +16,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "vmm/x86.h"
+
 #define BYTES	 4096u
 #define PROGRAM	 0x100u
 #define NOTED	 0x800u
 #define VCPU_ID	 1u /* any: without an interrupt controller in the kernel it runs at once */
-#define CR0_PE	 1u
 #define DR7_USED 0x400u
 
 struct trial {

@@ -1,10 +1,9 @@
 #include "vmm/guest_walk.h"
 
-#define CR0_PG	   (UINT64_C(1) << 31)
+#include "vmm/x86.h"
+
 #define CR4_PSE	   (UINT64_C(1) << 4)
-#define CR4_PAE	   (UINT64_C(1) << 5)
 #define CR4_LA57   (UINT64_C(1) << 12)
-#define EFER_LMA   (UINT64_C(1) << 10)
 #define PRESENT	   1u
 #define LARGE	   (1u << 7)
 #define ADDRESS_64 UINT64_C(0x000ffffffffff000)
@@ -40,11 +39,22 @@ static uint64_t page_address(const struct shape *s, uint64_t entry, unsigned bit
 	return (entry & UINT64_C(0xffc00000)) | (entry >> 13 & 0xff) << 32;
 }
 
-enum guest_walk_end guest_walk(const struct ram *ram, const struct guest_paging *p, uint64_t linear, uint64_t *gpa)
+static void note(struct guest_walk_path *path, unsigned level, uint64_t gpa, uint64_t entry)
+{
+	static const char *const names[GUEST_WALK_STEPS] = {"PTE", "PDE", "PDPTE", "PML4E", "PML5E"};
+
+	if (path)
+		path->step[path->steps++] = (struct guest_walk_step){names[level - 1], gpa, entry};
+}
+
+enum guest_walk_end guest_walk(const struct ram *ram, const struct guest_paging *p, uint64_t linear, uint64_t *gpa,
+			       struct guest_walk_path *path)
 {
 	const struct shape s = shape_of(p);
 	uint64_t table = s.root;
 
+	if (path)
+		*path = (struct guest_walk_path){.entry_bytes = s.entry_bytes};
 	if (!(p->efer & EFER_LMA))
 		linear &= UINT32_MAX;
 	if (!(p->cr0 & CR0_PG)) {
@@ -55,8 +65,10 @@ enum guest_walk_end guest_walk(const struct ram *ram, const struct guest_paging 
 		const unsigned bits = FRAME_SHIFT + (level - 1) * s.index_bits;
 		const uint64_t at = table + (linear >> bits & below(s.index_bits)) * s.entry_bytes;
 		uint64_t entry = 0;
+		const bool there = ram_read(ram, at, &entry, s.entry_bytes);
 
-		if (!ram_read(ram, at, &entry, s.entry_bytes)) {
+		note(path, level, at, entry);
+		if (!there) {
 			*gpa = at;
 			return GUEST_WALK_LOST;
 		}

@@ -16,8 +16,7 @@
 #include "vmm/operand.h"
 
 #include "mm/types.h"
-
-#define EFER_LMA (UINT64_C(1) << 10)
+#include "vmm/x86.h"
 
 enum map { MAP_ONE, MAP_0F, MAP_0F38, MAP_0F3A };
 

@@ -34,8 +34,6 @@
 #define SOCKET_BYTES (1 << 20) /* the kernel cuts it to net.core.wmem_max */
 #define SAID_BYTES   512u
 
-extern char **environ;
-
 void passt_adopt(struct passt *p, int fd)
 {
 	const int bytes = SOCKET_BYTES;

@@ -25,16 +25,13 @@
 #include "vmm/fault_find.h"
 #include "vmm/gdb_server.h"
 #include "vmm/vm.h"
+#include "vmm/x86.h"
 
 #define KICK			SIGUSR1
 #define STRAY_LINES		1u /* said once; the report has the count */
 
-#define CR0_PE			UINT64_C(1)
 #define CR0_ET			(UINT64_C(1) << 4)
-#define CR0_PG			(UINT64_C(1) << 31)
-#define CR4_PAE			(UINT64_C(1) << 5)
 #define EFER_LME		(UINT64_C(1) << 8)
-#define EFER_LMA		(UINT64_C(1) << 10)
 #define RFLAGS_FIXED		2
 
 #define MSR_IA32_MISC_ENABLE	0x1a0
@@ -278,6 +275,15 @@ static void on_fault(struct vcpu *c, uint64_t gpa, unsigned width, bool write)
 	fprintf(stderr, "slat: %s; %s\n", text, write ? "dropped" : "answered with ones");
 }
 
+/* The table may allow by now what it did not when KVM looked. */
+static bool serve_from_ram(const struct vcpu *c, uint64_t gpa, unsigned width, bool write)
+{
+	const struct ram *ram = &c->vm->ram;
+	uint8_t *data = c->run->mmio.data;
+
+	return write ? ram_write(ram, gpa, data, width) : ram_read(ram, gpa, data, width);
+}
+
 static void on_mmio(struct vcpu *c)
 {
 	struct vm *vm = c->vm;
@@ -288,7 +294,8 @@ static void on_mmio(struct vcpu *c)
 	bool answered;
 
 	if (vm_is_ram(vm, gpa)) {
-		on_fault(c, gpa, width, write);
+		if (!serve_from_ram(c, gpa, width, write))
+			on_fault(c, gpa, width, write);
 		return;
 	}
 	if (write) {

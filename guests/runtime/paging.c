@@ -27,6 +27,7 @@
 #define HOLE_START (3 * GIB)
 #define GUARDS_MAX (2 * ACPI_CPUS_MAX)
 #define HOLE_END   (4 * GIB)
+#define SHARED_MAX 8u /* tables for device ranges that ring 3 may use: each in a part of 2M of its own, at worst */
 
 static struct pagetable table;
 static struct pfn arena_next, arena_end;
@@ -68,7 +69,7 @@ static uint64_t tables_for(uint64_t bytes)
 static uint64_t tables_needed(const struct boot_info *boot)
 {
 	uint64_t n = 1 + tables_for(HOLE_END - HOLE_START) + 2 * tables_for(FRAME_BYTES) + 2 +
-		     GUARDS_MAX * SMP_FRAMES_A_GUARD / 512 + 2;
+		     GUARDS_MAX * SMP_FRAMES_A_GUARD / 512 + 2 + SHARED_MAX;
 
 	for (unsigned i = 0; i < boot->ranges; i++)
 		if (boot->range[i].type == E820_RAM || boot->range[i].start < HOLE_END)
@@ -179,6 +180,16 @@ void paging_load(void)
 void paging_map_device(uint64_t start, uint64_t bytes)
 {
 	map(start, start + bytes, device_attr);
+}
+
+void paging_share_device(uint64_t start, uint64_t bytes)
+{
+	static const struct pagetable_attr shared_attr = {PAGETABLE_READ | PAGETABLE_WRITE | PAGETABLE_USER,
+							  PAGETABLE_UNCACHED};
+
+	fill(start, start + bytes, shared_attr);
+	narrow(start, start + bytes, shared_attr);
+	paging_load();
 }
 
 void paging_open(uint64_t start, uint64_t bytes)

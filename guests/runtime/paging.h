@@ -20,6 +20,10 @@ void paging_load(void);
  * panics iff that cannot be. Whole frames. */
 void paging_map_device(uint64_t start, uint64_t bytes);
 
+/* Lets ring 3 read and write a device range, mapped or not, below 4 GiB or above; uncached. Whole frames. Flushes this
+ * CPU's TLB. Ring 0. */
+void paging_share_device(uint64_t start, uint64_t bytes);
+
 /* Maps a range to itself with every right for ring 3, whole frames; for guests that
  * want to meet what lies below their own table. Flushes this CPU's TLB. Ring 0. */
 void paging_open(uint64_t start, uint64_t bytes);

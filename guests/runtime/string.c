@@ -87,13 +87,55 @@ static uint64_t number(const char *s, uint64_t fallback)
 	}
 }
 
-uint64_t text_option(const char *text, const char *key, uint64_t fallback)
+const char *text_value(const char *text, const char *key)
 {
 	for (const char *p = text; *p != '\0'; p++) {
 		const char *value = p == text || p[-1] == ' ' ? option_value(p, key) : NULL;
 
 		if (value)
-			return number(value, fallback);
+			return value;
 	}
-	return fallback;
+	return NULL;
+}
+
+uint64_t text_option(const char *text, const char *key, uint64_t fallback)
+{
+	const char *value = text_value(text, key);
+
+	return value ? number(value, fallback) : fallback;
+}
+
+bool text_starts(const char *text, const char *word)
+{
+	while (*word != '\0')
+		if (*text++ != *word++)
+			return false;
+	return *text == ' ' || *text == '\0';
+}
+
+bool text_has(const char *text, const char *word)
+{
+	for (const char *p = text; *p != '\0'; p++)
+		if ((p == text || p[-1] == ' ') && text_starts(p, word))
+			return true;
+	return false;
+}
+
+static unsigned digit_of(char c)
+{
+	if (c >= '0' && c <= '9')
+		return (unsigned)(c - '0');
+	c = (char)(c | 0x20);
+	return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
+}
+
+uint64_t text_number(const char *text, const char **end)
+{
+	unsigned base = text[0] == '0' && (text[1] | 0x20) == 'x' ? 16 : 10;
+	uint64_t value = 0;
+
+	for (text += base == 16 ? 2 : 0; digit_of(*text) < base; text++)
+		value = value * base + digit_of(*text);
+	*end = text;
+	return value;
 }

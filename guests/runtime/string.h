@@ -19,4 +19,17 @@ bool text_copy(char *to, size_t size, const char *from);
  * K, M or G; fallback iff there is no such word or its number is none. */
 uint64_t text_option(const char *text, const char *key, uint64_t fallback);
 
+/* What follows KEY= in the first word of that kind in text (a word's end is a space or the text's), or NULL. For the
+ * next one, ask from there. */
+const char *text_value(const char *text, const char *key);
+
+/* True iff `word` is one of text's words, whole. */
+bool text_has(const char *text, const char *word);
+
+/* True iff text begins with `word`, whole. */
+bool text_starts(const char *text, const char *word);
+
+/* The number that text begins with: decimal, or hexadecimal after 0x. *end: behind it. */
+uint64_t text_number(const char *text, const char **end);
+
 #endif

@@ -2,8 +2,7 @@
  * The first byte chooses the request, the rest is the file. What is checked:
  * segments lie in the file, are disjoint, hold the entry; loading changes only
  * free RAM and the boot structures, or, refused, nothing. */
-#include <stdio.h>
-
+#include "tests/fuzz/must.h"
 #include "tests/unit/fake_ram.h"
 #include "vmm/abi.h"
 #include "vmm/boot/boot.h"
@@ -12,14 +11,6 @@
 #define MIB	   UINT64_C(0x100000)
 #define HOST_BYTES (2 * MIB + LAYOUT_LOW_END)
 #define CANARY	   0xd7
-
-#define MUST(x)                                                                                                        \
-	do {                                                                                                           \
-		if (!(x)) {                                                                                            \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                        \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
 
 /* Host: low RAM, then 1 MiB that no guest page leads to, then the guest's [1 MiB, 2 MiB). */
 static const struct boot_range map[] = {

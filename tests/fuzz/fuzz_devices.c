@@ -5,8 +5,6 @@
  * crash, undefined behaviour, an answer to an access that grows (more than one
  * byte sent, more ends of the run than bytes written), a line that disagrees
  * with its registers, an alarm that is set in the past for good. */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "devices/acpi_pm.h"
@@ -20,16 +18,9 @@
 #include "devices/pvpanic.h"
 #include "devices/reset_port.h"
 #include "devices/serial.h"
+#include "tests/fuzz/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition)) {                                                                                    \
-			fprintf(stderr, "%s does not hold\n", #condition);                                             \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
 
 enum window {
 	SERIAL,

@@ -6,23 +6,15 @@
  *
  * What is checked: a file that is taken can be walked to its end; the engine and
  * the steps agree on each address; no run is longer than the leaves that were counted. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/must.h"
 #include "vmm/table_file.h"
 
 #define PAGES_MAX 8u
 #define HEAD	  TABLE_FILE_HEAD_BYTES
 #define MADE	  56u /* bytes of the header that the input says */
-
-#define MUST(x)                                                                                                        \
-	do {                                                                                                           \
-		if (!(x)) {                                                                                            \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                        \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

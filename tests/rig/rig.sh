@@ -31,9 +31,12 @@ esac
 
 said=$(tests/rig/kernel.sh 2>&1) || lose "$said" "$said"
 said=$(tests/rig/initramfs.sh tests/rig/host_init "$rig/host.cpio.gz" \
-	virtio_pci 9p 9pnet_virtio ccp kvm-amd 2>&1) || lose "$said" "$said"
+	virtio_pci 9p 9pnet_virtio ccp kvm-amd tun 2>&1) || lose "$said" "$said"
 said=$(tests/rig/initramfs.sh tests/rig/guest_init "$rig/guest.cpio.gz" \
 	pvpanic-mmio button evdev 2>&1) || lose "$said" "$said"
+
+said=$(tests/rig/initramfs.sh tests/rig/devices_init "$rig/devices.cpio.gz" virtio_mmio virtio_iommu virtio_blk ext4 \
+	virtio_net virtio-rng virtio_balloon 2>&1) || lose "$said" "$said"
 
 run=$(mktemp -d "$rig/run.XXXXXX") && chmod a+rx "$run" || exit 1
 trap 'rm -rf "$run"' EXIT

@@ -3,12 +3,15 @@
  * that is found from registers alone, through a guest's tables in fake RAM. */
 #include <check.h>
 #undef fail
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/unit/fake_ram.h"
 #include "vmm/fault_find.h"
 #include "vmm/guest_walk.h"
 #include "vmm/operand.h"
+#include "vmm/x86.h"
 
 Suite *fault_suite(void);
 
@@ -17,8 +20,8 @@ Suite *fault_suite(void);
 #define RAM_BYTES (4 * MIB)
 #define GUARD	  UINT64_C(0x200000) /* a page of the fake RAM */
 #define FIXED	  UINT64_C(0x201000) /* read-only */
-#define CR0_ON	  UINT64_C(0x80000001)
-#define LMA	  UINT64_C(0x400)
+#define CR0_ON	  (CR0_PG | CR0_PE)
+#define LMA	  EFER_LMA
 
 /* --- the sentence */
 START_TEST(sentences)
@@ -89,7 +92,7 @@ static void put32(uint64_t gpa, uint32_t value)
 static enum guest_walk_end walk(struct guest_paging p, uint64_t linear, uint64_t *gpa)
 {
 	*gpa = 77;
-	return guest_walk(&fake.ram, &p, linear, gpa);
+	return guest_walk(&fake.ram, &p, linear, gpa, NULL);
 }
 
 START_TEST(walks_of_every_shape)
@@ -146,6 +149,64 @@ START_TEST(walks_of_every_shape)
 	ck_assert_uint_eq(gpa, GUARD + 8 * 511);
 	put64(0x10000, UINT64_C(0x000fffffffffff01)); /* as far out as an entry can point */
 	ck_assert_int_eq(walk(four, 0, &gpa), GUEST_WALK_LOST);
+	fake_ram_fini(&fake);
+}
+END_TEST
+
+/* Names and places, from the root down; entries are as they lie there now. */
+static void check_path(const struct guest_paging *p, uint64_t linear, enum guest_walk_end end, const char *wanted)
+{
+	struct guest_walk_path path;
+	char met[128] = "";
+	size_t length = 0;
+	uint64_t gpa;
+
+	memset(&path, 0xff, sizeof(path));
+	ck_assert_int_eq(guest_walk(&fake.ram, p, linear, &gpa, &path), end);
+	ck_assert_uint_le(path.steps, GUEST_WALK_STEPS);
+	for (unsigned i = 0; i < path.steps; i++) {
+		const struct guest_walk_step *s = &path.step[i];
+		uint64_t entry = 0;
+
+		length += (size_t)snprintf(met + length, sizeof(met) - length, " %s@%" PRIx64, s->name, s->gpa);
+		ck_assert(ram_read(&fake.ram, s->gpa, &entry, path.entry_bytes) ==
+			  (end != GUEST_WALK_LOST || i + 1 < path.steps));
+		ck_assert_uint_eq(s->entry, entry);
+	}
+	ck_assert_str_eq(met, wanted);
+	ck_assert_uint_eq(path.entry_bytes, p->cr4 & CR4_PAE || p->efer & LMA ? 8 : 4);
+}
+
+START_TEST(paths_of_every_shape)
+{
+	const struct guest_paging none = {0}, four = {CR0_ON, 0x10000, 0x20, LMA},
+				  five = {CR0_ON, 0x15000, 0x1020, LMA};
+	const struct guest_paging pae = {CR0_ON, 0x20020, 0x20, 0}, two = {CR0_ON, 0x30000, 0x10, 0};
+	const uint64_t high = UINT64_C(0xffffff8040403123);
+
+	open_ram();
+	put64(0x15000 + 8 * 511, 0x10001);
+	put64(0x10000 + 8 * 511, 0x11001);
+	put64(0x11000 + 8 * 1, 0x12001);
+	put64(0x12000 + 8 * 2, 0x13001);
+	put64(0x13000 + 8 * 3, UINT64_C(0x8000000000077001));
+	put64(0x20020 + 8 * 3, 0x21001);
+	put64(0x21000 + 8 * 1, 0x22001);
+	put64(0x22000 + 8 * 2, 0x88001);
+	put32(0x30000 + 4 * 1, 0x31001);
+	put32(0x30000 + 4 * 2, GUARD | 1);
+	put32(0x31000 + 4 * 2, 0x99001);
+	put32(0x31000 + 4 * 3, 0xffffffff); /* a read of 8 bytes would see it */
+	check_path(&none, 0x1234, GUEST_WALK_DONE, "");
+	check_path(&five, high, GUEST_WALK_DONE, " PML5E@15ff8 PML4E@10ff8 PDPTE@11008 PDE@12010 PTE@13018");
+	check_path(&four, high, GUEST_WALK_DONE, " PML4E@10ff8 PDPTE@11008 PDE@12010 PTE@13018");
+	check_path(&pae, 0xc0202abc, GUEST_WALK_DONE, " PDPTE@20038 PDE@21008 PTE@22010");
+	check_path(&two, 0x402def, GUEST_WALK_DONE, " PDE@30004 PTE@31008");
+	check_path(&two, 0x803def, GUEST_WALK_LOST, " PDE@30008 PTE@20000c");
+	put64(0x12000 + 8 * 2, 0x600080); /* large, and absent */
+	check_path(&four, high, GUEST_WALK_ABSENT, " PML4E@10ff8 PDPTE@11008 PDE@12010");
+	put64(0x12000 + 8 * 2, 0x600081);
+	check_path(&four, high, GUEST_WALK_DONE, " PML4E@10ff8 PDPTE@11008 PDE@12010");
 	fake_ram_fini(&fake);
 }
 END_TEST
@@ -384,6 +445,7 @@ Suite *fault_suite(void)
 	tcase_add_test(t, sentences);
 	tcase_add_test(t, lines_are_some_a_second);
 	tcase_add_test(t, walks_of_every_shape);
+	tcase_add_test(t, paths_of_every_shape);
 	tcase_add_loop_test(t, operands_are_found, 0, COUNT(operands));
 	tcase_add_test(t, sixteen_bits_are_not_looked_at);
 	tcase_add_test(t, finds_a_fetch);

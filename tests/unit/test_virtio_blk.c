@@ -20,7 +20,7 @@ Suite *virtio_blk_suite(void);
 #define UNSET	   0xee
 #define SLOTS	   11u
 #define SLOT_BYTES (2 * FAKE_DMA_PAGE)
-#define ROUNDS	   60000u
+#define ROUNDS	   40000u
 #define RANGE	   sizeof(struct virtio_blk_range)
 #define HOLE	   0x40000000u
 
@@ -806,7 +806,7 @@ struct slot { /* one request, framed at random within its own pages */
 	uint16_t id;
 	unsigned queue;
 	uint32_t type, bytes; /* of data */
-	uint64_t sector;
+	uint64_t sector, sectors;
 	uint8_t expected; /* status, if nothing fails */
 	uint8_t data[SLOT_BYTES / 2];
 	struct chain chain;
@@ -854,14 +854,6 @@ static bool take_sectors(uint64_t sector, uint64_t sectors)
 	return true;
 }
 
-static uint64_t sectors_of(const struct slot *s)
-{
-	return s->type == VIRTIO_BLK_T_IN || s->type == VIRTIO_BLK_T_OUT ? s->bytes / SECTOR
-	       : s->type == VIRTIO_BLK_T_FLUSH || s->type == VIRTIO_BLK_T_GET_ID
-		       ? 0
-		       : ((const struct virtio_blk_range *)(const void *)s->data)->sectors;
-}
-
 static bool choose(struct slot *s)
 {
 	static const uint32_t types[] = {VIRTIO_BLK_T_IN,      VIRTIO_BLK_T_OUT,	 VIRTIO_BLK_T_IN,
@@ -873,10 +865,12 @@ static bool choose(struct slot *s)
 	s->sector = below(64) * below(60);
 	s->expected = VIRTIO_BLK_S_OK;
 	s->bytes = 0;
+	s->sectors = 0;
 	switch (s->type) {
 	case VIRTIO_BLK_T_IN:
 	case VIRTIO_BLK_T_OUT:
-		s->bytes = SECTOR * (uint32_t)(1 + below(6));
+		s->sectors = 1 + below(6);
+		s->bytes = (uint32_t)s->sectors * SECTOR;
 		fill(s->data, s->bytes);
 		break;
 	case VIRTIO_BLK_T_GET_ID:
@@ -887,12 +881,13 @@ static bool choose(struct slot *s)
 		range = (struct virtio_blk_range){s->sector, (uint32_t)below(20),
 						  s->type == VIRTIO_BLK_T_WRITE_ZEROES ? (uint32_t)below(2) : 0};
 		memcpy(s->data, &range, sizeof(range));
+		s->sectors = range.sectors;
 		s->bytes = RANGE;
 		break;
 	default:
 		break;
 	}
-	return take_sectors(s->sector, sectors_of(s));
+	return take_sectors(s->sector, s->sectors);
 }
 
 static void send(struct blk_guest *g, unsigned n)
@@ -922,7 +917,7 @@ static void send(struct blk_guest *g, unsigned n)
 				below(2) ? FAKE_DRIVER_DIRECT : FAKE_DRIVER_INDIRECT);
 	s->live = s->id != FAKE_DRIVER_FULL;
 	if (!s->live)
-		memset(busy + s->sector, false, sectors_of(s));
+		memset(busy + s->sector, false, s->sectors);
 }
 
 static void change_model(const struct slot *s)
@@ -930,9 +925,9 @@ static void change_model(const struct slot *s)
 	if (s->type == VIRTIO_BLK_T_OUT)
 		memcpy(model + s->sector * SECTOR, s->data, s->bytes);
 	else if (s->type == VIRTIO_BLK_T_WRITE_ZEROES)
-		memset(model + s->sector * SECTOR, 0, sectors_of(s) * SECTOR);
+		memset(model + s->sector * SECTOR, 0, s->sectors * SECTOR);
 	else if (s->type == VIRTIO_BLK_T_DISCARD)
-		memset(model + s->sector * SECTOR, 0xdd, sectors_of(s) * SECTOR);
+		memset(model + s->sector * SECTOR, 0xdd, s->sectors * SECTOR);
 }
 
 static void check_end(struct blk_guest *g, struct slot *s, uint32_t length)
@@ -945,7 +940,7 @@ static void check_end(struct blk_guest *g, struct slot *s, uint32_t length)
 	if (got[bytes - 1] == VIRTIO_BLK_S_IOERR && g->disk.fail) {
 		EXPECT(length == (in ? 0 : 1));
 		/* A step that fails moves nothing; that may be the flush behind the write. */
-		if (memcmp(g->disk.data + s->sector * SECTOR, model + s->sector * SECTOR, sectors_of(s) * SECTOR) != 0)
+		if (memcmp(g->disk.data + s->sector * SECTOR, model + s->sector * SECTOR, s->sectors * SECTOR) != 0)
 			change_model(s);
 		return;
 	}
@@ -972,7 +967,7 @@ static unsigned collect(struct blk_guest *g)
 				s++;
 			EXPECT(s < slots + SLOTS);
 			check_end(g, s, length);
-			memset(busy + s->sector, false, sectors_of(s));
+			memset(busy + s->sector, false, s->sectors);
 			s->live = false;
 			count++;
 		}

@@ -632,6 +632,18 @@ START_TEST(a_receive_buffer_nowhere_breaks)
 }
 END_TEST
 
+/* Found by fuzzing: the driver is asked for silence at the very start. */
+START_TEST(a_ring_that_cannot_be_written_breaks_at_once)
+{
+	fake_dma_protect(&rig.ram, RIG_QUEUES, DMA_READ);
+	start(_i, 0);
+	ck_assert(rig_is_broken(&rig));
+	ck_assert(!fake.receive[0]);
+	ck_assert_uint_eq(net.pairs, 0);
+	rig.ram.strays = 0;
+}
+END_TEST
+
 /* 5.1.6.4.1: what the header says is what the driver negotiated; the rest of the frames is lost, since the backend was
  * told, and this can only have been on its way. */
 START_TEST(only_accepted_offloads)
@@ -1203,6 +1215,7 @@ static void add_receiving(TCase *t)
 	tcase_add_loop_test(t, no_room_for_a_header_breaks, 0, FORMATS);
 	tcase_add_loop_test(t, a_readable_receive_buffer_breaks, 0, 2);
 	tcase_add_loop_test(t, a_receive_buffer_nowhere_breaks, 0, 2);
+	tcase_add_loop_test(t, a_ring_that_cannot_be_written_breaks_at_once, 0, 2);
 	tcase_add_loop_test(t, only_accepted_offloads, 0, 2);
 	tcase_add_loop_test(t, a_reset_forgets_all, 0, 2);
 	tcase_add_loop_test(t, a_queue_is_reset_alone, 0, 2);

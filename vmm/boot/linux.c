@@ -37,7 +37,6 @@
 #define VIDEO_NORMAL   0xffffu
 #define REACH	       LAYOUT_HOLE_END /* what the identity tables map */
 #define TABLE_PAGES    6u
-#define PAGE	       UINT64_C(4096)
 
 _Static_assert(HEADER_AT == 0x1f1, "the setup header lies at the same offset in the file and in the zero page");
 _Static_assert(HEADER_ROOM <= sizeof(((struct boot_linux *)0)->header), "a whole header fits");
@@ -210,7 +209,7 @@ static void table_put(void *self, struct pfn page)
 /* Returns CR3: [0, 4 GiB) mapped to itself by 2M leaves. */
 static uint64_t identity_map(void *arena, uint64_t gpa)
 {
-	struct tables tables = {{gpa / PAGE}, 0};
+	struct tables tables = {{gpa / FRAME_BYTES}, 0};
 	struct pagetable_config config = {
 		.format = PAGETABLE_STAGE1,
 		.phys_bits = 36, /* any that holds 4 GiB */
@@ -266,8 +265,8 @@ int linux_load(const struct load *l, struct boot_entry *out)
 	if (r->modules_count && place_initrd(l, kernel, &initrd))
 		return l->f->code;
 	bootdata_init(&b);
-	zero_page = bootdata_add(&b, NULL, sizeof(*params), PAGE);
-	tables = bootdata_add(&b, NULL, TABLE_PAGES * PAGE, PAGE);
+	zero_page = bootdata_add(&b, NULL, sizeof(*params), FRAME_BYTES);
+	tables = bootdata_add(&b, NULL, TABLE_PAGES * FRAME_BYTES, FRAME_BYTES);
 	gdt = bootdata_add(&b, GDT, sizeof(GDT), 8);
 	cmdline = bootdata_string(&b, r->cmdline);
 	if (bootdata_check(&b, l))
@@ -280,7 +279,7 @@ int linux_load(const struct load *l, struct boot_entry *out)
 		.rip = kernel + ENTRY_64,
 		.rsi = zero_page,
 		.long_mode = true,
-		.cr3 = identity_map(bootdata_at(&b, tables, TABLE_PAGES * PAGE), tables),
+		.cr3 = identity_map(bootdata_at(&b, tables, TABLE_PAGES * FRAME_BYTES), tables),
 		.gdt = gdt,
 		.gdt_bytes = sizeof(GDT),
 	};

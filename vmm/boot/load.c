@@ -10,7 +10,6 @@
 #include "vmm/size.h"
 
 #define RIGHTS (PAGETABLE_READ | PAGETABLE_WRITE)
-#define PAGE   UINT64_C(4096)
 
 /* The next maximal run of RAM lines from *i on: touching lines are one. */
 static bool next_ram(const struct boot_request *r, unsigned *i, uint64_t *start, uint64_t *end)
@@ -93,7 +92,7 @@ int load_check_guards(const struct load *l, const char *what, uint64_t gpa, uint
 	if (gpa >= end || !in_map(l->request, gpa))
 		return 0;
 	if (!pagetable_next_run(l->ram->table, gpa, &run) || run.in > end)
-		run.in = (end + PAGE - 1) & ~(PAGE - 1);
+		run.in = (end + FRAME_BYTES - 1) & ~(FRAME_BYTES - 1);
 	return fail(l->f, EXIT_IMAGE,
 		    "%s: %s, %s at 0x%" PRIx64 ", would lie on a guard: --guard leaves nothing at 0x%" PRIx64
 		    "..0x%" PRIx64,
@@ -103,7 +102,7 @@ int load_check_guards(const struct load *l, const char *what, uint64_t gpa, uint
 int load_check_room(const struct load *l, const char *what, unsigned number, uint64_t gpa, uint64_t bytes)
 {
 	const char *name = l->request->name;
-	struct size_text size = size_format((bytes + PAGE - 1) & ~(PAGE - 1));
+	struct size_text size = size_format((bytes + FRAME_BYTES - 1) & ~(FRAME_BYTES - 1));
 	uint64_t end = ram_end(l->request, gpa);
 	char which[64];
 
@@ -223,7 +222,7 @@ static bool highest_of(const struct load *l, uint64_t start, uint64_t end, uint6
 
 	if (end < start || bytes > end - start)
 		return false;
-	gpa = (end - bytes) & ~(PAGE - 1);
+	gpa = (end - bytes) & ~(FRAME_BYTES - 1);
 	if (gpa < start)
 		return false;
 	if (meets_boot_data(gpa, bytes))
@@ -246,9 +245,9 @@ bool load_find_highest(const struct load *l, uint64_t floor, uint64_t ceiling, u
 
 uint64_t load_module_room(const struct boot_module *m)
 {
-	uint64_t bytes = (m->data.length + PAGE - 1) & ~(PAGE - 1);
+	uint64_t bytes = (m->data.length + FRAME_BYTES - 1) & ~(FRAME_BYTES - 1);
 
-	return bytes ? bytes : PAGE;
+	return bytes ? bytes : FRAME_BYTES;
 }
 
 int load_no_place(const struct load *l, const struct boot_module *m, uint64_t ceiling)

@@ -14,7 +14,6 @@
 #define REQUIRED     0xffffu /* bits that a loader must understand */
 #define FIRST_DISK   0x8000ffffu
 #define REACH	     LAYOUT_HOLE_END /* modules have 32-bit addresses */
-#define PAGE	     UINT64_C(4096)
 
 /* The header, and where it is in the file; what the file ends before is zero. */
 static bool find_header(struct bytes image, struct multiboot_header *out, size_t *at)
@@ -132,7 +131,7 @@ static int place_modules(const struct load *l, struct bootdata *b, uint32_t *lis
 
 		if (floor < LAYOUT_HIGH_START)
 			floor = LAYOUT_HIGH_START;
-		if (!load_find_lowest(l, floor, REACH, load_module_room(m), PAGE, &gpa))
+		if (!load_find_lowest(l, floor, REACH, load_module_room(m), FRAME_BYTES, &gpa))
 			return load_no_place(l, m, REACH);
 		floor = gpa + load_module_room(m);
 		entry = bootdata_at(b, *list + i * (uint32_t)sizeof(*entry), sizeof(*entry));

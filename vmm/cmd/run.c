@@ -483,13 +483,23 @@ static void show_end(const struct run *r)
 	}
 }
 
+static int out_failed(const struct out_file *out, const struct failure *why, struct failure *f)
+{
+	return fail(f, (enum exit_code)why->code, "%s %s: %s", out->option, out->path, why->text);
+}
+
 static int write_reports(struct run *r, const struct report_facts *facts, struct failure *f)
 {
+	struct failure why = {0};
+
 	if (r->options.json)
 		report_write(facts, stdout, f);
-	if (!f->code && r->report.stream && !out_clear(&r->report, f) && !report_write(facts, r->report.stream, f))
-		r->report.created = false; /* it stays, whatever becomes of the table */
-	return f->code;
+	if (f->code || !r->report.stream || out_clear(&r->report, f))
+		return f->code;
+	if (report_write(facts, r->report.stream, &why))
+		return out_failed(&r->report, &why, f);
+	r->report.created = false; /* it stays, whatever becomes of the table */
+	return 0;
 }
 
 static bool written(void *self, uint64_t gpa, uint64_t bytes)
@@ -509,7 +519,7 @@ static int write_table(const struct run *r, struct failure *f)
 	if (dirty_log_read(&log, r->vm.fd, &r->vm.slots, &no_log))
 		fprintf(stderr, "slat: --dump-table %s: D is not in it: %s\n", r->table.path, no_log.text);
 	if (table_file_write(&r->vm.table, r->options.name, no_log.code ? NULL : &dirty, r->table.stream, &why))
-		fail(f, (enum exit_code)why.code, "%s %s: %s", r->table.option, r->table.path, why.text);
+		out_failed(&r->table, &why, f);
 	dirty_log_free(&log);
 	return f->code;
 }

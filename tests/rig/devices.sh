@@ -1,0 +1,197 @@
+#!/bin/bash
+# tests/rig/devices.sh: a stock Debian kernel with all of slat's devices, inside the
+# rig: disk, network, entropy, console and balloon, with the IOMMU, without it, and
+# through bounce buffers. The guest (devices_init) says what it sees; here it is judged.
+# DEVICES_SOAK=MIB: a file of so many MiB as well.
+set -u
+slat=$BUILD/slat rig=$BUILD/rig
+work=$(mktemp -d)
+host=10.0.5.1
+
+pass() { echo "PASS rig/$1"; }
+fail() { echo "FAIL rig/$1: $2"; }
+
+# What the guest said: key, what is right (a pattern of grep -E, whole)
+said() {
+	local got
+
+	got=$(sed -n "s/^guest: $1 //p" "$text" | tail -n 1)
+	if printf '%s\n' "$got" | grep -qxE -- "$2"; then
+		pass "$name/${1// /_}"
+	else
+		fail "$name/${1// /_}" "the guest says '${got:-nothing}', not '$2'"
+	fi
+}
+# What slat's report says: what it is, jq's question
+reported() {
+	if [ "$(jq "$2" "$work/$name.json" 2>"$work/jq")" = true ]; then
+		pass "$name/$1"
+	else
+		fail "$name/$1" "the report denies $2: $(jq -c .devices "$work/$name.json" 2>&1 | cut -c -400)"
+	fi
+}
+
+# The guest has said that it waits for this, and slat runs.
+waits() {
+	local left=300
+
+	until grep -q "guest: waits $1" "$text"; do
+		left=$((left - 1))
+		[ $left -gt 0 ] && kill -0 "$pid" 2>/dev/null || return 1
+		sleep 0.3
+	done
+}
+go_on() { echo >&7; }
+resident() { awk '/^Rss/ { print $2 }' "/proc/$pid/smaps_rollup"; } # KiB
+
+listen() {
+	: >"$work/back"
+	timeout 300 busybox nc -l -p 9001 <"$work/file" &
+	timeout 300 busybox nc -l -p 9002 >"$work/back" &
+}
+
+half_balloon() {
+	local full given
+
+	waits balloon || return
+	full=$(resident)
+	go_on
+	waits deflate || return
+	given=$(resident)
+	echo "$name: resident $full KiB, with the balloon $given KiB" >&2
+	go_on
+}
+
+# At least nine tenths of what a program touched and freed go back.
+freed_pages() {
+	local touched left=100 now
+
+	waits touched || return
+	touched=$(resident)
+	go_on
+	waits freed || return
+	until now=$(resident) && [ $((touched - now)) -ge $((200 * 1024 * 9 / 10)) ]; do
+		left=$((left - 1))
+		if [ $left = 0 ]; then
+			fail "$name/reporting" "of 200 MiB that were freed only $(((touched - now) / 1024)) MiB came back"
+			go_on
+			return
+		fi
+		sleep 0.5
+	done
+	pass "$name/reporting"
+	go_on
+}
+
+# name, tasks, more words for the kernel, slat's options...
+start() {
+	name=$1 text=$work/$1
+	local tasks=$2 words=$3
+
+	shift 3
+	rm -f "$work/keys" && mkfifo "$work/keys"
+	: >"$text"
+	{ "$slat" run --kernel "$rig/kernel/vmlinuz" --initramfs "$rig/devices.cpio.gz" --cpus boot=2 --memory size=512M \
+		--timeout 400 --report "$work/$name.json" "$@" \
+		--cmdline "console=ttyS0 quiet mitigations=off tasks=$tasks $words" <"$work/keys" 2>&1; echo "slat ended: $?"; } |
+		tr -d '\r' >>"$text" &
+	job=$!
+	exec 7>"$work/keys"
+	until pid=$(pgrep -nx slat); do sleep 0.1; done
+}
+finish() {
+	wait "$job"
+	exec 7>&-
+	kill %1 %2 2>/dev/null # who listens still
+	sed "s/^/  $name: /" "$text"
+	if grep -q '^slat ended: 0$' "$text"; then
+		pass "$name"
+	else
+		fail "$name" "$(tail -n 1 "$text")"
+	fi
+}
+
+judge_devices() { # group pattern, type pattern
+	local id
+
+	for id in 0x0001 0x0002 0x0004; do
+		said "device $id" "group $1 type $2"
+	done
+	said 'disk bytes' '[0-9]{8,} bad 0'
+	said 'disk flushed' 1
+	said 'disk discarded' 1
+	said 'disk serial' 'rig-1 queues 2'
+	said 'disk readonly' "1 $(md5sum <"$work/ro.img" | cut -c -32)"
+	if e2fsck -fn "$work/disk.img" >"$work/fsck" 2>&1; then
+		pass "$name/e2fsck"
+	else
+		fail "$name/e2fsck" "$(tail -n 1 "$work/fsck")"
+	fi
+	said 'net ping' 3
+	said 'net got' "$(md5sum <"$work/file" | cut -c -32)"
+	if cmp -s "$work/file" "$work/back"; then
+		pass "$name/net_sent"
+	else
+		fail "$name/net_sent" "$(wc -c <"$work/back") bytes came back of $(wc -c <"$work/file")"
+	fi
+	said rng 'virtio_rng.[0-9]* 1000'
+	said console 'over hvc0'
+}
+
+# name, IOMMU: on or off, more words for the kernel, more of slat's options...
+all_devices() {
+	local name=$1 iommu=$2 words=$3 tasks=disk,net,rng,console
+
+	shift 3
+	truncate -s 0 "$work/disk.img" && truncate -s 256M "$work/disk.img" && mkfs.ext4 -q -F "$work/disk.img"
+	[ "$iommu" = off ] || tasks=$tasks,stray
+	listen
+	start "$name" "$tasks" "$words" --disk "path=$work/disk.img,serial=rig-1,num_queues=2" \
+		--disk "path=$work/ro.img,readonly=on" --net tap=tap5 --rng --console virtio "$@"
+	finish
+}
+
+# The same ones behind the IOMMU and beside it, and what that costs when all goes through bounce buffers.
+behind() {
+	judge_devices '[0-9]+' 'DMA(-FQ)?'
+	said 'stray status' '0x0000004[0-9A-Fa-f]'
+	said 'stray log' 'fault from EP [0-9]+ at 0x1100[0-2][0-9a-f]* .*'
+	said 'stray then' 500
+	if grep -q 'waits for a reset' "$text"; then
+		pass "$name/stray_told"
+	else
+		fail "$name/stray_told" 'slat did not say it'
+	fi
+}
+beside() {
+	judge_devices none none
+	said swiotlb "$1"
+}
+
+memory() {
+	name=memory
+	start memory console,balloon,reporting '' --balloon size=0,free_page_reporting=on --console virtio
+	half_balloon
+	freed_pages
+	finish
+	said 'balloon inflated' ''
+	said 'balloon deflated' ''
+	said 'balloon worked' ''
+}
+
+head -c 8M /dev/urandom >"$work/file"
+head -c 1M /dev/urandom >"$work/ro.img"
+mkdir -p /dev/net
+[ -c /dev/net/tun ] || mknod /dev/net/tun c 10 200
+ip tuntap add tap5 mode tap
+ip link set tap5 up
+ip addr add $host/24 dev tap5 || fail devices 'no tap interface'
+
+all_devices iommu on '' --iommu
+behind
+all_devices no_iommu off ''
+beside 0
+all_devices bounce off swiotlb=force
+beside 1
+memory
+rm -rf "$work"
