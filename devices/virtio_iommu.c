@@ -102,8 +102,6 @@ static uint8_t attach(struct virtio_iommu *i, const union request *r, uint8_t *p
 static uint8_t detach(struct virtio_iommu *i, const union request *r, uint8_t *properties)
 {
 	(void)properties;
-	if (!knows_endpoint(i->iommu, r->detach.endpoint))
-		return VIRTIO_IOMMU_S_NOENT;
 	return iommu_detach(i->iommu, r->detach.domain, r->detach.endpoint);
 }
 

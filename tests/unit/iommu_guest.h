@@ -415,10 +415,9 @@ static inline void iommu_guest_free(struct iommu_guest *g)
 	fake_dma_free(&g->f);
 }
 
-/* A driver that takes what is offered, but for `without`. */
-static inline void iommu_guest_start(struct iommu_guest *g, uint64_t without, unsigned size)
+/* A driver that takes what is offered, but for `without`; one step short of DRIVER_OK. */
+static inline void iommu_guest_prepare(struct iommu_guest *g, uint64_t without, unsigned size)
 {
-	const uint32_t steps = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK;
 	struct virtio *v = &g->v.virtio;
 	uint64_t features = v->offered & ~without;
 
@@ -426,7 +425,7 @@ static inline void iommu_guest_start(struct iommu_guest *g, uint64_t without, un
 	virtio_set_status(v, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER);
 	virtio_accept(v, 0, (uint32_t)features);
 	virtio_accept(v, 1, (uint32_t)(features >> 32));
-	virtio_set_status(v, steps);
+	virtio_set_status(v, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK);
 	for (unsigned i = 0; i < 2; i++) {
 		fake_driver_init(&g->driver[i], &g->f, IOMMU_GUEST_RINGS + i * IOMMU_GUEST_RING, size,
 				 virtio_has(v, VIRTIO_F_RING_PACKED));
@@ -434,11 +433,17 @@ static inline void iommu_guest_start(struct iommu_guest *g, uint64_t without, un
 		fake_driver_lend(&g->driver[i], &v->queue[i]);
 		virtio_queue_ready(v, i, true);
 	}
-	virtio_set_status(v, steps | VIRTIO_STATUS_DRIVER_OK);
-	FAKE_DMA_MUST(virtio_running(v));
 	iommu_model_reset(&g->model);
 	g->broken = NULL;
 	g->interrupts = 0;
+}
+
+static inline void iommu_guest_start(struct iommu_guest *g, uint64_t without, unsigned size)
+{
+	iommu_guest_prepare(g, without, size);
+	virtio_set_status(&g->v.virtio, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK |
+						VIRTIO_STATUS_DRIVER_OK);
+	FAKE_DMA_MUST(virtio_running(&g->v.virtio));
 }
 
 /* Offers a request of these bytes, and room for an answer, cut into buffers of `cut` bytes. */

@@ -66,8 +66,8 @@ static bool open_world(enum kind kind, bool thp)
 {
 	const struct backing_config config = {.bytes = BYTES,
 					      .thp = thp,
-					      .shared = kind == MEMFD,
-					      .hugepages = kind == HUGETLB,
+					      .shared = kind == MEMFD || kind == HUGETLB_SHARED,
+					      .hugepages = kind >= HUGETLB,
 					      .huge = PAGETABLE_2M};
 	struct pagetable_config table = {.format = PAGETABLE_NPT,
 					 .phys_bits = 40,

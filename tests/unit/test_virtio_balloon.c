@@ -425,6 +425,7 @@ START_TEST(held_buffer_is_forgotten_with_its_queue)
 	virtio_queue_reset(&g.b.virtio, INFLATE);
 	ck_assert(g.b.holds_stats);
 	virtio_queue_reset(&g.b.virtio, STATS);
+	ck_assert(!g.b.holds_stats);
 	ck_assert(!virtio_balloon_ask_statistics(&g.b));
 	balloon_guest_queue(&g, STATS, QUEUE);
 	ck_assert_uint_eq(offer_stats(0, &a, 1), 1);

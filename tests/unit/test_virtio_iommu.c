@@ -724,7 +724,8 @@ END_TEST
 START_TEST(no_event_before_the_driver)
 {
 	begin(_i, false);
-	virtio_set_status(&g.v.virtio, 0);
+	iommu_guest_prepare(&g, 0, QUEUE);
+	iommu_guest_lend(&g, 0, 24);
 	ck_assert(!reads(0, IOVA));
 	virtio_iommu_deliver(&g.v);
 	ck_assert_uint_eq(g.v.stats.events, 0);
