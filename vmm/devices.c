@@ -8,8 +8,9 @@
  *       the devices behind it find it made.
  *   V2  all is made before the first guest instruction, and all memory is taken from
  *       vmm/memory.h by then.
- *   V3  taken down in reverse, the IOMMU that all went through last: all threads first,
- *       then of each device what it has under way, its backend, its model.
+ *   V3  taken down in three rounds: all threads; what each device has under way, the
+ *       IOMMU's last; then backends, models and slots, the IOMMU first. It waits, when it is
+ *       reset, for DMA of all that are behind it, and so looks at their queues.
  *
  * A driver that breaks a rule makes its own device wait for a reset; one line a second
  * and device says so, the report has the count.
@@ -518,13 +519,16 @@ void devices_stop(struct devices *d)
 void devices_close(struct devices *d)
 {
 	devices_stop(d);
-	while (d->count > 0) {
-		struct device_box *box = d->box[--d->count];
+	for (unsigned i = d->count; i > 0; i--)
+		virtio_slot_end(&d->box[i - 1]->slot);
+	for (unsigned i = 0; i < d->count; i++) {
+		struct device_box *box = d->box[i];
 
 		virtio_slot_close(&box->slot);
 		kinds[box->kind].close(d, box);
 		memory_free(d->memory, box);
 	}
+	d->count = 0;
 }
 
 /* ---- the virtio console's keys and size ---- */

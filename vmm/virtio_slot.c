@@ -11,7 +11,8 @@
  *   S2  the slot's number is its reader number everywhere: all of its queues are used
  *       with the lock held, so no two are a reader at once.
  *   S3  after virtio_slot_stop() nobody calls the device, as no vCPU runs: what it
- *       counted is the run's. What it had under way it still has, until close() ends it.
+ *       counted is the run's. What it had under way it still has, until
+ *       virtio_slot_end().
  *
  * A queue that is served in the exit has no eventfd: what was asked is done when
  * the vCPU goes on. The IOMMU's requests are such: a driver that has unmapped may give
@@ -136,8 +137,10 @@ void virtio_slot_stop(struct virtio_slot *s)
 	worker_stop(&s->worker);
 }
 
-static void end_requests(struct virtio_slot *s)
+void virtio_slot_end(struct virtio_slot *s)
 {
+	if (!s->virtio)
+		return;
 	pthread_mutex_lock(&s->lock); /* S1 */
 	if (s->virtio->config.ops->stop)
 		s->virtio->config.ops->stop(s->virtio->config.self, VIRTIO_ALL_QUEUES);
@@ -156,8 +159,6 @@ void virtio_slot_close(struct virtio_slot *s)
 	if (!s->open)
 		return;
 	worker_stop(&s->worker);
-	if (s->virtio)
-		end_requests(s);
 	close_fd(&s->interrupt_fd);
 	for (unsigned q = 0; q < VIRTIO_QUEUES_MAX; q++)
 		close_fd(&s->notify_fd[q]);

@@ -1,7 +1,7 @@
 /* vmm/virtio_slot.h: the place of one virtio device: its window on the MMIO bus, its
  * I/O APIC pin, its lock, its queues' ways to memory and its thread.
  * The order of a life: open, then the device is made of slot->dma and
- * virtio_slot_irq(), attach, start, ask, stop, close. close() is fine on a half-made one.
+ * virtio_slot_irq(), attach, start, ask, stop, end, close. close() is fine on a half-made one.
  * Threads: all from the main thread, but virtio_slot_irq()'s set(), which any may call with the
  * slot's lock held. Theory: top of virtio_slot.c. */
 #ifndef SLAT_VMM_VIRTIO_SLOT_H
@@ -48,8 +48,8 @@ int virtio_slot_start(struct virtio_slot *s, struct failure *f);
 
 void virtio_slot_ask(struct virtio_slot *s);  /* the thread is to end soon; waits for nothing */
 void virtio_slot_stop(struct virtio_slot *s); /* joins it. No vCPU runs */
-/* The device is there, its backend too: what it has under way is ended. Nothing of the guest's memory is in use then.
- */
+/* What the device has under way is ended: it uses nothing of the guest's memory then. Its backend is still there. */
+void virtio_slot_end(struct virtio_slot *s);
 void virtio_slot_close(struct virtio_slot *s);
 
 #endif

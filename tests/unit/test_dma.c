@@ -35,6 +35,7 @@ static struct {
 	uint32_t access; /* atomic; 0: a hole */
 } frame[FRAMES];
 static uint64_t generation;
+static unsigned vanish_in; /* frame 0 goes when it was asked for so many times, 0: it stays */
 
 static uint8_t *span(void *self, unsigned reader, uint64_t gpa, uint64_t *bytes, unsigned access)
 {
@@ -44,6 +45,8 @@ static uint8_t *span(void *self, unsigned reader, uint64_t gpa, uint64_t *bytes,
 	MUST(self == frame);
 	MUST(reader < IOMMU_READERS_MAX);
 	MUST(*bytes > 0);
+	if (vanish_in > 0 && --vanish_in == 0)
+		frame[0].access = 0;
 	if (n >= FRAMES || (access & ~__atomic_load_n(&frame[n].access, __ATOMIC_SEQ_CST)))
 		return NULL;
 	at = host + frame[n].page * 4096u + gpa % 4096;
@@ -208,7 +211,7 @@ static void attach(uint32_t domain, unsigned n, bool bypass)
 /* ---- without an IOMMU ---- */
 
 static struct dma d;
-static uint8_t buffer[sizeof(host)];
+static uint8_t buffer[2 * sizeof(host)];
 
 static void make(void)
 {
@@ -448,6 +451,15 @@ START_TEST(the_iotlb_hits)
 	generation++;
 	ck_assert(dma_load16(&d, 4096, &two));
 	ck_assert(d.stats.misses == 4);
+	/* what was not there when it was entered is not there by a second right either, until it is asked for */
+	frame_set(5, 0);
+	ck_assert(dma_load16(&d, 3 * 4096, &two));
+	frame[5].access = RW;
+	ck_assert(dma_store16(&d, 3 * 4096, two) && dma_check(&d));
+	ck_assert(d.tlb[3].access == RW && d.tlb[3].last == 5 * 4096 - 1);
+	ck_assert(reads(3 * 4096, 5 * 4096));
+	shadow[3 * 4096] = host[3 * 4096];
+	shadow[3 * 4096 + 1] = host[3 * 4096 + 1];
 	/* what may only be read goes on being read beside what may be written */
 	ck_assert(dma_load16(&d, 9 * 4096, &two) && dma_load16(&d, 10 * 4096, &two));
 	ck_assert(!dma_store16(&d, 9 * 4096, two) && dma_load16(&d, 9 * 4096, &two));
@@ -488,6 +500,36 @@ START_TEST(faults_are_told)
 	ck_assert_uint_eq(iommu_stats_read(&u).faults, 5);
 	ck_assert(dma_read(&d, IOVA, buffer, 8192) && memcmp(buffer, host + 4096, 8192) == 0);
 	ck_assert(dma_check(&d) && untouched());
+	iommu_fini(&u);
+}
+END_TEST
+
+/* A copy of more pieces than are remembered, in which one goes between looking and moving: a fault, and the rest is
+ * what it was. */
+START_TEST(taken_meanwhile)
+{
+	const unsigned pages = DMA_TLB_ENTRIES + 36;
+
+	memory_make();
+	iommu_make();
+	dma_init(&d, &memory, &u.endpoint[0], READER);
+	attach(1, 0, false);
+	for (unsigned i = 0; i < pages; i++)
+		ck_assert_uint_eq(map(1, IOVA + i * 4096, 0, 4096, RW), VIRTIO_IOMMU_S_OK);
+	memset(buffer, 0x77, sizeof(buffer));
+	ck_assert(dma_read(&d, IOVA, buffer, 60 * 4096)); /* all pieces are the first frame */
+	for (unsigned i = 0; i < 60 * 4096; i++)
+		MUST(buffer[i] == shadow[i % 4096]);
+	memset(host, 0x55, 4096);
+	ck_assert(dma_read(&d, IOVA, buffer, 60 * 4096) && buffer[59 * 4096 + 4095] == 0x55);
+	generation++;
+	vanish_in = 67;
+	ck_assert(!dma_read(&d, IOVA + 1, buffer, 64 * 4096)); /* 65 pieces in 64 slots: looked at, two of them anew */
+	ck_assert_uint_eq(vanish_in, 0);
+	ck_assert_uint_eq(d.stats.faults, 1);
+	ck_assert_uint_eq(d.flight.live, 0);
+	frame[0].access = RW;
+	ck_assert(dma_check(&d) && dma_read(&d, IOVA, buffer, 60 * 4096));
 	iommu_fini(&u);
 }
 END_TEST
@@ -936,6 +978,7 @@ Suite *dma_suite(void)
 	tcase_add_test(plain, the_iotlb_hits);
 	tcase_add_test(plain, faults_are_told);
 	tcase_add_test(plain, write_only);
+	tcase_add_test(plain, taken_meanwhile);
 	tcase_add_test(plain, check_objects);
 	suite_add_tcase(suite, plain);
 	tcase_add_loop_test(random, random_dma, 0, 4);

@@ -4,6 +4,8 @@
  * every point; what a hostile driver may spend; faults; the check objects.
  * Devices beside all this: tests/unit/test_dma.c. */
 #include <check.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -877,6 +879,32 @@ START_TEST(check_objects)
 }
 END_TEST
 
+/* _i: what is wrong with the config: our bug, so the end. */
+START_TEST(bad_configs_end_the_program)
+{
+	make();
+	if (_i == 0)
+		config.input.first++;
+	else if (_i == 1)
+		config.input.last = 2 * KIB;
+	else if (_i == 2)
+		config.input.last = (UINT64_C(1) << 50) - 1;
+	else if (_i == 3)
+		config.input.first = config.input.last + 1;
+	else if (_i == 4)
+		config.phys_bits = 31;
+	else if (_i == 5)
+		config.reserved_count = IOMMU_RESERVED_MAX + 1;
+	else if (_i == 6)
+		config.wait = NULL;
+	else
+		config.pages.put = NULL;
+	if (!freopen("/dev/null", "w", stderr))
+		return;
+	iommu_init(&u, &config);
+}
+END_TEST
+
 Suite *iommu_suite(void);
 
 Suite *iommu_suite(void)
@@ -905,6 +933,7 @@ Suite *iommu_suite(void)
 	tcase_add_test(plain, domains_never_run_out);
 	tcase_add_test(plain, who_takes_waits);
 	tcase_add_test(plain, check_objects);
+	tcase_add_loop_test_raise_signal(plain, bad_configs_end_the_program, SIGABRT, 0, 8);
 	suite_add_tcase(suite, plain);
 	tcase_add_loop_test(random, random_requests, 0, 4);
 	tcase_set_timeout(random, 60);
