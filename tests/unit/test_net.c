@@ -90,7 +90,7 @@ START_TEST(lengths_at_their_limits)
 	static const uint32_t good[] = {14, 1514, VIRTIO_NET_FRAME_MAX},
 			      bad[] = {0, 1, 13, VIRTIO_NET_FRAME_MAX + 1, 0x80000000u, 0xffffffffu};
 	uint32_t prefix = htonl(_i < 3 ? good[_i] : bad[_i - 3]);
-	static uint8_t got[VIRTIO_NET_FRAME_MAX];
+	static uint8_t got[VIRTIO_NET_FRAME_MAX + 64]; /* room is not what forbids a length */
 
 	pattern(frame, sizeof(frame), 3);
 	peer_sends(&prefix, sizeof(prefix));
@@ -106,6 +106,27 @@ START_TEST(lengths_at_their_limits)
 	peer_sends(frame, 1000); /* what follows is not looked at */
 	ck_assert_uint_eq(passt_receive(passt, got, sizeof(got)), 0);
 	ck_assert_int_eq(passt_send(passt, &(struct dma_segment){frame, 60}, 1), NET_LOST);
+}
+END_TEST
+
+/* A part of the next frame is always there: the buffer is never empty, and must not run full. */
+START_TEST(a_stream_that_never_pauses)
+{
+	static uint8_t stream[2000 * (PASST_PREFIX + 500)], got[VIRTIO_NET_FRAME_MAX];
+	const uint32_t prefix = htonl(500);
+	const size_t whole = PASST_PREFIX + 500;
+
+	for (unsigned i = 0; i < 2000; i++) {
+		memcpy(stream + i * whole, &prefix, sizeof(prefix));
+		pattern(stream + i * whole + PASST_PREFIX, 500, i);
+	}
+	peer_sends(stream, 200);
+	for (unsigned i = 0; i + 1 < 2000; i++) {
+		peer_sends(stream + 200 + i * whole, whole);
+		ck_assert_uint_eq(passt_receive(passt, got, sizeof(got)), 500);
+		ck_assert_mem_eq(got, stream + i * whole + PASST_PREFIX, 500);
+	}
+	ck_assert(!passt->gone);
 }
 END_TEST
 
@@ -727,6 +748,28 @@ START_TEST(a_slow_passt)
 }
 END_TEST
 
+/* One frame that the socket takes in part, and nothing after it: its rest follows of itself. */
+START_TEST(a_frame_in_part)
+{
+	static uint8_t got[PASST_PREFIX + 60000];
+	const struct virtqueue_buffer b[] = {{RIG_DATA, HEADER}, {RIG_DATA + 64, 60000}};
+	const int small = 8192;
+
+	start_device();
+	setsockopt(passt->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	memset(rig.data, 0, HEADER);
+	pattern(rig.data + 64, 60000, 5);
+	rig_add(&rig, 1, b, 2, 0);
+	tell_device(1);
+	pthread_mutex_lock(&lock);
+	ck_assert_uint_lt(passt->from, passt->end);
+	pthread_mutex_unlock(&lock);
+	ck_assert_int_eq(recv(peer, got, sizeof(got), MSG_WAITALL), (ssize_t)sizeof(got));
+	ck_assert_mem_eq(got + PASST_PREFIX, rig.data + 64, 60000);
+	stop_device();
+}
+END_TEST
+
 /* passt ends: the guest is told that its link is down, and what it sends from then on is lost. */
 START_TEST(the_end_of_passt)
 {
@@ -763,6 +806,7 @@ Suite *net_suite(void)
 	tcase_set_timeout(stream, 60);
 	tcase_add_test(stream, a_frame_in_single_bytes);
 	tcase_add_loop_test(stream, lengths_at_their_limits, 0, 9);
+	tcase_add_test(stream, a_stream_that_never_pauses);
 	tcase_add_test(stream, what_was_said_before_the_end_counts);
 	tcase_add_test(stream, an_end_shows_in_sending);
 	tcase_add_test(stream, random_pieces);
@@ -783,6 +827,7 @@ Suite *net_suite(void)
 	tcase_set_timeout(whole, 60);
 	tcase_add_loop_test(whole, a_burst_from_passt, 0, 2);
 	tcase_add_test(whole, a_slow_passt);
+	tcase_add_test(whole, a_frame_in_part);
 	tcase_add_test(whole, the_end_of_passt);
 	suite_add_tcase(s, stream);
 	suite_add_tcase(s, start);
