@@ -1,3 +1,10 @@
+/* virtio_blk.c: requests of a disk, each in a slot of its own.
+ *
+ * A slot holds what the device reads and writes besides the data: header, range,
+ * status. Slots are a list of free ones, as many as the queue can have chains, so
+ * that only the queue can be full. The status begins as a byte that no device may
+ * leave: one that forgets it is found out. Costs a slot of 64 bytes for each
+ * descriptor of the queue. */
 #include "guests/runtime/virtio_blk.h"
 
 #include <stddef.h>

@@ -1,3 +1,7 @@
+/* virtio_iommu.c: one request at a time, in one frame: what the device reads
+ * first, what it answers from ANSWER_AT on. All buffers of the event queue are
+ * with the device but while virtio_iommu_fault_take() copies one: a fault is lost
+ * only when more come than VIRTIO_IOMMU_FAULTS between two looks. */
 #include "guests/runtime/virtio_iommu.h"
 
 #include <stddef.h>

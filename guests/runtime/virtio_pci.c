@@ -1,3 +1,7 @@
+/* virtio_pci.c: the registers of a modern device are where its vendor
+ * capabilities say: a part of a BAR each. A part in a BAR that
+ * no firmware placed is left out; without all four there is no device.
+ * MSI-X stays off: interrupts() reads what would be INTx. */
 #include "guests/runtime/virtio_pci.h"
 
 #include <stddef.h>
