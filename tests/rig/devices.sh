@@ -49,7 +49,7 @@ listen() {
 	: >"$work/back"
 	timeout 400 busybox httpd -f -p $host:9001 -h "$work/www" &
 	listeners=$!
-	timeout 400 busybox nc -l -p 9002 >"$work/back" &
+	sleep 400 | timeout 400 busybox nc -l -p 9002 >"$work/back" & # its end of input would end the connection
 	listeners="$listeners $!"
 }
 
@@ -166,9 +166,9 @@ memory() {
 	start memory balloon,reporting '' --balloon size=0,size=256M@15,size=0@60,free_page_reporting=on
 	freed_pages
 	finish
-	said 'balloon inflated' ''
-	said 'balloon deflated' ''
-	said 'balloon worked' ''
+	said 'balloon inflated' yes
+	said 'balloon deflated' yes
+	said 'balloon worked' yes
 }
 
 mkdir "$work/www"
