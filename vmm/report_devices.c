@@ -21,10 +21,9 @@ static json_t *of_virtio(const struct virtio *v)
 {
 	const struct virtio_stats *s = &v->stats;
 
-	return json_pack("{s:I, s:b, s:I, s:I, s:I, s:I, s:I}", "status", number(v->status), "packed",
-			 virtio_has(v, VIRTIO_F_RING_PACKED), "resets", number(s->resets), "broken", number(s->broken),
-			 "notifications", number(s->notifications), "interrupts", number(s->interrupts), "refused",
-			 number(s->refused));
+	return json_pack("{s:I, s:b, s:I, s:I, s:I, s:I, s:I}", "status", number(v->status), "packed", v->config.packed,
+			 "resets", number(s->resets), "broken", number(s->broken), "notifications",
+			 number(s->notifications), "interrupts", number(s->interrupts), "refused", number(s->refused));
 }
 
 static json_t *of_dma(const struct virtio_slot *slot)
