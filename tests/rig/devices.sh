@@ -132,20 +132,19 @@ judge_devices() { # group pattern, type pattern
 	said console 'over hvc0'
 }
 
-# name, IOMMU: on or off, more words for the kernel, more of slat's options...
+# name, whether a driver strays: yes or no, more words for the kernel, more of slat's options...
 all_devices() {
-	local what=$1 iommu=$2 words=$3 tasks=disk,net,rng,console
+	local what=$1 words=$3 tasks=disk,net,rng,console
 
-	shift 3
 	truncate -s 0 "$work/disk.img" && truncate -s 256M "$work/disk.img" && mkfs.ext4 -q -F "$work/disk.img"
-	[ "$iommu" = off ] || tasks=$tasks,stray
+	[ "$2" = no ] || tasks=$tasks,stray
+	shift 3
 	listen
 	start "$what" "$tasks" "$words" --disk "path=$work/disk.img,serial=rig-1,num_queues=2" \
 		--disk "path=$work/ro.img,readonly=on" --net tap=tap5 --rng --console virtio "$@"
 	finish
 }
 
-# The same ones behind the IOMMU and beside it, and what that costs when all goes through bounce buffers.
 behind() {
 	judge_devices '[0-9]+' 'DMA(-FQ)?'
 	said 'stray status' '0x0000004[0-9A-Fa-f]'
@@ -156,10 +155,6 @@ behind() {
 	else
 		fail "$name/stray_told" 'slat did not say it'
 	fi
-}
-beside() {
-	judge_devices none none
-	said swiotlb "$1"
 }
 
 memory() {
@@ -180,11 +175,13 @@ ip tuntap add tap5 mode tap
 ip link set tap5 up
 ip addr add $host/24 dev tap5 || fail devices 'no tap interface'
 
-all_devices iommu on '' --iommu
+all_devices iommu yes '' --iommu
 behind
-all_devices no_iommu off ''
-beside 0
-all_devices bounce off swiotlb=force
-beside 1
+all_devices no_iommu no ''
+judge_devices none none
+# What the IOMMU spares: with identity domains, and all of it through bounce buffers.
+all_devices bounce no 'iommu.passthrough=1 swiotlb=force' --iommu
+judge_devices '[0-9]+' identity
+said swiotlb 1
 memory
 rm -rf "$work"
