@@ -37,6 +37,16 @@ struct world {
 };
 
 static struct world w;
+
+static uint64_t resident_bytes(void)
+{
+	FILE *smaps = backing_smaps_open();
+	const uint64_t bytes = backing_use_read(&w.backing, smaps).resident;
+
+	ck_assert_ptr_nonnull(smaps);
+	fclose(smaps);
+	return bytes;
+}
 static const struct balloon_ops *const ops = &balloon_ops;
 
 static enum mm_err get(void *self, struct pfn *out)
@@ -138,9 +148,9 @@ START_TEST(memory_goes_back_and_comes_again_as_zeros)
 		return;
 	page = w.balloon.page;
 	ck_assert_uint_eq(page, _i >= HUGETLB ? HUGE : FRAME);
-	ck_assert_uint_eq(backing_use_read(&w.backing).resident, BYTES);
+	ck_assert_uint_eq(resident_bytes(), BYTES);
 	ck_assert_uint_eq(ops->give(&w.balloon, HUGE, 2 * HUGE), 2 * HUGE);
-	ck_assert_uint_eq(backing_use_read(&w.backing).resident, BYTES - 2 * HUGE);
+	ck_assert_uint_eq(resident_bytes(), BYTES - 2 * HUGE);
 	ck_assert_uint_eq(stats().absent, 2 * HUGE);
 	ck_assert_uint_eq(stats().returned, 2 * HUGE);
 	ck_assert_uint_eq(stats().runs, 1);
@@ -193,11 +203,11 @@ START_TEST(huge_page_goes_when_it_is_complete)
 		ck_assert_uint_eq(stats().held, (i + 1) * FRAME);
 	}
 	ck_assert_uint_eq(stats().small, frames - 1);
-	ck_assert_uint_eq(backing_use_read(&w.backing).resident, BYTES);
+	ck_assert_uint_eq(resident_bytes(), BYTES);
 	ck_assert_uint_eq(ops->give(&w.balloon, HUGE + ((frames - 1) * 5 + 3) % frames * FRAME, FRAME), HUGE);
 	ck_assert_uint_eq(stats().held, 0);
 	ck_assert_uint_eq(stats().absent, HUGE);
-	ck_assert_uint_eq(backing_use_read(&w.backing).resident, BYTES - HUGE);
+	ck_assert_uint_eq(resident_bytes(), BYTES - HUGE);
 	ops->take(&w.balloon, HUGE + 7 * FRAME, FRAME); /* one comes back: the page is not complete */
 	ck_assert_uint_eq(stats().absent, 0);
 	ck_assert_uint_eq(stats().held, HUGE - FRAME);
@@ -215,7 +225,7 @@ START_TEST(reported_pages_go_and_are_not_missed)
 	if (!open_guest(_i, true))
 		return;
 	ck_assert_uint_eq(ops->report(&w.balloon, HUGE, 2 * HUGE), 2 * HUGE);
-	ck_assert_uint_eq(backing_use_read(&w.backing).resident, BYTES - 2 * HUGE);
+	ck_assert_uint_eq(resident_bytes(), BYTES - 2 * HUGE);
 	ck_assert_uint_eq(stats().absent, 0);
 	ck_assert_uint_eq(stats().held, 0);
 	ck_assert_uint_eq(stats().reported, 2 * HUGE);
@@ -277,7 +287,7 @@ START_TEST(scattered_frames_make_a_page)
 	memset(w.backing.host, 0x5a, BYTES);
 	ck_assert_uint_eq(ops->give(&w.balloon, 0, 2 * HUGE), 2 * HUGE);
 	ck_assert_uint_eq(stats().absent, 2 * HUGE);
-	ck_assert_uint_eq(backing_use_read(&w.backing).resident, BYTES - 2 * HUGE);
+	ck_assert_uint_eq(resident_bytes(), BYTES - 2 * HUGE);
 	close_world();
 }
 END_TEST
