@@ -158,7 +158,7 @@ behind() {
 }
 
 memory() {
-	start memory balloon,reporting '' --balloon size=0,size=256M@15,size=0@60,free_page_reporting=on
+	start memory balloon,reporting '' --balloon size=0,size=256M@15,size=0@60
 	freed_pages
 	finish
 	said 'balloon inflated' yes

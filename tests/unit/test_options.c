@@ -387,7 +387,9 @@ START_TEST(a_balloon_of_many_sizes)
 	ck_assert_uint_eq(o.balloon.schedule.step[1].bytes, 64 << 20);
 	ck_assert_uint_eq(o.balloon.schedule.step[2].at_ns, 20000000000);
 	ck_assert_uint_eq(o.balloon.schedule.statistics_ns, 500000000);
-	ck_assert_int_eq(parse("k --balloon free_page_reporting=on", &o, &f), 0);
+	ck_assert(o.balloon.reporting);
+	ck_assert_int_eq(parse("k --balloon free_page_reporting=off", &o, &f), 0);
+	ck_assert(!o.balloon.reporting);
 	ck_assert_uint_eq(o.balloon.schedule.steps, 1);
 	ck_assert_uint_eq(o.balloon.schedule.step[0].bytes, 0);
 }

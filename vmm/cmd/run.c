@@ -67,7 +67,7 @@ static const char help[] =
 	"  --rng[=rate=SIZE]          the host's entropy; bytes a second at most (1M)\n"
 	"  --balloon KEY=VALUE,...    size=SIZE[@SECONDS] asked of the guest then, from its start; may be repeated\n"
 	"                             deflate_on_oom=on|off       it may take it back in need (off)\n"
-	"                             free_page_reporting=on|off  what it frees goes back to the host (off)\n"
+	"                             free_page_reporting=on|off  what it frees goes back to the host (on)\n"
 	"                             statistics=SECONDS  between two of the guest, for the report\n"
 	"  --iommu[=bypass=on|off]    a virtio-iommu before all that can be behind it; bypass: until a\n"
 	"                             driver takes over, devices reach all memory (off)\n"
