@@ -507,7 +507,6 @@ int options_parse(int argc, char **argv, struct run_options *out, struct failure
 
 	*out = (struct run_options){.cpus = 1,
 				    .sandbox = true,
-				    .balloon.reporting = true,
 				    .memory = {.bytes = OPTIONS_MEMORY_DEFAULT, .thp = true, .huge = PAGETABLE_2M}};
 	for (int i = 0; !f->code && !out->help && i < argc; i++) {
 		if (!only_words && strcmp(argv[i], "--") == 0)

@@ -401,6 +401,7 @@ int options_set_balloon(struct run_options *o, const char *value, struct failure
 {
 	memset(&o->balloon, 0, sizeof(o->balloon));
 	o->balloon.on = true;
+	o->balloon.reporting = true;
 	o->balloon.schedule.steps = 1;
 	return options_take_list(o, "--balloon", balloon_keys, COUNT(balloon_keys), value, f);
 }

@@ -134,7 +134,7 @@ judge_devices() { # group pattern, type pattern
 
 # name, whether a driver strays: yes or no, more words for the kernel, more of slat's options...
 all_devices() {
-	local what=$1 words=$3 tasks=disk,net,rng,console
+	local what=$1 words=$3 tasks=disk,net,rng,console,bounced
 
 	truncate -s 0 "$work/disk.img" && truncate -s 256M "$work/disk.img" && mkfs.ext4 -q -F "$work/disk.img"
 	[ "$2" = no ] || tasks=$tasks,stray
@@ -179,9 +179,10 @@ all_devices iommu yes '' --iommu
 behind
 all_devices no_iommu no ''
 judge_devices none none
+said bounced 0
 # What the IOMMU spares: with identity domains, and all of it through bounce buffers.
 all_devices bounce no 'iommu.passthrough=1 swiotlb=force' --iommu
 judge_devices '[0-9]+' identity
-said swiotlb 1
+said bounced '[1-9][0-9]*'
 memory
 rm -rf "$work"
