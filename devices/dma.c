@@ -31,8 +31,8 @@
  * of it done, as it would with hardware.
  *
  * Cost. A hit: one exchange, and some ten loads. The IOTLB is direct-mapped by the
- * page; a piece larger than a page is entered under each page that is asked for,
- * so that it takes 64 misses at most. A change of generation costs 64 stores.
+ * page; a piece is entered under its first page, and under each other one that is asked for. A change of generation
+ * costs 64 stores.
  *
  * Memory: 2 KiB of IOTLB, 16 KiB of slots a queue.
  *
@@ -113,8 +113,9 @@ static bool fault_tell(struct dma *d, const struct iommu_fault *fault)
 	return false;
 }
 
-/* The piece around iova, as far as the run goes to its left and both go to its right. */
-static bool piece_find(const struct dma *d, uint64_t iova, unsigned access, struct dma_tlb_entry *out,
+/* The piece from the start of iova's page to the end of the one that has `last`, as far as both go. Not farther: each
+ * leaf costs a walk, and an entry is found under its first page alone. */
+static bool piece_find(const struct dma *d, uint64_t iova, uint64_t last, unsigned access, struct dma_tlb_entry *out,
 		       struct iommu_fault *fault)
 {
 	struct iommu_run run = {.last = UINT64_MAX, .access = DMA_READ | DMA_WRITE};
@@ -124,7 +125,8 @@ static bool piece_find(const struct dma *d, uint64_t iova, unsigned access, stru
 		return false;
 	/* From the start of its page, which is whole in both translations or not there at all. */
 	out->first = iova & ~(PAGE_BYTES - 1);
-	bytes = run.last - out->first;
+	last |= PAGE_BYTES - 1;
+	bytes = (last < run.last ? last : run.last) - out->first;
 	bytes += bytes < UINT64_MAX;
 	out->host = d->memory->span(d->memory->self, d->reader, run.gpa + (out->first - run.first), &bytes, access);
 	*fault = fault_at(d, iova, access);
@@ -149,13 +151,13 @@ static void tlb_enter(struct dma_tlb_entry *entry, const struct dma_tlb_entry *p
 		entry->last = last;
 }
 
-static bool piece_missed(struct dma *d, uint64_t iova, unsigned access, struct dma_tlb_entry *entry)
+static bool piece_missed(struct dma *d, uint64_t iova, uint64_t last, unsigned access, struct dma_tlb_entry *entry)
 {
 	struct dma_tlb_entry piece;
 	struct iommu_fault fault;
 
 	d->stats.misses++;
-	if (!piece_find(d, iova, access, &piece, &fault))
+	if (!piece_find(d, iova, last, access, &piece, &fault))
 		return fault_tell(d, &fault);
 	tlb_enter(entry, &piece);
 	return true;
@@ -168,7 +170,7 @@ static inline bool piece_at(struct dma *d, uint64_t iova, uint64_t last, unsigne
 
 	if (__builtin_expect(iova >= entry->first && iova <= entry->last && !(access & ~entry->access), 1))
 		d->stats.hits++;
-	else if (!piece_missed(d, iova, access, entry))
+	else if (!piece_missed(d, iova, last, access, entry))
 		return false;
 	out->host = entry->host + (iova - entry->first);
 	out->bytes = (last < entry->last ? last : entry->last) - iova + 1;
@@ -454,7 +456,7 @@ static bool check_entry(const struct dma *d, const struct dma_tlb_entry *entry)
 		return false; /* I1 */
 	for (unsigned access = DMA_READ; access <= DMA_WRITE; access <<= 1)
 		if ((entry->access & access) &&
-		    (!piece_find(d, entry->first, access, &piece, &fault) || piece.last < entry->last ||
+		    (!piece_find(d, entry->first, entry->last, access, &piece, &fault) || piece.last < entry->last ||
 		     piece.host + (entry->first - piece.first) != entry->host))
 			return false; /* I2 */
 	return true;

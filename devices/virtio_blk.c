@@ -472,7 +472,7 @@ static void pump(struct virtio_blk *b, unsigned queue)
 
 	virtqueue_notify_off(q);
 	l->pending = take(b, queue);
-	if (!l->pending && !b->failure)
+	if (!l->pending && !b->failure && !b->polled)
 		l->pending = virtqueue_notify_on(q);
 }
 
@@ -557,6 +557,29 @@ void virtio_blk_done(struct virtio_blk *b, struct blk_step *step, bool ok)
 	}
 	step_end(b, r, ok);
 	request_run(b, r);
+}
+
+static uint64_t chains(const struct virtio_blk *b)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < b->queues; i++)
+		n += b->virtio.queue[i].chains;
+	return n;
+}
+
+bool virtio_blk_poll(struct virtio_blk *b, bool last)
+{
+	const uint64_t before = chains(b);
+
+	b->polled = !last;
+	if (!virtio_running(&b->virtio))
+		return false;
+	for (unsigned i = 0; i < b->queues; i++)
+		if (b->virtio.queue[i].ready)
+			pump(b, i);
+	serve(b);
+	return chains(b) != before;
 }
 
 void virtio_blk_completed(struct virtio_blk *b)

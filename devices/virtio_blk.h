@@ -68,6 +68,10 @@ void virtio_blk_done(struct virtio_blk *b, struct blk_step *step, bool ok);
  * wait goes on. */
 void virtio_blk_completed(struct virtio_blk *b);
 
+/* For who looks again and again instead of waiting for the driver's word: takes what came meanwhile, and is true iff
+ * something did. The driver is asked not to notify, until a call with `last`. */
+bool virtio_blk_poll(struct virtio_blk *b, bool last);
+
 struct virtio_blk_stats virtio_blk_stats_read(const struct virtio_blk *b);
 bool virtio_blk_check(const struct virtio_blk *b);
 

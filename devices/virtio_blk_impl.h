@@ -48,6 +48,7 @@ struct virtio_blk {
 	unsigned queues;
 	bool writeback;	     /* as the driver wants it */
 	bool submitted;	     /* since the last kick */
+	bool polled;	     /* somebody looks: the driver need not notify */
 	unsigned stopping;   /* queue; VIRTIO_BLK_NO_QUEUE */
 	const char *failure; /* the device breaks with this once nothing is in flight */
 	unsigned flying;

@@ -856,11 +856,24 @@ static void worker_ready(void *self, unsigned index, short revents)
 	disk_ready(self);
 }
 
+/* What has ended first: it makes room. */
+static bool worker_poll(void *self, bool last)
+{
+	struct disk *d = self;
+	bool ended = d->uring && io_uring_cq_ready(&d->uring->ring) > 0;
+
+	if (ended)
+		disk_ready(d);
+	return virtio_blk_poll(d->owner.self, last) || ended;
+}
+
 void disk_attach(struct disk *d, struct worker *w, struct virtio_blk *b)
 {
 	disk_set_owner(d, (struct disk_owner){b, blk_done, blk_completed});
 	if (d->uring)
 		worker_add(w, disk_wait_fd(d), POLLIN, d, 0, worker_ready);
+	w->poll = worker_poll;
+	w->poll_self = d;
 }
 
 const char *disk_way(const struct disk *d)

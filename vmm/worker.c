@@ -18,6 +18,12 @@
  * the vCPUs' kick see theirs, but those that an instruction of its own raises:
  * blocked, such a signal would end the process without its handler's sentence.
  *
+ * Polling. A sleep costs the driver's next notification an exit, and the device the
+ * kernel's wake-up: together more than a request from the page cache takes. So where the device can poll,
+ * the thread asks on for as long as such sleeps have lately been short, POLL_MOST at most, and
+ * not at all when they have been long: the time doubles after a sleep that polling would have
+ * spared, and is halved after a longer one.
+ *
  * Pause. A debugger that stops the guest stops vCPUs; workers go on. What the
  * driver had asked for before is completed, as a disk completes it under a
  * stopped CPU, and no vCPU sees it until it runs again.
@@ -42,7 +48,10 @@
 #include "vmm/loop.h"
 
 #define NS_A_SECOND UINT64_C(1000000000)
-#define WAKE	    0u /* its place among the descriptors: sources come behind it */
+#define POLL_MOST   UINT64_C(100000) /* ns: some exits of a nested guest */
+#define POLL_LEAST  UINT64_C(4000)
+#define PAUSES	    16u /* between two looks: some hundred ns in which a vCPU finds the lock free */
+#define WAKE	    0u	/* its place among the descriptors: sources come behind it */
 
 struct round { /* what one sleep is about */
 	struct pollfd fds[1 + WORKER_SOURCES_MAX];
@@ -142,6 +151,43 @@ static void serve(struct worker *w, const struct round *r)
 	}
 }
 
+static void relax(struct worker *w)
+{
+	pthread_mutex_unlock(w->lock);
+	for (unsigned i = 0; i < PAUSES; i++)
+		__builtin_ia32_pause();
+	pthread_mutex_lock(w->lock);
+}
+
+static bool ending(const struct worker *w)
+{
+	return __atomic_load_n(&w->stop, __ATOMIC_ACQUIRE);
+}
+
+static void linger(struct worker *w)
+{
+	uint64_t until = loop_now() + w->poll_ns;
+	bool last;
+
+	do {
+		last = loop_now() >= until || w->changed || ending(w);
+		if (w->poll(w->poll_self, last))
+			until = loop_now() + w->poll_ns;
+		else if (last)
+			return;
+		relax(w);
+	} while (!ending(w));
+}
+
+/* What the last sleep says about the next. */
+static void learn(struct worker *w, uint64_t slept_ns)
+{
+	if (slept_ns > POLL_MOST)
+		w->poll_ns = w->poll_ns / 2 < POLL_LEAST ? 0 : w->poll_ns / 2;
+	else if (w->poll_ns < POLL_MOST)
+		w->poll_ns = w->poll_ns ? 2 * w->poll_ns : POLL_LEAST;
+}
+
 static void *worker_thread(void *self)
 {
 	struct worker *w = self;
@@ -150,11 +196,18 @@ static void *worker_thread(void *self)
 	prctl(PR_SET_NAME, w->name);
 	pthread_mutex_lock(w->lock);
 	w->changed = true;
-	while (!__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE)) {
+	while (!ending(w)) {
+		uint64_t since;
+
+		if (w->poll)
+			linger(w);
 		if (w->changed)
 			look(w, &r);
 		pthread_mutex_unlock(w->lock);
+		since = w->poll ? loop_now() : 0;
 		nap(w, &r);
+		if (w->poll)
+			learn(w, loop_now() - since);
 		pthread_mutex_lock(w->lock);
 		serve(w, &r);
 	}

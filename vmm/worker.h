@@ -27,6 +27,12 @@ struct worker {
 	uint64_t deadline_ns; /* (lock) of loop_now(); LOOP_NEVER */
 	void *expired_self;
 	void (*expired)(void *self);
+	/* After something was to do: takes what came meanwhile, true iff something did. The thread asks for some
+	 * microseconds before it sleeps, with `last` set at the end: from then on it must be notified. Lock held. NULL:
+	 * it sleeps at once. */
+	bool (*poll)(void *self, bool last);
+	void *poll_self;
+	uint64_t poll_ns; /* the thread's: how long it pays to ask */
 	unsigned sources;
 	struct worker_source {
 		int fd;

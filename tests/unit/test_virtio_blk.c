@@ -573,6 +573,32 @@ START_TEST(one_kick_and_one_interrupt_a_burst)
 }
 END_TEST
 
+/* Who polls is not notified, and finds what comes; after his last look the driver's word is wanted again. */
+START_TEST(a_poll_stands_for_notifications)
+{
+	uint32_t length;
+	uint16_t id;
+
+	blk_guest_init(&guest, &able, 1, _i);
+	blk_guest_start(&guest, 0, 8);
+	guest.disk.when = BLK_AT_SUBMIT;
+	ck_assert(!virtio_blk_poll(guest.b, false));
+	for (unsigned n = 0; n < 3; n++) {
+		add(&guest, n, VIRTIO_BLK_T_IN, n, DATA + n * SECTOR, SECTOR);
+		ck_assert(!fake_driver_should_notify(&guest.driver[0], 1));
+		ck_assert(virtio_blk_poll(guest.b, false) && virtio_blk_check(guest.b));
+		ck_assert(fake_driver_take(&guest.driver[0], &id, &length));
+	}
+	ck_assert(!virtio_blk_poll(guest.b, false) && !virtio_blk_poll(guest.b, true));
+	add(&guest, 3, VIRTIO_BLK_T_IN, 3, DATA, SECTOR);
+	ck_assert(fake_driver_should_notify(&guest.driver[0], 1));
+	ck_assert(virtio_blk_poll(guest.b, true) && !virtio_blk_poll(guest.b, true));
+	virtio_set_status(guest.v, 0);
+	ck_assert(!virtio_blk_poll(guest.b, false)); /* a device that does not run has nothing */
+	blk_guest_free(&guest);
+}
+END_TEST
+
 /* As many at once as are taken in one go: what came meanwhile is seen, and the driver asked to notify again. */
 START_TEST(a_full_queue_at_once_is_served)
 {
@@ -1116,6 +1142,7 @@ Suite *virtio_blk_suite(void)
 	tcase_add_loop_test(c, a_full_step_ends_at_a_sector, 0, 6);
 	tcase_add_loop_test(c, requests_wait_for_slots, 0, 2);
 	tcase_add_loop_test(c, one_kick_and_one_interrupt_a_burst, 0, 6);
+	tcase_add_loop_test(c, a_poll_stands_for_notifications, 0, 2);
 	tcase_add_loop_test(c, a_full_queue_at_once_is_served, 0, 2);
 	tcase_add_loop_test(c, queues_are_apart, 0, 2);
 	tcase_add_loop_test(c, a_fault_breaks_the_device, 0, 10);

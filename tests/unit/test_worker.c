@@ -120,6 +120,44 @@ START_TEST(each_source_is_heard)
 }
 END_TEST
 
+static unsigned polls, last_polls, work;
+
+static bool poll_for_work(void *self, bool last)
+{
+	ck_assert_ptr_eq(self, &worker);
+	ck_assert_int_ne(pthread_mutex_trylock(&lock), 0);
+	polls++;
+	last_polls += last;
+	if (work == 0) {
+		pthread_cond_broadcast(&changed);
+		return false;
+	}
+	work--;
+	return true;
+}
+
+/* As long as there is some; then once more, with `last`, before each sleep. */
+START_TEST(it_polls_before_it_sleeps)
+{
+	unsigned before;
+
+	polls = last_polls = 0;
+	work = 1000;
+	worker.poll = poll_for_work;
+	worker.poll_self = &worker;
+	ring(0);
+	ck_assert(await(&calls[0], 1, 5000));
+	ck_assert(await(&last_polls, 1, 5000));
+	while (work > 0)
+		ck_assert(await(&polls, polls + 1, 5000));
+	before = last_polls;
+	ring(1);
+	ck_assert(await(&calls[1], 1, 5000));
+	ck_assert(await(&last_polls, before + 1, 5000));
+	ck_assert_uint_ge(polls, 1001);
+}
+END_TEST
+
 START_TEST(what_is_put_aside_is_not_heard_until_it_is_taken_up)
 {
 	worker_watch(&worker, 3, 0);
@@ -289,6 +327,7 @@ Suite *worker_suite(void)
 	tcase_add_test(t, each_source_is_heard);
 	tcase_add_test(t, what_is_put_aside_is_not_heard_until_it_is_taken_up);
 	tcase_add_test(t, what_a_callback_puts_aside_is_not_called_in_its_round);
+	tcase_add_test(t, it_polls_before_it_sleeps);
 	tcase_add_test(t, a_deadline_comes_once_and_not_early);
 	tcase_add_test(t, a_callback_may_set_the_deadline);
 	tcase_add_test(t, no_change_is_slept_over);
