@@ -6,11 +6,14 @@
 set -u
 slat=$BUILD/slat rig=${rig:-$BUILD/rig}
 work=$(mktemp -d)
-listeners=
+listeners= bad=0
 host=10.0.5.1
 
 pass() { echo "PASS rig/$1"; }
-fail() { echo "FAIL rig/$1: $2"; }
+fail() {
+	echo "FAIL rig/$1: $2"
+	bad=1
+}
 
 # What the guest said: key, what is right (a pattern of grep -E, whole)
 said() {
@@ -105,6 +108,14 @@ finish() {
 	fi
 }
 
+judge_image() {
+	if e2fsck -fn "$work/disk.img" >"$work/fsck" 2>&1; then
+		pass "$name/e2fsck"
+	else
+		fail "$name/e2fsck" "$(tail -n 1 "$work/fsck")"
+	fi
+}
+
 judge_devices() { # group pattern, type pattern
 	local id
 
@@ -116,11 +127,7 @@ judge_devices() { # group pattern, type pattern
 	said 'disk discarded' 1
 	said 'disk serial' 'rig-1 queues 2'
 	said 'disk readonly' "1 $(md5sum <"$work/ro.img" | cut -c -32)"
-	if e2fsck -fn "$work/disk.img" >"$work/fsck" 2>&1; then
-		pass "$name/e2fsck"
-	else
-		fail "$name/e2fsck" "$(tail -n 1 "$work/fsck")"
-	fi
+	judge_image
 	said 'net ping' 3
 	said 'net got' "$(md5sum <"$work/www/file" | cut -c -32)"
 	if cmp -s "$work/www/file" "$work/back"; then
@@ -167,22 +174,37 @@ memory() {
 }
 
 mkdir "$work/www"
-head -c 8M /dev/urandom >"$work/www/file"
-head -c 1M /dev/urandom >"$work/ro.img"
-mkdir -p /dev/net
-[ -c /dev/net/tun ] || mknod /dev/net/tun c 10 200
-ip tuntap add tap5 mode tap
-ip link set tap5 up
-ip addr add $host/24 dev tap5 || fail devices 'no tap interface'
+# A file as large as asked, behind the IOMMU.
+soak() {
+	truncate -s $((DEVICES_SOAK + DEVICES_SOAK / 4))M "$work/disk.img" && mkfs.ext4 -q -F "$work/disk.img"
+	start soak big "mib=$DEVICES_SOAK" --iommu --disk "path=$work/disk.img" --timeout 3000
+	finish
+	said 'big same' $((DEVICES_SOAK << 20))
+	judge_image
+}
 
-all_devices iommu yes '' --iommu
-behind
-all_devices no_iommu no ''
-judge_devices none none
-said bounced 0
-# What the IOMMU spares: with identity domains, and all of it through bounce buffers.
-all_devices bounce no 'iommu.passthrough=1 swiotlb=force' --iommu
-judge_devices '[0-9]+' identity
-said bounced '[1-9][0-9]*'
-memory
+# A stock kernel, with two CPUs, and all devices.
+everything() {
+	mkdir "$work/www"
+	head -c 8M /dev/urandom >"$work/www/file"
+	head -c 1M /dev/urandom >"$work/ro.img"
+	mkdir -p /dev/net
+	[ -c /dev/net/tun ] || mknod /dev/net/tun c 10 200
+	ip tuntap add tap5 mode tap
+	ip link set tap5 up
+	ip addr add $host/24 dev tap5 || fail devices 'no tap interface'
+	all_devices iommu yes '' --iommu
+	behind
+	all_devices no_iommu no ''
+	judge_devices none none
+	said bounced 0
+	# What the IOMMU spares: with identity domains, and all of it through bounce buffers.
+	all_devices bounce no 'iommu.passthrough=1 swiotlb=force' --iommu
+	judge_devices '[0-9]+' identity
+	said bounced '[1-9][0-9]*'
+	memory
+}
+
+if [ -n "${DEVICES_SOAK-}" ]; then soak; else everything; fi
 rm -rf "$work"
+exit $bad

@@ -203,5 +203,6 @@ else
 fi
 stock pvh 0 poweroff --kernel "$rig/kernel/vmlinux" --cpus boot=2 --memory size=512M
 said pvh processors 2
-tests/rig/devices.sh || fail devices 'tests/rig/devices.sh ended badly'
+tests/rig/devices.sh
+[ $? -le 1 ] || fail devices 'tests/rig/devices.sh ended badly'
 rm -rf "$work"
