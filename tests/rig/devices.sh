@@ -6,7 +6,7 @@
 set -u
 slat=$BUILD/slat rig=${rig:-$BUILD/rig}
 work=$(mktemp -d)
-listeners= bad=0
+listeners='' bad=0
 host=10.0.5.1
 
 pass() { echo "PASS rig/$1"; }
@@ -173,7 +173,6 @@ memory() {
 	said 'balloon worked' yes
 }
 
-mkdir "$work/www"
 # A file as large as asked, behind the IOMMU.
 soak() {
 	truncate -s $((DEVICES_SOAK + DEVICES_SOAK / 4))M "$work/disk.img" && mkfs.ext4 -q -F "$work/disk.img"
