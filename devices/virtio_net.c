@@ -370,8 +370,10 @@ static void control(struct virtio_net *n, unsigned queue)
 {
 	struct virtqueue *q = &n->virtio.queue[queue];
 
-	while (virtqueue_pop(q, &n->chain) == VIRTQUEUE_OK && answer(n, q))
-		;
+	do
+		while (virtqueue_pop(q, &n->chain) == VIRTQUEUE_OK && answer(n, q))
+			;
+	while (virtqueue_notify_on(q));
 	virtio_used(&n->virtio, queue);
 }
 

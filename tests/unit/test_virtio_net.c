@@ -757,9 +757,11 @@ END_TEST
 
 /* ---- pairs ---- */
 
+/* Sent as a driver does that notifies only when it is asked to (2.7.10, 2.8.10). */
 static int64_t command(uint8_t class, uint8_t what, const void *data, uint32_t bytes, unsigned queue)
 {
 	const struct virtqueue_buffer b[] = {{RIG_DATA + 0x200000, 2 + bytes}, {RIG_DATA + 0x201000, 1}};
+	const unsigned entries = rig.queue[queue].packed ? 2 : 1;
 	uint8_t *at = rig.data + 0x200000;
 
 	at[0] = class;
@@ -767,6 +769,7 @@ static int64_t command(uint8_t class, uint8_t what, const void *data, uint32_t b
 	memcpy(at + 2, data, bytes);
 	rig.data[0x201000] = 0xee;
 	rig_add(&rig, queue, b, 1, 1);
+	ck_assert(fake_driver_should_notify(&rig.queue[queue], rig.indirect ? 1 : entries));
 	virtio_notify(rig.v, queue);
 	ck_assert_int_eq(used(queue), 1);
 	return rig.data[0x201000];
