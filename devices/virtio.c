@@ -19,6 +19,10 @@
  * they complete), but nothing is returned by any ring. `stop` is not called: the device may be in the middle of one of
  * its functions; the reset calls it.
  *
+ * Start. A driver may fill its queues before DRIVER_OK (3.1.1, step 7), and what it says of them then is refused. So the
+ * device is told of each queue that is on, as if the driver had notified of it: nothing in it waits for a notification
+ * that the driver has sent already, and each device has asked for the next one, or not, by its own rules.
+ *
  * Reset. stop(), then the queues, then all else as at power on. What is kept: the statistics, and the generation, since
  * a driver may compare it with one that it read before. stop() may come without start(), and twice.
  *
@@ -124,6 +128,9 @@ static void start(struct virtio *v)
 		interrupt(v, 0);
 	if (v->config.ops->start)
 		v->config.ops->start(v->config.self);
+	for (unsigned i = 0; i < v->config.queues; i++)
+		if (virtio_running(v) && v->queue[i].ready)
+			v->config.ops->notify(v->config.self, i);
 }
 
 /* One step of 3.1.1, behind the one before. */

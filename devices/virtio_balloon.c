@@ -256,15 +256,6 @@ static void notify(void *self, unsigned queue)
 	virtio_used(&b->virtio, queue);
 }
 
-/* Linux primes the statistics queue, and notifies of it, before it is DRIVER_OK: in vain until now. */
-static void start(void *self)
-{
-	struct virtio_balloon *b = self;
-
-	if (role_of(b, 2) == STATISTICS)
-		serve_statistics(b, &b->virtio.queue[2]);
-}
-
 static void stop(void *self, unsigned queue)
 {
 	struct virtio_balloon *b = self;
@@ -317,7 +308,6 @@ static uint64_t features(const struct virtio_balloon_config *config)
 void virtio_balloon_init(struct virtio_balloon *b, const struct virtio_balloon_config *config)
 {
 	static const struct virtio_ops ops = {
-		.start = start,
 		.stop = stop,
 		.notify = notify,
 		.read_config = read_config,
