@@ -244,13 +244,19 @@ static void step_range(struct blk_request *r)
 	step_plain(r, r->step.op, range->sector * VIRTIO_BLK_SECTOR, (uint64_t)range->sectors * VIRTIO_BLK_SECTOR);
 }
 
+/* True: there is something to do yet. A range of no sectors is sound (5.2.6.2 sets no least), and is nothing. */
+static bool more(struct blk_request *r)
+{
+	while (r->range < r->ranges && !r->ranges_of[r->range].sectors)
+		r->range++;
+	return r->done < r->bytes || r->range < r->ranges || r->flush;
+}
+
 static enum next step_next(struct virtio_blk *b, struct blk_request *r)
 {
-	const bool more = r->done < r->bytes || r->range < r->ranges || r->flush;
-
 	if (stops(b, r))
 		return NEXT_DROP;
-	if (r->status != VIRTIO_BLK_S_OK || !more)
+	if (r->status != VIRTIO_BLK_S_OK || !more(r))
 		return NEXT_END;
 	if (b->failure)
 		return NEXT_DROP;

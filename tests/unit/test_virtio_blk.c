@@ -247,6 +247,27 @@ START_TEST(zeroes_are_read_back)
 }
 END_TEST
 
+/* A range of no sectors is sound, and nothing to do: a host refuses to do it. */
+START_TEST(empty_ranges_are_done_at_once)
+{
+	static const struct virtio_blk_range r[] = {{0, 0, 0}, {2, 3, 0}, {9, 0, 0}, {BLK_GUEST_SECTORS, 0, 0}};
+
+	blk_guest_init(&guest, &able, 1, _i);
+	blk_guest_start(&guest, 0, 8);
+	memset(guest.disk.data, 0xaa, BLK_GUEST_BYTES);
+	ck_assert_uint_eq(ask_range(&guest, VIRTIO_BLK_T_WRITE_ZEROES, 2, 0, 0), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(ask_range(&guest, VIRTIO_BLK_T_DISCARD, 2, 0, 0), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(guest.disk.submitted, 0);
+	ck_assert_uint_eq(ask_range(&guest, VIRTIO_BLK_T_DISCARD, BLK_GUEST_SECTORS + 1, 0, 0), VIRTIO_BLK_S_IOERR);
+	fake_dma_put(&guest.f, DATA, r, sizeof(r));
+	ck_assert_uint_eq(ask(&guest, VIRTIO_BLK_T_WRITE_ZEROES, 0, DATA, sizeof(r)), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(guest.disk.submitted, 1);
+	ck_assert(all_are(guest.disk.data, 2 * SECTOR, 0xaa) && all_are(guest.disk.data + 2 * SECTOR, 3 * SECTOR, 0));
+	ck_assert(all_are(guest.disk.data + 5 * SECTOR, 5 * SECTOR, 0xaa));
+	blk_guest_free(&guest);
+}
+END_TEST
+
 /* Stable when it ends: 1. neither CONFIG_WCE nor FLUSH was negotiated; 2. writeback was 0; else 3. behind a flush. */
 START_TEST(writes_are_stable_when_they_must_be)
 {
@@ -311,8 +332,11 @@ START_TEST(lengths_that_are_none_are_errors)
 	ck_assert_uint_eq(ask(&guest, VIRTIO_BLK_T_DISCARD, 0, DATA, 0), VIRTIO_BLK_S_IOERR);
 	ck_assert_uint_eq(ask(&guest, VIRTIO_BLK_T_DISCARD, 0, DATA, RANGE - 1), VIRTIO_BLK_S_IOERR);
 	ck_assert_uint_eq(ask(&guest, VIRTIO_BLK_T_WRITE_ZEROES, 0, DATA, RANGE + 1), VIRTIO_BLK_S_IOERR);
-	memset(fake_dma_host(&guest.f, DATA, 4096), 0, 4096);
-	memset(fake_dma_host(&guest.f, DATA + 4096, 4096), 0, 4096);
+	for (uint64_t i = 0; i <= VIRTIO_BLK_RANGES_MAX; i++) {
+		const struct virtio_blk_range one = {.sector = i, .sectors = 1};
+
+		fake_dma_put(&guest.f, DATA + i * RANGE, &one, RANGE);
+	}
 	ck_assert_uint_eq(ask(&guest, VIRTIO_BLK_T_DISCARD, 0, DATA, (VIRTIO_BLK_RANGES_MAX + 1) * RANGE),
 			  VIRTIO_BLK_S_IOERR);
 	ck_assert_uint_eq(guest.disk.submitted, 0);
@@ -1105,6 +1129,7 @@ Suite *virtio_blk_suite(void)
 	tcase_add_loop_test(c, a_readonly_disk_takes_no_write, 0, 2);
 	tcase_add_loop_test(c, unknown_flags_and_types_are_unsupported, 0, 2);
 	tcase_add_loop_test(c, zeroes_are_read_back, 0, 2);
+	tcase_add_loop_test(c, empty_ranges_are_done_at_once, 0, 2);
 	tcase_add_loop_test(c, writes_are_stable_when_they_must_be, 0, 2);
 	tcase_add_loop_test(c, what_is_outside_is_an_error, 0, 2);
 	tcase_add_loop_test(c, lengths_that_are_none_are_errors, 0, 2);
