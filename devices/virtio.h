@@ -55,7 +55,7 @@ struct virtio_stats {
 struct virtio {
 	struct virtio_config config;
 	uint64_t offered, accepted; /* accepted is final once FEATURES_OK sticks */
-	bool beyond;		    /* the driver accepted a feature above bit 63 */
+	uint32_t beyond;	    /* words of features, from bit 64 on, of which the driver accepted some */
 	uint32_t status, interrupt_status, generation;
 	struct virtqueue queue[VIRTIO_QUEUES_MAX];
 	struct virtio_stats stats;

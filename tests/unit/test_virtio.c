@@ -154,6 +154,12 @@ START_TEST(features_beyond_64)
 		virtio_accept(v, word, 1);
 		virtio_set_status(v, CHOSEN);
 		EXPECT(v->status == (ACK | DRIVER));
+		virtio_accept(v, word ^ 1, 0); /* another one */
+		virtio_set_status(v, CHOSEN);
+		EXPECT(v->status == (ACK | DRIVER));
+		virtio_accept(v, word, 0); /* taken back, as below bit 64 */
+		virtio_set_status(v, CHOSEN);
+		EXPECT(v->status == CHOSEN);
 		virtio_set_status(v, 0);
 		up_to_features(EVERY);
 		EXPECT(v->status == CHOSEN);
@@ -632,7 +638,7 @@ START_TEST(check_objects)
 	SPOIL(v->interrupt_status = 4);		     /* I2 */
 	SPOIL(v->accepted |= BIT(60));		     /* I3 */
 	SPOIL(v->accepted = 0);			     /* I3 */
-	SPOIL(v->beyond = true);		     /* I3 */
+	SPOIL(v->beyond = 4);			     /* I3 */
 	SPOIL(v->status = ACK);			     /* I4 */
 	SPOIL(v->status |= FAILED);		     /* I4 */
 	SPOIL(v->queue[0].broken = "");		     /* I5 */
