@@ -335,7 +335,7 @@ static uint8_t map_judge(const struct iommu *u, const struct iommu_domain *d, co
 	if (!(m->flags & (VIRTIO_IOMMU_MAP_READ | VIRTIO_IOMMU_MAP_WRITE)))
 		return VIRTIO_IOMMU_S_INVAL;
 	for (unsigned i = 0; i < c->reserved_count; i++)
-		if (overlaps(c->reserved[i], m->first, m->last))
+		if (overlaps(c->reserved[i].range, m->first, m->last))
 			return VIRTIO_IOMMU_S_INVAL;
 	return u->mappings < c->mappings_max ? VIRTIO_IOMMU_S_OK : VIRTIO_IOMMU_S_NOMEM;
 }
@@ -520,7 +520,7 @@ static bool check_run(const struct iommu_config *c, const struct pagetable_run *
 	uint64_t last = run->in + (run->bytes - 1);
 
 	for (unsigned i = 0; i < c->reserved_count; i++)
-		if (overlaps(c->reserved[i], run->in, last))
+		if (overlaps(c->reserved[i].range, run->in, last))
 			return false;
 	return run->in >= c->input.first && last <= c->input.last && (run->out + (run->bytes - 1)) >> c->phys_bits == 0;
 }

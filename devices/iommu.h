@@ -39,6 +39,11 @@ struct iommu_range {
 	uint64_t first, last; /* closed */
 };
 
+struct iommu_reserved { /* is never mapped */
+	struct iommu_range range;
+	uint8_t subtype; /* VIRTIO_IOMMU_RESV_*: MSI, where messages go that no domain translates, once at most */
+};
+
 struct iommu_domain {
 	uint32_t id;
 	bool live, bypass;
@@ -63,9 +68,9 @@ struct iommu_config {
 	uint32_t domain_last;	  /* ids 0 to this one */
 	uint64_t mappings_max;	  /* in all domains */
 	unsigned reserved_count;
-	struct iommu_range reserved[IOMMU_RESERVED_MAX]; /* never mapped (MSI doorbells) */
-	bool bypass;					 /* at reset: an endpoint without a domain has iova = gpa */
-	void *arena;					 /* table pages of all domains, as in struct pagetable_config */
+	struct iommu_reserved reserved[IOMMU_RESERVED_MAX];
+	bool bypass; /* at reset: an endpoint without a domain has iova = gpa */
+	void *arena; /* table pages of all domains, as in struct pagetable_config */
 	struct pfn arena_first;
 	uint64_t arena_frames;
 	struct pagetable_pages pages;
