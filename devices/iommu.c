@@ -121,19 +121,33 @@ void iommu_init(struct iommu *u, const struct iommu_config *config)
 	u->bypass = config->bypass;
 }
 
+/* u->endpoints: there is none. */
+static unsigned endpoint_index(const struct iommu *u, uint32_t id)
+{
+	unsigned i = 0;
+
+	while (i < u->endpoints && u->endpoint[i].id != id)
+		i++;
+	return i;
+}
+
 static struct iommu_endpoint *endpoint_find(struct iommu *u, uint32_t id)
 {
-	for (unsigned i = 0; i < u->endpoints; i++)
-		if (u->endpoint[i].id == id)
-			return &u->endpoint[i];
-	return NULL;
+	const unsigned i = endpoint_index(u, id);
+
+	return i < u->endpoints ? &u->endpoint[i] : NULL;
+}
+
+bool iommu_knows(const struct iommu *u, uint32_t endpoint)
+{
+	return endpoint_index(u, endpoint) < u->endpoints;
 }
 
 struct iommu_endpoint *iommu_add_endpoint(struct iommu *u, uint32_t id)
 {
 	struct iommu_endpoint *e = &u->endpoint[u->endpoints];
 
-	MM_ASSERT(u->endpoints < IOMMU_ENDPOINTS_MAX && !endpoint_find(u, id), u->endpoints, id);
+	MM_ASSERT(u->endpoints < IOMMU_ENDPOINTS_MAX && !iommu_knows(u, id), u->endpoints, id);
 	*e = (struct iommu_endpoint){.iommu = u, .id = id};
 	u->endpoints++;
 	return e;

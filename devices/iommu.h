@@ -112,6 +112,7 @@ void iommu_fini(struct iommu *u); /* no device uses it any more */
 
 /* A device behind it. Before the first DMA. */
 struct iommu_endpoint *iommu_add_endpoint(struct iommu *u, uint32_t id);
+bool iommu_knows(const struct iommu *u, uint32_t endpoint);
 void iommu_add_flight(struct iommu_endpoint *e, const struct flight *f);
 
 /* As at power on: no domain, no mapping, no fault, bypass as configured. Waits as iommu_detach(). */

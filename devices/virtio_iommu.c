@@ -74,15 +74,6 @@ static uint64_t bit(unsigned feature)
 	return UINT64_C(1) << feature;
 }
 
-static bool knows_endpoint(const struct iommu *u, uint32_t id)
-{
-	for (unsigned i = 0; i < u->endpoints; i++) {
-		if (u->endpoint[i].id == id)
-			return true;
-	}
-	return false;
-}
-
 /* ---- requests: each returns its status; properties are zeros, VIRTIO_IOMMU_PROBE_SIZE bytes or NULL ---- */
 
 static uint8_t attach(struct virtio_iommu *i, const union request *r, uint8_t *properties)
@@ -138,7 +129,7 @@ static uint8_t probe(struct virtio_iommu *i, const union request *r, uint8_t *pr
 {
 	const struct iommu_config *config = &i->iommu->config;
 
-	if (!knows_endpoint(i->iommu, r->probe.endpoint))
+	if (!iommu_knows(i->iommu, r->probe.endpoint))
 		return VIRTIO_IOMMU_S_NOENT;
 	if (!properties)
 		return VIRTIO_IOMMU_S_INVAL;
