@@ -435,7 +435,7 @@ bool iommu_translate(struct iommu_endpoint *e, unsigned reader, uint64_t iova, u
 	if (!domain && !iommu_bypass(e->iommu))
 		return translate_fails(e, iova, access, VIRTIO_IOMMU_FAULT_DOMAIN, fault);
 	if (!domain || domain->bypass) {
-		*out = (struct iommu_run){.last = UINT64_MAX, .access = DMA_READ | DMA_WRITE};
+		*out = (struct iommu_run){.last = UINT64_MAX};
 		return true;
 	}
 	pagetable_enter(&domain->table, &domain->reader[reader]);
@@ -443,7 +443,7 @@ bool iommu_translate(struct iommu_endpoint *e, unsigned reader, uint64_t iova, u
 	pagetable_leave(&domain->reader[reader]);
 	if (!found || (access & ~leaf.attr.rights))
 		return translate_fails(e, iova, access, VIRTIO_IOMMU_FAULT_MAPPING, fault);
-	*out = (struct iommu_run){leaf.in, leaf.in + (pagetable_size_bytes(leaf.size) - 1), leaf.out, leaf.attr.rights};
+	*out = (struct iommu_run){leaf.in, leaf.in + (pagetable_size_bytes(leaf.size) - 1), leaf.out};
 	return true;
 }
 

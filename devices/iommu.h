@@ -138,7 +138,6 @@ uint8_t iommu_unmap(struct iommu *u, uint32_t domain, uint64_t first, uint64_t l
 struct iommu_run {
 	uint64_t first, last; /* iova, closed, around the one that was asked */
 	uint64_t gpa;	      /* of first */
-	unsigned access;      /* enum dma_access bits that it allows */
 };
 /* The run of one leaf, or of everything in bypass. False: *fault is filled in, not reported. O(levels); between
  * flight_begin() and flight_end() of a flight of this endpoint that holds iova. */
