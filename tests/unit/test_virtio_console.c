@@ -118,6 +118,28 @@ START_TEST(output)
 END_TEST
 
 /* 5.3.6.1 forbids a writable buffer there. */
+/* 2.7.10, 2.8.10: a driver that notifies only when it is asked to is heard each time; of input's room while there is
+ * input without (C1). */
+START_TEST(an_empty_ring_asks_to_be_notified)
+{
+	start(_i);
+	for (unsigned i = 0; i < 40; i++) {
+		rig_send(&rig, OUT, 0, "x", 1);
+		ck_assert(fake_driver_should_notify(&rig.queue[OUT], 1));
+		virtio_notify(rig.v, OUT);
+		ck_assert_uint_eq(fake.sent_bytes, i + 1);
+		expect_used(OUT, 0);
+		ck_assert_uint_eq(type("y"), 0);
+		rig_room(&rig, IN, 64, 4);
+		ck_assert(fake_driver_should_notify(&rig.queue[IN], 1));
+		virtio_notify(rig.v, IN);
+		ck_assert_uint_eq(rooms, i + 1);
+		ck_assert_uint_eq(type("y"), 1);
+		expect_used(IN, 1);
+	}
+}
+END_TEST
+
 START_TEST(output_leaves_writable_buffers_alone)
 {
 	const struct virtqueue_buffer b[] = {{RIG_DATA, 2}, {RIG_DATA + 64, 8}};
@@ -428,6 +450,7 @@ Suite *virtio_console_suite(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, one_port);
 	tcase_add_loop_test(t, output, 0, 8);
+	tcase_add_loop_test(t, an_empty_ring_asks_to_be_notified, 0, 8);
 	tcase_add_loop_test(t, output_leaves_writable_buffers_alone, 0, 2);
 	tcase_add_loop_test(t, output_without_end_breaks, 0, 2);
 	tcase_add_loop_test(t, output_from_nowhere_breaks, 0, 2);
