@@ -446,7 +446,7 @@ static inline void iommu_guest_start(struct iommu_guest *g, uint64_t without, un
 	iommu_guest_prepare(g, without, size);
 	virtio_set_status(&g->v.virtio, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK |
 						VIRTIO_STATUS_DRIVER_OK);
-	FAKE_DMA_MUST(virtio_running(&g->v.virtio));
+	FAKE_DMA_MUST(virtio_running(&g->v.virtio) || g->f.fail_at);
 }
 
 /* Offers a request of these bytes, and room for an answer, cut into buffers of `cut` bytes. */
