@@ -118,7 +118,7 @@ static bool fault_tell(struct dma *d, const struct iommu_fault *fault)
 static bool piece_find(const struct dma *d, uint64_t iova, uint64_t last, unsigned access, struct dma_tlb_entry *out,
 		       struct iommu_fault *fault)
 {
-	struct iommu_run run = {.last = UINT64_MAX, .access = DMA_READ | DMA_WRITE};
+	struct iommu_run run = {.last = UINT64_MAX};
 	uint64_t bytes;
 
 	if (d->endpoint && !iommu_translate(d->endpoint, d->reader, iova, access, &run, fault))

@@ -121,19 +121,33 @@ void iommu_init(struct iommu *u, const struct iommu_config *config)
 	u->bypass = config->bypass;
 }
 
+/* u->endpoints: there is none. */
+static unsigned endpoint_index(const struct iommu *u, uint32_t id)
+{
+	unsigned i = 0;
+
+	while (i < u->endpoints && u->endpoint[i].id != id)
+		i++;
+	return i;
+}
+
 static struct iommu_endpoint *endpoint_find(struct iommu *u, uint32_t id)
 {
-	for (unsigned i = 0; i < u->endpoints; i++)
-		if (u->endpoint[i].id == id)
-			return &u->endpoint[i];
-	return NULL;
+	const unsigned i = endpoint_index(u, id);
+
+	return i < u->endpoints ? &u->endpoint[i] : NULL;
+}
+
+bool iommu_knows(const struct iommu *u, uint32_t endpoint)
+{
+	return endpoint_index(u, endpoint) < u->endpoints;
 }
 
 struct iommu_endpoint *iommu_add_endpoint(struct iommu *u, uint32_t id)
 {
 	struct iommu_endpoint *e = &u->endpoint[u->endpoints];
 
-	MM_ASSERT(u->endpoints < IOMMU_ENDPOINTS_MAX && !endpoint_find(u, id), u->endpoints, id);
+	MM_ASSERT(u->endpoints < IOMMU_ENDPOINTS_MAX && !iommu_knows(u, id), u->endpoints, id);
 	*e = (struct iommu_endpoint){.iommu = u, .id = id};
 	u->endpoints++;
 	return e;
@@ -335,7 +349,7 @@ static uint8_t map_judge(const struct iommu *u, const struct iommu_domain *d, co
 	if (!(m->flags & (VIRTIO_IOMMU_MAP_READ | VIRTIO_IOMMU_MAP_WRITE)))
 		return VIRTIO_IOMMU_S_INVAL;
 	for (unsigned i = 0; i < c->reserved_count; i++)
-		if (overlaps(c->reserved[i], m->first, m->last))
+		if (overlaps(c->reserved[i].range, m->first, m->last))
 			return VIRTIO_IOMMU_S_INVAL;
 	return u->mappings < c->mappings_max ? VIRTIO_IOMMU_S_OK : VIRTIO_IOMMU_S_NOMEM;
 }
@@ -421,7 +435,7 @@ bool iommu_translate(struct iommu_endpoint *e, unsigned reader, uint64_t iova, u
 	if (!domain && !iommu_bypass(e->iommu))
 		return translate_fails(e, iova, access, VIRTIO_IOMMU_FAULT_DOMAIN, fault);
 	if (!domain || domain->bypass) {
-		*out = (struct iommu_run){.last = UINT64_MAX, .access = DMA_READ | DMA_WRITE};
+		*out = (struct iommu_run){.last = UINT64_MAX};
 		return true;
 	}
 	pagetable_enter(&domain->table, &domain->reader[reader]);
@@ -429,7 +443,7 @@ bool iommu_translate(struct iommu_endpoint *e, unsigned reader, uint64_t iova, u
 	pagetable_leave(&domain->reader[reader]);
 	if (!found || (access & ~leaf.attr.rights))
 		return translate_fails(e, iova, access, VIRTIO_IOMMU_FAULT_MAPPING, fault);
-	*out = (struct iommu_run){leaf.in, leaf.in + (pagetable_size_bytes(leaf.size) - 1), leaf.out, leaf.attr.rights};
+	*out = (struct iommu_run){leaf.in, leaf.in + (pagetable_size_bytes(leaf.size) - 1), leaf.out};
 	return true;
 }
 
@@ -520,7 +534,7 @@ static bool check_run(const struct iommu_config *c, const struct pagetable_run *
 	uint64_t last = run->in + (run->bytes - 1);
 
 	for (unsigned i = 0; i < c->reserved_count; i++)
-		if (overlaps(c->reserved[i], run->in, last))
+		if (overlaps(c->reserved[i].range, run->in, last))
 			return false;
 	return run->in >= c->input.first && last <= c->input.last && (run->out + (run->bytes - 1)) >> c->phys_bits == 0;
 }

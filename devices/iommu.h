@@ -39,6 +39,11 @@ struct iommu_range {
 	uint64_t first, last; /* closed */
 };
 
+struct iommu_reserved { /* is never mapped */
+	struct iommu_range range;
+	uint8_t subtype; /* VIRTIO_IOMMU_RESV_*: MSI, where messages go that no domain translates, once at most */
+};
+
 struct iommu_domain {
 	uint32_t id;
 	bool live, bypass;
@@ -63,9 +68,9 @@ struct iommu_config {
 	uint32_t domain_last;	  /* ids 0 to this one */
 	uint64_t mappings_max;	  /* in all domains */
 	unsigned reserved_count;
-	struct iommu_range reserved[IOMMU_RESERVED_MAX]; /* never mapped (MSI doorbells) */
-	bool bypass;					 /* at reset: an endpoint without a domain has iova = gpa */
-	void *arena;					 /* table pages of all domains, as in struct pagetable_config */
+	struct iommu_reserved reserved[IOMMU_RESERVED_MAX];
+	bool bypass; /* at reset: an endpoint without a domain has iova = gpa */
+	void *arena; /* table pages of all domains, as in struct pagetable_config */
 	struct pfn arena_first;
 	uint64_t arena_frames;
 	struct pagetable_pages pages;
@@ -107,6 +112,7 @@ void iommu_fini(struct iommu *u); /* no device uses it any more */
 
 /* A device behind it. Before the first DMA. */
 struct iommu_endpoint *iommu_add_endpoint(struct iommu *u, uint32_t id);
+bool iommu_knows(const struct iommu *u, uint32_t endpoint);
 void iommu_add_flight(struct iommu_endpoint *e, const struct flight *f);
 
 /* As at power on: no domain, no mapping, no fault, bypass as configured. Waits as iommu_detach(). */
@@ -132,7 +138,6 @@ uint8_t iommu_unmap(struct iommu *u, uint32_t domain, uint64_t first, uint64_t l
 struct iommu_run {
 	uint64_t first, last; /* iova, closed, around the one that was asked */
 	uint64_t gpa;	      /* of first */
-	unsigned access;      /* enum dma_access bits that it allows */
 };
 /* The run of one leaf, or of everything in bypass. False: *fault is filled in, not reported. O(levels); between
  * flight_begin() and flight_end() of a flight of this endpoint that holds iova. */

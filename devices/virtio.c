@@ -19,6 +19,10 @@
  * they complete), but nothing is returned by any ring. `stop` is not called: the device may be in the middle of one of
  * its functions; the reset calls it.
  *
+ * Start. A driver may fill its queues before DRIVER_OK (3.1.1, step 7), and what it says of them then is refused. So
+ * the device is told of each queue that is on, as if the driver had notified of it: nothing in it waits for a
+ * notification that the driver has sent already, and each device has asked for the next one, or not, by its own rules.
+ *
  * Reset. stop(), then the queues, then all else as at power on. What is kept: the statistics, and the generation, since
  * a driver may compare it with one that it read before. stop() may come without start(), and twice.
  *
@@ -47,7 +51,9 @@
 
 static const uint32_t step_order[] = {VIRTIO_STATUS_ACKNOWLEDGE, VIRTIO_STATUS_DRIVER, VIRTIO_STATUS_FEATURES_OK,
 				      VIRTIO_STATUS_DRIVER_OK};
-#define STEP_COUNT (sizeof(step_order) / sizeof(step_order[0]))
+#define STEP_COUNT  (sizeof(step_order) / sizeof(step_order[0]))
+
+#define BEYOND_LAST 31u /* stands for all words from here on, and is only cleared by a reset */
 
 static uint64_t bit(unsigned feature)
 {
@@ -104,7 +110,7 @@ static void reset(struct virtio *v)
 	v->stats.resets++;
 	stop_all(v);
 	v->accepted = 0;
-	v->beyond = false;
+	v->beyond = 0;
 	v->interrupt_status = 0;
 	v->status = 0;
 }
@@ -124,6 +130,9 @@ static void start(struct virtio *v)
 		interrupt(v, 0);
 	if (v->config.ops->start)
 		v->config.ops->start(v->config.self);
+	for (unsigned i = 0; i < v->config.queues; i++)
+		if (virtio_running(v) && v->queue[i].ready)
+			v->config.ops->notify(v->config.self, i);
 }
 
 /* One step of 3.1.1, behind the one before. */
@@ -176,8 +185,10 @@ void virtio_accept(struct virtio *v, unsigned word, uint32_t bits)
 		v->accepted = (v->accepted >> 32 << 32) | bits;
 	else if (word == 1)
 		v->accepted = (uint32_t)v->accepted | (uint64_t)bits << 32;
+	else if (word < BEYOND_LAST && !bits)
+		v->beyond &= ~(UINT32_C(1) << word);
 	else if (bits)
-		v->beyond = true;
+		v->beyond |= UINT32_C(1) << (word < BEYOND_LAST ? word : BEYOND_LAST);
 }
 
 static bool may_turn_on(const struct virtio *v)

@@ -12,13 +12,14 @@
 #define VIRTIO_QUEUES_MAX 17u
 
 struct virtio_ops { /* of the device; self is struct virtio.self */
-	/* DRIVER_OK: queues and features are final. NULL: nothing to do. */
+	/* DRIVER_OK: queues and features are final. notify() follows for each queue that is on. NULL: nothing to do. */
 	void (*start)(void *self);
 	/* Nothing of the guest's memory is in use any more when it returns, and what was popped is forgotten; the
 	 * queues are reset after it. queue: that one alone (turned off, or RING_RESET), or VIRTIO_ALL_QUEUES. May
 	 * come again, and without start(). NULL: nothing is ever kept. */
 	void (*stop)(void *self, unsigned queue);
-	/* The driver says that there is something in a queue; only when DRIVER_OK and the queue is on. */
+	/* There may be something in a queue: the driver says so, or has just started. Only when DRIVER_OK and the queue
+	 * is on. */
 	void (*notify)(void *self, unsigned queue);
 	/* Device configuration; [offset, offset + width) is inside config_bytes, width 1, 2, 4 or 8. write NULL:
 	 * dropped. */
@@ -54,7 +55,7 @@ struct virtio_stats {
 struct virtio {
 	struct virtio_config config;
 	uint64_t offered, accepted; /* accepted is final once FEATURES_OK sticks */
-	bool beyond;		    /* the driver accepted a feature above bit 63 */
+	uint32_t beyond;	    /* words of features, from bit 64 on, of which the driver accepted some */
 	uint32_t status, interrupt_status, generation;
 	struct virtqueue queue[VIRTIO_QUEUES_MAX];
 	struct virtio_stats stats;

@@ -36,10 +36,11 @@
  *
  * Cost. The PFNs of a request are copied, sorted and joined PIECE at a time: Linux's
  * 256 are one piece. A shell sort: they mostly come in order or in reverse, and the worst
- * that a guest can send costs O(n^(4/3)). A request of more than PFNS_MAX is no
- * driver's and breaks the device, so a queue full of them cannot hold its lock
- * for more than a second or two. Who keeps the queue full is stopped with the
- * other vCPUs.
+ * that a guest can send costs O(n^(4/3)). A report names its runs itself, but what the owner does
+ * with one may be O(its pages): it need not be RAM. So a request of either kind of more than
+ * PAGES_MAX, 256 MiB, is no driver's (Linux reports 128 MiB at once) and breaks the device, and
+ * a queue full of them cannot hold its lock for more than a second or two. Who keeps the queue
+ * full is stopped with the other vCPUs.
  *
  * Rejected. Joining runs across requests: Linux sends one at a time and waits for it,
  * so there is nothing to join. Free page hints and page poison: for migration,
@@ -52,7 +53,7 @@
 
 #define QUEUES	  4u
 #define PIECE	  1024u
-#define PFNS_MAX  (UINT64_C(1) << 16)
+#define PAGES_MAX (UINT64_C(1) << 16)
 #define STATS_MAX 64u
 #define PAGE	  UINT64_C(4096)
 
@@ -129,15 +130,22 @@ static void each_run(struct virtio_balloon *b, const uint32_t *pfn, uint32_t cou
 	}
 }
 
+/* More than a request may name: the device is broken. */
+static bool too_many(struct virtio_balloon *b, uint64_t bytes)
+{
+	if (bytes <= PAGES_MAX * PAGE)
+		return false;
+	virtio_break(&b->virtio, "more pages in one request than any driver sends");
+	return true;
+}
+
 static bool serve_pfns(struct virtio_balloon *b, struct virtqueue *q, run_action action)
 {
 	uint64_t count = b->chain.readable_bytes / sizeof(uint32_t);
 	uint32_t pfn[PIECE];
 
-	if (count > PFNS_MAX) {
-		virtio_break(&b->virtio, "more pages in one request than any driver sends");
+	if (too_many(b, count * PAGE))
 		return false;
-	}
 	for (uint64_t done = 0; done < count;) {
 		uint32_t piece = count - done < PIECE ? (uint32_t)(count - done) : PIECE;
 
@@ -168,6 +176,8 @@ static bool serve_report(struct virtio_balloon *b, struct virtqueue *q)
 	const struct virtqueue_chain *c = &b->chain;
 	uint64_t first = 0, end = 0, next, next_end;
 
+	if (too_many(b, c->writable_bytes))
+		return false;
 	for (unsigned i = c->readable; i < (unsigned)c->readable + c->writable; i++) {
 		if (!whole_pages(&c->buffer[i], &next, &next_end)) {
 			b->stats.ragged++;
@@ -256,15 +266,6 @@ static void notify(void *self, unsigned queue)
 	virtio_used(&b->virtio, queue);
 }
 
-/* Linux primes the statistics queue, and notifies of it, before it is DRIVER_OK: in vain until now. */
-static void start(void *self)
-{
-	struct virtio_balloon *b = self;
-
-	if (role_of(b, 2) == STATISTICS)
-		serve_statistics(b, &b->virtio.queue[2]);
-}
-
 static void stop(void *self, unsigned queue)
 {
 	struct virtio_balloon *b = self;
@@ -317,7 +318,6 @@ static uint64_t features(const struct virtio_balloon_config *config)
 void virtio_balloon_init(struct virtio_balloon *b, const struct virtio_balloon_config *config)
 {
 	static const struct virtio_ops ops = {
-		.start = start,
 		.stop = stop,
 		.notify = notify,
 		.read_config = read_config,

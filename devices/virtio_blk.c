@@ -28,7 +28,7 @@
  *       starts and ends at a sector, and its segments have its bytes;
  *   I3  a queue with more to pop, or with one waiting, has one flying: whose end
  *       resumes it;
- *   I4  when it is about to break, something is flying.
+ *   I4  when it is failing, something is flying.
  *
  * Waiting. When DMA has no slot left (DMA_BUSY) the request holds nothing and goes
  * on when others ended. One without any other in flight on its queue cannot be
@@ -44,8 +44,9 @@
  *
  * Failure. What 5.2.6 calls an error of the driver is a status byte. A chain that
  * has no room for header and status, or buffers that are not there for the
- * device, break it: no further step begins, those in flight end (so no memory of
- * the guest is in use any more), and then it needs a reset.
+ * device, break it: it needs a reset from then on, and no ring says more. It is failing
+ * until what is in flight has ended: no further step begins, and a step that ends lets go
+ * of the guest's memory, and of nothing else.
  *
  * Rejected. One pool of requests for all queues: a queue that floods would starve
  * the others. A status of IOERR for buffers that fault: the driver would retry
@@ -124,11 +125,11 @@ static struct blk_request *waiting_take(struct virtio_blk *b)
 	return all;
 }
 
-/* The first reason stays. */
+/* The first reason is the one that is told; a queue that broke has told its own. */
 static void fail(struct virtio_blk *b, const char *why)
 {
-	if (!b->failure)
-		b->failure = why;
+	virtio_break(&b->virtio, why);
+	b->failing = true;
 }
 
 static bool stops(const struct virtio_blk *b, const struct blk_request *r)
@@ -244,15 +245,21 @@ static void step_range(struct blk_request *r)
 	step_plain(r, r->step.op, range->sector * VIRTIO_BLK_SECTOR, (uint64_t)range->sectors * VIRTIO_BLK_SECTOR);
 }
 
+/* True: there is something to do yet. A range of no sectors is sound (5.2.6.2 sets no least), and is nothing. */
+static bool more(struct blk_request *r)
+{
+	while (r->range < r->ranges && !r->ranges_of[r->range].sectors)
+		r->range++;
+	return r->done < r->bytes || r->range < r->ranges || r->flush;
+}
+
 static enum next step_next(struct virtio_blk *b, struct blk_request *r)
 {
-	const bool more = r->done < r->bytes || r->range < r->ranges || r->flush;
-
 	if (stops(b, r))
 		return NEXT_DROP;
-	if (r->status != VIRTIO_BLK_S_OK || !more)
+	if (r->status != VIRTIO_BLK_S_OK || !more(r))
 		return NEXT_END;
-	if (b->failure)
+	if (b->failing)
 		return NEXT_DROP;
 	if (b->stopping != VIRTIO_BLK_NO_QUEUE)
 		return NEXT_WAIT;
@@ -425,7 +432,7 @@ static void request_start(struct virtio_blk *b, struct blk_request *r)
 		fail(b, "a request has no header or no status byte");
 	else if (!virtqueue_read(q, &r->chain, 0, &h, HEADER_BYTES))
 		fail(b, q->broken);
-	if (b->failure) {
+	if (b->failing) {
 		request_free(b, r);
 		return;
 	}
@@ -446,7 +453,7 @@ static bool take(struct virtio_blk *b, unsigned queue)
 	struct virtqueue *q = &b->virtio.queue[queue];
 	struct blk_line *l = &b->line[queue];
 
-	for (unsigned n = 0; n < VIRTIO_BLK_QUEUE_SIZE && !b->failure && !l->waiting; n++) {
+	for (unsigned n = 0; n < VIRTIO_BLK_QUEUE_SIZE && !b->failing && !l->waiting; n++) {
 		struct blk_request *r = request_new(b, queue);
 		enum virtqueue_result result;
 
@@ -472,7 +479,7 @@ static void pump(struct virtio_blk *b, unsigned queue)
 
 	virtqueue_notify_off(q);
 	l->pending = take(b, queue);
-	if (!l->pending && !b->failure && !b->polled)
+	if (!l->pending && !b->failing && !b->polled)
 		l->pending = virtqueue_notify_on(q);
 }
 
@@ -485,7 +492,7 @@ static void resume(struct virtio_blk *b)
 		request_run(b, r);
 	}
 	for (unsigned i = 0; i < b->queues; i++)
-		if (b->line[i].pending && !b->failure)
+		if (b->line[i].pending && !b->failing)
 			pump(b, i);
 }
 
@@ -538,12 +545,11 @@ static void serve(struct virtio_blk *b)
 		resume(b);
 		kick(b);
 		tell(b);
-	} while (!b->failure && !idle(b));
-	if (!b->failure || b->flying)
+	} while (!b->failing && !idle(b));
+	if (!b->failing || b->flying)
 		return;
 	forget(b, VIRTIO_ALL_QUEUES);
-	virtio_break(&b->virtio, b->failure);
-	b->failure = NULL;
+	b->failing = false;
 }
 
 void virtio_blk_done(struct virtio_blk *b, struct blk_step *step, bool ok)
@@ -593,7 +599,7 @@ static void blk_notify(void *self, unsigned queue)
 {
 	struct virtio_blk *b = self;
 
-	if (b->failure)
+	if (b->failing)
 		return;
 	b->line[queue].pending = true;
 	serve(b);
@@ -612,7 +618,7 @@ static void blk_stop(void *self, unsigned queue)
 		serve(b);
 		return;
 	}
-	b->failure = NULL;
+	b->failing = false;
 	b->writeback = true;
 }
 
@@ -798,7 +804,7 @@ bool virtio_blk_check(const struct virtio_blk *b)
 	}
 	if (flying != b->flying || b->inside || b->stopping != VIRTIO_BLK_NO_QUEUE)
 		return false;
-	if (b->failure)
+	if (b->failing)
 		return flying != 0;
 	return idle(b) || !virtio_running(&b->virtio);
 }

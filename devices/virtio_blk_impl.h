@@ -46,11 +46,11 @@ struct virtio_blk {
 	const struct blk_backend *backend;
 	struct virtio_blk_stats stats;
 	unsigned queues;
-	bool writeback;	     /* as the driver wants it */
-	bool submitted;	     /* since the last kick */
-	bool polled;	     /* somebody looks: the driver need not notify */
-	unsigned stopping;   /* queue; VIRTIO_BLK_NO_QUEUE */
-	const char *failure; /* the device breaks with this once nothing is in flight */
+	bool writeback;	   /* as the driver wants it */
+	bool submitted;	   /* since the last kick */
+	bool polled;	   /* somebody looks: the driver need not notify */
+	unsigned stopping; /* queue; VIRTIO_BLK_NO_QUEUE */
+	bool failing;	   /* it is broken, and something is in flight still */
 	unsigned flying;
 	uint64_t freed; /* requests, ever */
 	struct blk_request *waiting, **waiting_end;

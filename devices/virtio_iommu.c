@@ -57,8 +57,6 @@
 #define TAIL_BYTES   sizeof(struct virtio_iommu_tail)
 #define ANSWER_BYTES (VIRTIO_IOMMU_PROBE_SIZE + TAIL_BYTES)
 #define PAGE_SIZES   (UINT64_C(1) << 12 | UINT64_C(1) << 21 | UINT64_C(1) << 30)
-#define MSI_FIRST    UINT64_C(0xfee00000) /* where a PC's messages go (SDM vol. 3A, 11.11.1) */
-#define MSI_LAST     UINT64_C(0xfeefffff)
 
 _Static_assert(IOMMU_RESERVED_MAX * sizeof(struct virtio_iommu_reserved) <= VIRTIO_IOMMU_PROBE_SIZE, "all fit");
 
@@ -74,15 +72,6 @@ union request {
 static uint64_t bit(unsigned feature)
 {
 	return UINT64_C(1) << feature;
-}
-
-static bool knows_endpoint(const struct iommu *u, uint32_t id)
-{
-	for (unsigned i = 0; i < u->endpoints; i++) {
-		if (u->endpoint[i].id == id)
-			return true;
-	}
-	return false;
 }
 
 /* ---- requests: each returns its status; properties are zeros, VIRTIO_IOMMU_PROBE_SIZE bytes or NULL ---- */
@@ -124,16 +113,15 @@ static uint8_t unmap(struct virtio_iommu *i, const union request *r, uint8_t *pr
 }
 
 /* One doorbell an endpoint is the most that there may be (5.13.6.8.1.2). */
-static void add_reserved(uint8_t *at, const struct iommu_range *range)
+static void add_reserved(uint8_t *at, const struct iommu_reserved *r)
 {
 	struct virtio_iommu_reserved p = {
 		.head = {VIRTIO_IOMMU_PROBE_RESV, sizeof(p) - sizeof(p.head)},
-		.first = range->first,
-		.last = range->last,
+		.subtype = r->subtype,
+		.first = r->range.first,
+		.last = r->range.last,
 	};
 
-	if (range->first == MSI_FIRST && range->last == MSI_LAST)
-		p.subtype = VIRTIO_IOMMU_RESV_MSI;
 	memcpy(at, &p, sizeof(p));
 }
 
@@ -141,7 +129,7 @@ static uint8_t probe(struct virtio_iommu *i, const union request *r, uint8_t *pr
 {
 	const struct iommu_config *config = &i->iommu->config;
 
-	if (!knows_endpoint(i->iommu, r->probe.endpoint))
+	if (!iommu_knows(i->iommu, r->probe.endpoint))
 		return VIRTIO_IOMMU_S_NOENT;
 	if (!properties)
 		return VIRTIO_IOMMU_S_INVAL;

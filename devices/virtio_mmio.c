@@ -4,10 +4,11 @@
  * Choices where the specification forbids the driver something, and says nothing of the device. A control register
  * takes 32 bits, aligned: other accesses read ones and write nothing. A register that is not there, or is only written,
  * reads 0; one that is only read ignores writes; so QEMU. A queue that is ready ignores a new size or address. A size
- * above the maximum is not taken, so that QueueReady stays 0 and the driver sees it. Configuration outside of what the
- * device has reads ones; inside, any width and alignment. QueueReady and QueueReset take 0 and 1, and 1. All that is
- * ignored is counted in the device's stats.refused. QueueReset reads 0 always: a reset has ended when the write
- * returns. There is no shared memory: all ones (4.2.2). The selectors are this file's only state; a reset makes them 0.
+ * above the maximum makes it 0, which no queue can have, so that QueueReady stays 0 and the driver sees it.
+ * Configuration outside of what the device has reads ones; inside, any width and alignment. QueueReady and QueueReset
+ * take 0 and 1, and 1. All that is ignored is counted in the device's stats.refused. QueueReset reads 0 always: a reset
+ * has ended when the write returns. There is no shared memory: all ones (4.2.2). The selectors are this file's only
+ * state; a reset makes them 0.
  */
 #include "devices/virtio_mmio.h"
 
@@ -69,18 +70,26 @@ static void set_half(uint64_t *address, bool high, uint32_t value)
 	*address = high ? (uint64_t)value << 32 | (uint32_t)*address : (*address >> 32 << 32) | value;
 }
 
+/* One that is refused does not leave the size before it, of which the driver believes that it was changed. */
+static void set_size(struct virtio_mmio *m, struct virtqueue *q, uint32_t value)
+{
+	q->size = value <= q->size_max ? (uint16_t)value : 0;
+	if (value > q->size_max)
+		refuse(m);
+}
+
 /* What a queue is told while it is off. */
 static void write_queue(struct virtio_mmio *m, uint64_t offset, uint32_t value)
 {
 	struct virtqueue *q = selected(m);
 
-	if (!q || q->ready || (offset == VIRTIO_MMIO_QUEUE_SIZE && value > q->size_max)) {
+	if (!q || q->ready) {
 		refuse(m);
 		return;
 	}
 	switch (offset) {
 	case VIRTIO_MMIO_QUEUE_SIZE:
-		q->size = (uint16_t)value;
+		set_size(m, q, value);
 		break;
 	case VIRTIO_MMIO_QUEUE_DESC_LOW:
 	case VIRTIO_MMIO_QUEUE_DESC_HIGH:

@@ -350,10 +350,21 @@ static uint8_t obey(struct virtio_net *n, const uint8_t *command, uint64_t bytes
 	return VIRTIO_NET_OK;
 }
 
-/* False: the queue is broken. */
+/* What lies in the transmit queues of pairs that are used from now on: a notification while they were not was for
+ * nothing, and none follows. */
+static void send_left(struct virtio_net *n, unsigned before)
+{
+	for (unsigned i = before; i < n->pairs; i++) {
+		transmit(n, i);
+		want(n, i);
+	}
+}
+
+/* False: the queue is broken. What the command's chain held is used up before anything is sent. */
 static bool answer(struct virtio_net *n, struct virtqueue *q)
 {
 	const uint64_t bytes = n->chain.readable_bytes < 4 ? n->chain.readable_bytes : 4;
+	const unsigned before = n->pairs;
 	uint8_t command[4] = {0}, ack;
 
 	if (n->chain.writable_bytes == 0) { /* nowhere to say anything: it did not happen */
@@ -363,15 +374,20 @@ static bool answer(struct virtio_net *n, struct virtqueue *q)
 	if (!virtqueue_read(q, &n->chain, 0, command, bytes))
 		return false;
 	ack = obey(n, command, bytes);
-	return virtqueue_write(q, &n->chain, 0, &ack, 1) && virtqueue_push(q, &n->chain, 1);
+	if (!virtqueue_write(q, &n->chain, 0, &ack, 1) || !virtqueue_push(q, &n->chain, 1))
+		return false;
+	send_left(n, before);
+	return true;
 }
 
 static void control(struct virtio_net *n, unsigned queue)
 {
 	struct virtqueue *q = &n->virtio.queue[queue];
 
-	while (virtqueue_pop(q, &n->chain) == VIRTQUEUE_OK && answer(n, q))
-		;
+	do
+		while (virtqueue_pop(q, &n->chain) == VIRTQUEUE_OK && answer(n, q))
+			;
+	while (virtqueue_notify_on(q));
 	virtio_used(&n->virtio, queue);
 }
 

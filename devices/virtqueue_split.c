@@ -107,16 +107,9 @@ enum virtqueue_result virtqueue_split_pop(struct virtqueue *q, struct virtqueue_
 
 bool virtqueue_split_push(struct virtqueue *q, const struct virtqueue_chain *chain, uint32_t written)
 {
-	struct virtq_used_element element = {.id = chain->id, .length = written};
-	uint16_t next = q->next_used + 1;
+	const struct virtqueue_used used = {chain->id, chain->entries, written};
 
-	if (!dma_write(q->dma, USED_ELEMENT(q, q->next_used), &element, sizeof(element)) ||
-	    !dma_store16(q->dma, USED_INDEX(q), next)) {
-		virtqueue_fail(q, "a used ring that cannot be written");
-		return false;
-	}
-	q->next_used = next;
-	return true;
+	return virtqueue_split_push_all(q, &used, 1);
 }
 
 bool virtqueue_split_push_all(struct virtqueue *q, const struct virtqueue_used *used, unsigned count)

@@ -42,7 +42,7 @@
 #define MAPPINGS_MAX (UINT64_C(1) << 24)
 #define INPUT_LAST   ((UINT64_C(1) << PAGETABLE_INPUT_BITS) - 1)
 #define DOMAIN_LAST  (IOMMU_DOMAINS_MAX - 1)
-#define MSI_FIRST    UINT64_C(0xfee00000)
+#define MSI_FIRST    UINT64_C(0xfee00000) /* where a PC's messages go (SDM vol. 3A, 11.11.1) */
 #define MSI_LAST     UINT64_C(0xfeefffff)
 #define CACHE_LINE   64
 #define YIELDS	     32u
@@ -93,7 +93,7 @@ static void start(struct iommu_host *h, bool bypass)
 		.domain_last = DOMAIN_LAST,
 		.mappings_max = MAPPINGS_MAX,
 		.reserved_count = 1,
-		.reserved = {{MSI_FIRST, MSI_LAST}},
+		.reserved = {{{MSI_FIRST, MSI_LAST}, VIRTIO_IOMMU_RESV_MSI}},
 		.bypass = bypass,
 		.arena = h->arena,
 		.arena_frames = h->arena_bytes / FRAME_BYTES,

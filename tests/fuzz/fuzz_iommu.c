@@ -163,7 +163,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.domain_last = 3,
 		.mappings_max = 40,
 		.reserved_count = 1,
-		.reserved = {{0xfee00000, 0xfeefffff}},
+		.reserved = {{{0xfee00000, 0xfeefffff}, VIRTIO_IOMMU_RESV_MSI}},
 		.arena = arena,
 		.arena_first = {3},
 		.arena_frames = ARENA_FRAMES,

@@ -20,7 +20,7 @@ struct input {
 static struct balloon_guest g;
 static uint8_t state[BALLOON_GUEST_STATES]; /* what g.state has to be */
 static uint64_t features;
-static bool faulty;
+static bool faulty, overlong; /* overlong: a report of more than 256 MiB was offered */
 
 static uint64_t take(struct input *in, unsigned bytes)
 {
@@ -96,6 +96,7 @@ static void report(struct input *in)
 {
 	unsigned count = (unsigned)take(in, 1) % QUEUE, queue = has(VIRTIO_BALLOON_F_STATS_VQ) ? 3 : 2;
 	struct virtqueue_buffer buffer[QUEUE];
+	uint64_t all = 0;
 
 	for (unsigned i = 0; i < count; i++) {
 		unsigned mix = (unsigned)take(in, 1);
@@ -103,10 +104,12 @@ static void report(struct input *in)
 		uint32_t bytes = mix & 2 ? (uint32_t)take(in, 4) >> 4 : (mix >> 4) * FAKE_DMA_PAGE;
 
 		buffer[i] = (struct virtqueue_buffer){gpa, bytes ? bytes : 1};
+		all += buffer[i].bytes;
 	}
 	if (g.driver[queue].free < count)
 		return;
-	for (unsigned i = 0; i < count && has(VIRTIO_BALLOON_F_PAGE_REPORTING); i++) {
+	overlong = all > UINT64_C(256) << 20 && has(VIRTIO_BALLOON_F_PAGE_REPORTING);
+	for (unsigned i = 0; i < count && !overlong && has(VIRTIO_BALLOON_F_PAGE_REPORTING); i++) {
 		uint64_t end = buffer[i].iova + buffer[i].bytes;
 
 		if (end >= buffer[i].iova)
@@ -151,6 +154,7 @@ static void restart(unsigned mix)
 	balloon_guest_ok(&g);
 	memset(state, 0, sizeof(state));
 	faulty = g.f.fail_at != 0;
+	overlong = false;
 }
 
 static void configure(struct input *in, unsigned mix)
@@ -181,8 +185,9 @@ static void step(struct input *in)
 	else
 		restart((unsigned)take(in, 1));
 	collect();
+	MUST(faulty || !overlong || !virtio_running(&g.b.virtio));
 	if (!virtio_running(&g.b.virtio)) {
-		MUST(faulty);
+		MUST(faulty || overlong);
 		restart(mix);
 	}
 	MUST(virtio_check(&g.b.virtio));

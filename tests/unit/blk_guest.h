@@ -67,6 +67,7 @@ static inline bool blk_disk_move(struct blk_disk *d, const struct blk_step *s)
 	FAKE_DMA_MUST(s->bytes <= BLK_GUEST_BYTES && s->offset <= BLK_GUEST_BYTES - s->bytes);
 	FAKE_DMA_MUST((s->offset | s->bytes) % VIRTIO_BLK_SECTOR == 0);
 	FAKE_DMA_MUST(!d->backend.readonly || s->op == BLK_READ || s->op == BLK_FLUSH);
+	FAKE_DMA_MUST(s->op == BLK_FLUSH || s->bytes > 0);
 	if (s->op == BLK_READ || s->op == BLK_WRITE)
 		FAKE_DMA_MUST(s->segments > 0 && s->segments <= VIRTIO_BLK_SEGMENTS);
 	d->segments_max = s->segments > d->segments_max ? s->segments : d->segments_max;

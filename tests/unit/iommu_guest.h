@@ -22,7 +22,9 @@
 
 static const uint32_t iommu_guest_id[IOMMU_GUEST_ENDPOINTS] = {3, 700};
 static const struct iommu_range iommu_guest_input = {0x1000, (UINT64_C(1) << 44) - 1};
+/* Which is the doorbell is what the configuration says, not where a PC has it. */
 static const struct iommu_range iommu_guest_reserved[2] = {{0xfee00000, 0xfeefffff}, {0x8000, 0x9fff}};
+static const uint8_t iommu_guest_subtype[2] = {VIRTIO_IOMMU_RESV_RESERVED, VIRTIO_IOMMU_RESV_MSI};
 
 #define NO_DOMAIN UINT32_MAX
 
@@ -182,7 +184,7 @@ static inline uint8_t iommu_model_probe(const struct virtio_iommu_probe *r, unsi
 	for (unsigned i = 0; i < 2; i++, properties += 24) {
 		properties[0] = VIRTIO_IOMMU_PROBE_RESV;
 		properties[2] = 20;
-		properties[4] = i == 0 ? VIRTIO_IOMMU_RESV_MSI : VIRTIO_IOMMU_RESV_RESERVED;
+		properties[4] = iommu_guest_subtype[i];
 		memcpy(properties + 8, &iommu_guest_reserved[i], 16);
 	}
 	return VIRTIO_IOMMU_S_OK;
@@ -375,7 +377,8 @@ static inline void iommu_guest_init(struct iommu_guest *g, bool packed, bool byp
 		.domain_last = IOMMU_GUEST_DOMAIN_LAST,
 		.mappings_max = IOMMU_GUEST_MAPPINGS,
 		.reserved_count = 2,
-		.reserved = {iommu_guest_reserved[0], iommu_guest_reserved[1]},
+		.reserved = {{iommu_guest_reserved[0], iommu_guest_subtype[0]},
+			     {iommu_guest_reserved[1], iommu_guest_subtype[1]}},
 		.bypass = bypass,
 		.arena_frames = IOMMU_GUEST_FRAMES,
 		.pages = {g, iommu_guest_get, iommu_guest_put},
@@ -443,7 +446,7 @@ static inline void iommu_guest_start(struct iommu_guest *g, uint64_t without, un
 	iommu_guest_prepare(g, without, size);
 	virtio_set_status(&g->v.virtio, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK |
 						VIRTIO_STATUS_DRIVER_OK);
-	FAKE_DMA_MUST(virtio_running(&g->v.virtio));
+	FAKE_DMA_MUST(virtio_running(&g->v.virtio) || g->f.fail_at);
 }
 
 /* Offers a request of these bytes, and room for an answer, cut into buffers of `cut` bytes. */

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -554,6 +555,43 @@ START_TEST(errors_are_told_once)
 }
 END_TEST
 
+/* What was done in part goes on with the segment behind, not with nothing of the one that is done: the host says
+ * why it does no more. */
+START_TEST(goes_on_behind_a_segment)
+{
+	struct rlimit loose, tight;
+	struct trip *f = &t.trip[0];
+	char *said = NULL;
+	size_t size = 0;
+	FILE *real = stderr;
+
+	make((unsigned)_i);
+	*f = (struct trip){.step = {.op = BLK_WRITE, .offset = 4096, .bytes = 4096, .segments = 3}};
+	f->step.segment = f->segment;
+	for (unsigned i = 0; i < 3; i++)
+		f->segment[i] = (struct dma_segment){t.memory + 4096 * i, i < 2 ? 1024 : 2048};
+	memset(t.memory, 0x5a, MEMORY);
+	memset(t.model + 4096, 0x5a, 2048);
+	ck_assert(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+	stderr = open_memstream(&said, &size);
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &loose), 0);
+	tight = (struct rlimit){6144, loose.rlim_max};
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &tight), 0);
+	submit(f);
+	kick();
+	wait_for(1);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &loose), 0);
+	fclose(stderr);
+	stderr = real;
+	ck_assert(!f->ok);
+	ck_assert_uint_eq(t.disk.stats.continued, 1);
+	ck_assert_ptr_nonnull(strstr(said, strerror(EFBIG)));
+	free(said);
+	file_must_be_the_model();
+	file_free();
+}
+END_TEST
+
 START_TEST(a_full_host_is_an_error)
 {
 	int full;
@@ -693,6 +731,7 @@ Suite *disk_suite(void)
 	tcase_add_loop_test(c, readonly_is_for_reading, 0, 4);
 	tcase_add_test(c, what_is_no_disk_is_refused);
 	tcase_add_loop_test(c, errors_are_told_once, 0, 2);
+	tcase_add_loop_test(c, goes_on_behind_a_segment, 0, 2);
 	tcase_add_test(c, a_full_host_is_an_error);
 	tcase_add_test(c, the_ring_opens_nothing);
 	tcase_add_loop_test(c, a_close_ends_what_is_in_flight, 0, 2);

@@ -94,7 +94,7 @@ static void make(void)
 		.domain_last = 5,
 		.mappings_max = 200,
 		.reserved_count = 2,
-		.reserved = {{0xfee00000, 0xfeefffff}, {6 * MIB, 6 * MIB + 4095}},
+		.reserved = {{{0xfee00000, 0xfeefffff}, 1}, {{6 * MIB, 6 * MIB + 4095}, 0}},
 		.arena = arena,
 		.arena_first = {ARENA_FIRST},
 		.arena_frames = ARENA_FRAMES,
@@ -865,7 +865,7 @@ START_TEST(check_objects)
 	BROKEN(u.mappings_max_seen = 1, u.mappings_max_seen = 2);
 	BROKEN(u.config.input.first = 64 * MIB + 4096, u.config.input.first = INPUT_FIRST); /* I4 */
 	BROKEN(u.config.input.last = 64 * MIB + 4095, u.config.input.last = INPUT_LAST);
-	BROKEN(u.config.reserved[1].last = 70 * MIB, u.config.reserved[1].last = 6 * MIB + 4095);
+	BROKEN(u.config.reserved[1].range.last = 70 * MIB, u.config.reserved[1].range.last = 6 * MIB + 4095);
 	BROKEN(u.config.phys_bits = 12, u.config.phys_bits = 39);
 	BROKEN(u.tables++, u.tables--); /* I5 */
 	BROKEN(u.tables_max = 1, u.tables_max = 9);

@@ -81,6 +81,7 @@ static void live(uint64_t features)
 	queue_on();
 	virtio_set_status(v, LIVE);
 	EXPECT(v->status == LIVE && virtio_running(v) && v->stats.refused == 0 && v->queue[0].ready);
+	toy.notes = 0; /* of the start */
 }
 
 static void offer(void)
@@ -153,6 +154,12 @@ START_TEST(features_beyond_64)
 		virtio_accept(v, word, 1);
 		virtio_set_status(v, CHOSEN);
 		EXPECT(v->status == (ACK | DRIVER));
+		virtio_accept(v, word ^ 1, 0); /* another one */
+		virtio_set_status(v, CHOSEN);
+		EXPECT(v->status == (ACK | DRIVER));
+		virtio_accept(v, word, 0); /* taken back, as below bit 64 */
+		virtio_set_status(v, CHOSEN);
+		EXPECT(v->status == CHOSEN);
 		virtio_set_status(v, 0);
 		up_to_features(EVERY);
 		EXPECT(v->status == CHOSEN);
@@ -276,8 +283,37 @@ START_TEST(nothing_before_driver_ok)
 	virtio_used(v, 0);
 	EXPECT(f.accesses == 0 && toy.notes == 0 && toy.pulses == 0 && v->stats.refused == 1);
 	virtio_set_status(v, LIVE);
-	virtio_notify(v, 0);
-	EXPECT(taken() && toy.pulses == 1 && v->stats.notifications == 1);
+	EXPECT(taken() && toy.pulses == 1 && v->stats.notifications == 0);
+}
+END_TEST
+
+/* 3.1.1 step 7 "population of virtqueues", step 8 "DRIVER_OK": what is in a queue by then needs no notification. */
+START_TEST(a_queue_filled_before_driver_ok)
+{
+	up_to_features(EVERY);
+	queue_on();
+	offer();
+	offer();
+	virtio_set_status(v, LIVE);
+	EXPECT(toy.starts == 1 && toy.notes == 1 && toy.last_note == 0); /* the others are off */
+	EXPECT(taken() && taken() && toy.pulses == 1 && v->stats.refused == 0);
+}
+END_TEST
+
+/* A device that its start breaks is not asked to look into its queues, nor are those behind the one that does. */
+START_TEST(broken_while_it_starts)
+{
+	up_to_features(EVERY);
+	queue_on();
+	offer_nonsense();
+	v->queue[1].size = 8;
+	v->queue[1].desc = RINGS;
+	v->queue[1].driver = RINGS + 0x1000;
+	v->queue[1].device = RINGS + 0x2000;
+	virtio_queue_ready(v, 1, true);
+	EXPECT(v->queue[1].ready);
+	virtio_set_status(v, LIVE);
+	EXPECT(v->status == (LIVE | NEEDS_RESET) && toy.notes == 1 && toy.last_note == 0 && toy.breaks == 1);
 }
 END_TEST
 
@@ -602,7 +638,7 @@ START_TEST(check_objects)
 	SPOIL(v->interrupt_status = 4);		     /* I2 */
 	SPOIL(v->accepted |= BIT(60));		     /* I3 */
 	SPOIL(v->accepted = 0);			     /* I3 */
-	SPOIL(v->beyond = true);		     /* I3 */
+	SPOIL(v->beyond = 4);			     /* I3 */
 	SPOIL(v->status = ACK);			     /* I4 */
 	SPOIL(v->status |= FAILED);		     /* I4 */
 	SPOIL(v->queue[0].broken = "");		     /* I5 */
@@ -634,6 +670,8 @@ Suite *virtio_suite(void)
 	tcase_add_test(t, reset_is_power_on);
 	tcase_add_test(t, nothing_after_reset);
 	tcase_add_test(t, nothing_before_driver_ok);
+	tcase_add_test(t, a_queue_filled_before_driver_ok);
+	tcase_add_test(t, broken_while_it_starts);
 	tcase_add_test(t, failed_is_the_end);
 	tcase_add_test(t, queues_that_are_not_there);
 	tcase_add_test(t, no_queue_before_features_ok);

@@ -328,6 +328,26 @@ START_TEST(report_may_begin_at_zero)
 }
 END_TEST
 
+/* As with PFNs: what is no RAM costs a look at each of its pages, and a buffer may name 4 GiB of it. */
+START_TEST(report_of_any_length_up_to_a_bound)
+{
+	const struct virtqueue_buffer most[] = {{0, 65535 * PAGE}, {UINT64_C(1) << 40, PAGE}},
+				      more[] = {{0, 65535 * PAGE}, {UINT64_C(1) << 40, PAGE + 1}};
+
+	begin(_i, 0);
+	fake_driver_add(&g.driver[REPORT], most, 0, 2, FAKE_DRIVER_DIRECT);
+	virtio_notify(&g.b.virtio, REPORT);
+	ck_assert_uint_eq(g.b.stats.reported, 65536 * PAGE);
+	ck_assert(virtio_running(&g.b.virtio));
+	fake_driver_add(&g.driver[REPORT], more, 0, 2, FAKE_DRIVER_DIRECT);
+	virtio_notify(&g.b.virtio, REPORT);
+	ck_assert(!virtio_running(&g.b.virtio));
+	ck_assert_uint_eq(g.b.stats.reported, 65536 * PAGE);
+	ck_assert_uint_eq(g.runs, 2);
+	end();
+}
+END_TEST
+
 /* ---- 5.5.6.3: statistics ---- */
 
 static unsigned offer_stats(unsigned slot, const struct virtio_balloon_stat *stat, unsigned count)
@@ -598,6 +618,7 @@ Suite *virtio_balloon_suite(void)
 	tcase_add_loop_test(rules, request_of_any_length_up_to_a_bound, 0, 2);
 	tcase_add_loop_test(rules, report_is_of_the_buffers_themselves, 0, 2);
 	tcase_add_loop_test(rules, report_may_begin_at_zero, 0, 2);
+	tcase_add_loop_test(rules, report_of_any_length_up_to_a_bound, 0, 2);
 	tcase_add_loop_test(rules, statistics_are_asked_by_giving_the_buffer_back, 0, 2);
 	tcase_add_loop_test(rules, second_buffer_waits_for_its_turn, 0, 2);
 	tcase_add_loop_test(rules, statistics_are_bounded, 0, 2);

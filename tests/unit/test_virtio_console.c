@@ -51,14 +51,20 @@ static void teardown(void)
 }
 
 /* format: bit 0 packed, bit 1 indirect, bit 2 event index */
-static void start(int format)
+static void prepare(int format)
 {
 	uint64_t features = SIZE | (format & 1 ? UINT64_C(1) << VIRTIO_F_RING_PACKED : 0);
 
 	rig.indirect = format & 2;
 	features |= rig.indirect ? UINT64_C(1) << VIRTIO_F_INDIRECT_DESC : 0;
 	features |= format & 4 ? UINT64_C(1) << VIRTIO_F_EVENT_IDX : 0;
-	rig_start(&rig, features, 16);
+	rig_prepare(&rig, features, 16);
+}
+
+static void start(int format)
+{
+	prepare(format);
+	rig_ok(&rig);
 }
 
 static size_t type(const char *text)
@@ -112,6 +118,28 @@ START_TEST(output)
 END_TEST
 
 /* 5.3.6.1 forbids a writable buffer there. */
+/* 2.7.10, 2.8.10: a driver that notifies only when it is asked to is heard each time; of input's room while there is
+ * input without (C1). */
+START_TEST(an_empty_ring_asks_to_be_notified)
+{
+	start(_i);
+	for (unsigned i = 0; i < 40; i++) {
+		rig_send(&rig, OUT, 0, "x", 1);
+		ck_assert(fake_driver_should_notify(&rig.queue[OUT], 1));
+		virtio_notify(rig.v, OUT);
+		ck_assert_uint_eq(fake.sent_bytes, i + 1);
+		expect_used(OUT, 0);
+		ck_assert_uint_eq(type("y"), 0);
+		rig_room(&rig, IN, 64, 4);
+		ck_assert(fake_driver_should_notify(&rig.queue[IN], 1));
+		virtio_notify(rig.v, IN);
+		ck_assert_uint_eq(rooms, i + 1);
+		ck_assert_uint_eq(type("y"), 1);
+		expect_used(IN, 1);
+	}
+}
+END_TEST
+
 START_TEST(output_leaves_writable_buffers_alone)
 {
 	const struct virtqueue_buffer b[] = {{RIG_DATA, 2}, {RIG_DATA + 64, 8}};
@@ -192,17 +220,35 @@ START_TEST(input_before_a_driver_waits)
 {
 	ck_assert_uint_eq(type("x"), 0);
 	start(_i);
+	ck_assert_uint_eq(rooms, 1); /* is there any? */
+	ck_assert_uint_eq(type("x"), 0);
 	rig_room(&rig, IN, 0, 4);
+	ck_assert(fake_driver_should_notify(&rig.queue[IN], 1));
 	virtio_notify(rig.v, IN);
-	ck_assert_uint_eq(rooms, 1);
+	ck_assert_uint_eq(rooms, 2);
 	ck_assert_uint_eq(type("x"), 1);
 	ck_assert_uint_eq(type(""), 0);
 	virtio_set_status(rig.v, 0);
 	ck_assert_uint_eq(type("y"), 0);
 	start(_i);
+	ck_assert_uint_eq(rooms, 3); /* C2: it still waits */
+}
+END_TEST
+
+/* 3.1.1 step 7: buffers that the driver gives before DRIVER_OK, and output that it has by then. */
+START_TEST(queues_filled_before_driver_ok)
+{
+	ck_assert_uint_eq(type("x"), 0);
+	prepare(_i);
 	rig_room(&rig, IN, 0, 4);
-	virtio_notify(rig.v, IN);
-	ck_assert_uint_eq(rooms, 2); /* C2: it still waits */
+	rig_send(&rig, OUT, 64, "boot", 4);
+	ck_assert_uint_eq(rooms, 0);
+	rig_ok(&rig);
+	ck_assert_uint_eq(rooms, 1);
+	ck_assert_uint_eq(type("x"), 1);
+	expect_used(IN, 1);
+	expect_used(OUT, 0);
+	ck_assert_uint_eq(fake.sent_bytes, 4);
 }
 END_TEST
 
@@ -404,12 +450,14 @@ Suite *virtio_console_suite(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, one_port);
 	tcase_add_loop_test(t, output, 0, 8);
+	tcase_add_loop_test(t, an_empty_ring_asks_to_be_notified, 0, 8);
 	tcase_add_loop_test(t, output_leaves_writable_buffers_alone, 0, 2);
 	tcase_add_loop_test(t, output_without_end_breaks, 0, 2);
 	tcase_add_loop_test(t, output_from_nowhere_breaks, 0, 2);
 	tcase_add_loop_test(t, input_fills_buffers_in_order, 0, 8);
 	tcase_add_loop_test(t, input_waits_for_room, 0, 8);
 	tcase_add_loop_test(t, input_before_a_driver_waits, 0, 2);
+	tcase_add_loop_test(t, queues_filled_before_driver_ok, 0, 8);
 	tcase_add_loop_test(t, input_without_anyone_who_cares, 0, 2);
 	tcase_add_loop_test(t, input_into_a_readable_buffer_breaks, 0, 2);
 	tcase_add_loop_test(t, resize, 0, 2);

@@ -222,6 +222,11 @@ START_TEST(queues_that_are_refused)
 	put(VIRTIO_MMIO_QUEUE_READY, 1);
 	EXPECT(get(VIRTIO_MMIO_QUEUE_READY) == 0 && v->stats.refused == 3);
 	lend(8);
+	put(VIRTIO_MMIO_QUEUE_SIZE, 17); /* the size before it does not stand */
+	put(VIRTIO_MMIO_QUEUE_READY, 1);
+	EXPECT(get(VIRTIO_MMIO_QUEUE_READY) == 0 && v->stats.refused == 5);
+	v->stats.refused = 3;
+	lend(8);
 	put(VIRTIO_MMIO_QUEUE_DESC_LOW, RINGS + 8);
 	put(VIRTIO_MMIO_QUEUE_READY, 1);
 	EXPECT(get(VIRTIO_MMIO_QUEUE_READY) == 0 && v->stats.refused == 4);

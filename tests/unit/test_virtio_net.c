@@ -757,9 +757,11 @@ END_TEST
 
 /* ---- pairs ---- */
 
+/* Sent as a driver does that notifies only when it is asked to (2.7.10, 2.8.10). */
 static int64_t command(uint8_t class, uint8_t what, const void *data, uint32_t bytes, unsigned queue)
 {
 	const struct virtqueue_buffer b[] = {{RIG_DATA + 0x200000, 2 + bytes}, {RIG_DATA + 0x201000, 1}};
+	const unsigned entries = rig.queue[queue].packed ? 2 : 1;
 	uint8_t *at = rig.data + 0x200000;
 
 	at[0] = class;
@@ -767,6 +769,7 @@ static int64_t command(uint8_t class, uint8_t what, const void *data, uint32_t b
 	memcpy(at + 2, data, bytes);
 	rig.data[0x201000] = 0xee;
 	rig_add(&rig, queue, b, 1, 1);
+	ck_assert(fake_driver_should_notify(&rig.queue[queue], rig.indirect ? 1 : entries));
 	virtio_notify(rig.v, queue);
 	ck_assert_int_eq(used(queue), 1);
 	return rig.data[0x201000];
@@ -835,10 +838,31 @@ START_TEST(fewer_pairs)
 	host_gives(3, plain, 100);
 	ck_assert_int_eq(used(6), -1);
 	virtio_net_writable(&net, 2);
+	guest_sends(7, plain, 61);
+	virtio_notify(rig.v, 7); /* of a pair that is not used: nobody looks */
 	ck_assert_uint_eq(fake.sends, 0);
 	ck_assert_int_eq(set_pairs(4), VIRTIO_NET_OK);
+	ck_assert_uint_eq(fake.sends, 2); /* what was left lying, and what came meanwhile: no notification follows */
+	ck_assert_int_eq(used(5), 0);
+	ck_assert_int_eq(used(7), 0);
 	virtio_net_readable(&net, 3);
 	ck_assert_int_eq(used(6), HEADER + 100);
+}
+END_TEST
+
+/* What lay in the queue of a pair that is used anew is sent behind the answer, as far as the backend takes it. */
+START_TEST(more_pairs_find_the_backend_full)
+{
+	start(_i, PAIRS);
+	guest_sends(3, plain, 60);
+	fake.later = 1;
+	ck_assert_int_eq(set_pairs(2), VIRTIO_NET_OK);
+	ck_assert(fake.writable[1] && !fake.writable[0]);
+	ck_assert_int_eq(used(3), -1);
+	virtio_net_writable(&net, 1);
+	ck_assert_int_eq(used(3), 0);
+	ck_assert_uint_eq(fake.sent.pair, 1);
+	ck_assert(!fake.writable[1]);
 }
 END_TEST
 
@@ -1238,6 +1262,7 @@ Suite *virtio_net_suite(void)
 	tcase_add_loop_test(many, one_pair_after_reset, 0, FORMATS);
 	tcase_add_loop_test(many, all_pairs, 0, FORMATS);
 	tcase_add_loop_test(many, fewer_pairs, 0, FORMATS);
+	tcase_add_loop_test(many, more_pairs_find_the_backend_full, 0, FORMATS);
 	tcase_add_loop_test(many, bad_commands, 0, FORMATS);
 	tcase_add_loop_test(many, control_without_pairs, 0, 2);
 	tcase_add_loop_test(many, a_command_from_nowhere_breaks, 0, FORMATS);

@@ -69,9 +69,13 @@ static int64_t got(void)
 	return rig_take(&rig, 0, &id, &length) ? (int64_t)length : -1;
 }
 
+/* format: bit 0 packed, bit 1 event index */
 static void start(unsigned format)
 {
-	rig_start(&rig, format & 1 ? UINT64_C(1) << VIRTIO_F_RING_PACKED : 0, 16);
+	rig_start(&rig,
+		  (format & 1 ? UINT64_C(1) << VIRTIO_F_RING_PACKED : 0) |
+			  (format & 2 ? UINT64_C(1) << VIRTIO_F_EVENT_IDX : 0),
+		  16);
 	rig.indirect = false;
 }
 
@@ -256,6 +260,26 @@ START_TEST(a_reset_forgets_who_waits)
 }
 END_TEST
 
+/* 2.7.10, 2.8.10: a driver that notifies only when it is asked to is heard each time, also behind a wait for tokens. */
+START_TEST(an_empty_ring_asks_to_be_notified)
+{
+	start((unsigned)_i);
+	for (unsigned i = 0; i < 40; i++) {
+		fake.now_ns += UINT64_C(1000000000);
+		dry = i % 8 == 7;
+		rig_room(&rig, 0, 0, 16);
+		ck_assert(fake_driver_should_notify(&rig.queue[0], 1));
+		virtio_notify(rig.v, 0);
+		if (dry) {
+			ck_assert_int_eq(got(), -1);
+			dry = false;
+			virtio_rng_expired(&rng);
+		}
+		ck_assert_int_eq(got(), 16);
+	}
+}
+END_TEST
+
 START_TEST(one_interrupt_a_burst)
 {
 	start((unsigned)_i);
@@ -329,6 +353,7 @@ Suite *virtio_rng_suite(void)
 	tcase_add_loop_test(t, no_limit, 0, 4);
 	tcase_add_loop_test(t, a_dry_host_is_asked_again, 0, 2);
 	tcase_add_loop_test(t, a_reset_forgets_who_waits, 0, 2);
+	tcase_add_loop_test(t, an_empty_ring_asks_to_be_notified, 0, 4);
 	tcase_add_loop_test(t, one_interrupt_a_burst, 0, 2);
 	tcase_add_test(t, random_bucket);
 	suite_add_tcase(s, t);

@@ -80,8 +80,8 @@ static inline void rig_enable(struct rig *r, unsigned queue, unsigned size)
 	virtio_queue_ready(r->v, queue, true);
 }
 
-/* size: of each queue, cut to what it takes. */
-static inline void rig_start(struct rig *r, uint64_t features, unsigned size)
+/* All but DRIVER_OK. size: of each queue, cut to what it takes. */
+static inline void rig_prepare(struct rig *r, uint64_t features, unsigned size)
 {
 	features |= RIG_MODERN;
 	r->packed = features >> VIRTIO_F_RING_PACKED & 1;
@@ -94,7 +94,17 @@ static inline void rig_start(struct rig *r, uint64_t features, unsigned size)
 	FAKE_DMA_MUST(r->v->status & VIRTIO_STATUS_FEATURES_OK);
 	for (unsigned i = 0; i < r->queues; i++)
 		rig_enable(r, i, size < r->v->queue[i].size_max ? size : r->v->queue[i].size_max);
+}
+
+static inline void rig_ok(struct rig *r)
+{
 	virtio_set_status(r->v, r->v->status | VIRTIO_STATUS_DRIVER_OK);
+}
+
+static inline void rig_start(struct rig *r, uint64_t features, unsigned size)
+{
+	rig_prepare(r, features, size);
+	rig_ok(r);
 }
 
 static inline uint16_t rig_add(struct rig *r, unsigned queue, const struct virtqueue_buffer *b, unsigned readable,
