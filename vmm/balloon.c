@@ -350,7 +350,8 @@ int balloon_schedule_check(const struct balloon_schedule *s, uint64_t ram_bytes,
 		const struct balloon_step *step = &s->step[i];
 
 		if (i ? step->at_ns <= step[-1].at_ns : step->at_ns != 0)
-			return fail(f, EXIT_USAGE, "--balloon at=: each time must be later than the one before it");
+			return fail(f, EXIT_USAGE,
+				    "--balloon size=SIZE@SECONDS: each time must be later than the one before it");
 		if (step->bytes > ram_bytes)
 			return fail(f, EXIT_USAGE, "--balloon asks for %s of a guest that has %s of RAM",
 				    size_format(step->bytes).s, size_format(ram_bytes).s);
