@@ -326,6 +326,17 @@ if needs_kvm disk_locked; then
 	wait $pid 2>/dev/null
 	expect disk_free_again 1 'left with value 0' "$slat" run --disk "path=$work/disk" "$guests/exit.elf"
 fi
+# Twice in one run, under two names; a report in its place.
+ln -f "$work/disk" "$work/disk.link"
+expect_kvm disk_twice 2 "^slat: --disk path=$work/disk and --disk path=$work/disk.link are one disk; two can share it with readonly=on only$" \
+	"$slat" run --disk "path=$work/disk" --disk "path=$work/disk.link,readonly=on" "$guests/exit.elf"
+expect_kvm disk_twice_read 1 'left with value 0' \
+	"$slat" run --disk "path=$work/disk,readonly=on" --disk "path=$work/disk.link,readonly=on" "$guests/exit.elf"
+for option in --report --dump-table; do
+	expect_kvm "disk_is_${option#--}" 2 "^slat: $option $work/disk.link and --disk path=$work/disk are one file" \
+		"$slat" run --disk "path=$work/disk" "$option" "$work/disk.link" "$guests/exit.elf"
+done
+if [ "$(stat -c %s "$work/disk")" = 1048576 ]; then pass disk_unharmed; else fail disk_unharmed 'the disk was cut'; fi
 # As many disks as a guest can have, with all the queues that a disk can have.
 disks=()
 for i in $(seq 14); do

@@ -195,6 +195,33 @@ static int map_requests(const struct make *m, struct disk_back *back, uint64_t b
 	return 0;
 }
 
+const struct disk *devices_disk(const struct devices *d, const struct stat *s)
+{
+	for (unsigned i = 0; i < d->count; i++) {
+		const struct disk_back *back = d->box[i]->backend;
+
+		if (d->box[i]->kind == DEVICE_DISK && back && disk_is(&back->disk, s))
+			return &back->disk;
+	}
+	return NULL;
+}
+
+/* Else the lock would speak of another program. */
+static int judge_second(const struct make *m, const struct disk_config *c, struct failure *f)
+{
+	const struct disk *first;
+	struct stat s;
+
+	if (stat(c->path, &s) != 0)
+		return 0; /* disk_open() says what is the matter */
+	first = devices_disk(m->all, &s);
+	if (!first || (first->readonly && c->readonly))
+		return 0;
+	return fail(f, EXIT_USAGE,
+		    "--disk path=%s and --disk path=%s are one disk; two can share it with readonly=on only",
+		    first->path, c->path);
+}
+
 static int open_disk(const struct make *m, struct virtio **out, struct failure *f)
 {
 	struct device_box *box = m->box;
@@ -221,7 +248,7 @@ static int open_disk(const struct make *m, struct virtio **out, struct failure *
 		return f->code;
 	memcpy(back->path, o->path.start, o->path.bytes);
 	host.path = back->path;
-	if (disk_open(&back->disk, &host, f))
+	if (judge_second(m, &host, f) || disk_open(&back->disk, &host, f))
 		return f->code;
 	config.name = box->slot.name;
 	config.backend = disk_backend(&back->disk);

@@ -822,6 +822,15 @@ void disk_close(struct disk *d)
 	*d = (struct disk){.fd = -1};
 }
 
+bool disk_is(const struct disk *d, const struct stat *s)
+{
+	struct stat own;
+
+	if (d->fd < 0 || fstat(d->fd, &own) != 0 || (own.st_mode & S_IFMT) != (s->st_mode & S_IFMT))
+		return false;
+	return d->block_device ? own.st_rdev == s->st_rdev : own.st_dev == s->st_dev && own.st_ino == s->st_ino;
+}
+
 const struct blk_backend *disk_backend(const struct disk *d)
 {
 	return &d->backend;
