@@ -352,6 +352,8 @@ report report_devices '[.devices[] | [.name, .kind, .slot, .behind_iommu]] == [[
 	"${all_devices[@]}" "$guests/exit.elf"
 report report_no_devices '.devices == []' "$guests/exit.elf"
 report report_pinned '.blocks[0].pinned_bytes_max >= 512' --disk "path=$work/disk" --cmdline rounds=1 "$guests/blk.elf"
+report report_disk '.devices[0].disk | .locked and (.way == "io_uring") == (has("io_uring_error") | not)' \
+	--disk "path=$work/disk" "$guests/exit.elf"
 report report_pieces_devices '.blocks | length == 32256' \
 	--memory size=126M,contiguous=scatter,extent_size=4K --rng "$guests/exit.elf"
 # A register of each window answers, behind the last one nothing does: MOV EAX, [0xd0000000 + slot * 0x1000]; OUT 0xf4, AL.
