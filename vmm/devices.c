@@ -428,7 +428,8 @@ static int open_balloon(const struct make *m, struct virtio **out, struct failur
 		return f->code;
 	model = box->model = take(m, sizeof(*model), f);
 	back = box->backend = take(m, sizeof(*back), f);
-	if (!model || !back || balloon_open(&back->balloon, &vm->ram, backing, f))
+	if (!model || !back ||
+	    balloon_open(&back->balloon, &vm->ram, &vm->dma_ram->reader[m->box->slot.config.number], backing, f))
 		return f->code;
 	config.name = box->slot.name;
 	config.owner = &back->balloon;
