@@ -55,7 +55,7 @@ struct disk { /* private but for stats and what is said of it */
 };
 
 /* Opens and locks it: one writer, or any number of readers. EXIT_HOST with one sentence, nothing left behind, iff there
- * is no such disk, it is another's, or the host cannot do what was asked; EXIT_USAGE iff the configuration is wrong. */
+ * is no such disk, it is another's, or the host cannot do what was asked. */
 int disk_open(struct disk *d, const struct disk_config *config, struct failure *f);
 /* Ends what is in flight; owner is not told. Fine on one that did not open. */
 void disk_close(struct disk *d);
