@@ -326,13 +326,36 @@ if needs_kvm disk_locked; then
 	wait $pid 2>/dev/null
 	expect disk_free_again 1 'left with value 0' "$slat" run --disk "path=$work/disk" "$guests/exit.elf"
 fi
+# Twice in one run, under two names; a report in its place.
+ln -f "$work/disk" "$work/disk.link"
+expect_kvm disk_twice 2 "^slat: --disk path=$work/disk and --disk path=$work/disk.link are one disk; two can share it with readonly=on only$" \
+	"$slat" run --disk "path=$work/disk" --disk "path=$work/disk.link,readonly=on" "$guests/exit.elf"
+expect_kvm disk_twice_read 1 'left with value 0' \
+	"$slat" run --disk "path=$work/disk,readonly=on" --disk "path=$work/disk.link,readonly=on" "$guests/exit.elf"
+for option in --report --dump-table; do
+	expect_kvm "disk_is_${option#--}" 2 "^slat: $option $work/disk.link and --disk path=$work/disk are one file" \
+		"$slat" run --disk "path=$work/disk" "$option" "$work/disk.link" "$guests/exit.elf"
+done
+if [ "$(stat -c %s "$work/disk")" = 1048576 ]; then pass disk_unharmed; else fail disk_unharmed 'the disk was cut'; fi
+# As many disks as a guest can have, with all the queues that a disk can have.
+disks=()
+for i in $(seq 14); do
+	truncate -s 1M "$work/disk.$i"
+	disks+=(--disk "path=$work/disk.$i,num_queues=16")
+done
+report report_most_disks '[.devices[] | select(.kind == "disk")] | length == 14' "${disks[@]}" "$guests/hello.elf"
 expect_kvm balloon_too_large 2 '^slat: --balloon' "$slat" run --memory size=64M --balloon size=128M "$guests/exit.elf"
 all_devices=(--iommu --disk "path=$work/disk" --console virtio --rng --balloon "size=4M,free_page_reporting=on")
 report report_devices '[.devices[] | [.name, .kind, .slot, .behind_iommu]] == [["iommu", "iommu", 0, false], ["disk 0", "disk", 1, true],
 	["console", "console", 2, true], ["rng", "rng", 3, true], ["balloon", "balloon", 4, false]]
-	and ([.devices[].virtio | .status, .broken, .resets] | all(. == 0)) and .blocks[0].pinned_bytes_max == 0' \
+	and ([.devices[].virtio | .status, .broken, .resets] | all(. == 0)) and (.blocks[0] | has("pinned_bytes_max") | not)' \
 	"${all_devices[@]}" "$guests/exit.elf"
-report report_no_devices '.devices == [] and (.blocks[0] | has("pinned_bytes_max") | not)' "$guests/exit.elf"
+report report_no_devices '.devices == []' "$guests/exit.elf"
+report report_pinned '.blocks[0].pinned_bytes_max >= 512' --disk "path=$work/disk" --cmdline rounds=1 "$guests/blk.elf"
+report report_disk '.devices[0].disk | .locked and (.way == "io_uring") == (has("io_uring_error") | not)' \
+	--disk "path=$work/disk" "$guests/exit.elf"
+report report_pieces_devices '.blocks | length == 32256' \
+	--memory size=126M,contiguous=scatter,extent_size=4K --rng "$guests/exit.elf"
 # A register of each window answers, behind the last one nothing does: MOV EAX, [0xd0000000 + slot * 0x1000]; OUT 0xf4, AL.
 flat window_last 'a1004000d0e6f4'
 flat window_none 'a1005000d0e6f4'

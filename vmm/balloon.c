@@ -63,13 +63,15 @@
 
 #define FRAMES_A_WORD 64u
 
-int balloon_open(struct balloon *b, const struct ram *ram, const struct backing *backing, struct failure *f)
+int balloon_open(struct balloon *b, const struct ram *ram, struct pagetable_reader *reader,
+		 const struct backing *backing, struct failure *f)
 {
 	const uint64_t frames = ram->host_bytes / FRAME_BYTES;
 	const uint64_t bytes = (frames + FRAMES_A_WORD - 1) / FRAMES_A_WORD * sizeof(uint64_t);
 	void *gone = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	*b = (struct balloon){.ram = ram, .backing = backing, .page = pagetable_size_bytes(backing->leaf)};
+	*b = (struct balloon){
+		.ram = ram, .reader = reader, .backing = backing, .page = pagetable_size_bytes(backing->leaf)};
 	if (gone == MAP_FAILED)
 		return fail(f, EXIT_HOST, "--balloon: the host has no %s for its books: %s", size_format(bytes).s,
 			    strerror(errno));
@@ -181,13 +183,26 @@ static uint64_t discard(struct balloon *b, struct frames r)
 
 /* ---- guest memory, piece by piece ---- */
 
+/* As vmm/ram.h wants it of a thread that is no vCPU's. */
+static const uint8_t *span_of(const struct balloon *b, uint64_t gpa, uint64_t *bytes)
+{
+	const uint8_t *host;
+
+	if (b->reader)
+		pagetable_enter(b->ram->table, b->reader);
+	host = ram_span(b->ram, gpa, bytes, PAGETABLE_READ | PAGETABLE_WRITE);
+	if (b->reader)
+		pagetable_leave(b->reader);
+	return host;
+}
+
 /* The next frames of [*gpa, *gpa + *bytes) that are contiguous in the pool, cut off its front together with what is no
  * RAM before them. */
 static bool next_frames(struct balloon *b, uint64_t *gpa, uint64_t *bytes, struct frames *out)
 {
 	while (*bytes) {
 		uint64_t span = *bytes;
-		const uint8_t *host = ram_span(b->ram, *gpa, &span, PAGETABLE_READ | PAGETABLE_WRITE);
+		const uint8_t *host = span_of(b, *gpa, &span);
 
 		if (!host) {
 			span = FRAME_BYTES;
@@ -350,7 +365,8 @@ int balloon_schedule_check(const struct balloon_schedule *s, uint64_t ram_bytes,
 		const struct balloon_step *step = &s->step[i];
 
 		if (i ? step->at_ns <= step[-1].at_ns : step->at_ns != 0)
-			return fail(f, EXIT_USAGE, "--balloon at=: each time must be later than the one before it");
+			return fail(f, EXIT_USAGE,
+				    "--balloon size=SIZE@SECONDS: each time must be later than the one before it");
 		if (step->bytes > ram_bytes)
 			return fail(f, EXIT_USAGE, "--balloon asks for %s of a guest that has %s of RAM",
 				    size_format(step->bytes).s, size_format(ram_bytes).s);

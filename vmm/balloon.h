@@ -26,6 +26,7 @@ struct balloon_stats {			 /* bytes, but for two */
 struct balloon {
 	const struct ram *ram;
 	const struct backing *backing;
+	struct pagetable_reader *reader;
 	uint64_t page; /* bytes of a page of the backing */
 	uint64_t *gone, gone_bytes;
 	uint64_t gone_frames;
@@ -36,9 +37,10 @@ struct balloon {
 
 extern const struct balloon_ops balloon_ops; /* owner: a struct balloon */
 
-/* Borrows both; ram lies in the backing. EXIT_HOST iff there is no memory for the books: a bit a frame of the backing,
- * as far as the guest ever gives. */
-int balloon_open(struct balloon *b, const struct ram *ram, const struct backing *backing, struct failure *f);
+/* Borrows all three; ram lies in the backing. reader: the device's, of ram's table; NULL iff the table never changes.
+ * EXIT_HOST iff there is no memory for the books: a bit a frame of the backing, as far as the guest ever gives. */
+int balloon_open(struct balloon *b, const struct ram *ram, struct pagetable_reader *reader,
+		 const struct backing *backing, struct failure *f);
 void balloon_close(struct balloon *b); /* fine on a zeroed one */
 
 struct balloon_stats balloon_stats_read(const struct balloon *b);

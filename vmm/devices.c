@@ -7,7 +7,7 @@
  *   V1  slots are dense from 0, in the order of the kinds; the IOMMU is slot 0, so that
  *       the devices behind it find it made.
  *   V2  all is made before the first guest instruction, and all memory is taken from
- *       vmm/memory.h by then.
+ *       vmm/memory.h by then, or, where it is much and most is never used, mapped.
  *   V3  taken down in three rounds: all threads; what each device has under way, the
  *       IOMMU's last; then backends, models and slots, the IOMMU first. It waits, when it is
  *       reset, for DMA of all that are behind it, and so looks at their queues.
@@ -18,9 +18,11 @@
  * Pause. A debugger that stops the guest does not stop these threads: see worker.c. */
 #include "vmm/devices.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,6 +39,7 @@
 #include "vmm/entropy.h"
 #include "vmm/iommu_host.h"
 #include "vmm/net.h"
+#include "vmm/size.h"
 #include "vmm/vm.h"
 
 #define CACHE_LINE     64
@@ -174,7 +177,50 @@ struct disk_back {
 	struct disk disk;
 	char *path; /* ended by a zero, as the options' is not */
 	void *requests;
+	uint64_t requests_bytes;
 };
+
+/* Room for all that the queues could hold, 5 MiB a queue: address space, of which what a guest has under way at once is
+ * touched. slat's own memory would be full after a dozen queues. */
+static int map_requests(const struct make *m, struct disk_back *back, uint64_t bytes, struct failure *f)
+{
+	void *all = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (all == MAP_FAILED)
+		return fail(f, EXIT_HOST, "%s: the host cannot map %s of address space for its requests: %s",
+			    m->box->slot.name, size_format(bytes).s, strerror(errno));
+	(void)madvise(all, bytes, MADV_NOHUGEPAGE); /* else the first request would cost 2 MiB */
+	back->requests = all;
+	back->requests_bytes = bytes;
+	return 0;
+}
+
+const struct disk *devices_disk(const struct devices *d, const struct stat *s)
+{
+	for (unsigned i = 0; i < d->count; i++) {
+		const struct disk_back *back = d->box[i]->backend;
+
+		if (d->box[i]->kind == DEVICE_DISK && back && disk_is(&back->disk, s))
+			return &back->disk;
+	}
+	return NULL;
+}
+
+/* Else the lock would speak of another program. */
+static int judge_second(const struct make *m, const struct disk_config *c, struct failure *f)
+{
+	const struct disk *first;
+	struct stat s;
+
+	if (stat(c->path, &s) != 0)
+		return 0; /* disk_open() says what is the matter */
+	first = devices_disk(m->all, &s);
+	if (!first || (first->readonly && c->readonly))
+		return 0;
+	return fail(f, EXIT_USAGE,
+		    "--disk path=%s and --disk path=%s are one disk; two can share it with readonly=on only",
+		    first->path, c->path);
+}
 
 static int open_disk(const struct make *m, struct virtio **out, struct failure *f)
 {
@@ -198,12 +244,11 @@ static int open_disk(const struct make *m, struct virtio **out, struct failure *
 		return f->code;
 	back->disk.fd = -1; /* not open: close_disk() may come before disk_open() */
 	back->path = take(m, o->path.bytes + 1, f);
-	back->requests = take(m, virtio_blk_bytes(o->queues), f);
-	if (!back->path || !back->requests)
+	if (!back->path || map_requests(m, back, virtio_blk_bytes(o->queues), f))
 		return f->code;
 	memcpy(back->path, o->path.start, o->path.bytes);
 	host.path = back->path;
-	if (disk_open(&back->disk, &host, f))
+	if (judge_second(m, &host, f) || disk_open(&back->disk, &host, f))
 		return f->code;
 	config.name = box->slot.name;
 	config.backend = disk_backend(&back->disk);
@@ -223,7 +268,8 @@ static void close_disk(struct devices *d, struct device_box *box)
 	if (!back)
 		return;
 	disk_close(&back->disk);
-	memory_free(d->memory, back->requests);
+	if (back->requests)
+		munmap(back->requests, back->requests_bytes);
 	memory_free(d->memory, back->path);
 	memory_free(d->memory, back);
 }
@@ -382,7 +428,8 @@ static int open_balloon(const struct make *m, struct virtio **out, struct failur
 		return f->code;
 	model = box->model = take(m, sizeof(*model), f);
 	back = box->backend = take(m, sizeof(*back), f);
-	if (!model || !back || balloon_open(&back->balloon, &vm->ram, backing, f))
+	if (!model || !back ||
+	    balloon_open(&back->balloon, &vm->ram, &vm->dma_ram->reader[m->box->slot.config.number], backing, f))
 		return f->code;
 	config.name = box->slot.name;
 	config.owner = &back->balloon;

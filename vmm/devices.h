@@ -21,6 +21,8 @@ struct device_box { /* one device */
 };
 
 struct vm;
+struct stat;
+struct disk;
 struct iommu_host;
 
 struct devices {
@@ -38,6 +40,9 @@ const char *device_kind_name(enum device_kind kind);
 
 /* Borrows the VM, which has its memory and board, and the options. One sentence on failure; devices_close() then. */
 int devices_open(struct devices *d, struct vm *vm, const struct run_options *options, struct failure *f);
+
+/* The disk that is this file or block device; NULL: none is. */
+const struct disk *devices_disk(const struct devices *d, const struct stat *s);
 
 /* Bit n: the device in slot n is behind the IOMMU. */
 uint32_t devices_behind(const struct devices *d);

@@ -433,7 +433,30 @@ static void op_end(struct disk *d, struct disk_op *op, bool ok)
 		d->owner.done(d->owner.self, step, ok);
 }
 
-/* The kernel has all that was queued. */
+/* The host takes none of what is queued, and never will: it is as if it had failed. */
+static void ring_refused(struct disk *d, int error)
+{
+	struct io_uring_sq *sq = &d->uring->ring.sq;
+	const unsigned head = *sq->khead, tail = sq->sqe_tail;
+	struct disk_op *all = NULL;
+
+	for (unsigned at = tail; at != head; at--) {
+		struct disk_op *op = (struct disk_op *)(uintptr_t)sq->sqes[(at - 1) & sq->ring_mask].user_data;
+
+		op->next = all;
+		all = op;
+	}
+	d->in_flight -= tail - head;
+	*sq->ktail = sq->sqe_head = sq->sqe_tail = head; /* no thread of the kernel's looks at it */
+	while (all) {
+		struct disk_op *op = all;
+
+		all = op->next;
+		op_end(d, op, op_failed(d, op, error) == OP_OK);
+	}
+}
+
+/* The kernel has all that was queued, or it has failed. */
 static void ring_submit(struct disk *d)
 {
 	struct io_uring *ring = &d->uring->ring;
@@ -443,8 +466,10 @@ static void ring_submit(struct disk *d)
 
 		if (result >= 0 || result == -EINTR)
 			continue;
-		MM_ASSERT(result == -EAGAIN || result == -EBUSY || result == -ENOMEM, -result, d->in_flight);
-		nap();
+		if (result == -EAGAIN || result == -EBUSY || result == -ENOMEM)
+			nap();
+		else
+			ring_refused(d, -result);
 	}
 }
 
@@ -558,22 +583,6 @@ void disk_ready(struct disk *d)
 }
 
 /* ---- opening ---- */
-
-static int check_config(const struct disk_config *c, struct failure *f)
-{
-	const size_t length = c->serial ? strlen(c->serial) : 0;
-
-	if (!c->num_queues || c->num_queues > VIRTIO_BLK_QUEUES_MAX)
-		return fail(f, EXIT_USAGE, "--disk num_queues=%u: 1 to %u are possible", c->num_queues,
-			    VIRTIO_BLK_QUEUES_MAX);
-	if (length > VIRTIO_BLK_ID_BYTES)
-		return fail(f, EXIT_USAGE, "--disk serial=%s has %zu characters; %u are possible", c->serial, length,
-			    VIRTIO_BLK_ID_BYTES);
-	for (size_t i = 0; i < length; i++)
-		if (c->serial[i] <= ' ' || c->serial[i] > '~')
-			return fail(f, EXIT_USAGE, "--disk serial= has a character that is no printable ASCII");
-	return 0;
-}
 
 /* Before it is opened: a FIFO would wait for its other end. */
 static int check_kind(struct disk *d, struct failure *f)
@@ -794,9 +803,11 @@ int disk_open(struct disk *d, const struct disk_config *config, struct failure *
 {
 	const unsigned ops = config->num_queues * VIRTIO_BLK_QUEUE_SIZE;
 
+	MM_ASSERT(config->num_queues && config->num_queues <= VIRTIO_BLK_QUEUES_MAX, config->num_queues, 0);
+	MM_ASSERT(!config->serial || strlen(config->serial) <= VIRTIO_BLK_ID_BYTES, config->serial, 0);
 	*d = (struct disk){.path = config->path, .fd = -1, .readonly = config->readonly, .direct = config->direct};
-	if (check_config(config, f) || check_kind(d, f) || open_file(d, f) || lock(d, f) || read_size(d, f) ||
-	    read_blocks(d, f) || check_format(d, f) || open_ops(d, ops, f)) {
+	if (check_kind(d, f) || open_file(d, f) || lock(d, f) || read_size(d, f) || read_blocks(d, f) ||
+	    check_format(d, f) || open_ops(d, ops, f)) {
 		disk_close(d);
 		return f->code;
 	}
@@ -820,6 +831,15 @@ void disk_close(struct disk *d)
 	if (d->fd >= 0)
 		close(d->fd);
 	*d = (struct disk){.fd = -1};
+}
+
+bool disk_is(const struct disk *d, const struct stat *s)
+{
+	struct stat own;
+
+	if (d->fd < 0 || fstat(d->fd, &own) != 0 || (own.st_mode & S_IFMT) != (s->st_mode & S_IFMT))
+		return false;
+	return d->block_device ? own.st_rdev == s->st_rdev : own.st_dev == s->st_dev && own.st_ino == s->st_ino;
 }
 
 const struct blk_backend *disk_backend(const struct disk *d)

@@ -5,6 +5,8 @@
 #ifndef SLAT_VMM_DISK_H
 #define SLAT_VMM_DISK_H
 
+#include <sys/stat.h>
+
 #include "devices/virtio_blk.h"
 #include "vmm/failure.h"
 #include "vmm/worker.h"
@@ -53,10 +55,13 @@ struct disk { /* private but for stats and what is said of it */
 };
 
 /* Opens and locks it: one writer, or any number of readers. EXIT_HOST with one sentence, nothing left behind, iff there
- * is no such disk, it is another's, or the host cannot do what was asked; EXIT_USAGE iff the configuration is wrong. */
+ * is no such disk, it is another's, or the host cannot do what was asked. */
 int disk_open(struct disk *d, const struct disk_config *config, struct failure *f);
 /* Ends what is in flight; owner is not told. Fine on one that did not open. */
 void disk_close(struct disk *d);
+
+/* Is this the disk's file or block device, whatever it is called? False for one that is not open. */
+bool disk_is(const struct disk *d, const struct stat *s);
 
 const struct blk_backend *disk_backend(const struct disk *d);
 

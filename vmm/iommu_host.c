@@ -30,12 +30,13 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/loop.h"
 #include "vmm/size.h"
+#include "vmm/sys.h"
 
 #define ARENA_BASE   UINT64_C(16384)		   /* pages */
 #define ARENA_PER    (UINT64_C(256) * FRAME_BYTES) /* bytes of RAM for each page more */
@@ -47,16 +48,21 @@
 #define CACHE_LINE   64
 #define YIELDS	     32u
 #define NAP_NS	     50000
+#define ANEW_NS	     UINT64_C(1000000) /* since the last wait: this is another one */
 
 static void wait_a_little(void *self)
 {
 	struct iommu_host *h = self;
 	const struct timespec nap = {0, NAP_NS};
+	const uint64_t now = loop_now();
 
-	if (h->waits++ % YIELDS)
+	if (now - h->waited_ns > ANEW_NS)
+		h->waits = 0;
+	if (++h->waits % YIELDS)
 		sched_yield();
 	else
 		nanosleep(&nap, NULL);
+	h->waited_ns = loop_now();
 }
 
 static void fault_waits(void *self)
@@ -116,10 +122,8 @@ struct iommu_host *iommu_host_open(struct memory *memory, uint64_t ram_bytes, bo
 	}
 	memset(h, 0, sizeof(*h));
 	h->memory = memory;
-	h->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (h->event_fd < 0)
-		fail(f, EXIT_HOST, "iommu: cannot create an event descriptor: %s", strerror(errno));
-	else
+	h->event_fd = sys_eventfd("iommu", f);
+	if (h->event_fd >= 0)
 		open_arena(h, ram_bytes, f);
 	if (!f->code) {
 		start(h, bypass);

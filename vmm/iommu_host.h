@@ -15,8 +15,9 @@ struct iommu_host { /* it must not move while it is open */
 	void *arena;
 	uint64_t arena_bytes;
 	struct table_pages pages;
-	int event_fd; /* readable: a fault waits (iommu_next_fault()) */
-	unsigned waits;
+	int event_fd;	/* readable: a fault waits (iommu_next_fault()) */
+	unsigned waits; /* in a row */
+	uint64_t waited_ns;
 };
 
 /* NULL iff there is no memory, or the host has no room for the tables. */

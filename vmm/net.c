@@ -49,7 +49,7 @@ static void watch(struct net *n, unsigned pair)
 	if (!n->down && (n->writable[pair] || part))
 		events |= POLLOUT;
 	worker_watch(n->worker, n->source[pair], events);
-	if (n->kind == NET_USER && n->receive[pair] && passt_holds_frame(&n->passt))
+	if (n->kind == NET_USER && !n->down && n->receive[pair] && passt_holds_frame(&n->passt))
 		worker_set_deadline(n->worker, AT_ONCE);
 }
 
@@ -63,11 +63,17 @@ static void want(void *self, unsigned pair, bool receive, bool writable)
 		watch(n, pair);
 }
 
+static const char *why_gone(const struct net *n)
+{
+	if (n->kind == NET_TAP)
+		return "the tap was removed";
+	return n->passt.nonsense ? "passt sent what is no frame" : "passt has ended";
+}
+
 static void take_down(struct net *n)
 {
 	n->down = true;
-	fprintf(stderr, "slat: %s: %s; its link is down\n", n->name,
-		n->kind == NET_TAP ? "the tap was removed" : "passt has ended");
+	fprintf(stderr, "slat: %s: %s; its link is down\n", n->name, why_gone(n));
 	virtio_net_set_link(n->device, false);
 	for (unsigned i = 0; i < n->backend.pairs; i++)
 		watch(n, i);

@@ -91,6 +91,7 @@ struct run_options {
 	} rng;
 	struct {
 		bool on, deflate_on_oom, reporting;
+		bool sized;			  /* the schedule has a size that was given */
 		struct balloon_schedule schedule; /* what it asks for, and when */
 		struct options_place place;	  /* packed alone */
 	} balloon;

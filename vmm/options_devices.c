@@ -144,20 +144,26 @@ static int net_mac(struct run_options *o, const char *where, const char *value, 
 	return 0;
 }
 
+/* A comma ends a value here, so a list is made of several. */
+static int add_ports(char *ports, const char *where, const char *value, struct failure *f)
+{
+	const size_t used = strlen(ports);
+
+	if (used + 1 + strlen(value) > OPTIONS_PORTS_MAX)
+		return fail(f, EXIT_USAGE, "%s=%s: all of them together are longer than %u characters", where, value,
+			    OPTIONS_PORTS_MAX);
+	sprintf(ports + used, "%s%s", used ? "," : "", value);
+	return 0;
+}
+
 static int net_tcp(struct run_options *o, const char *where, const char *value, struct failure *f)
 {
-	(void)where;
-	(void)f;
-	strcpy(net(o)->tcp, value);
-	return 0;
+	return add_ports(net(o)->tcp, where, value, f);
 }
 
 static int net_udp(struct run_options *o, const char *where, const char *value, struct failure *f)
 {
-	(void)where;
-	(void)f;
-	strcpy(net(o)->udp, value);
-	return 0;
+	return add_ports(net(o)->udp, where, value, f);
 }
 
 static int net_queues(struct run_options *o, const char *where, const char *value, struct failure *f)
@@ -353,10 +359,11 @@ static int balloon_size(struct run_options *o, const char *where, const char *va
 	if (at && (end == at + 1 || *end || !isfinite(seconds) || seconds < 0 || seconds > LATEST_S))
 		return fail(f, EXIT_USAGE, "%s=%s: not SIZE@SECONDS, such as 256M@10", where, value);
 	step.at_ns = (uint64_t)(seconds * NS_A_SECOND);
-	if (step.at_ns == 0)
+	if (step.at_ns == 0 && !o->balloon.sized)
 		schedule->steps = 0; /* the first of all */
-	if (schedule->steps == 0 && step.at_ns)
-		schedule->steps = 1;
+	else if (step.at_ns <= schedule->step[schedule->steps - 1].at_ns)
+		return fail(f, EXIT_USAGE, "%s=%s: each time must be later than the one before it", where, value);
+	o->balloon.sized = true;
 	if (schedule->steps == BALLOON_STEPS_MAX)
 		return fail(f, EXIT_USAGE, "%s=%s: more than %u of them", where, value, BALLOON_STEPS_MAX);
 	schedule->step[schedule->steps++] = step;
@@ -399,6 +406,9 @@ static const struct key balloon_keys[] = {
 
 int options_set_balloon(struct run_options *o, const char *value, struct failure *f)
 {
+	if (o->balloon.on)
+		return fail(f, EXIT_USAGE,
+			    "--balloon %.64s: given twice, and a guest has one; size= may be repeated in it", value);
 	memset(&o->balloon, 0, sizeof(o->balloon));
 	o->balloon.on = true;
 	o->balloon.reporting = true;
@@ -437,7 +447,8 @@ int options_judge_devices(struct run_options *o, struct failure *f)
 		judge_place(o, "--net", &o->net[i].place, f);
 	judge_place(o, "--console", &o->console.place, f);
 	judge_place(o, "--rng", &o->rng.place, f);
-	if (!f->code && o->console.place.behind_given && !o->console.virtio)
-		fail(f, EXIT_USAGE, "--console serial: iommu= is for virtio");
+	if (!f->code && !o->console.virtio && (o->console.place.behind_given || o->console.place.packed))
+		fail(f, EXIT_USAGE, "--console serial: %s= is for virtio",
+		     o->console.place.behind_given ? "iommu" : "packed");
 	return f->code;
 }

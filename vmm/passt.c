@@ -21,6 +21,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -30,16 +31,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "vmm/loop.h"
+
 #define FRAME_MIN    14u
 #define SOCKET_BYTES (1 << 20) /* the kernel cuts it to net.core.wmem_max */
 #define SAID_BYTES   512u
+#define PATIENCE_MS  5000u
+#define NS_A_MS	     UINT64_C(1000000)
 
 void passt_adopt(struct passt *p, int fd)
 {
 	const int bytes = SOCKET_BYTES;
 
 	p->fd = fd;
-	p->gone = false;
+	p->gone = p->nonsense = false;
 	p->at = p->used = p->from = p->end = 0;
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 }
@@ -79,19 +84,50 @@ static int spawn(const char *const *argv, int socket, int said, pid_t *pid)
 	return error;
 }
 
-/* What it says until it has ended or gone into the background, as far as there is room. */
-static void hear(int fd, char *said, size_t size)
+/* False: it says nothing and does not end either. */
+static bool wait_said(int fd, uint64_t until_ns)
 {
-	size_t used = 0;
-	ssize_t got;
-	char more[256];
+	struct pollfd said = {.fd = fd, .events = POLLIN};
+	int ready;
 
 	do {
+		const uint64_t now = loop_now();
+
+		ready = poll(&said, 1, now < until_ns ? (int)((until_ns - now) / NS_A_MS) + 1 : 0);
+	} while (ready < 0 && errno == EINTR);
+	return ready > 0;
+}
+
+/* What it says until it has ended or gone into the background, as far as there is room. False: that takes too long. */
+static bool hear(int fd, unsigned patience_ms, char *said, size_t size)
+{
+	const uint64_t until_ns = loop_now() + (patience_ms ? patience_ms : PATIENCE_MS) * NS_A_MS;
+	size_t used = 0;
+	ssize_t got = -1;
+	char more[256];
+	bool in_time;
+
+	while ((in_time = wait_said(fd, until_ns))) {
 		got = read(fd, more, sizeof(more));
+		if (got == 0 || (got < 0 && errno != EINTR))
+			break;
 		for (ssize_t i = 0; i < got && used + 1 < size; i++)
 			said[used++] = more[i];
-	} while (got > 0 || (got < 0 && errno == EINTR));
+	}
 	said[used] = '\0';
+	return in_time;
+}
+
+/* Its exit code, or -1. */
+static int wait_end(pid_t pid)
+{
+	int status = 0;
+	pid_t ended;
+
+	do {
+		ended = waitpid(pid, &status, 0);
+	} while (ended < 0 && errno == EINTR);
+	return ended == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 static bool is_noise(const char *line)
@@ -121,9 +157,11 @@ static int start(const struct passt_config *config, int socket, const int said[2
 	const char *argv[9] = {"passt", "--quiet", "--fd"};
 	char number[16], text[SAID_BYTES], why[SAID_BYTES];
 	unsigned n = 3;
-	int error, status = 0;
+	bool in_time;
+	int error;
 	pid_t pid;
 
+	signal(SIGCHLD, SIG_DFL); /* who ignores it, as some that start slat do, does not learn how a child ended */
 	snprintf(number, sizeof(number), "%d", socket);
 	argv[n++] = number;
 	if (config->tcp) {
@@ -140,12 +178,15 @@ static int start(const struct passt_config *config, int socket, const int said[2
 		return fail(f, EXIT_HOST, "--net user: passt is not installed: 'apt install passt'");
 	if (error)
 		return fail(f, EXIT_HOST, "--net user: cannot start passt: %s", strerror(error));
-	hear(said[0], text, sizeof(text));
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+	in_time = hear(said[0], config->patience_ms, text, sizeof(text));
+	if (!in_time)
+		kill(pid, SIGKILL);
+	if (wait_end(pid) == 0 && in_time)
 		return 0;
 	condense(text, why, sizeof(why));
+	if (!in_time)
+		return fail(f, EXIT_HOST, "--net user: passt hangs at its start, and was ended%s%s", *why ? ": " : "",
+			    why);
 	return fail(f, EXIT_HOST, "--net user: passt does not start: %s", *why ? why : "it does not say why");
 }
 
@@ -246,7 +287,7 @@ static uint32_t front(const struct passt *p)
 
 bool passt_holds_frame(const struct passt *p)
 {
-	const uint32_t bytes = front(p);
+	const uint32_t bytes = p->gone ? 0 : front(p);
 
 	return bytes && p->used - p->at - PASST_PREFIX >= bytes;
 }
@@ -275,10 +316,12 @@ size_t passt_receive(struct passt *p, uint8_t *buffer, size_t size)
 
 	do {
 		bytes = front(p);
-		p->gone = p->gone ||
-			  (bytes && (bytes < FRAME_MIN || bytes > VIRTIO_NET_FRAME_MAX || bytes > size)); /* P3 */
 		if (p->gone)
 			return 0;
+		if (bytes && (bytes < FRAME_MIN || bytes > VIRTIO_NET_FRAME_MAX || bytes > size)) {
+			p->gone = p->nonsense = true; /* P3 */
+			return 0;
+		}
 	} while (!passt_holds_frame(p) && fill(p));
 	if (!passt_holds_frame(p))
 		return 0;

@@ -13,18 +13,21 @@
 
 struct passt_config {
 	const char *tcp,
-		*udp; /* ports of the host that lead to the guest, as passt's -t and -u take them; NULL: none */
+		*udp;	      /* ports of the host that lead to the guest, as passt's -t and -u take them; NULL: none */
+	unsigned patience_ms; /* for its start; 0: 5 s */
 };
 
 struct passt {
 	int fd;		  /* -1: not open */
-	bool gone;	  /* it has ended, or sent what is no frame */
+	bool gone;	  /* it has ended, or: */
+	bool nonsense;	  /* it sent what is no frame */
 	size_t at, used;  /* in[at, used): received, not handed out */
 	size_t from, end; /* rest[from, end): of a frame that was sent in part */
 	uint8_t in[2 * PASST_WHOLE], rest[PASST_WHOLE];
 };
 
-/* Starts it and waits until it is ready, some 40 ms. EXIT_HOST: it is not installed, or does not want to. */
+/* Starts it and waits until it is ready, some 40 ms. EXIT_HOST: it is not installed, does not want to, or hangs.
+ * SIGCHLD is as it is by default from then on. */
 int passt_open(struct passt *p, const struct passt_config *config, struct failure *f);
 void passt_adopt(struct passt *p, int fd); /* a connected stream socket, p's from here on */
 void passt_close(struct passt *p);	   /* ends it; fine on one that was not opened, but zeroed */

@@ -1,5 +1,7 @@
 #include "vmm/report_devices.h"
 
+#include <string.h>
+
 #include "devices/virtio_balloon.h"
 #include "devices/virtio_blk.h"
 #include "devices/virtio_console.h"
@@ -65,12 +67,14 @@ static json_t *of_disk(const struct device_box *box)
 	const struct virtio_blk_stats s = virtio_blk_stats_read(box->model);
 	const struct disk *disk = box->backend; /* it is the backend's first */
 
-	return json_pack("{s:s, s:{s:I, s:I, s:I, s:I, s:I}, s:I, s:I, s:I, s:I, s:I, s:I}", "way", disk_way(disk),
-			 "requests", "read", number(s.requests[BLK_READ]), "write", number(s.requests[BLK_WRITE]),
-			 "flush", number(s.requests[BLK_FLUSH]), "discard", number(s.requests[BLK_DISCARD]), "zero",
-			 number(s.requests[BLK_ZERO]), "read_bytes", number(s.bytes_read), "written_bytes",
-			 number(s.bytes_written), "errors", number(s.errors), "bounced", number(disk->stats.bounced),
-			 "continued", number(disk->stats.continued), "host_errors", number(disk->stats.errors));
+	return json_pack("{s:s, s:s*, s:b, s:{s:I, s:I, s:I, s:I, s:I}, s:I, s:I, s:I, s:I, s:I, s:I}", "way",
+			 disk_way(disk), "io_uring_error", disk->uring_error ? strerror(disk->uring_error) : NULL,
+			 "locked", disk->locked, "requests", "read", number(s.requests[BLK_READ]), "write",
+			 number(s.requests[BLK_WRITE]), "flush", number(s.requests[BLK_FLUSH]), "discard",
+			 number(s.requests[BLK_DISCARD]), "zero", number(s.requests[BLK_ZERO]), "read_bytes",
+			 number(s.bytes_read), "written_bytes", number(s.bytes_written), "errors", number(s.errors),
+			 "bounced", number(disk->stats.bounced), "continued", number(disk->stats.continued),
+			 "host_errors", number(disk->stats.errors));
 }
 
 static json_t *of_net(const struct device_box *box)

@@ -22,6 +22,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/filter.h>
+#include <linux/fs.h>
 #include <linux/if_tun.h>
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
@@ -112,6 +113,7 @@ static const unsigned long requests[] = {
 	TIOCGWINSZ,
 	TUNSETOFFLOAD, /* when a driver has chosen its features */
 	TUNSETQUEUE,
+	BLKDISCARD, /* of a disk that is open to be written, where fallocate() does not know it */
 };
 
 /* By a path: libc looks for files at times that nobody chooses (a heap that shrinks, a message to translate) and goes

@@ -1,9 +1,11 @@
 #include "vmm/sys.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 bool sys_line(const char *path, char *line, size_t size)
@@ -73,4 +75,13 @@ bool sys_list(const char *list, void (*each)(void *self, unsigned number), void 
 		list = end;
 	}
 	return true;
+}
+
+int sys_eventfd(const char *whose, struct failure *f)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	if (fd < 0)
+		fail(f, EXIT_HOST, "%s: cannot create an event descriptor: %s", whose, strerror(errno));
+	return fd;
 }

@@ -22,28 +22,22 @@
  * held. A vCPU that programs the I/O APIC takes no device's.
  *
  * Cost. A slot: one eventfd, and one a queue; 19 KiB a queue (devices/dma.h); a thread's
- * stack. A run without such devices has none of it. */
+ * stack. A run without such devices has none of it. Since Linux 6.18 KVM frees what
+ * an event descriptor's registration replaced some 12 ms later, and the VM's close waits
+ * for that: a run that is shorter ends so much later, a longer one at once. No order
+ * of closing avoids it, and a deassignment would only start another such wait. */
 #include "vmm/virtio_slot.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "mm/port.h"
 #include "vmm/kvm.h"
+#include "vmm/sys.h"
 
 #define CACHE_LINE     64
 #define REGISTER_BYTES 4u
-
-static int open_eventfd(const struct virtio_slot *s, int *fd, struct failure *f)
-{
-	*fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (*fd >= 0)
-		return 0;
-	return fail(f, EXIT_HOST, "%s: cannot create an event descriptor: %s", s->name, strerror(errno));
-}
 
 static void notified(void *self, unsigned queue, short revents)
 {
@@ -62,7 +56,8 @@ static int open_queue(struct virtio_slot *s, unsigned q, struct failure *f)
 	dma_init(&s->dma[q], c->ram, c->endpoint, c->number); /* S2 */
 	if (c->in_exit >> q & 1)
 		return 0;
-	if (open_eventfd(s, &s->notify_fd[q], f))
+	s->notify_fd[q] = sys_eventfd(s->name, f);
+	if (f->code)
 		return f->code;
 	worker_add(&s->worker, s->notify_fd[q], POLLIN, s, q, notified);
 	return 0;
@@ -80,7 +75,10 @@ int virtio_slot_open(struct virtio_slot *s, const struct virtio_slot_config *con
 	s->dma = memory_alloc_aligned(config->memory, config->queues * sizeof(*s->dma), CACHE_LINE);
 	if (!s->dma)
 		return fail(f, EXIT_HOST, "no memory for the %u queues of %s", config->queues, s->name);
-	if (worker_open(&s->worker, s->name, &s->lock, f) || open_eventfd(s, &s->interrupt_fd, f))
+	if (worker_open(&s->worker, s->name, &s->lock, f))
+		return f->code;
+	s->interrupt_fd = sys_eventfd(s->name, f);
+	if (f->code)
 		return f->code;
 	for (unsigned q = 0; q < config->queues; q++)
 		if (open_queue(s, q, f))

@@ -35,17 +35,16 @@
  * disk that waits for its host would then hold up the network. */
 #include "vmm/worker.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "mm/port.h"
 #include "vmm/loop.h"
+#include "vmm/sys.h"
 
 #define NS_A_SECOND UINT64_C(1000000000)
 #define POLL_MOST   UINT64_C(100000) /* ns: some exits of a nested guest */
@@ -61,11 +60,10 @@ struct round { /* what one sleep is about */
 int worker_open(struct worker *w, const char *name, pthread_mutex_t *lock, struct failure *f)
 {
 	*w = (struct worker){.name = name, .lock = lock, .deadline_ns = LOOP_NEVER};
-	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (w->wake_fd >= 0)
-		return 0;
-	w->lock = NULL;
-	return fail(f, EXIT_HOST, "%s: cannot create an event descriptor: %s", name, strerror(errno));
+	w->wake_fd = sys_eventfd(name, f);
+	if (w->wake_fd < 0)
+		w->lock = NULL;
+	return f->code;
 }
 
 unsigned worker_add(struct worker *w, int fd, short events, void *self, unsigned index,

@@ -37,6 +37,7 @@ struct world {
 };
 
 static struct world w;
+static struct pagetable_reader reader;
 
 static uint64_t resident_bytes(void)
 {
@@ -83,6 +84,8 @@ static bool open_world(enum kind kind, bool thp)
 					 .phys_bits = 40,
 					 .leaf_max = PAGETABLE_2M,
 					 .arena_frames = TABLES,
+					 .readers = &reader,
+					 .readers_count = 1,
 					 .pages = {&w, get, put}};
 	struct failure f = {0};
 
@@ -95,7 +98,7 @@ static bool open_world(enum kind kind, bool thp)
 	table.arena = w.arena = aligned_alloc(FRAME, TABLES * FRAME);
 	ck_assert_int_eq(pagetable_init(&w.table, &table), MM_OK);
 	w.ram = (struct ram){&w.table, w.backing.host, BASE, BYTES};
-	ck_assert_int_eq(balloon_open(&w.balloon, &w.ram, &w.backing, &f), 0);
+	ck_assert_int_eq(balloon_open(&w.balloon, &w.ram, &reader, &w.backing, &f), 0);
 	return true;
 }
 
@@ -314,7 +317,7 @@ START_TEST(pool_that_ends_within_a_page)
 	open_guest(ANONYMOUS, true);
 	balloon_close(&w.balloon);
 	w.ram.host_bytes = BYTES - HUGE + 64 * FRAME;
-	ck_assert_int_eq(balloon_open(&w.balloon, &w.ram, &w.backing, &(struct failure){0}), 0);
+	ck_assert_int_eq(balloon_open(&w.balloon, &w.ram, &reader, &w.backing, &(struct failure){0}), 0);
 	ck_assert_uint_eq(ops->give(&w.balloon, HIGH + BYTES / 2 - HUGE, HUGE),
 			  w.balloon.page == HUGE ? 0 : 64 * FRAME);
 	ck_assert_uint_eq(stats().strays, HUGE - 64 * FRAME);
@@ -354,7 +357,7 @@ START_TEST(no_room_for_the_books)
 	struct failure f = {0};
 	struct balloon b;
 
-	ck_assert_int_eq(balloon_open(&b, &huge, &backing, &f), EXIT_HOST);
+	ck_assert_int_eq(balloon_open(&b, &huge, NULL, &backing, &f), EXIT_HOST);
 	ck_assert_ptr_nonnull(strstr(f.text, "--balloon: the host has no "));
 	balloon_close(&b);
 }
@@ -541,12 +544,15 @@ START_TEST(schedule_is_judged)
 		 {{0, 1024 * MIB + 1}},
 		 &plain,
 		 "--balloon asks for 1073741825 bytes of a guest that has 1 GiB of RAM"},
-		{1, {{1, 0}}, &plain, "--balloon at=: each time must be later than the one before it"},
-		{2, {{0, 0}, {0, 1}}, &plain, "--balloon at=: each time must be later than the one before it"},
+		{1, {{1, 0}}, &plain, "--balloon size=SIZE@SECONDS: each time must be later than the one before it"},
+		{2,
+		 {{0, 0}, {0, 1}},
+		 &plain,
+		 "--balloon size=SIZE@SECONDS: each time must be later than the one before it"},
 		{3,
 		 {{0, 0}, {5, FRAME}, {4, 0}},
 		 &plain,
-		 "--balloon at=: each time must be later than the one before it"},
+		 "--balloon size=SIZE@SECONDS: each time must be later than the one before it"},
 		{1, {{0, FRAME}}, &plain, NULL},
 		{1,
 		 {{0, MIB}},

@@ -69,6 +69,19 @@ START_TEST(apic_window_is_never_mapped)
 }
 END_TEST
 
+/* Each wait gives up its CPU first, and sleeps when that has not helped. */
+START_TEST(patience_begins_anew)
+{
+	for (unsigned turn = 0; turn < 2; turn++) {
+		h->iommu.config.wait(h);
+		ck_assert_uint_eq(h->waits, 1);
+		h->iommu.config.wait(h);
+		ck_assert_uint_ge(h->waits, 1);
+		usleep(5000);
+	}
+}
+END_TEST
+
 START_TEST(a_fault_is_told)
 {
 	const struct iommu_fault fault = {.reason = VIRTIO_IOMMU_FAULT_MAPPING, .endpoint = 5, .address = 42};
@@ -93,6 +106,7 @@ Suite *iommu_host_suite(void)
 	tcase_add_test(t, tables_have_an_end);
 	tcase_add_test(t, apic_window_is_never_mapped);
 	tcase_add_test(t, a_fault_is_told);
+	tcase_add_test(t, patience_begins_anew);
 	suite_add_tcase(s, t);
 	return s;
 }

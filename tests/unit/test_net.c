@@ -102,7 +102,7 @@ START_TEST(lengths_at_their_limits)
 		return;
 	}
 	ck_assert_uint_eq(passt_receive(passt, got, sizeof(got)), 0);
-	ck_assert(passt->gone);
+	ck_assert(passt->gone && passt->nonsense);
 	peer_sends(frame, 1000); /* what follows is not looked at */
 	ck_assert_uint_eq(passt_receive(passt, got, sizeof(got)), 0);
 	ck_assert_int_eq(passt_send(passt, &(struct dma_segment){frame, 60}, 1), NET_LOST);
@@ -159,6 +159,27 @@ START_TEST(an_end_shows_in_sending)
 	peer = -1;
 	ck_assert_int_eq(passt_send(passt, &segment, 1), NET_LOST);
 	ck_assert(passt->gone);
+}
+END_TEST
+
+/* A frame that is here already is none to wake up for once passt has gone. */
+START_TEST(an_end_leaves_no_frame)
+{
+	const struct dma_segment segment = {frame, 60};
+	const uint32_t prefix = htonl(60);
+
+	for (unsigned i = 0; i < 2; i++) {
+		peer_sends(&prefix, sizeof(prefix));
+		peer_sends(frame, 60);
+	}
+	ck_assert_uint_eq(passt_receive(passt, frame, sizeof(frame)), 60);
+	ck_assert(passt_holds_frame(passt));
+	close(peer);
+	peer = -1;
+	ck_assert_int_eq(passt_send(passt, &segment, 1), NET_LOST);
+	ck_assert(!passt->nonsense);
+	ck_assert(!passt_holds_frame(passt));
+	ck_assert_uint_eq(passt_receive(passt, frame, sizeof(frame)), 0);
 }
 END_TEST
 
@@ -336,6 +357,27 @@ START_TEST(passt_gets_ports_and_no_signals_held_back)
 	fake_passt("echo $1 $2 $4 $5 $6 $7 >&2; grep SigBlk: /proc/self/status >&2; exit 1");
 	ck_assert_str_eq(refusal(&config), "--net user: passt does not start: --quiet --fd --tcp-ports 8080:80 "
 					   "--udp-ports 53; SigBlk:\t0000000000000000");
+}
+END_TEST
+
+/* Its end is seen, whatever whoever started slat does with those of its children. */
+START_TEST(passt_ends_unheeded)
+{
+	signal(SIGCHLD, SIG_IGN);
+	fake_passt("echo first >&2; exit 1");
+	ck_assert_str_eq(refusal(&user), "--net user: passt does not start: first");
+}
+END_TEST
+
+START_TEST(passt_hangs)
+{
+	struct net_config config = user;
+
+	config.user.patience_ms = 300;
+	fake_passt("exec sleep 1000");
+	ck_assert_str_eq(refusal(&config), "--net user: passt hangs at its start, and was ended");
+	fake_passt("echo first >&2; exec sleep 1000");
+	ck_assert_str_eq(refusal(&config), "--net user: passt hangs at its start, and was ended: first");
 }
 END_TEST
 
@@ -809,12 +851,15 @@ Suite *net_suite(void)
 	tcase_add_test(stream, a_stream_that_never_pauses);
 	tcase_add_test(stream, what_was_said_before_the_end_counts);
 	tcase_add_test(stream, an_end_shows_in_sending);
+	tcase_add_test(stream, an_end_leaves_no_frame);
 	tcase_add_test(stream, random_pieces);
 	tcase_add_test(stream, random_sending);
 	tcase_add_test(start, passt_is_not_installed);
 	tcase_add_test(start, passt_says_why);
 	tcase_add_test(start, passt_says_nothing_or_too_much);
 	tcase_add_test(start, passt_gets_ports_and_no_signals_held_back);
+	tcase_add_test(start, passt_ends_unheeded);
+	tcase_add_test(start, passt_hangs);
 	tcase_add_test(start, passt_has_one_pair);
 	tcase_add_test(start, passt_answers);
 	tcase_add_test(start, mac_addresses);

@@ -261,9 +261,17 @@ static const struct {
 	{"k --rng rate=0", "--rng rate=0: not a size for each second, such as 64K"},
 	{"k --rng=rat=1", "--rng: unknown key 'rat'; the keys are: rate, iommu, packed"},
 	{"k --balloon size=1M@", "--balloon size=1M@: not SIZE@SECONDS, such as 256M@10"},
+	{"k --balloon size=256M@5,size=128M", "--balloon size=128M: each time must be later than the one before it"},
+	{"k --balloon size=1M,size=2M", "--balloon size=2M: each time must be later than the one before it"},
+	{"k --balloon size=1M@5,size=2M@5", "--balloon size=2M@5: each time must be later than the one before it"},
+	{"k --balloon size=1M --balloon statistics=1",
+	 "--balloon statistics=1: given twice, and a guest has one; size= may be repeated in it"},
+	{"k --console serial,packed=on", "--console serial: packed= is for virtio"},
 	{"k --balloon size=1M@x", "--balloon size=1M@x: not SIZE@SECONDS, such as 256M@10"},
 	{"k --balloon size=1M@-1", "--balloon size=1M@-1: not SIZE@SECONDS, such as 256M@10"},
 	{"k --balloon statistics=0", "--balloon statistics=0: not a number of seconds from 0.001 to 1000000"},
+	{"k --net user,tcp=1234567890123456789012345678901,tcp=12345678901234567890123456789012",
+	 "--net tcp=12345678901234567890123456789012: all of them together are longer than 63 characters"},
 	{"k --net tap=t,tcp=22", "--net tap=t: tcp= and udp= are for user"},
 	{"k --balloon size=1", "--balloon size=1: not a size that is a multiple of 4K, such as 256M"},
 	{"k --balloon", "--balloon needs a value"},
@@ -388,6 +396,9 @@ START_TEST(a_balloon_of_many_sizes)
 	ck_assert_uint_eq(o.balloon.schedule.step[2].at_ns, 20000000000);
 	ck_assert_uint_eq(o.balloon.schedule.statistics_ns, 500000000);
 	ck_assert(o.balloon.reporting);
+	ck_assert_int_eq(parse("k --net user,tcp=22,udp=53,tcp=2222:80", &o, &f), 0);
+	ck_assert_str_eq(o.net[0].tcp, "22,2222:80");
+	ck_assert_str_eq(o.net[0].udp, "53");
 	ck_assert_int_eq(parse("k --balloon free_page_reporting=off", &o, &f), 0);
 	ck_assert(!o.balloon.reporting);
 	ck_assert_uint_eq(o.balloon.schedule.steps, 1);

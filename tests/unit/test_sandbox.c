@@ -7,6 +7,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/kvm.h>
 #include <poll.h>
 #include <pthread.h>
@@ -127,6 +128,7 @@ static const struct trial named[] = {
 	{"ioctl", SYS_ioctl, {NONE, KVM_CREATE_DEVICE, 0}},
 	{"ioctl", SYS_ioctl, {0, TIOCSTI, TEXT("x")}},
 	{"ioctl", SYS_ioctl, {0, TIOCLINUX, 0}},
+	{"ioctl", SYS_ioctl, {NONE, BLKRRPART, 0}},
 	{"ioctl", SYS_ioctl, {NONE, UINT64_C(1) << 32 | KVM_CREATE_VM, 0}},
 	{"tgkill", SYS_tgkill, {1, 1, 0}},
 	{"prctl", SYS_prctl, {PR_SET_DUMPABLE, 1}},
@@ -183,6 +185,7 @@ static const struct trial allowed[] = {
 	{"KVM_IOEVENTFD", SYS_ioctl, {NONE, KVM_IOEVENTFD, 0}},
 	{"TCSETS", SYS_ioctl, {NONE, TCSETS, 0}},
 	{"TIOCGWINSZ", SYS_ioctl, {NONE, TIOCGWINSZ, 0}},
+	{"BLKDISCARD", SYS_ioctl, {NONE, BLKDISCARD, 0}},
 	{"wait4", SYS_wait4, {NONE, 0, 0, 0}},
 	{"prctl", SYS_prctl, {PR_SET_NAME, TEXT("name")}},
 };

@@ -15,6 +15,7 @@
 #include "vmm/cmd/cmd.h"
 #include "vmm/devices.h"
 #include "vmm/dirty_log.h"
+#include "vmm/disk.h"
 #include "vmm/gdb_server.h"
 #include "vmm/janitor.h"
 #include "vmm/options.h"
@@ -220,6 +221,20 @@ static int judge_outs(const struct out_file *report, const struct out_file *tabl
 		return 0;
 	return fail(f, EXIT_USAGE, "%s %s and %s %s are one file, and it can hold one of the two", report->option,
 		    report->path, table->option, table->path);
+}
+
+/* A report in a disk's place would be the end of the disk. */
+static int judge_out_disk(const struct out_file *out, const struct devices *devices, struct failure *f)
+{
+	const struct disk *disk = NULL;
+	struct stat s;
+
+	if (out->stream && devices && fstat(fileno(out->stream), &s) == 0)
+		disk = devices_disk(devices, &s);
+	if (!disk)
+		return 0;
+	return fail(f, EXIT_USAGE, "%s %s and --disk path=%s are one file, and what is on the disk would be lost",
+		    out->option, out->path, disk->path);
 }
 
 /* What was there is gone from here on. */
@@ -578,7 +593,8 @@ static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 	board.initrd = r->module[0].bytes;
 	r->vm_open = true;
 	if (vm_open(&r->vm, r->memory, f) || give_memory(r, f) || vm_add_cpus(&r->vm, r->options.cpus, &board, f) ||
-	    vm_add_devices(&r->vm, &r->options, f))
+	    vm_add_devices(&r->vm, &r->options, f) || judge_out_disk(&r->report, r->vm.devices, f) ||
+	    judge_out_disk(&r->table, r->vm.devices, f))
 		return f->code;
 	r->vm.trace_exits = r->options.trace_exits;
 	r->vm.fault_report = r->options.fault_report;
