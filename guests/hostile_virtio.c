@@ -356,7 +356,8 @@ static bool never_ends(void)
 		q->ring[i] = (struct virtq_packed_desc){data_address(), 1, 0,
 							1u << VIRTQ_PACKED_AVAIL_SHIFT | VIRTQ_DESC_NEXT |
 								(i ? VIRTQ_DESC_WRITE : 0)};
-	q->added = 1;
+	q->added = q->size; /* a lap: whoever waits for any of them is to be told */
+	q->avail_wrap = !q->avail_wrap;
 	return shown();
 }
 
