@@ -7,17 +7,10 @@
  *
  * Input: a byte of what the device offers; then steps: a verb, and what it takes. */
 #include "devices/virtio_mmio.h"
+#include "tests/fuzz/must.h"
 #include "tests/unit/toy_device.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition)) {                                                                                    \
-			fprintf(stderr, "%s does not hold\n", #condition);                                             \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
 
 #define RING 0x10000u
 #define DATA 0x12000u

@@ -8,17 +8,10 @@
  * Input: a byte of features (split or packed, event index, indirect), one of the size; then operations: a byte of verb
  * and what it takes. */
 #include "devices/virtqueue.h"
+#include "tests/fuzz/must.h"
 #include "tests/unit/fake_dma.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition)) {                                                                                    \
-			fprintf(stderr, "%s does not hold\n", #condition);                                             \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
 
 /* One page has the ring: descriptors, driver's area, device's area, tables; one is data; one is data that is read-only;
  * behind each is a hole. */

@@ -11,15 +11,9 @@
 #include "devices/irq.h"
 #include "devices/sink.h"
 #include "devices/timer.h"
+#include "tests/unit/expect.h"
 
 #define MODEL_SEED 20261121u
-
-/* As ck_assert, for the inner loops: a check that holds makes no system call. */
-#define EXPECT(condition)                                                                                              \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			ck_abort_msg("%s does not hold", #condition);                                                  \
-	} while (0)
 
 /* xorshift32: the same numbers on every machine. */
 static inline uint32_t model_random(uint32_t *state)

@@ -2,6 +2,7 @@
  * 1.2's. */
 #include <check.h>
 
+#include "tests/unit/expect.h"
 #include "tests/unit/random.h"
 #include "tests/unit/toy_device.h"
 
@@ -23,13 +24,6 @@
 #define EVERY                                                                                                          \
 	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_INDIRECT_DESC) | BIT(VIRTIO_F_EVENT_IDX) | BIT(VIRTIO_F_RING_RESET) |  \
 	 BIT(TOY_FEATURE))
-
-/* As ck_assert, for the inner loops: a check that holds makes no system call. */
-#define EXPECT(condition)                                                                                              \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			ck_abort_msg("%s does not hold", #condition);                                                  \
-	} while (0)
 
 static struct fake_dma f;
 static struct toy toy;

@@ -3,6 +3,7 @@
 #include <check.h>
 
 #include "devices/virtio_mmio.h"
+#include "tests/unit/expect.h"
 #include "tests/unit/random.h"
 #include "tests/unit/toy_device.h"
 
@@ -10,13 +11,6 @@
 #define RINGS 0x100000u
 #define DATA  0x1000000u
 #define RW    (DMA_READ | DMA_WRITE)
-
-/* As ck_assert, for the inner loops: a check that holds makes no system call. */
-#define EXPECT(condition)                                                                                              \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			ck_abort_msg("%s does not hold", #condition);                                                  \
-	} while (0)
 
 static struct fake_dma f;
 static struct toy toy;

@@ -6,6 +6,7 @@
 #include <sched.h>
 
 #include "devices/virtqueue_impl.h"
+#include "tests/unit/expect.h"
 #include "tests/unit/fake_driver.h"
 #include "tests/unit/random.h"
 
@@ -18,13 +19,6 @@
 #define INDIRECT   (UINT64_C(1) << VIRTIO_F_INDIRECT_DESC)
 #define PACKED	   (UINT64_C(1) << VIRTIO_F_RING_PACKED)
 #define RW	   (DMA_READ | DMA_WRITE)
-
-/* As ck_assert, for the inner loops: a check that holds makes no system call. */
-#define EXPECT(condition)                                                                                              \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			ck_abort_msg("%s does not hold", #condition);                                                  \
-	} while (0)
 
 static struct fake_dma f;
 static struct dma dma;
