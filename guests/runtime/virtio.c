@@ -89,7 +89,15 @@ bool virtio_has(const struct virtio_device *self, unsigned feature)
 
 bool virtio_queue_reset(struct virtio_device *self, uint16_t queue)
 {
-	return self->transport->queue_reset(self, queue);
+	uint64_t start = cpu_cycles();
+
+	self->transport->queue_reset(self, queue);
+	while (self->transport->queue_resetting(self)) {
+		if (cpu_cycles() - start > RESET_CYCLES)
+			return false;
+		cpu_relax();
+	}
+	return !self->transport->queue_ready(self, queue);
 }
 
 static uint64_t config_once(struct virtio_device *self, uint32_t offset, unsigned bytes)

@@ -22,7 +22,7 @@ struct virtio_place {
 	uint64_t desc, driver, device;
 };
 
-struct virtio_transport { /* queue_reset, config: see virtio_queue_reset(), virtio_config() */
+struct virtio_transport {
 	uint32_t (*features)(struct virtio_device *, unsigned half);
 	void (*features_set)(struct virtio_device *, unsigned half, uint32_t bits);
 	uint32_t (*status)(struct virtio_device *);
@@ -30,7 +30,8 @@ struct virtio_transport { /* queue_reset, config: see virtio_queue_reset(), virt
 	uint16_t (*queue_max)(struct virtio_device *, uint16_t queue); /* 0: there is no such queue */
 	void (*queue_start)(struct virtio_device *, uint16_t queue, const struct virtio_place *);
 	bool (*queue_ready)(struct virtio_device *, uint16_t queue); /* did it take what queue_start() said? */
-	bool (*queue_reset)(struct virtio_device *, uint16_t queue);
+	void (*queue_reset)(struct virtio_device *, uint16_t queue);
+	bool (*queue_resetting)(struct virtio_device *); /* the queue that was last meant: not done yet */
 	void (*notify)(struct virtio_device *, uint16_t queue);
 	uint32_t (*interrupts)(struct virtio_device *); /* what was raised, and takes it back */
 	uint32_t (*generation)(struct virtio_device *);

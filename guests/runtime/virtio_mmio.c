@@ -2,12 +2,9 @@
 
 #include <stddef.h>
 
-#include "guests/runtime/cpu.h"
 #include "guests/runtime/paging.h"
 #include "guests/runtime/string.h"
 #include "vmm/abi.h"
-
-#define RESET_CYCLES (UINT64_C(1) << 35)
 
 static uint32_t get(const struct virtio_device *d, uint32_t reg)
 {
@@ -69,18 +66,15 @@ static bool queue_ready(struct virtio_device *d, uint16_t queue)
 	return get(d, VIRTIO_MMIO_QUEUE_READY) == 1;
 }
 
-static bool queue_reset(struct virtio_device *d, uint16_t queue)
+static void queue_reset(struct virtio_device *d, uint16_t queue)
 {
-	uint64_t start = cpu_cycles();
-
 	set(d, VIRTIO_MMIO_QUEUE_SEL, queue);
 	set(d, VIRTIO_MMIO_QUEUE_RESET, 1);
-	while (get(d, VIRTIO_MMIO_QUEUE_RESET) != 0) {
-		if (cpu_cycles() - start > RESET_CYCLES)
-			return false;
-		cpu_relax();
-	}
-	return !queue_ready(d, queue);
+}
+
+static bool queue_resetting(struct virtio_device *d)
+{
+	return get(d, VIRTIO_MMIO_QUEUE_RESET) != 0;
 }
 
 static void notify(struct virtio_device *d, uint16_t queue)
@@ -110,6 +104,7 @@ static const struct virtio_transport mmio = {
 	.queue_start = queue_start,
 	.queue_ready = queue_ready,
 	.queue_reset = queue_reset,
+	.queue_resetting = queue_resetting,
 	.notify = notify,
 	.interrupts = interrupts,
 	.generation = generation,

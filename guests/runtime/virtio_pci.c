@@ -50,8 +50,6 @@ enum reg { /* 4.1.4.3 */
 	   COMMON_BYTES = 60,
 };
 
-#define RESET_CYCLES (UINT64_C(1) << 35)
-
 static uint16_t get16(const struct virtio_device *d, enum reg reg)
 {
 	return *(volatile uint16_t *)(d->common + reg);
@@ -119,18 +117,15 @@ static bool queue_ready(struct virtio_device *d, uint16_t queue)
 	return get16(d, QUEUE_ENABLE) == 1;
 }
 
-static bool queue_reset(struct virtio_device *d, uint16_t queue)
+static void queue_reset(struct virtio_device *d, uint16_t queue)
 {
-	uint64_t start = cpu_cycles();
-
 	set16(d, QUEUE_SELECT, queue);
 	set16(d, QUEUE_RESET, 1);
-	while (get16(d, QUEUE_RESET) != 0) {
-		if (cpu_cycles() - start > RESET_CYCLES)
-			return false;
-		cpu_relax();
-	}
-	return !queue_ready(d, queue);
+}
+
+static bool queue_resetting(struct virtio_device *d)
+{
+	return get16(d, QUEUE_RESET) != 0;
 }
 
 static void notify(struct virtio_device *d, uint16_t queue)
@@ -158,6 +153,7 @@ static const struct virtio_transport pci = {
 	.queue_start = queue_start,
 	.queue_ready = queue_ready,
 	.queue_reset = queue_reset,
+	.queue_resetting = queue_resetting,
 	.notify = notify,
 	.interrupts = interrupts,
 	.generation = generation,
