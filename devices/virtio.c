@@ -226,6 +226,14 @@ void virtio_queue_reset(struct virtio *v, unsigned queue)
 	virtqueue_reset(&v->queue[queue]);
 }
 
+uint64_t virtio_config_bytes(const void *config, unsigned offset, unsigned width)
+{
+	uint64_t value = 0;
+
+	memcpy(&value, (const uint8_t *)config + offset, width);
+	return value;
+}
+
 bool virtio_running(const struct virtio *v)
 {
 	return v->status & VIRTIO_STATUS_DRIVER_OK && !(v->status & OVER);

@@ -76,6 +76,8 @@ void virtio_queue_reset(struct virtio *v, unsigned queue);
 void virtio_notify(struct virtio *v, unsigned queue); /* any number; refused ones are counted */
 
 /* For devices. */
+/* What read_config() answers of a configuration as it lies in memory. */
+uint64_t virtio_config_bytes(const void *config, unsigned offset, unsigned width);
 bool virtio_running(const struct virtio *v); /* DRIVER_OK, and not broken */
 /* After a burst of pushes on a queue: interrupts if the driver wants it. */
 void virtio_used(struct virtio *v, unsigned queue);

@@ -282,10 +282,8 @@ static uint64_t read_config(void *self, unsigned offset, unsigned width)
 {
 	const struct virtio_balloon *b = self;
 	const struct virtio_balloon_config_regs regs = {.num_pages = b->target, .actual = b->actual};
-	uint64_t value = 0;
 
-	memcpy(&value, (const uint8_t *)&regs + offset, width);
-	return value;
+	return virtio_config_bytes(&regs, offset, width);
 }
 
 static void write_config(void *self, unsigned offset, unsigned width, uint64_t value)

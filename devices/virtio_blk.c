@@ -651,11 +651,9 @@ static struct virtio_blk_config_regs config_regs(const struct virtio_blk *b)
 
 static uint64_t blk_read_config(void *self, unsigned offset, unsigned width)
 {
-	const struct virtio_blk_config_regs c = config_regs(self);
-	uint64_t value = 0;
+	const struct virtio_blk_config_regs regs = config_regs(self);
 
-	memcpy(&value, (const uint8_t *)&c + offset, width);
-	return value;
+	return virtio_config_bytes(&regs, offset, width);
 }
 
 static void blk_write_config(void *self, unsigned offset, unsigned width, uint64_t value)

@@ -112,10 +112,8 @@ static uint64_t read_config(void *self, unsigned offset, unsigned width)
 {
 	const struct virtio_console *c = self;
 	const struct virtio_console_config_regs regs = {.columns = c->columns, .rows = c->rows, .max_ports = 1};
-	uint64_t value = 0;
 
-	memcpy(&value, (const uint8_t *)&regs + offset, width);
-	return value;
+	return virtio_config_bytes(&regs, offset, width);
 }
 
 /* One character, before there are queues, or when nothing else works any more (5.3.5.1). */

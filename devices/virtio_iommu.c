@@ -287,10 +287,8 @@ static uint64_t read_config(void *self, unsigned offset, unsigned width)
 		.probe_size = VIRTIO_IOMMU_PROBE_SIZE,
 		.bypass = iommu_bypass(i->iommu),
 	};
-	uint64_t value = 0;
 
-	memcpy(&value, (const uint8_t *)&regs + offset, width);
-	return value;
+	return virtio_config_bytes(&regs, offset, width);
 }
 
 /* Nothing but bypass can be written, by who accepted it, and nothing but 0 and 1 to it (5.13.4.1). */

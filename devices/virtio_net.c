@@ -440,11 +440,9 @@ static uint64_t read_config(void *self, unsigned offset, unsigned width)
 		.status = n->link ? VIRTIO_NET_S_LINK_UP : 0,
 		.max_virtqueue_pairs = (uint16_t)n->backend->pairs,
 	};
-	uint64_t value = 0;
 
 	memcpy(regs.mac, n->backend->mac, sizeof(regs.mac));
-	memcpy(&value, (const uint8_t *)&regs + offset, width);
-	return value;
+	return virtio_config_bytes(&regs, offset, width);
 }
 
 void virtio_net_set_link(struct virtio_net *n, bool up)
