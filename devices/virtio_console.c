@@ -15,8 +15,6 @@
  * again and again, and whoever stops the device waits for the chain's end. */
 #include "devices/virtio_console.h"
 
-#include <string.h>
-
 #define PIECE	   1024u
 #define OUTPUT_MAX (1u << 20) /* Linux writes 4 KiB at once to a console, 64 KiB to a port */
 #define IN	   VIRTIO_CONSOLE_QUEUE_IN
