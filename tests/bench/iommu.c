@@ -25,6 +25,7 @@
 #include "devices/dma.h"
 #include "devices/iommu.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/page_stack.h"
 #include "tests/unit/random.h"
 
 #define KIB	     UINT64_C(1024)
@@ -41,8 +42,7 @@ enum column { SLAT = BENCH_SLAT, FLOOR = BENCH_FLOOR };
 static const char *const peers[] = {NULL};
 
 static unsigned char *arena;
-static uint32_t *stack; /* free pages of the arena: [0, top) */
-static uint64_t top;
+static struct page_stack stack;
 static struct pagetable guest; /* gpa to nothing: 4 GiB of 4K leaves */
 static struct pagetable_reader guest_reader;
 static uint64_t generation = 1;
@@ -51,21 +51,6 @@ static struct iommu_endpoint *endpoint;
 static struct dma dma;
 static uint8_t *ram; /* 16 pages */
 static uint64_t sink;
-
-static enum mm_err page_get(void *self, struct pfn *out)
-{
-	(void)self;
-	if (top == 0)
-		return MM_ENOMEM;
-	out->n = stack[--top];
-	return MM_OK;
-}
-
-static void page_put(void *self, struct pfn page)
-{
-	(void)self;
-	stack[top++] = (uint32_t)page.n;
-}
 
 static void must(unsigned status, const char *what)
 {
@@ -130,7 +115,7 @@ static void make_guest(void)
 		.leaf_max = PAGETABLE_4K,
 		.arena = arena,
 		.arena_frames = ARENA_FRAMES,
-		.pages = {NULL, page_get, page_put},
+		.pages = page_stack_pages(&stack),
 		.readers = &guest_reader,
 		.readers_count = 1,
 	};
@@ -149,7 +134,7 @@ static void make_iommu(void)
 		.mappings_max = 2 * MANY,
 		.arena = arena,
 		.arena_frames = ARENA_FRAMES,
-		.pages = {NULL, page_get, page_put},
+		.pages = page_stack_pages(&stack),
 		.wait = do_wait,
 	};
 
@@ -405,12 +390,11 @@ int main(int argc, char **argv)
 	bench_pin(0);
 	/* frame numbers begin at 0, so that an entry's address is its offset in the arena */
 	arena = bench_memory(ARENA_FRAMES * FRAME_BYTES);
-	stack = bench_memory(ARENA_FRAMES * sizeof(*stack));
+	stack.page = bench_memory(ARENA_FRAMES * sizeof(*stack.page));
 	ram = bench_memory(16 * FRAME_BYTES);
 	live = bench_memory(MANY * sizeof(*live));
 	idle = bench_memory(MANY * sizeof(*idle));
-	for (top = 0; top < ARENA_FRAMES; top++)
-		stack[top] = (uint32_t)(ARENA_FRAMES - 1 - top);
+	page_stack_fill(&stack, ARENA_FRAMES);
 	make_guest();
 	make_iommu();
 	bench_open(&b, peers);

@@ -25,6 +25,7 @@
 
 #include "mm/pagetable.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/page_stack.h"
 #include "tests/unit/random.h"
 
 #define KIB	     UINT64_C(1024)
@@ -44,27 +45,11 @@ static const struct pagetable_attr rw = {PAGETABLE_READ | PAGETABLE_WRITE, PAGET
 				   ro = {PAGETABLE_READ, PAGETABLE_WRITE_BACK};
 
 static unsigned char *arena;
-static uint32_t *stack; /* free pages of the arena: [0, top) */
-static uint64_t top;
+static struct page_stack stack;
 static struct pagetable table;
 static uint64_t **last; /* the tables that hold the leaves, in order of address */
 static uint64_t last_count;
 static uint64_t sink;
-
-static enum mm_err page_get(void *self, struct pfn *out)
-{
-	(void)self;
-	if (top == 0)
-		return MM_ENOMEM;
-	out->n = stack[--top];
-	return MM_OK;
-}
-
-static void page_put(void *self, struct pfn page)
-{
-	(void)self;
-	stack[top++] = (uint32_t)page.n;
-}
 
 static void must(enum mm_err e, const char *what)
 {
@@ -85,11 +70,10 @@ static void make(enum pagetable_size leaf)
 		.leaf_max = leaf,
 		.arena = arena,
 		.arena_frames = ARENA_FRAMES,
-		.pages = {NULL, page_get, page_put},
+		.pages = page_stack_pages(&stack),
 	};
 
-	for (top = 0; top < ARENA_FRAMES; top++)
-		stack[top] = (uint32_t)(ARENA_FRAMES - 1 - top);
+	page_stack_fill(&stack, ARENA_FRAMES);
 	must(pagetable_init(&table, &config), "init");
 }
 
@@ -512,7 +496,7 @@ int main(int argc, char **argv)
 	bench_pin(0);
 	/* frame numbers begin at 0, so that an entry's address is its offset in the arena */
 	arena = bench_memory(ARENA_FRAMES * FRAME_BYTES);
-	stack = bench_memory(ARENA_FRAMES * sizeof(*stack));
+	stack.page = bench_memory(ARENA_FRAMES * sizeof(*stack.page));
 	last = bench_memory(ARENA_FRAMES * sizeof(*last));
 	bench_open(&b, peers);
 	for (unsigned i = 0; i < CASES; i++)
