@@ -9,6 +9,6 @@ bad=0
 
 WHERE=soak tests/guests.sh || bad=1
 ORACLE_RUNS=${ORACLE_RUNS:-10} ORACLE_SEED=${ORACLE_SEED:-$(date +%s)} tests/oracle/oracle.sh bochs-ept bochs-npt qemu-npt || bad=1
-RIG_SECONDS=3600 tests/rig/rig.sh 'DEVICES_SOAK=2048 tests/rig/devices.sh' || bad=1
+RIG_CPUS=1 RIG_SECONDS=3600 tests/rig/rig.sh 'DEVICES_SOAK=2048 tests/rig/devices.sh' || bad=1
 "${MAKE:-make}" --no-print-directory fuzz FUZZ_SECONDS="${FUZZ_SECONDS:-600}" || bad=1
 exit "$bad"
