@@ -229,6 +229,8 @@ static bool bypasses(void)
 	page_fill(0, 1);
 	if (!disk_opens() || !disk_carries(gpa(page(0)), gpa(page(1)), PAGE) || !page_holds(1, 1))
 		return false;
+	if (!virtio_reset(&disk_device)) /* it may look at its rings whenever it likes, as long as it runs */
+		return step_wrong("the disk does not come back from its reset", 0, 0);
 	virtio_config_set(&iommu_device, __builtin_offsetof(struct virtio_iommu_config_regs, bypass), 1, 0);
 	return virtio_config(&iommu_device, __builtin_offsetof(struct virtio_iommu_config_regs, bypass), 1) == 0
 		       ? true

@@ -1,6 +1,6 @@
 #!/bin/bash
 # tests/rig/devices.sh: a stock Debian kernel with all of slat's devices, inside the
-# rig of one CPU: disk, network, entropy, console and balloon, with the IOMMU, without it, and
+# rig: disk, network, entropy, console and balloon, with the IOMMU, without it, and
 # through bounce buffers. The guest (devices_init) says what it sees; here it is judged.
 # DEVICES_SOAK=MIB: a file of so many MiB as well.
 set -u

@@ -1,5 +1,5 @@
 #!/bin/bash
-# tests/rig/inside.sh: what is tested inside the rig, on two CPUs: that the rig is the
+# tests/rig/inside.sh: what is tested inside the rig: that the rig is the
 # host it claims to be, that KVM's pages are the table's leaves, the guests' table on
 # real KVM and NPT, a debugger's session, a guest larger than a node. Stock kernels: stock.sh.
 set -u

@@ -1,5 +1,5 @@
 #!/bin/bash
-# tests/rig/stock.sh: stock Debian kernels under slat, in the rig of one CPU: the guest's own
+# tests/rig/stock.sh: stock Debian kernels under slat, in the rig: the guest's own
 # view of its machine is compared with what was asked for; then with devices (devices.sh).
 set -u
 slat=$BUILD/slat rig=$BUILD/rig
