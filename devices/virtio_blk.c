@@ -37,7 +37,9 @@
  * Cost. Per request: the chain's descriptors, one read of 16 bytes, one map, one
  * write of 1 byte, one push. Per burst: one kick, one interrupt a queue at most.
  * A burst of a backend that finishes at once can be as long as the driver keeps
- * sending; it is told after each VIRTIO_BLK_QUEUE_SIZE of them.
+ * sending; it is told after each VIRTIO_BLK_QUEUE_SIZE of them. And a burst of large
+ * requests is cut at BURST_BYTES of data: what the page cache has ends within the kick,
+ * and one kick for all would end them all at once, with the driver idle meanwhile.
  *
  * Memory. 20 KiB a request, VIRTIO_BLK_QUEUE_SIZE of them a queue: 5 MiB, touched
  * only as deep as the driver's queues ever were, for the last freed is the next used.
@@ -62,6 +64,7 @@ _Static_assert(VIRTIO_BLK_SEGMENTS >= VIRTIO_BLK_SECTOR, "a full list has a sect
 
 #define STATUS_BYTES 1u
 #define HEADER_BYTES sizeof(struct virtio_blk_header)
+#define BURST_BYTES  (UINT64_C(256) << 10)
 
 static struct blk_request *request_of(struct blk_step *step)
 {
@@ -281,6 +284,7 @@ static bool step_submit(struct virtio_blk *b, struct blk_request *r)
 	b->flying++;
 	b->line[r->queue].flying++;
 	b->submitted = true;
+	b->moving += r->list.count ? r->step.bytes : 0;
 	b->inside = r;
 	b->ended = false;
 	b->backend->submit(b->backend->self, &r->step);
@@ -447,6 +451,29 @@ static void request_start(struct virtio_blk *b, struct blk_request *r)
 
 /* ---- bursts ---- */
 
+static void kick(struct virtio_blk *b)
+{
+	if (b->submitted && b->backend->kick)
+		b->backend->kick(b->backend->self);
+	b->submitted = false;
+	b->moving = 0;
+}
+
+static void tell(struct virtio_blk *b)
+{
+	for (unsigned i = 0; i < b->queues; i++) {
+		if (b->line[i].used)
+			virtio_used(&b->virtio, i);
+		b->line[i].used = false;
+	}
+}
+
+static void kick_and_tell(struct virtio_blk *b)
+{
+	kick(b);
+	tell(b);
+}
+
 /* At most a queue's length of them. False: the queue is empty, and the driver will say when it is not. */
 static bool take(struct virtio_blk *b, unsigned queue)
 {
@@ -462,6 +489,8 @@ static bool take(struct virtio_blk *b, unsigned queue)
 		result = virtqueue_pop(q, &r->chain);
 		if (result == VIRTQUEUE_OK) {
 			request_start(b, r);
+			if (b->moving >= BURST_BYTES)
+				kick_and_tell(b);
 			continue;
 		}
 		request_free(b, r);
@@ -496,22 +525,6 @@ static void resume(struct virtio_blk *b)
 			pump(b, i);
 }
 
-static void kick(struct virtio_blk *b)
-{
-	if (b->submitted && b->backend->kick)
-		b->backend->kick(b->backend->self);
-	b->submitted = false;
-}
-
-static void tell(struct virtio_blk *b)
-{
-	for (unsigned i = 0; i < b->queues; i++) {
-		if (b->line[i].used)
-			virtio_used(&b->virtio, i);
-		b->line[i].used = false;
-	}
-}
-
 /* More to do now, that no end of a step will bring up? */
 static bool idle(const struct virtio_blk *b)
 {
@@ -543,8 +556,7 @@ static void serve(struct virtio_blk *b)
 {
 	do {
 		resume(b);
-		kick(b);
-		tell(b);
+		kick_and_tell(b);
 	} while (!b->failing && !idle(b));
 	if (!b->failing || b->flying)
 		return;

@@ -48,6 +48,7 @@ struct virtio_blk {
 	unsigned queues;
 	bool writeback;	   /* as the driver wants it */
 	bool submitted;	   /* since the last kick */
+	uint64_t moving;   /* bytes of data submitted since then */
 	bool polled;	   /* somebody looks: the driver need not notify */
 	unsigned stopping; /* queue; VIRTIO_BLK_NO_QUEUE */
 	bool failing;	   /* it is broken, and something is in flight still */
