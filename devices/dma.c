@@ -32,9 +32,10 @@
  *
  * Cost. A hit: one exchange, and some ten loads. The IOTLB is direct-mapped by the
  * page; a piece is entered under its first page, and under each other one that is asked for. A change of generation
- * costs 64 stores.
+ * costs 512 stores.
  *
- * Memory: 2 KiB of IOTLB, 16 KiB of slots a queue.
+ * Memory: 8 KiB of IOTLB, 16 KiB of slots a queue. A request of Linux touches three pages (its data, its header,
+ * its indirect table), so that 64 entries were too few for 32 requests: two misses each.
  *
  * Failure. A fault is a guest's mistake: it is counted, told, and nothing else
  * happens. Slots can run out (DMA_BUSY) for maps alone.
@@ -49,8 +50,7 @@
 #include "devices/dma.h"
 #include "devices/iommu.h"
 
-#define PAGE_SHIFT  12u
-#define PAGE_BYTES  (UINT64_C(1) << PAGE_SHIFT)
+#define PAGE_BYTES  (UINT64_C(1) << DMA_PAGE_SHIFT)
 #define COPY_PIECES 16u
 
 void dma_init(struct dma *d, const struct dma_memory *memory, struct iommu_endpoint *endpoint, unsigned reader)
@@ -166,7 +166,7 @@ static bool piece_missed(struct dma *d, uint64_t iova, uint64_t last, unsigned a
 /* Host bytes at iova, up to `last` at most; false: a fault, which is told. */
 static inline bool piece_at(struct dma *d, uint64_t iova, uint64_t last, unsigned access, struct dma_segment *out)
 {
-	struct dma_tlb_entry *entry = &d->tlb[(iova >> PAGE_SHIFT) % DMA_TLB_ENTRIES];
+	struct dma_tlb_entry *entry = &d->tlb[dma_tlb_slot(iova)];
 
 	if (__builtin_expect(iova >= entry->first && iova <= entry->last && !(access & ~entry->access), 1))
 		d->stats.hits++;

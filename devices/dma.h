@@ -54,7 +54,9 @@ struct dma_list {
 	unsigned flight; /* private */
 };
 
-#define DMA_TLB_ENTRIES 64u
+#define DMA_PAGE_SHIFT	12u
+#define DMA_TLB_SHIFT	8u
+#define DMA_TLB_ENTRIES (1u << DMA_TLB_SHIFT)
 
 struct dma_stats {
 	uint64_t hits, misses, faults;
@@ -75,6 +77,12 @@ struct dma { /* private but for stats */
 	struct flight flight;
 	struct dma_stats stats;
 };
+
+/* Private: where the IOTLB has a page. Neighbours lie apart (Fibonacci hashing: Knuth, volume 3, 6.4). */
+static inline unsigned dma_tlb_slot(uint64_t iova)
+{
+	return (unsigned)((iova >> DMA_PAGE_SHIFT) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - DMA_TLB_SHIFT));
+}
 
 /* Borrows memory and the endpoint, which learns of it. reader: a number of its own, below what the memory and the
  * IOMMU were made for. */

@@ -191,31 +191,42 @@ enum kind { HIT, HIT_MAP, MISS_NEAR, MISS_FAR };
 struct walk_case {
 	const char *name;
 	enum kind kind;
-	uint64_t pages; /* apart enough to hit, or to miss */
-	uint64_t step;	/* 0: at random */
+	uint64_t pages;
+	bool at_random;
 };
 
 static const struct walk_case walk_cases[] = {
-	{"hit, 16 pages", HIT, 16, 1},
-	{"hit, map and unmap, 16 pages", HIT_MAP, 16, 1},
-	{"miss, 2 pages of one slot", MISS_NEAR, 2, DMA_TLB_ENTRIES},
-	{"miss, 4 GiB at random", MISS_FAR, GUEST_BYTES / FRAME_BYTES, 0},
+	{"hit, 16 pages", HIT, 16, false},
+	{"hit, map and unmap, 16 pages", HIT_MAP, 16, false},
+	{"miss, 2 pages of one slot", MISS_NEAR, 2, false},
+	{"miss, 4 GiB at random", MISS_FAR, GUEST_BYTES / FRAME_BYTES, true},
 };
 
 #define WALK_CASES (sizeof(walk_cases) / sizeof(walk_cases[0]))
 
 static const struct walk_case *walks_of;
 
+/* To the nearest page that the IOTLB has in the slot of the first. */
+static uint64_t rival(void)
+{
+	uint64_t step = 1;
+
+	while (dma_tlb_slot(IOVA + step * FRAME_BYTES) != dma_tlb_slot(IOVA))
+		step++;
+	return step;
+}
+
 static void walks_make(const struct walk_case *c)
 {
+	const uint64_t step = c->kind == MISS_NEAR ? rival() : 1;
+
 	walks_of = c;
 	fresh();
-	for (uint64_t i = 0; i < GUEST_BYTES; i += FRAME_BYTES)
-		if (c->step == 0 || i < c->pages * c->step * FRAME_BYTES)
-			map(IOVA + i, FRAME_BYTES, i);
+	for (uint64_t i = 0; i < c->pages * step * FRAME_BYTES; i += FRAME_BYTES)
+		map(IOVA + i, FRAME_BYTES, i);
 	rng_state = 9;
 	for (uint64_t i = 0; i < WALKS; i++) {
-		uint64_t page = c->step == 0 ? below(c->pages) : i % c->pages * c->step;
+		uint64_t page = c->at_random ? below(c->pages) : i % c->pages * step;
 
 		walks.iova[i] = IOVA + page * FRAME_BYTES + i % 64 * 2;
 		walk_entries(&iommu.domain[0].table, walks.iova[i], walks.entry[i]);
