@@ -625,6 +625,7 @@ static void blk_stop(void *self, unsigned queue)
 	b->backend->drain(b->backend->self);
 	b->stopping = VIRTIO_BLK_NO_QUEUE;
 	b->submitted = false;
+	b->moving = 0;
 	forget(b, queue);
 	if (queue != VIRTIO_ALL_QUEUES) {
 		serve(b);

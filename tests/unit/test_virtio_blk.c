@@ -629,6 +629,24 @@ START_TEST(one_kick_and_one_interrupt_a_burst)
 }
 END_TEST
 
+/* What ends within a kick is told before the next 256 KiB are begun. */
+START_TEST(large_requests_are_kicked_and_told_on_the_way)
+{
+	const enum blk_when when = (enum blk_when)(_i % 3);
+
+	blk_guest_init(&guest, &able, 1, _i >= 3);
+	blk_guest_start(&guest, 0, 256);
+	guest.disk.when = when;
+	for (unsigned n = 0; n < 60; n++)
+		add(&guest, n, VIRTIO_BLK_T_IN, 0, DATA, 16 << 10);
+	virtio_notify(guest.v, 0);
+	ck_assert_uint_eq(guest.disk.kicks, 4); /* after each 16, and at the end */
+	ck_assert_uint_eq(guest.interrupts, when == BLK_LATER ? 0 : 4);
+	ck_assert(virtio_blk_check(guest.b));
+	blk_guest_free(&guest);
+}
+END_TEST
+
 /* Who polls is not notified, and finds what comes; after his last look the driver's word is wanted again. */
 START_TEST(a_poll_stands_for_notifications)
 {
@@ -1200,6 +1218,7 @@ Suite *virtio_blk_suite(void)
 	tcase_add_loop_test(c, a_full_step_ends_at_a_sector, 0, 6);
 	tcase_add_loop_test(c, requests_wait_for_slots, 0, 2);
 	tcase_add_loop_test(c, one_kick_and_one_interrupt_a_burst, 0, 6);
+	tcase_add_loop_test(c, large_requests_are_kicked_and_told_on_the_way, 0, 6);
 	tcase_add_loop_test(c, a_poll_stands_for_notifications, 0, 2);
 	tcase_add_loop_test(c, a_full_queue_at_once_is_served, 0, 2);
 	tcase_add_loop_test(c, queues_are_apart, 0, 2);
