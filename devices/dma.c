@@ -121,7 +121,8 @@ static bool piece_find(const struct dma *d, uint64_t iova, uint64_t last, unsign
 	struct iommu_run run = {.last = UINT64_MAX};
 	uint64_t bytes;
 
-	if (d->endpoint && !iommu_translate(d->endpoint, d->reader, iova, access, &run, fault))
+	if (d->endpoint &&
+	    !iommu_translate(d->endpoint, d->reader, (struct iommu_range){iova, last}, access, &run, fault))
 		return false;
 	/* From the start of its page, which is whole in both translations or not there at all. */
 	out->first = iova & ~(PAGE_BYTES - 1);

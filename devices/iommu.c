@@ -41,7 +41,7 @@
  * A request may wait as long as a device holds a mapping: for its disk.
  * Whoever ends that must not need the lock that the request holds.
  *
- * Cost. Translate: a walk of at most 4 loads, and an exchange to enter. Map and
+ * Cost. Translate: a walk of at most 4 loads a leaf, and an exchange to enter. Map and
  * unmap: the entries touched, one look at the live domains and, unmap, at
  * the flights of the domain's endpoints; independent of the number of mappings. A map of
  * 2^48 bytes that needs more pages than there are is refused by arithmetic. A
@@ -425,26 +425,46 @@ static bool translate_fails(const struct iommu_endpoint *e, uint64_t iova, unsig
 	return false;
 }
 
-bool iommu_translate(struct iommu_endpoint *e, unsigned reader, uint64_t iova, unsigned access, struct iommu_run *out,
-		     struct iommu_fault *fault)
+static uint64_t leaf_last(const struct pagetable_leaf *leaf)
+{
+	return leaf->in + (pagetable_size_bytes(leaf->size) - 1);
+}
+
+/* Onward from the first leaf, as far as the gpa goes on. */
+static bool walk_run(const struct pagetable *table, struct iommu_range iova, unsigned access, struct iommu_run *out)
+{
+	struct pagetable_leaf leaf;
+
+	if (!pagetable_walk(table, iova.first, &leaf) || (access & ~leaf.attr.rights))
+		return false;
+	*out = (struct iommu_run){leaf.in, leaf_last(&leaf), leaf.out};
+	while (out->last < iova.last) {
+		const uint64_t next = out->last + 1;
+
+		if (!pagetable_walk(table, next, &leaf) || (access & ~leaf.attr.rights) ||
+		    leaf.out + (next - leaf.in) != out->gpa + (next - out->first))
+			break;
+		out->last = leaf_last(&leaf);
+	}
+	return true;
+}
+
+bool iommu_translate(struct iommu_endpoint *e, unsigned reader, struct iommu_range iova, unsigned access,
+		     struct iommu_run *out, struct iommu_fault *fault)
 {
 	struct iommu_domain *domain = domain_of(e);
-	struct pagetable_leaf leaf;
 	bool found;
 
 	if (!domain && !iommu_bypass(e->iommu))
-		return translate_fails(e, iova, access, VIRTIO_IOMMU_FAULT_DOMAIN, fault);
+		return translate_fails(e, iova.first, access, VIRTIO_IOMMU_FAULT_DOMAIN, fault);
 	if (!domain || domain->bypass) {
 		*out = (struct iommu_run){.last = UINT64_MAX};
 		return true;
 	}
 	pagetable_enter(&domain->table, &domain->reader[reader]);
-	found = pagetable_walk(&domain->table, iova, &leaf);
+	found = walk_run(&domain->table, iova, access, out);
 	pagetable_leave(&domain->reader[reader]);
-	if (!found || (access & ~leaf.attr.rights))
-		return translate_fails(e, iova, access, VIRTIO_IOMMU_FAULT_MAPPING, fault);
-	*out = (struct iommu_run){leaf.in, leaf.in + (pagetable_size_bytes(leaf.size) - 1), leaf.out};
-	return true;
+	return found || translate_fails(e, iova.first, access, VIRTIO_IOMMU_FAULT_MAPPING, fault);
 }
 
 /* ---- faults: any thread ---- */

@@ -139,10 +139,11 @@ struct iommu_run {
 	uint64_t first, last; /* iova, closed, around the one that was asked */
 	uint64_t gpa;	      /* of first */
 };
-/* The run of one leaf, or of everything in bypass. False: *fault is filled in, not reported. O(levels); between
- * flight_begin() and flight_end() of a flight of this endpoint that holds iova. */
-bool iommu_translate(struct iommu_endpoint *e, unsigned reader, uint64_t iova, unsigned access, struct iommu_run *out,
-		     struct iommu_fault *fault);
+/* What leads from iova on to one range of gpa with this right: of everything in bypass, else by leaves, the last of
+ * them that of `last` at most. False: *fault is filled in, not reported. O(levels) a leaf; between
+ * flight_begin() and flight_end() of a flight of this endpoint that holds iova and last. */
+bool iommu_translate(struct iommu_endpoint *e, unsigned reader, struct iommu_range iova, unsigned access,
+		     struct iommu_run *out, struct iommu_fault *fault);
 
 void iommu_report(struct iommu *u,
 		  const struct iommu_fault *fault); /* oldest first out; a full list loses the newest */

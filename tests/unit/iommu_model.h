@@ -184,23 +184,41 @@ static inline bool model_translate(const struct model *m, unsigned n, uint64_t i
 	return false;
 }
 
-/* Whether the IOMMU answers as the model does. */
-static inline bool model_agrees(const struct model *m, struct iommu *u, unsigned n, unsigned reader, uint64_t iova,
-				unsigned access)
+/* So many pages from an iova on, as far as there are any. */
+static inline struct iommu_range model_range(uint64_t iova, uint64_t pages)
+{
+	const uint64_t left = (UINT64_MAX - iova) / FRAME_BYTES;
+
+	return (struct iommu_range){iova, iova + (pages < left ? pages : left) * FRAME_BYTES};
+}
+
+/* Whether the IOMMU answers as the model does, and for all of the run, which may go beyond a mapping's end. */
+static inline bool model_agrees(const struct model *m, struct iommu *u, unsigned n, unsigned reader,
+				struct iommu_range iova, unsigned access)
 {
 	struct iommu_run run = {0};
 	struct iommu_fault fault = {.reason = 77};
 	struct model_mapping want;
 	uint8_t reason;
-	bool yes = model_translate(m, n, iova, access, &want, &reason);
+	bool yes = model_translate(m, n, iova.first, access, &want, &reason);
 
 	if (iommu_translate(&u->endpoint[n], reader, iova, access, &run, &fault) != yes)
 		return false;
 	if (!yes)
-		return fault.reason == reason && fault.endpoint == model_endpoint_id(n) && fault.address == iova &&
-		       fault.flags == (access | VIRTIO_IOMMU_FAULT_ADDRESS);
-	return run.first <= iova && run.last >= iova && run.first >= want.first && run.last <= want.last &&
-	       run.gpa == want.phys + (run.first - want.first);
+		return fault.reason == reason && fault.endpoint == model_endpoint_id(n) &&
+		       fault.address == iova.first && fault.flags == (access | VIRTIO_IOMMU_FAULT_ADDRESS);
+	if (run.first > iova.first || run.first < want.first || run.last < iova.first)
+		return false;
+	for (uint64_t at = run.first;; at = want.last + 1) {
+		if (!model_translate(m, n, at, access, &want, &reason) ||
+		    run.gpa + (at - run.first) != want.phys + (at - want.first))
+			return false;
+		if (want.last >= run.last)
+			break;
+	}
+	/* It ends before what was asked for only where it must. */
+	return run.last >= iova.last || !model_translate(m, n, run.last + 1, access, &want, &reason) ||
+	       want.phys + (run.last + 1 - want.first) != run.gpa + (run.last + 1 - run.first);
 }
 
 #endif
