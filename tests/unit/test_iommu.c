@@ -162,6 +162,27 @@ START_TEST(unattached_endpoints_have_no_access)
 }
 END_TEST
 
+/* Two mappings that lead on to one another are one run, as far as both give the right. */
+START_TEST(runs_go_on)
+{
+	const struct iommu_range both = {A, A + 2 * FRAME_BYTES - 1};
+	struct iommu_run run;
+	struct iommu_fault fault;
+
+	make();
+	ck_assert_uint_eq(iommu_attach(&u, 1, 0, false), OK);
+	ck_assert_uint_eq(map(1, A, A + FRAME_BYTES - 1, A, VIRTIO_IOMMU_MAP_READ | VIRTIO_IOMMU_MAP_WRITE), OK);
+	ck_assert_uint_eq(map(1, A + FRAME_BYTES, both.last, A + FRAME_BYTES, VIRTIO_IOMMU_MAP_READ), OK);
+	ck_assert(iommu_translate(&u.endpoint[0], 0, both, DMA_READ, &run, &fault));
+	ck_assert(run.first == A && run.last == both.last && run.gpa == A);
+	ck_assert(iommu_translate(&u.endpoint[0], 0, both, DMA_WRITE, &run, &fault));
+	ck_assert(run.last == A + FRAME_BYTES - 1);
+	ck_assert(iommu_translate(&u.endpoint[0], 0, (struct iommu_range){A + 5, A + 6}, DMA_READ, &run, &fault));
+	ck_assert(run.first == A && run.last == A + FRAME_BYTES - 1); /* not farther than asked */
+	unmake();
+}
+END_TEST
+
 START_TEST(bypass_is_the_identity)
 {
 	make();
@@ -915,6 +936,7 @@ Suite *iommu_suite(void)
 	TCase *plain = tcase_create("plain"), *random = tcase_create("random");
 
 	tcase_add_test(plain, unattached_endpoints_have_no_access);
+	tcase_add_test(plain, runs_go_on);
 	tcase_add_test(plain, bypass_is_the_identity);
 	tcase_add_test(plain, resets);
 	tcase_add_test(plain, attach_creates_and_joins);
