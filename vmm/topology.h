@@ -1,0 +1,33 @@
+/* vmm/topology.h: the memory nodes that a guest sees: which CPUs and which of its
+ * addresses belong to which, and what they cost one another. Made from --numa, or
+ * from where the guest lies; SRAT, SLIT and HMAT are built from it (acpi_numa.c).
+ * Threads: one. */
+#ifndef SLAT_VMM_TOPOLOGY_H
+#define SLAT_VMM_TOPOLOGY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TOPOLOGY_NODES_MAX  16u /* proximity domains 0 to nodes - 1 */
+#define TOPOLOGY_CPUS_MAX   255u
+#define TOPOLOGY_RANGES_MAX 64u
+
+struct topology_range { /* of RAM; ascending, disjoint */
+	uint64_t gpa, bytes;
+	uint8_t node;
+};
+
+struct topology {
+	uint32_t nodes; /* 0: the guest is told nothing of nodes */
+	uint32_t cpus;
+	uint8_t cpu_node[TOPOLOGY_CPUS_MAX]; /* by APIC id */
+	uint32_t ranges;
+	struct topology_range range[TOPOLOGY_RANGES_MAX];
+	uint8_t distance[TOPOLOGY_NODES_MAX][TOPOLOGY_NODES_MAX]; /* as SLIT: 10 is local, 11 to 254, 255 unreachable */
+	/* From the CPUs of one to the memory of another; 0: no HMAT. Nanoseconds, and MiB/s. */
+	bool has_hmat;
+	uint32_t latency_ns[TOPOLOGY_NODES_MAX][TOPOLOGY_NODES_MAX];
+	uint32_t bandwidth_mib[TOPOLOGY_NODES_MAX][TOPOLOGY_NODES_MAX];
+};
+
+#endif
