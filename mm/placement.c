@@ -118,7 +118,7 @@ static uint64_t divide_up(wide n, wide d)
 static bool is_guest(const struct placement_guest *g)
 {
 	return g->bytes > 0 && g->cpus > 0 && g->granule > 0 && (g->granule & (g->granule - 1)) == 0 &&
-	       (g->bytes & (g->granule - 1)) == 0;
+	       (g->bytes & (g->granule - 1)) == 0 && g->policy <= PLACEMENT_CONTRACT;
 }
 
 static bool latencies_known(const struct choice *c)
@@ -137,7 +137,7 @@ static bool latencies_known(const struct choice *c)
 static void look(struct choice *c, const struct placement_host *host, const struct placement_guest *guest)
 {
 	MM_ASSERT(host->nodes >= 1 && host->nodes <= PLACEMENT_NODES_MAX, host->nodes, 0);
-	MM_ASSERT(is_guest(guest), guest->bytes, guest->granule);
+	MM_ASSERT(is_guest(guest), guest->bytes, guest->policy);
 	c->host = host;
 	c->guest = guest;
 	c->nodes = host->nodes;
@@ -684,9 +684,9 @@ enum placement_result placement_choose(const struct placement_host *host, const 
 	case PLACEMENT_INTERLEAVE:
 		return choose_equal(&c, out);
 	case PLACEMENT_CONTRACT:
-		return choose_contract(&c, out);
+		break;
 	}
-	mm_panic(__FILE__, __LINE__, "policy", guest->policy, 0);
+	return choose_contract(&c, out);
 }
 
 /* P1 and P2. */
@@ -740,9 +740,9 @@ static bool has_form(const struct choice *c, const struct placement *p)
 	case PLACEMENT_INTERLEAVE:
 		return shares_equal(c, p) && seated == 1;
 	case PLACEMENT_CONTRACT:
-		return p->latency_ps > 0 && p->latency_ps <= c->guest->latency_ps;
+		break;
 	}
-	return false;
+	return p->latency_ps > 0 && p->latency_ps <= c->guest->latency_ps;
 }
 
 bool placement_check(const struct placement_host *host, const struct placement_guest *guest, const struct placement *p)
