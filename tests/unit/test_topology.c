@@ -50,14 +50,14 @@ static void refused(const char *words)
 #define REFUSED(thing, value, words)                                                                                   \
 	do {                                                                                                           \
 		good();                                                                                                \
-		thing = value;                                                                                         \
-		refused(words);                                                                                        \
+		(thing) = (value);                                                                                     \
+		\ refused(words);                                                                                      \
 	} while (0)
 #define PASSES(thing, value)                                                                                           \
 	do {                                                                                                           \
 		good();                                                                                                \
-		thing = value;                                                                                         \
-		ck_assert_msg(passes(), "%s", failure.text);                                                           \
+		(thing) = (value);                                                                                     \
+		\ ck_assert_msg(passes(), "%s", failure.text);                                                         \
 	} while (0)
 
 START_TEST(good_ones)
