@@ -1,6 +1,7 @@
 /* The ACPI tables, written front to back into one buffer:
  *
  *   RSDP | XSDT | FACS | DSDT | FADT | MADT | VIOT, with an IOMMU
+ *        | SRAT | SLIT | HMAT, with memory nodes: acpi_numa.c
  *
  * Vocabulary. A *table* starts with a header of 36 bytes that holds its length
  * and a checksum by which its bytes add up to 0 (FACS and RSDP are older and
@@ -44,47 +45,24 @@
 #include "devices/reset_port_regs.h"
 #include "devices/virtio_regs.h"
 #include "vmm/abi.h"
+#include "vmm/acpi_impl.h"
 #include "vmm/layout.h"
 
-struct builder {
-	uint8_t *buffer;
-	size_t size, used; /* used above size: it did not fit */
-	uint64_t gpa;
-};
-
-static void put(struct builder *b, const void *from, size_t bytes)
-{
-	if (bytes <= b->size && b->used <= b->size - bytes)
-		memcpy(b->buffer + b->used, from, bytes);
-	b->used += bytes;
-}
-
-static void put_number(struct builder *b, uint64_t value, size_t bytes)
-{
-	put(b, &value, bytes); /* little-endian, as the host */
-}
-
-static void put_zeros(struct builder *b, size_t bytes)
-{
-	while (bytes--)
-		put_number(b, 0, 1);
-}
-
-static void align(struct builder *b, size_t to)
+static void align(struct acpi_builder *b, size_t to)
 {
 	while ((b->gpa + b->used) % to)
 		put_number(b, 0, 1);
 }
 
 /* Fills in bytes that were put before. */
-static void patch(struct builder *b, size_t at, uint64_t value, size_t bytes)
+static void patch(struct acpi_builder *b, size_t at, uint64_t value, size_t bytes)
 {
 	if (at + bytes <= b->size)
 		memcpy(b->buffer + at, &value, bytes);
 }
 
 /* The byte at `at` becomes what makes [start, end) add up to 0. */
-static void patch_checksum(struct builder *b, size_t start, size_t end, size_t at)
+static void patch_checksum(struct acpi_builder *b, size_t start, size_t end, size_t at)
 {
 	uint8_t sum = 0;
 
@@ -99,7 +77,7 @@ static void patch_checksum(struct builder *b, size_t start, size_t end, size_t a
 #define HEADER_LENGTH_AT   4u
 #define HEADER_CHECKSUM_AT 9u
 
-static size_t open_table(struct builder *b, const char *signature, unsigned revision)
+size_t acpi_table_open(struct acpi_builder *b, const char *signature, unsigned revision)
 {
 	size_t start;
 
@@ -117,8 +95,7 @@ static size_t open_table(struct builder *b, const char *signature, unsigned revi
 	return start;
 }
 
-/* Returns the table's gpa. */
-static uint64_t close_table(struct builder *b, size_t start)
+uint64_t acpi_table_close(struct acpi_builder *b, size_t start)
 {
 	patch(b, start + HEADER_LENGTH_AT, b->used - start, 4);
 	patch_checksum(b, start, b->used, start + HEADER_CHECKSUM_AT);
@@ -136,7 +113,7 @@ static uint64_t close_table(struct builder *b, size_t start)
 #define AML_PACKAGE 0x12
 #define AML_DEVICE  0x825b /* 0x5b, then 0x82 */
 
-static size_t aml_open(struct builder *b, unsigned opcode)
+static size_t aml_open(struct acpi_builder *b, unsigned opcode)
 {
 	put_number(b, opcode, opcode > 0xff ? 2 : 1);
 	put_number(b, 0, 2);
@@ -144,7 +121,7 @@ static size_t aml_open(struct builder *b, unsigned opcode)
 }
 
 /* Two-byte package length: one byte follows (1 in the top two bits), its low four bits come first. */
-static void aml_close(struct builder *b, size_t at)
+static void aml_close(struct acpi_builder *b, size_t at)
 {
 	size_t length = b->used - at;
 
@@ -152,13 +129,13 @@ static void aml_close(struct builder *b, size_t at)
 	patch(b, at, 1u << 6 | (length & 0xf) | (length >> 4) << 8, 2);
 }
 
-static void aml_name(struct builder *b, const char *name)
+static void aml_name(struct acpi_builder *b, const char *name)
 {
 	put_number(b, AML_NAME, 1);
 	put(b, name, 4);
 }
 
-static void aml_byte(struct builder *b, unsigned value)
+static void aml_byte(struct acpi_builder *b, unsigned value)
 {
 	put_number(b, AML_BYTE, 1);
 	put_number(b, value, 1);
@@ -170,7 +147,7 @@ static unsigned hex_digit(char c)
 }
 
 /* "PNP0501": three letters of five bits, then four hex digits, most significant byte first. */
-static void aml_pnp_id(struct builder *b, const char *id)
+static void aml_pnp_id(struct acpi_builder *b, const char *id)
 {
 	unsigned letters = (unsigned)(id[0] - '@') << 10 | (unsigned)(id[1] - '@') << 5 | (unsigned)(id[2] - '@');
 
@@ -181,7 +158,7 @@ static void aml_pnp_id(struct builder *b, const char *id)
 	put_number(b, hex_digit(id[5]) << 4 | hex_digit(id[6]), 1);
 }
 
-static void aml_hardware_id(struct builder *b, const char *id)
+static void aml_hardware_id(struct acpi_builder *b, const char *id)
 {
 	aml_name(b, "_HID");
 	if (strlen(id) == 7) {
@@ -194,7 +171,7 @@ static void aml_hardware_id(struct builder *b, const char *id)
 
 /* Resource descriptors: ACPI 6.4, chapter 6.4. */
 
-static void resource_ports(struct builder *b, unsigned first, unsigned count)
+static void resource_ports(struct acpi_builder *b, unsigned first, unsigned count)
 {
 	put_number(b, 0x47, 1); /* I/O ports, 7 bytes */
 	put_number(b, 1, 1);	/* decodes 16 bits */
@@ -204,20 +181,20 @@ static void resource_ports(struct builder *b, unsigned first, unsigned count)
 	put_number(b, count, 1);
 }
 
-static void resource_irq(struct builder *b, unsigned irq)
+static void resource_irq(struct acpi_builder *b, unsigned irq)
 {
 	put_number(b, 0x22, 1); /* IRQ, 2 bytes: edge, active high, not shared */
 	put_number(b, 1u << irq, 2);
 }
 
-static void resource_memory(struct builder *b, uint32_t first, uint32_t bytes)
+static void resource_memory(struct acpi_builder *b, uint32_t first, uint32_t bytes)
 {
 	put(b, "\x86\x09\x00\x01", 4); /* fixed, 32 bits, 9 bytes: writable */
 	put_number(b, first, 4);
 	put_number(b, bytes, 4);
 }
 
-static void resource_pin(struct builder *b, unsigned pin)
+static void resource_pin(struct acpi_builder *b, unsigned pin)
 {
 	put(b, "\x89\x06\x00\x03\x01", 5); /* interrupts, 6 bytes: a consumer's edge, active high, exclusive; one */
 	put_number(b, pin, 4);
@@ -243,7 +220,7 @@ struct resources { /* of one _CRS, while it is written */
 	size_t outer, at;
 };
 
-static struct resources open_resources(struct builder *b)
+static struct resources open_resources(struct acpi_builder *b)
 {
 	struct resources r;
 
@@ -254,14 +231,14 @@ static struct resources open_resources(struct builder *b)
 	return r;
 }
 
-static void close_resources(struct builder *b, const struct resources *r)
+static void close_resources(struct acpi_builder *b, const struct resources *r)
 {
 	put_number(b, 0x0079, 2); /* end; checksum 0: not used */
 	patch(b, r->at - 1, b->used - r->at, 1);
 	aml_close(b, r->outer);
 }
 
-static size_t open_device(struct builder *b, const char *name, const char *id, unsigned unit)
+static size_t open_device(struct acpi_builder *b, const char *name, const char *id, unsigned unit)
 {
 	size_t at = aml_open(b, AML_DEVICE);
 
@@ -274,7 +251,7 @@ static size_t open_device(struct builder *b, const char *name, const char *id, u
 	return at;
 }
 
-static void put_device(struct builder *b, const struct port_device *d)
+static void put_device(struct acpi_builder *b, const struct port_device *d)
 {
 	size_t at = open_device(b, d->name, d->id, d->unit);
 	struct resources r = open_resources(b);
@@ -292,7 +269,7 @@ static uint32_t virtio_window(unsigned slot)
 	return ABI_VIRTIO_FIRST + slot * ABI_VIRTIO_STRIDE;
 }
 
-static void put_virtio(struct builder *b, unsigned slot)
+static void put_virtio(struct acpi_builder *b, unsigned slot)
 {
 	const char name[] = {'V', 'R', (char)('0' + slot / 10), (char)('0' + slot % 10)};
 	size_t at = open_device(b, name, "LNRO0005", slot);
@@ -307,9 +284,9 @@ static void put_virtio(struct builder *b, unsigned slot)
 	aml_close(b, at);
 }
 
-static uint64_t put_dsdt(struct builder *b, unsigned virtio)
+static uint64_t put_dsdt(struct acpi_builder *b, unsigned virtio)
 {
-	size_t table = open_table(b, "DSDT", 2), at;
+	size_t table = acpi_table_open(b, "DSDT", 2), at;
 
 	aml_name(b, "_S5_"); /* what to write to SLP_TYP of PM1a and PM1b to power off */
 	at = aml_open(b, AML_PACKAGE);
@@ -325,11 +302,11 @@ static uint64_t put_dsdt(struct builder *b, unsigned virtio)
 	for (unsigned slot = 0; slot < virtio; slot++)
 		put_virtio(b, slot);
 	aml_close(b, at);
-	return close_table(b, table);
+	return acpi_table_close(b, table);
 }
 
 /* FACS: holds the global lock and the wake vector; nobody here takes or wakes. */
-static uint64_t put_facs(struct builder *b)
+static uint64_t put_facs(struct acpi_builder *b)
 {
 	size_t start;
 
@@ -344,7 +321,7 @@ static uint64_t put_facs(struct builder *b)
 }
 
 /* Generic address of I/O ports: width of an access is 2^(access - 1) bytes. */
-static void put_ports(struct builder *b, unsigned port, unsigned bits, unsigned access)
+static void put_ports(struct acpi_builder *b, unsigned port, unsigned bits, unsigned access)
 {
 	put_number(b, bits ? 1 : 0, 1);
 	put_number(b, bits, 1);
@@ -369,7 +346,7 @@ static void put_ports(struct builder *b, unsigned port, unsigned bits, unsigned 
 #define FLAG_TIMER_32	     (1u << 8)
 #define FLAG_RESET	     (1u << 10)
 
-static void put_fadt_extended(struct builder *b, uint64_t dsdt)
+static void put_fadt_extended(struct acpi_builder *b, uint64_t dsdt)
 {
 	put_number(b, 0, 8); /* FACS: given in 32 bits */
 	put_number(b, dsdt, 8);
@@ -384,9 +361,9 @@ static void put_fadt_extended(struct builder *b, uint64_t dsdt)
 	put_zeros(b, 8);	       /* hypervisor vendor */
 }
 
-static uint64_t put_fadt(struct builder *b, uint64_t facs, uint64_t dsdt)
+static uint64_t put_fadt(struct acpi_builder *b, uint64_t facs, uint64_t dsdt)
 {
-	size_t table = open_table(b, "FACP", 6);
+	size_t table = acpi_table_open(b, "FACP", 6);
 
 	put_number(b, facs, 4);
 	put_number(b, dsdt, 4);
@@ -416,7 +393,7 @@ static uint64_t put_fadt(struct builder *b, uint64_t facs, uint64_t dsdt)
 	put_number(b, RESET_CODE, 1);
 	put_zeros(b, 3); /* Arm; minor version */
 	put_fadt_extended(b, dsdt);
-	return close_table(b, table);
+	return acpi_table_close(b, table);
 }
 
 #define XAPIC_IDS   255u /* id 255 is the broadcast; from there on ids need the x2APIC */
@@ -426,7 +403,7 @@ static uint64_t put_fadt(struct builder *b, uint64_t facs, uint64_t dsdt)
 #define NMI_PIN	    1u
 #define CPU_ENABLED 1u
 
-static void put_cpu(struct builder *b, unsigned id)
+static void put_cpu(struct acpi_builder *b, unsigned id)
 {
 	if (id < XAPIC_IDS) {
 		put(b, "\x00\x08", 2);
@@ -441,7 +418,7 @@ static void put_cpu(struct builder *b, unsigned id)
 	put_number(b, id, 4); /* unit */
 }
 
-static void put_override(struct builder *b, unsigned isa, unsigned pin, unsigned flags)
+static void put_override(struct acpi_builder *b, unsigned isa, unsigned pin, unsigned flags)
 {
 	put(b, "\x02\x0a\x00", 3); /* bus 0: ISA */
 	put_number(b, isa, 1);
@@ -449,9 +426,9 @@ static void put_override(struct builder *b, unsigned isa, unsigned pin, unsigned
 	put_number(b, flags, 2);
 }
 
-static uint64_t put_madt(struct builder *b, unsigned cpus)
+static uint64_t put_madt(struct acpi_builder *b, unsigned cpus)
 {
-	size_t table = open_table(b, "APIC", 5);
+	size_t table = acpi_table_open(b, "APIC", 5);
 
 	put_number(b, LAYOUT_LAPIC, 4);
 	put_number(b, 0, 4); /* no 8259 */
@@ -470,20 +447,20 @@ static uint64_t put_madt(struct builder *b, unsigned cpus)
 		put_number(b, NMI_PIN, 1);
 		put_zeros(b, 3);
 	}
-	return close_table(b, table);
+	return acpi_table_close(b, table);
 }
 
 #define VIOT_FIRST_NODE 48u
 #define VIOT_MMIO	2u
 #define VIOT_IOMMU_MMIO 4u
 
-static void put_node(struct builder *b, unsigned type, unsigned bytes)
+static void put_node(struct acpi_builder *b, unsigned type, unsigned bytes)
 {
 	put_number(b, type, 2); /* 8 bits of it are reserved */
 	put_number(b, bytes, 2);
 }
 
-static void put_endpoint(struct builder *b, unsigned slot)
+static void put_endpoint(struct acpi_builder *b, unsigned slot)
 {
 	put_node(b, VIOT_MMIO, 24);
 	put_number(b, slot, 4); /* the endpoint's id */
@@ -492,9 +469,9 @@ static void put_endpoint(struct builder *b, unsigned slot)
 	put_zeros(b, 6);
 }
 
-static uint64_t put_viot(struct builder *b, const struct acpi_config *config)
+static uint64_t put_viot(struct acpi_builder *b, const struct acpi_config *config)
 {
-	size_t table = open_table(b, "VIOT", 0);
+	size_t table = acpi_table_open(b, "VIOT", 0);
 
 	put_number(b, 1 + (unsigned)__builtin_popcount(config->behind), 2);
 	put_number(b, VIOT_FIRST_NODE, 2);
@@ -505,7 +482,7 @@ static uint64_t put_viot(struct builder *b, const struct acpi_config *config)
 	for (unsigned slot = 0; slot < config->virtio; slot++)
 		if (config->behind >> slot & 1)
 			put_endpoint(b, slot);
-	return close_table(b, table);
+	return acpi_table_close(b, table);
 }
 
 #define RSDP_BYTES	36u
@@ -515,7 +492,7 @@ static uint64_t put_viot(struct builder *b, const struct acpi_config *config)
 #define RSDP_CHECKSUM	8u
 #define RSDP_CHECKSUM_2 32u
 
-static void put_rsdp(struct builder *b)
+static void put_rsdp(struct acpi_builder *b)
 {
 	put(b, "RSD PTR ", 8);
 	put_number(b, 0, 1); /* checksum */
@@ -526,23 +503,50 @@ static void put_rsdp(struct builder *b)
 	put_zeros(b, 12); /* XSDT, second checksum */
 }
 
+#define TABLES_MAX 6u
+
+/* Those that the XSDT lists; returns how many. FACS and DSDT are named by the FADT. */
+static size_t put_tables(struct acpi_builder *b, const struct acpi_config *config, uint64_t table[TABLES_MAX])
+{
+	const struct topology *t = config->topology;
+	uint64_t facs = put_facs(b), dsdt = put_dsdt(b, config->virtio);
+	size_t count = 0;
+
+	table[count++] = put_fadt(b, facs, dsdt);
+	table[count++] = put_madt(b, config->cpus);
+	if (config->iommu)
+		table[count++] = put_viot(b, config);
+	if (!t || !t->nodes)
+		return count;
+	table[count++] = acpi_numa_srat(b, t);
+	table[count++] = acpi_numa_slit(b, t);
+	if (t->has_hmat)
+		table[count++] = acpi_numa_hmat(b, t);
+	return count;
+}
+
+/* As many as put_tables() will put: the XSDT comes before them. */
+static size_t tables_count(const struct acpi_config *config)
+{
+	const struct topology *t = config->topology;
+
+	return 2u + config->iommu + (t && t->nodes ? 2u + t->has_hmat : 0);
+}
+
 size_t acpi_build(const struct acpi_config *config, uint8_t *buffer, size_t size)
 {
-	struct builder b = {buffer, size, 0, config->gpa};
-	const size_t tables = config->iommu ? 3 : 2;
-	uint64_t table[3] = {0}, facs, dsdt;
-	size_t xsdt;
+	struct acpi_builder b = {buffer, size, 0, config->gpa};
+	const size_t tables = tables_count(config);
+	uint64_t table[TABLES_MAX] = {0};
+	size_t xsdt, count;
 
+	assert(!config->topology || !config->topology->nodes || config->topology->cpus == config->cpus);
 	put_rsdp(&b);
-	xsdt = open_table(&b, "XSDT", 1);
+	xsdt = acpi_table_open(&b, "XSDT", 1);
 	put_zeros(&b, tables * 8);
-	close_table(&b, xsdt);
-	facs = put_facs(&b);
-	dsdt = put_dsdt(&b, config->virtio);
-	table[0] = put_fadt(&b, facs, dsdt);
-	table[1] = put_madt(&b, config->cpus);
-	if (config->iommu)
-		table[2] = put_viot(&b, config);
+	acpi_table_close(&b, xsdt);
+	count = put_tables(&b, config, table);
+	assert(count == tables);
 	if (b.used > size)
 		return 0;
 	for (size_t i = 0; i < tables; i++)

@@ -8,11 +8,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TOPOLOGY_NODES_MAX  16u /* proximity domains 0 to nodes - 1 */
-#define TOPOLOGY_CPUS_MAX   255u
-#define TOPOLOGY_RANGES_MAX 64u
+struct failure;
 
-struct topology_range { /* of RAM; ascending, disjoint */
+#define TOPOLOGY_NODES_MAX     16u /* proximity domains 0 to nodes - 1 */
+#define TOPOLOGY_CPUS_MAX      255u
+#define TOPOLOGY_RANGES_MAX    64u
+
+#define TOPOLOGY_LOCAL	       10u /* distances */
+#define TOPOLOGY_UNREACHABLE   255u
+#define TOPOLOGY_LATENCY_MAX   65534u	  /* ns: what HMAT tells exactly */
+#define TOPOLOGY_BANDWIDTH_MAX (1u << 30) /* MiB/s */
+
+struct topology_range { /* of RAM, whole frames; ascending, disjoint */
 	uint64_t gpa, bytes;
 	uint8_t node;
 };
@@ -24,10 +31,18 @@ struct topology {
 	uint32_t ranges;
 	struct topology_range range[TOPOLOGY_RANGES_MAX];
 	uint8_t distance[TOPOLOGY_NODES_MAX][TOPOLOGY_NODES_MAX]; /* as SLIT: 10 is local, 11 to 254, 255 unreachable */
-	/* From the CPUs of one to the memory of another; 0: no HMAT. Nanoseconds, and MiB/s. */
+	/* From the CPUs of one to the memory of another, where there are both. Nanoseconds, not 0 where the one
+	 * reaches the other; MiB/s, 0 where it is not known. */
 	bool has_hmat;
 	uint32_t latency_ns[TOPOLOGY_NODES_MAX][TOPOLOGY_NODES_MAX];
 	uint32_t bandwidth_mib[TOPOLOGY_NODES_MAX][TOPOLOGY_NODES_MAX];
 };
+
+bool topology_has_cpus(const struct topology *t, unsigned node);
+bool topology_has_memory(const struct topology *t, unsigned node);
+
+/* 0 iff the tables can tell it and a guest's kernel will believe it (theory: top of
+ * topology.c), else EXIT_USAGE and what is wrong. Pure. */
+int topology_check(const struct topology *t, struct failure *f);
 
 #endif

@@ -6,8 +6,10 @@
 #include "guests/runtime/paging.h"
 #include "guests/runtime/string.h"
 
-#define BIOS_START 0xe0000u
-#define BIOS_END   0x100000u
+#define BIOS_START     0xe0000u
+#define BIOS_END       0x100000u
+
+#define RSDP_OLD_BYTES 20u /* what its first checksum covers */
 
 struct rsdp {
 	char signature[8];
@@ -46,7 +48,10 @@ struct madt_entry {
 #define MADT_ENABLED 1u
 #define MADT_FIRST   (sizeof(struct table) + 8u)
 
+static const struct rsdp *rsdp; /* NULL: none was found */
 static struct acpi_cpus cpus;
+
+_Static_assert(sizeof(struct table) == ACPI_HEADER_BYTES, "");
 
 static bool mapped(uint64_t gpa)
 {
@@ -70,40 +75,53 @@ static const struct rsdp *rsdp_find(void)
 	for (uintptr_t at = BIOS_START; at < BIOS_END; at += 16) {
 		const struct rsdp *r = (const struct rsdp *)at;
 
-		if (memcmp(r->signature, "RSD PTR ", 8) == 0 && sums_to_zero(r, 20))
+		if (memcmp(r->signature, "RSD PTR ", 8) == 0 && sums_to_zero(r, RSDP_OLD_BYTES))
 			return r;
 	}
 	return NULL;
 }
 
-/* The table at gpa, or NULL iff it cannot be read or its checksum is wrong. */
+/* The table at gpa, or NULL iff it cannot be read; its checksum is not looked at. */
 static const struct table *table_at(uint64_t gpa)
 {
 	const struct table *t = (const struct table *)(uintptr_t)gpa;
 
 	if (gpa == 0 || !mapped(gpa) || !mapped(gpa + sizeof(*t) - 1))
 		return NULL;
-	if (t->bytes < sizeof(*t) || !mapped(gpa + t->bytes - 1))
-		return NULL;
-	return sums_to_zero(t, t->bytes) ? t : NULL;
+	return t->bytes >= sizeof(*t) && mapped(gpa + t->bytes - 1) ? t : NULL;
 }
 
-static const struct table *table_find(const struct rsdp *r, const char *signature)
+static bool rsdp_good(void)
 {
-	bool wide = r->revision >= 2 && r->xsdt != 0;
-	const struct table *root = table_at(wide ? r->xsdt : r->rsdt);
-	uint32_t step = wide ? 8 : 4;
+	return sums_to_zero(rsdp, RSDP_OLD_BYTES) && (rsdp->revision < 2 || sums_to_zero(rsdp, sizeof(*rsdp)));
+}
 
-	for (uint32_t i = sizeof(*root); root && i + step <= root->bytes; i += step) {
+enum acpi_found acpi_find(const char *signature, struct acpi_table *out)
+{
+	bool wide = rsdp && rsdp->revision >= 2 && rsdp->xsdt != 0, broken = false;
+	uint32_t step = wide ? 8 : 4;
+	const struct table *root;
+
+	if (!rsdp)
+		return ACPI_ABSENT;
+	root = rsdp_good() ? table_at(wide ? rsdp->xsdt : rsdp->rsdt) : NULL;
+	if (!root || !sums_to_zero(root, root->bytes))
+		return ACPI_BROKEN;
+	for (uint32_t i = sizeof(*root); i + step <= root->bytes; i += step) {
 		uint64_t gpa = 0;
 		const struct table *t;
 
 		memcpy(&gpa, (const uint8_t *)root + i, step);
 		t = table_at(gpa);
-		if (t && memcmp(t->signature, signature, 4) == 0)
-			return t;
+		if (t && memcmp(t->signature, signature, 4) != 0)
+			continue;
+		if (t && sums_to_zero(t, t->bytes)) {
+			*out = (struct acpi_table){(const uint8_t *)t, t->bytes};
+			return ACPI_GOOD;
+		}
+		broken = true;
 	}
-	return NULL;
+	return broken ? ACPI_BROKEN : ACPI_ABSENT;
 }
 
 static void cpu_add(uint32_t apic, uint32_t flags)
@@ -118,15 +136,15 @@ static void cpu_add(uint32_t apic, uint32_t flags)
 
 void acpi_read(uint64_t rsdp_at)
 {
-	const struct rsdp *r = rsdp_at != 0 && mapped(rsdp_at) ? (const struct rsdp *)(uintptr_t)rsdp_at : rsdp_find();
-	const struct table *madt = r ? table_find(r, "APIC") : NULL;
+	struct acpi_table madt;
 
-	if (!madt)
+	rsdp = rsdp_at != 0 && mapped(rsdp_at) ? (const struct rsdp *)(uintptr_t)rsdp_at : rsdp_find();
+	if (acpi_find("APIC", &madt) != ACPI_GOOD)
 		return;
-	for (uint32_t i = MADT_FIRST; i + 2 <= madt->bytes;) {
-		const struct madt_entry *e = (const struct madt_entry *)((const uint8_t *)madt + i);
+	for (uint32_t i = MADT_FIRST; i + 2 <= madt.bytes;) {
+		const struct madt_entry *e = (const struct madt_entry *)(madt.at + i);
 
-		if (e->bytes < 2 || e->bytes > madt->bytes - i)
+		if (e->bytes < 2 || e->bytes > madt.bytes - i)
 			break;
 		if (e->type == MADT_LAPIC)
 			cpu_add(e->lapic.apic, e->lapic.flags);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/acpi_image.h"
 #include "vmm/abi.h"
 #include "vmm/acpi.h"
 #include "vmm/layout.h"
@@ -11,54 +12,25 @@
 #define ROOM (LAYOUT_HIGH_START - LAYOUT_ACPI)
 
 static uint8_t buffer[ROOM];
-static size_t used, xsdt_tables;
+static struct acpi_image image = {buffer, 0, GPA};
 
-static uint64_t number(const uint8_t *at, size_t bytes)
-{
-	uint64_t value = 0;
-
-	memcpy(&value, at, bytes);
-	return value;
-}
-
-static uint8_t sum(const uint8_t *at, size_t bytes)
-{
-	uint8_t total = 0;
-
-	while (bytes--)
-		total = (uint8_t)(total + *at++);
-	return total;
-}
-
-/* I2 and, but for the FACS, I1. */
 static const uint8_t *table_at(uint64_t gpa, const char *signature, size_t *length)
 {
-	const uint8_t *t = buffer + (gpa - GPA);
-
-	ck_assert(gpa >= GPA && gpa - GPA + 36 <= used);
-	ck_assert_mem_eq(t, signature, 4);
-	*length = number(t + 4, 4);
-	ck_assert(*length >= 36 && *length <= used - (gpa - GPA));
-	if (memcmp(signature, "FACS", 4) != 0)
-		ck_assert_uint_eq(sum(t, *length), 0);
-	return t;
+	return acpi_image_table(&image, gpa, signature, length);
 }
 
 static const uint8_t *xsdt_entry(unsigned i, const char *signature, size_t *length)
 {
-	const uint8_t *xsdt = table_at(number(buffer + 24, 8), "XSDT", length);
-
-	ck_assert_uint_eq(*length, 36 + xsdt_tables * 8);
-	return table_at(number(xsdt + 36 + i * 8, 8), signature, length);
+	return acpi_image_entry(&image, i, signature, length);
 }
 
 static void build_config(const struct acpi_config *config)
 {
-	xsdt_tables = config->iommu ? 3 : 2;
 	memset(buffer, 0xcc, sizeof(buffer));
-	used = acpi_build(config, buffer, sizeof(buffer));
-	ck_assert_uint_gt(used, 36);
-	ck_assert_uint_eq(buffer[used], 0xcc);
+	image.used = acpi_build(config, buffer, sizeof(buffer));
+	ck_assert_uint_gt(image.used, 36);
+	ck_assert_uint_eq(buffer[image.used], 0xcc);
+	ck_assert_uint_eq(acpi_image_entries(&image), config->iommu ? 3 : 2);
 }
 
 static void build(unsigned cpus)
@@ -76,17 +48,17 @@ START_TEST(pointers_and_checksums)
 
 		build(cpus[i]);
 		ck_assert_mem_eq(buffer, "RSD PTR ", 8);
-		ck_assert_uint_eq(sum(buffer, 20), 0);
-		ck_assert_uint_eq(sum(buffer, 36), 0);
+		ck_assert_uint_eq(acpi_sum(buffer, 20), 0);
+		ck_assert_uint_eq(acpi_sum(buffer, 36), 0);
 		ck_assert_uint_eq(buffer[15], 2);
-		ck_assert_uint_eq(number(buffer + 20, 4), 36);
+		ck_assert_uint_eq(acpi_number(buffer + 20, 4), 36);
 		fadt = xsdt_entry(0, "FACP", &length);
 		ck_assert_uint_eq(length, 276);
 		xsdt_entry(1, "APIC", &length);
-		table_at(number(fadt + 40, 4), "DSDT", &length);
-		ck_assert_uint_eq(number(fadt + 140, 8), number(fadt + 40, 4));
-		ck_assert_uint_eq(number(fadt + 36, 4) % 64, 0);
-		table_at(number(fadt + 36, 4), "FACS", &length);
+		table_at(acpi_number(fadt + 40, 4), "DSDT", &length);
+		ck_assert_uint_eq(acpi_number(fadt + 140, 8), acpi_number(fadt + 40, 4));
+		ck_assert_uint_eq(acpi_number(fadt + 36, 4) % 64, 0);
+		table_at(acpi_number(fadt + 36, 4), "FACS", &length);
 		ck_assert_uint_eq(length, 64);
 	}
 }
@@ -99,24 +71,24 @@ START_TEST(fixed_hardware)
 
 	build(2);
 	f = xsdt_entry(0, "FACP", &length);
-	ck_assert_uint_eq(number(f + 46, 2), IRQ_ACPI);
-	ck_assert_uint_eq(number(f + 48, 4), 0); /* no SMI: always in ACPI mode */
-	ck_assert_uint_eq(number(f + 56, 4), PORT_ACPI_PM);
-	ck_assert_uint_eq(number(f + 64, 4), PORT_ACPI_PM + 4);
-	ck_assert_uint_eq(number(f + 76, 4), PORT_ACPI_PM + 8);
+	ck_assert_uint_eq(acpi_number(f + 46, 2), IRQ_ACPI);
+	ck_assert_uint_eq(acpi_number(f + 48, 4), 0); /* no SMI: always in ACPI mode */
+	ck_assert_uint_eq(acpi_number(f + 56, 4), PORT_ACPI_PM);
+	ck_assert_uint_eq(acpi_number(f + 64, 4), PORT_ACPI_PM + 4);
+	ck_assert_uint_eq(acpi_number(f + 76, 4), PORT_ACPI_PM + 8);
 	ck_assert_uint_eq(f[88], 4);
 	ck_assert_uint_eq(f[89], 2);
 	ck_assert_uint_eq(f[91], 4);
-	ck_assert_uint_eq(number(f + 109, 2) & 0xe, 2 | 4); /* 8042, no VGA, MSI allowed */
+	ck_assert_uint_eq(acpi_number(f + 109, 2) & 0xe, 2 | 4); /* 8042, no VGA, MSI allowed */
 	/* WBINVD; a fixed power button; no sleep button; 32-bit timer; a reset register; hardware not reduced */
-	ck_assert_uint_eq(number(f + 112, 4) & (1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 10 | 1 << 20),
+	ck_assert_uint_eq(acpi_number(f + 112, 4) & (1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 10 | 1 << 20),
 			  1 | 1 << 5 | 1 << 8 | 1 << 10);
-	ck_assert_uint_eq(number(f + 116, 4), 0x01000801); /* one byte of I/O space */
-	ck_assert_uint_eq(number(f + 120, 8), PORT_RESET);
+	ck_assert_uint_eq(acpi_number(f + 116, 4), 0x01000801); /* one byte of I/O space */
+	ck_assert_uint_eq(acpi_number(f + 120, 8), PORT_RESET);
 	ck_assert_uint_eq(f[128], 6);
-	ck_assert_uint_eq(number(f + 152, 8), PORT_ACPI_PM);
-	ck_assert_uint_eq(number(f + 176, 8), PORT_ACPI_PM + 4);
-	ck_assert_uint_eq(number(f + 212, 8), PORT_ACPI_PM + 8);
+	ck_assert_uint_eq(acpi_number(f + 152, 8), PORT_ACPI_PM);
+	ck_assert_uint_eq(acpi_number(f + 176, 8), PORT_ACPI_PM + 4);
+	ck_assert_uint_eq(acpi_number(f + 212, 8), PORT_ACPI_PM + 8);
 }
 END_TEST
 
@@ -128,22 +100,22 @@ static void check_madt(unsigned cpus)
 	size_t length;
 	const uint8_t *m = xsdt_entry(1, "APIC", &length), *end = m + length;
 
-	ck_assert_uint_eq(number(m + 36, 4), LAYOUT_LAPIC);
-	ck_assert_uint_eq(number(m + 40, 4), 0);
+	ck_assert_uint_eq(acpi_number(m + 36, 4), LAYOUT_LAPIC);
+	ck_assert_uint_eq(acpi_number(m + 40, 4), 0);
 	for (m += 44; m < end; m += m[1]) {
 		ck_assert(m[0] < sizeof(lengths) && lengths[m[0]] && m[1] == lengths[m[0]]);
 		if (m[0] == 0) {
 			ck_assert_uint_eq(m[3], seen[0]);
-			ck_assert_uint_eq(number(m + 4, 4), 1);
+			ck_assert_uint_eq(acpi_number(m + 4, 4), 1);
 		} else if (m[0] == 9) {
-			ck_assert_uint_eq(number(m + 4, 4), 255 + seen[9]);
-			ck_assert_uint_eq(number(m + 12, 4), 255 + seen[9]);
+			ck_assert_uint_eq(acpi_number(m + 4, 4), 255 + seen[9]);
+			ck_assert_uint_eq(acpi_number(m + 12, 4), 255 + seen[9]);
 		} else if (m[0] == 1) {
-			ck_assert_uint_eq(number(m + 4, 4), LAYOUT_IOAPIC);
+			ck_assert_uint_eq(acpi_number(m + 4, 4), LAYOUT_IOAPIC);
 		} else if (m[0] == 2) {
 			ck_assert_uint_eq(m[3], seen[2] ? 9 : 0);
-			ck_assert_uint_eq(number(m + 4, 4), seen[2] ? 9 : 2);
-			ck_assert_uint_eq(number(m + 8, 2), seen[2] ? 0xd : 0x5);
+			ck_assert_uint_eq(acpi_number(m + 4, 4), seen[2] ? 9 : 2);
+			ck_assert_uint_eq(acpi_number(m + 8, 2), seen[2] ? 0xd : 0x5);
 		}
 		seen[m[0]]++;
 	}
@@ -189,22 +161,22 @@ static const uint8_t *aml_resources(const uint8_t *at, const uint8_t *end)
 	while (at < end && *at != 0x79) {
 		switch (*at) {
 		case 0x47: /* ports */
-			ck_assert_uint_eq(number(at + 2, 2), number(at + 4, 2));
+			ck_assert_uint_eq(acpi_number(at + 2, 2), acpi_number(at + 4, 2));
 			break;
 		case 0x86: /* memory, fixed and writable */
 			ck_assert_uint_eq(at[3], 1);
-			resource[devices].window = number(at + 4, 4);
-			resource[devices].bytes = number(at + 8, 4);
+			resource[devices].window = acpi_number(at + 4, 4);
+			resource[devices].bytes = acpi_number(at + 8, 4);
 			break;
 		case 0x89: /* one interrupt: consumer, edge, active high, exclusive */
 			ck_assert_uint_eq(at[3], 3);
 			ck_assert_uint_eq(at[4], 1);
-			resource[devices].pin = (unsigned)number(at + 5, 4);
+			resource[devices].pin = (unsigned)acpi_number(at + 5, 4);
 			break;
 		default:
 			ck_assert_uint_eq(*at, 0x22);
 		}
-		at += *at & 0x80 ? 3 + number(at + 1, 2) : 1u + (*at & 7);
+		at += *at & 0x80 ? 3 + acpi_number(at + 1, 2) : 1u + (*at & 7);
 	}
 	ck_assert_ptr_eq(at + 2, end);
 	return end;
@@ -274,7 +246,7 @@ START_TEST(byte_code)
 
 	build(1);
 	f = xsdt_entry(0, "FACP", &length);
-	dsdt = table_at(number(f + 40, 4), "DSDT", &length);
+	dsdt = table_at(acpi_number(f + 40, 4), "DSDT", &length);
 	devices = 0;
 	aml_list(dsdt + 36, dsdt + length);
 	ck_assert_uint_eq(devices, 4);
@@ -295,7 +267,7 @@ START_TEST(virtio_devices)
 
 		build_config(&(struct acpi_config){.gpa = GPA, .cpus = 1, .virtio = slots});
 		fadt = xsdt_entry(0, "FACP", &length);
-		dsdt = table_at(number(fadt + 40, 4), "DSDT", &length);
+		dsdt = table_at(acpi_number(fadt + 40, 4), "DSDT", &length);
 		devices = 0;
 		aml_list(dsdt + 36, dsdt + length);
 		ck_assert_uint_eq(devices, 4 + slots);
@@ -329,19 +301,19 @@ START_TEST(io_topology)
 	build_config(&(struct acpi_config){
 		.gpa = GPA, .cpus = 1, .virtio = ABI_VIRTIO_MAX, .iommu = true, .behind = behind});
 	viot = xsdt_entry(2, "VIOT", &length);
-	ck_assert_uint_eq(number(viot + 36, 2), 4);
-	ck_assert_uint_eq(number(viot + 38, 2), 48);
-	iommu = node = viot + number(viot + 38, 2);
+	ck_assert_uint_eq(acpi_number(viot + 36, 2), 4);
+	ck_assert_uint_eq(acpi_number(viot + 38, 2), 48);
+	iommu = node = viot + acpi_number(viot + 38, 2);
 	ck_assert_uint_eq(node[0], 4);
-	ck_assert_uint_eq(number(node + 2, 2), 16);
-	ck_assert_uint_eq(number(node + 8, 8), ABI_VIRTIO_FIRST);
-	for (node += number(node + 2, 2); node < viot + length; node += number(node + 2, 2)) {
-		uint32_t endpoint = (uint32_t)number(node + 4, 4);
+	ck_assert_uint_eq(acpi_number(node + 2, 2), 16);
+	ck_assert_uint_eq(acpi_number(node + 8, 8), ABI_VIRTIO_FIRST);
+	for (node += acpi_number(node + 2, 2); node < viot + length; node += acpi_number(node + 2, 2)) {
+		uint32_t endpoint = (uint32_t)acpi_number(node + 4, 4);
 
 		ck_assert_uint_eq(node[0], 2);
-		ck_assert_uint_eq(number(node + 2, 2), 24);
-		ck_assert_uint_eq(number(node + 8, 8), ABI_VIRTIO_FIRST + endpoint * ABI_VIRTIO_STRIDE);
-		ck_assert_ptr_eq(viot + number(node + 16, 2), iommu);
+		ck_assert_uint_eq(acpi_number(node + 2, 2), 24);
+		ck_assert_uint_eq(acpi_number(node + 8, 8), ABI_VIRTIO_FIRST + endpoint * ABI_VIRTIO_STRIDE);
+		ck_assert_ptr_eq(viot + acpi_number(node + 16, 2), iommu);
 		ck_assert_uint_eq(seen >> endpoint & 1, 0);
 		seen |= 1u << endpoint;
 	}
@@ -357,7 +329,7 @@ START_TEST(room)
 	size_t full;
 
 	build_config(&config);
-	full = used;
+	full = image.used;
 	for (size_t size = 0; size <= full; size++) {
 		uint8_t *small = malloc(size + 1);
 
