@@ -39,8 +39,8 @@
 
 #define CLIP_MAX	 64u
 #define CLIP(text)	 (int)((text).bytes < CLIP_MAX ? (text).bytes : CLIP_MAX), (text).start
-#define LATENCY_MAX_NS	 1e6
-#define PS_A_NS		 1000.0
+#define LATENCY_MAX_NS	 1000000u
+#define PS_A_NS		 1000u
 #define DISTANCE_LOCAL	 10u
 #define DISTANCE_DEFAULT 20u
 #define DISTANCE_MAX	 255u /* unreachable */
@@ -48,7 +48,7 @@
 
 _Static_assert(OPTIONS_CPUS_MAX == TOPOLOGY_CPUS_MAX, "each CPU has a node");
 _Static_assert(OPTIONS_CPUS_MAX <= OPTIONS_HOST_NODES_MAX, "one kind of set holds both");
-_Static_assert(LATENCY_MAX_NS *PS_A_NS <= UINT32_MAX, "a latency that is taken can be kept");
+_Static_assert(UINT64_C(1) * LATENCY_MAX_NS * PS_A_NS <= UINT32_MAX, "a latency that is taken can be kept");
 
 /* ---- sets and lists ---- */
 
@@ -441,7 +441,7 @@ int options_set_latency(struct run_options *o, const char *value, struct failure
 
 	if (!isdigit((unsigned char)value[0]) || strcmp(end, "ns") != 0 || !isfinite(ns) || ns < 1 ||
 	    ns > LATENCY_MAX_NS)
-		return fail(f, EXIT_USAGE, "--latency %.64s: not nanoseconds from 1ns to %.0fns, such as 100ns", value,
+		return fail(f, EXIT_USAGE, "--latency %.64s: not nanoseconds from 1ns to %uns, such as 100ns", value,
 			    LATENCY_MAX_NS);
 	o->numa.latency_ps = (uint32_t)(ns * PS_A_NS);
 	return 0;
@@ -624,7 +624,7 @@ int options_judge_numa(struct run_options *o, struct failure *f)
 	if (n->latency_ps && n->policy_given && n->policy != PLACEMENT_CONTRACT)
 		return fail(f, EXIT_USAGE,
 			    "--latency %.9gns: --placement policy=%s does not keep it, policy=contract does",
-			    n->latency_ps / PS_A_NS, options_policy_name(n->policy));
+			    n->latency_ps / (double)PS_A_NS, options_policy_name(n->policy));
 	if (n->policy == PLACEMENT_CONTRACT && !n->latency_ps)
 		return fail(f, EXIT_USAGE, "--placement policy=contract: a latency is missing, as in --latency 100ns");
 	if (n->latency_ps)
