@@ -31,12 +31,13 @@ static int take_bytes(struct run_options *o, const char *where, const char *valu
 		return fail(f, EXIT_USAGE,
 			    "%s=%s: not a size; write bytes, or a number with K, M, G or T, such as 512M", where,
 			    value);
-	if (bytes < OPTIONS_MEMORY_MIN)
+	if (bytes && bytes < OPTIONS_MEMORY_MIN) /* 0: zones have it all, which is judged later */
 		return fail(f, EXIT_USAGE, "%s=%s: a guest needs %s at least", where, value,
 			    size_format(OPTIONS_MEMORY_MIN).s);
 	if (bytes % FRAME_BYTES)
 		return fail(f, EXIT_USAGE, "%s=%s: not a multiple of 4K, the size of a page", where, value);
 	o->memory.bytes = bytes;
+	o->memory.sized = true;
 	return 0;
 }
 
@@ -45,17 +46,22 @@ static int take_hugepages(struct run_options *o, const char *where, const char *
 	return options_take_switch(where, value, &o->memory.hugepages, f);
 }
 
-static int take_hugepage_size(struct run_options *o, const char *where, const char *value, struct failure *f)
+int options_take_huge(const char *where, const char *value, enum pagetable_size *out, struct failure *f)
 {
 	uint64_t bytes = 0;
 
 	if (size_parse(value, &bytes) && bytes == pagetable_size_bytes(PAGETABLE_1G))
-		o->memory.huge = PAGETABLE_1G;
+		*out = PAGETABLE_1G;
 	else if (bytes == pagetable_size_bytes(PAGETABLE_2M))
-		o->memory.huge = PAGETABLE_2M;
+		*out = PAGETABLE_2M;
 	else
 		return fail(f, EXIT_USAGE, "%s=%s: huge pages are of 2M or 1G", where, value);
 	return 0;
+}
+
+static int take_hugepage_size(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	return options_take_huge(where, value, &o->memory.huge, f);
 }
 
 static int take_thp(struct run_options *o, const char *where, const char *value, struct failure *f)
@@ -71,6 +77,16 @@ static int take_prefault(struct run_options *o, const char *where, const char *v
 static int take_shared(struct run_options *o, const char *where, const char *value, struct failure *f)
 {
 	return options_take_switch(where, value, &o->memory.shared, f);
+}
+
+static int take_mlock(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	return options_take_switch(where, value, &o->memory.mlock, f);
+}
+
+static int take_dontdump(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	return options_take_switch(where, value, &o->memory.dontdump, f);
 }
 
 static int take_contiguous(struct run_options *o, const char *where, const char *value, struct failure *f)
@@ -147,6 +163,8 @@ static const struct key memory_keys[] = {
 	{.name = "shared", .take = take_shared},
 	{.name = "contiguous", .take = take_contiguous},
 	{.name = "extent_size", .take = take_extent_size},
+	{.name = "mlock", .take = take_mlock},
+	{.name = "dontdump", .take = take_dontdump},
 };
 static const struct key pool_keys[] = {{.name = "size", .take = take_pool_size}, {.name = "taken", .take = take_taken}};
 static const struct key cpus_keys[] = {{.name = "boot", .take = take_boot}};
@@ -180,19 +198,33 @@ static int take_value(struct run_options *o, const struct key *key, const char *
 	return key->take(o, where, value, f);
 }
 
+static const struct key *find_key(const struct key *keys, size_t count, const char *name, size_t length)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strlen(keys[i].name) == length && strncmp(keys[i].name, name, length) == 0)
+			return &keys[i];
+	return NULL;
+}
+
+bool options_has_key(const struct key *keys, size_t count, const char *word)
+{
+	const size_t length = strcspn(word, "=");
+
+	return word[length] == '=' && find_key(keys, count, word, length);
+}
+
 static int take_pair(struct run_options *o, const char *option, const struct key *keys, size_t count, const char *pair,
 		     size_t length, struct failure *f)
 {
 	const char *equals = memchr(pair, '=', length);
 	char known[160], where[KEY_MAX * 2];
 	size_t key_length = equals ? (size_t)(equals - pair) : length;
+	const struct key *key = find_key(keys, count, pair, key_length);
 
 	list_keys(keys, count, known, sizeof(known));
-	for (size_t i = 0; i < count; i++) {
-		if (strlen(keys[i].name) != key_length || strncmp(keys[i].name, pair, key_length) != 0)
-			continue;
-		snprintf(where, sizeof(where), "%s %s", option, keys[i].name);
-		return take_value(o, &keys[i], where, equals, length - key_length, f);
+	if (key) {
+		snprintf(where, sizeof(where), "%s %s", option, key->name);
+		return take_value(o, key, where, equals, length - key_length, f);
 	}
 	if (length == 0)
 		return fail(f, EXIT_USAGE, "%s: an empty key=value pair", option);
@@ -203,11 +235,29 @@ static int take_pair(struct run_options *o, const char *option, const struct key
 		    (int)(key_length < 64 ? key_length : 64), pair, known);
 }
 
+/* Of the first key=value pair of a list of them. */
+static size_t pair_length(const struct key *keys, size_t count, const char *list)
+{
+	const size_t key_length = strcspn(list, "=,");
+	const struct key *key = list[key_length] == '=' ? find_key(keys, count, list, key_length) : NULL;
+	const char *value = list + key_length + 1, *end;
+	size_t length = strcspn(list, ",");
+
+	if (!key || !key->list)
+		return length;
+	end = *value == '[' ? strchr(value, ']') : NULL;
+	if (end)
+		return (size_t)(end - list) + strcspn(end, ",");
+	while (list[length] && list[length + 1 + strcspn(list + length + 1, "=,")] != '=')
+		length += 1 + strcspn(list + length + 1, ",");
+	return length;
+}
+
 int options_take_list(struct run_options *o, const char *option, const struct key *keys, size_t count, const char *list,
 		      struct failure *f)
 {
 	while (!f->code) {
-		size_t length = strcspn(list, ",");
+		size_t length = pair_length(keys, count, list);
 
 		take_pair(o, option, keys, count, list, length, f);
 		if (!list[length])
@@ -420,20 +470,38 @@ static const struct option options[] = {
 	{"--balloon", true, options_set_balloon},
 	{"--rng", true, options_set_rng},
 	{"--iommu", true, options_set_iommu},
+	{"--memory-zone", true, options_set_zone},
+	{"--numa", true, options_set_numa},
+	{"--placement", true, options_set_placement},
+	{"--latency", true, options_set_latency},
+	{"--strict", false, options_set_strict},
 };
 
-/* Options whose value may be left out: the next word is one only if it looks like one. */
-static const struct {
+/* Options whose value may be left out, or followed by more: the next word is one only if it looks like one. */
+static const struct maybe {
 	const char *name;
 	bool (*is_value)(const char *word);
-} maybes[] = {{"--rng", options_is_rng_value}, {"--iommu", options_is_iommu_value}};
+	bool more;
+} maybes[] = {
+	{"--rng", options_is_rng_value, false},
+	{"--iommu", options_is_iommu_value, false},
+	{"--memory-zone", options_is_zone_value, true},
+	{"--numa", options_is_numa_value, true},
+};
+
+static const struct maybe *find_maybe(const struct option *option, bool more)
+{
+	for (size_t i = 0; i < COUNT(maybes); i++)
+		if (strcmp(maybes[i].name, option->name) == 0 && maybes[i].more == more)
+			return &maybes[i];
+	return NULL;
+}
 
 static bool stands_alone(const struct option *option, const char *next)
 {
-	for (size_t i = 0; i < COUNT(maybes); i++)
-		if (strcmp(maybes[i].name, option->name) == 0)
-			return !next || !maybes[i].is_value(next);
-	return false;
+	const struct maybe *maybe = find_maybe(option, false);
+
+	return maybe && (!next || !maybe->is_value(next));
 }
 
 static const struct option *find_option(const char *word, size_t length)
@@ -444,13 +512,14 @@ static const struct option *find_option(const char *word, size_t length)
 	return NULL;
 }
 
-/* One option with its value: `--x v` or `--x=v`. *i is left on its last word. */
+/* One option with its value: `--x v` or `--x=v`; of some, more of them. *i is left on its last word. */
 static int take_option(int argc, char **argv, int *i, struct run_options *o, struct failure *f)
 {
 	const char *word = argv[*i];
 	size_t length = strcspn(word, "=");
 	const struct option *option = find_option(word, length);
 	const char *value = word[length] == '=' ? word + length + 1 : NULL;
+	const struct maybe *more = option ? find_maybe(option, true) : NULL;
 
 	if (!option)
 		return fail(f, EXIT_USAGE, "unknown option %.*s; slat run --help lists them",
@@ -462,7 +531,10 @@ static int take_option(int argc, char **argv, int *i, struct run_options *o, str
 			return fail(f, EXIT_USAGE, "%s needs a value", option->name);
 		value = argv[++*i];
 	}
-	return option->set(o, value, f);
+	option->set(o, value, f);
+	while (more && !f->code && *i + 1 < argc && more->is_value(argv[*i + 1]))
+		option->set(o, argv[++*i], f);
+	return f->code;
 }
 
 static int judge_pool(struct run_options *o, struct failure *f)
@@ -493,10 +565,12 @@ static int judge(struct run_options *o, struct failure *f)
 		return fail(f, EXIT_USAGE, "no image to boot: slat run [options] IMAGE");
 	if (o->wait && o->gdb.kind == GDB_ADDRESS_NONE)
 		return fail(f, EXIT_USAGE, "--wait waits for a debugger: give --gdb, too");
+	if (options_judge_zones(o, f))
+		return f->code;
 	if (o->memory.hugepages && o->memory.bytes % pagetable_size_bytes(o->memory.huge))
 		return fail(f, EXIT_USAGE, "--memory size=%s: with hugepages=on, a multiple of %s",
 			    size_format(o->memory.bytes).s, o->memory.huge == PAGETABLE_1G ? "1G" : "2M");
-	if (judge_pool(o, f) || options_judge_devices(o, f))
+	if (judge_pool(o, f) || options_judge_numa(o, f) || options_judge_devices(o, f))
 		return f->code;
 	return guest_ranges_check(&o->ranges, o->memory.bytes, f);
 }

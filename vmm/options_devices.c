@@ -288,20 +288,9 @@ static bool is_switch(const char *word)
 	return strcmp(word, "on") == 0 || strcmp(word, "off") == 0;
 }
 
-static bool is_value(const struct key *keys, size_t count, const char *word)
-{
-	for (size_t i = 0; i < count; i++) {
-		size_t length = strlen(keys[i].name);
-
-		if (strncmp(word, keys[i].name, length) == 0 && word[length] == '=')
-			return true;
-	}
-	return is_switch(word);
-}
-
 bool options_is_rng_value(const char *word)
 {
-	return is_value(rng_keys, COUNT(rng_keys), word);
+	return is_switch(word) || options_has_key(rng_keys, COUNT(rng_keys), word);
 }
 
 int options_set_rng(struct run_options *o, const char *value, struct failure *f)
@@ -330,7 +319,7 @@ static const struct key iommu_keys[] = {
 
 bool options_is_iommu_value(const char *word)
 {
-	return is_value(iommu_keys, COUNT(iommu_keys), word);
+	return is_switch(word) || options_has_key(iommu_keys, COUNT(iommu_keys), word);
 }
 
 int options_set_iommu(struct run_options *o, const char *value, struct failure *f)

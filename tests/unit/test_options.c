@@ -105,6 +105,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(o.cpus, 1);
 	ck_assert_uint_eq(o.memory.bytes, UINT64_C(512) << 20);
 	ck_assert(o.memory.thp && !o.memory.hugepages && !o.memory.shared && !o.memory.prefault);
+	ck_assert(!o.memory.mlock && !o.memory.dontdump && !o.numa.strict && !o.numa.zones && !o.numa.nodes);
 	ck_assert(!o.has_exit_zero && !o.timeout_ns && !o.json && !o.trace_exits && o.sandbox);
 	ck_assert_ptr_null(o.cmdline);
 }
@@ -116,7 +117,8 @@ START_TEST(everything_at_once)
 	struct failure f;
 
 	ck_assert_int_eq(parse("--kernel=vm --initramfs i.gz --cmdline=console=ttyS0 --cpus boot=4 --memory "
-			       "size=6G,hugepages=on,hugepage_size=2M,thp=off,prefault=on,shared=on --name a-b.c_1 "
+			       "size=6G,hugepages=on,hugepage_size=2M,thp=off,prefault=on,shared=on,mlock=on,dontdump="
+			       "on --name a-b.c_1 "
 			       "--timeout 1.5 --exit-zero 0x10 --report r --json --trace exits --sandbox off",
 			       &o, &f),
 			 0);
@@ -127,6 +129,7 @@ START_TEST(everything_at_once)
 	ck_assert_uint_eq(o.cpus, 4);
 	ck_assert_uint_eq(o.memory.bytes, UINT64_C(6) << 30);
 	ck_assert(!o.memory.thp && o.memory.hugepages && o.memory.shared && o.memory.prefault);
+	ck_assert(o.memory.mlock && o.memory.dontdump);
 	ck_assert_str_eq(o.name, "a-b.c_1");
 	ck_assert_uint_eq(o.timeout_ns, 1500000000);
 	ck_assert(o.has_exit_zero && o.exit_zero == 16);
@@ -161,17 +164,19 @@ static const struct {
 	{"--bogus k", "unknown option --bogus; slat run --help lists them"},
 	{"k --report", "--report needs a value"},
 	{"k --json=on", "--json takes no value"},
-	{"k --memory size=0", "--memory size=0: a guest needs 2 MiB at least"},
+	{"k --memory size=0", "--memory size=0: a guest needs 2 MiB at least, or --memory-zone"},
 	{"k --memory size=4097K", "--memory size=4097K: not a multiple of 4K, the size of a page"},
 	{"k --memory size=4097K1",
 	 "--memory size=4097K1: not a size; write bytes, or a number with K, M, G or T, such as 512M"},
 	{"k --memory size=3M,size=2097153", "--memory size=2097153: not a multiple of 4K, the size of a page"},
 	{"k --memory sise=1G", "--memory: unknown key 'sise'; the keys are: size, hugepages, hugepage_size, thp, "
 			       "prefault, shared, contiguous, "
-			       "extent_size"},
+			       "extent_size, mlock, dontdump"},
 	{"k --memory size", "--memory size: a value is missing, as in size=VALUE"},
 	{"k --memory size=", "--memory size: a value is missing, as in size=VALUE"},
 	{"k --memory size=1G,", "--memory: an empty key=value pair"},
+	{"k --memory mlock=yes", "--memory mlock=yes: the value is on or off"},
+	{"k --memory dontdump=1", "--memory dontdump=1: the value is on or off"},
 	{"k --memory thp=yes", "--memory thp=yes: the value is on or off"},
 	{"k --memory hugepage_size=4M", "--memory hugepage_size=4M: huge pages are of 2M or 1G"},
 	{"k --memory size=1025M,hugepages=on,hugepage_size=1G",
