@@ -3,29 +3,45 @@
  * Private memory is anonymous and shared memory is a memfd; a private mapping
  * of a memfd, which doubles memory at the first write, cannot be asked for.
  * Nothing is reserved at open but hugetlb pages: those are taken at mmap, so
- * that a guest cannot run into a missing one later (SIGBUS).
- * The mapping is 2M-aligned, else no huge page could ever fit it. */
+ * that a guest cannot run into a missing one later (SIGBUS). The kernel reserves them
+ * for the host and not by node: with a node they are counted on it here, before
+ * the mapping, and only touching them makes it certain.
+ * The mapping is 2M-aligned, else no huge page could ever fit it.
+ *
+ * Device-dax. Its memory is mapped as it is, so that
+ * B1. host, first and bytes are multiples of the device's alignment, which is the page that the host maps it by:
+ *     a leaf of that size is right on both sides;
+ * B2. nobody else has it: the device is locked (flock) as long as it is open, against another slat; nothing
+ *     holds off a program that does not ask;
+ * B3. it holds zeroes when backing_clear() comes back: no kernel wiped it after its last user. All of it is touched
+ *     by that, by all workers, and prefault has nothing left to do. It is not done by backing_open(), so that what
+ *     is refused later was not destroyed before.
+ * Who may not read the physical address (not root) gets the memory nevertheless, with frames that are numbers of
+ * slat's own, and a note.
+ *
+ * Locking memory (mlock) is by what is touched: locked whole, memory that the guest is
+ * never to have would be brought in, guards too. hugetlb and device-dax are never swapped out and need no lock. */
 #include "vmm/backing.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/memfd.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "vmm/devdax.h"
+#include "vmm/huge_pages.h"
+#include "vmm/prefault.h"
 #include "vmm/size.h"
 #include "vmm/sys.h"
 
-#define HUGE_BYTES     pagetable_size_bytes(PAGETABLE_2M)
-#define PREFAULT_BYTES (UINT64_C(256) << 20) /* between two looks for a signal */
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
+#define HUGE_BYTES pagetable_size_bytes(PAGETABLE_2M)
 #ifndef MAP_HUGE_2MB
 #define MAP_HUGE_2MB (21 << 26)
 #endif
@@ -35,9 +51,14 @@
 
 const char *backing_kind_name(enum backing_kind k)
 {
-	static const char *const names[] = {"anonymous", "memfd", "hugetlb"};
+	static const char *const names[] = {"anonymous", "memfd", "hugetlb", "devdax"};
 
 	return names[k];
+}
+
+static const char *root_of(const struct backing_config *config)
+{
+	return config->root ? config->root : "";
 }
 
 static int check_host(const struct backing_config *config, struct failure *f)
@@ -53,33 +74,38 @@ static int check_host(const struct backing_config *config, struct failure *f)
 		return fail(f, EXIT_HOST,
 			    "%s size=%s is more than the host has: %" PRIu64
 			    " MiB of RAM and swap together; ask for less",
-			    config->option ? config->option : "--memory", size_format(bytes).s, total >> 20);
+			    config->zone     ? config->zone
+			    : config->option ? config->option
+					     : "--memory",
+			    size_format(bytes).s, total >> 20);
 	return 0;
 }
 
 static int refuse_huge(const struct backing *b, struct failure *f)
 {
-	const char *size = b->leaf == PAGETABLE_1G ? "1 GiB" : "2 MiB";
+	const bool giant = b->leaf == PAGETABLE_1G;
+	const char *size = giant ? "1 GiB" : "2 MiB", *option = b->zone ? b->zone : "--memory hugepages=on";
 	uint64_t free_pages = 0, reserved = 0, asked = b->bytes / pagetable_size_bytes(b->leaf);
 	int error = errno; /* of the call that was refused */
-	bool giant = b->leaf == PAGETABLE_1G;
 
 	if (!sys_number(giant ? SYS_HUGETLB_1G "free_hugepages" : SYS_HUGETLB_2M "free_hugepages", &free_pages))
-		return fail(f, EXIT_HOST, "--memory hugepages=on: this kernel has no %s huge pages", size);
+		return fail(f, EXIT_HOST, "%s: this kernel has no %s huge pages", option, size);
 	sys_number(giant ? SYS_HUGETLB_1G "resv_hugepages" : SYS_HUGETLB_2M "resv_hugepages", &reserved);
 	if (free_pages - reserved >= asked)
-		return fail(f, EXIT_HOST, "cannot map %" PRIu64 " huge pages of %s, though %" PRIu64 " are free: %s",
+		return fail(f, EXIT_HOST,
+			    "%s: cannot map %" PRIu64 " huge pages of %s, though %" PRIu64 " are free: %s", option,
 			    asked, size, free_pages - reserved, strerror(error));
 	if (giant)
 		return fail(f, EXIT_HOST,
-			    "--memory hugepages=on,hugepage_size=1G asks for %" PRIu64
-			    " huge pages of 1 GiB and %" PRIu64 " are available; get more as root: echo %" PRIu64
-			    " >" SYS_HUGETLB_1G "nr_hugepages, or use hugepage_size=2M",
-			    asked, free_pages - reserved, asked + reserved);
+			    "%s%s asks for %" PRIu64 " huge pages of 1 GiB and %" PRIu64
+			    " are available; get more as root: echo %" PRIu64 " >" SYS_HUGETLB_1G
+			    "nr_hugepages, or use hugepage_size=2M",
+			    option, b->zone ? "" : ",hugepage_size=1G", asked, free_pages - reserved, asked + reserved);
 	return fail(f, EXIT_HOST,
-		    "--memory hugepages=on asks for %" PRIu64 " huge pages of 2 MiB and %" PRIu64
-		    " are available; get more as root: sysctl vm.nr_hugepages=%" PRIu64 ", or use hugepages=off",
-		    asked, free_pages - reserved, asked + reserved);
+		    "%s asks for %" PRIu64 " huge pages of 2 MiB and %" PRIu64
+		    " are available; get more as root: sysctl vm.nr_hugepages=%" PRIu64 ", or use %s",
+		    option, asked, free_pages - reserved, asked + reserved,
+		    b->zone ? "another backing" : "hugepages=off");
 }
 
 static bool thp_allowed(const char *file)
@@ -89,25 +115,28 @@ static bool thp_allowed(const char *file)
 	return sys_choice(file, word, sizeof(word)) && strcmp(word, "never") != 0 && strcmp(word, "deny") != 0;
 }
 
-/* An aligned mapping of plain pages: map too much, give the ends back. */
-static uint8_t *map_aligned(uint64_t bytes, int flags, int fd)
+/* An aligned mapping: map too much, give the ends back. */
+static uint8_t *map_aligned(uint64_t bytes, uint64_t align, int flags, int fd)
 {
-	uint8_t *all = mmap(NULL, bytes + HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *all = mmap(NULL, bytes + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uint8_t *start;
 	uint64_t head;
 
 	if (all == MAP_FAILED)
 		return MAP_FAILED;
-	head = -(uintptr_t)all & (HUGE_BYTES - 1);
+	head = -(uintptr_t)all & (align - 1);
 	start = all + head;
-	if (mmap(start, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED | MAP_NORESERVE, fd, 0) == MAP_FAILED) {
-		munmap(all, bytes + HUGE_BYTES);
+	if (mmap(start, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0) == MAP_FAILED) {
+		const int error = errno;
+
+		munmap(all, bytes + align);
+		errno = error;
 		return MAP_FAILED;
 	}
 	if (head)
 		munmap(all, head);
-	if (head < HUGE_BYTES)
-		munmap(start + bytes, HUGE_BYTES - head);
+	if (head < align)
+		munmap(start + bytes, align - head);
 	return start;
 }
 
@@ -120,12 +149,10 @@ static int open_memfd(struct backing *b, bool huge, struct failure *f)
 	if (b->fd < 0 && huge)
 		return refuse_huge(b, f);
 	if (b->fd < 0)
-		return fail(f, EXIT_HOST, "cannot create a memfd for --memory shared=on: %s", strerror(errno));
-	if (ftruncate(b->fd, (off_t)b->bytes) != 0) {
-		fail(f, EXIT_HOST, "cannot size a memfd to %s: %s", size_format(b->bytes).s, strerror(errno));
-		backing_close(b);
-		return f->code;
-	}
+		return fail(f, EXIT_HOST, "cannot create a memfd for %s: %s", b->zone ? b->zone : "--memory shared=on",
+			    strerror(errno));
+	if (ftruncate(b->fd, (off_t)b->bytes) != 0)
+		return fail(f, EXIT_HOST, "cannot size a memfd to %s: %s", size_format(b->bytes).s, strerror(errno));
 	return 0;
 }
 
@@ -138,10 +165,24 @@ static void *map_huge(const struct backing *b)
 		    -1, 0);
 }
 
-static void *map_plain(const struct backing *b)
+static void *map_plain(const struct backing *b, bool reserve)
 {
-	return b->fd >= 0 ? map_aligned(b->bytes, MAP_SHARED, b->fd)
-			  : map_aligned(b->bytes, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	const int flags = reserve ? 0 : MAP_NORESERVE;
+
+	return b->fd >= 0 ? map_aligned(b->bytes, HUGE_BYTES, flags | MAP_SHARED, b->fd)
+			  : map_aligned(b->bytes, HUGE_BYTES, flags | MAP_PRIVATE | MAP_ANONYMOUS, -1);
+}
+
+/* Private memory without huge pages is what most hosts choose knowingly; for shared memory it is a default. */
+static void note_thp(struct backing *b)
+{
+	char word[32] = "absent";
+
+	(void)sys_choice(SYS_THP "shmem_enabled", word, sizeof(word));
+	snprintf(b->note, sizeof(b->note),
+		 "%s: shared memory gets no transparent huge pages on this host (shmem_enabled is %s); as root: echo "
+		 "advise >" SYS_THP "shmem_enabled",
+		 b->zone ? b->zone : "--memory shared=on,thp=on", word);
 }
 
 static void choose_thp(struct backing *b, bool wanted)
@@ -150,32 +191,164 @@ static void choose_thp(struct backing *b, bool wanted)
 
 	if (wanted && b->bytes >= HUGE_BYTES && thp_allowed(file) && madvise(b->host, b->bytes, MADV_HUGEPAGE) == 0)
 		b->leaf = PAGETABLE_2M;
+	else if (wanted && b->fd >= 0 && b->bytes >= HUGE_BYTES)
+		note_thp(b);
 	else if (!wanted)
 		madvise(b->host, b->bytes, MADV_NOHUGEPAGE);
+}
+
+/* ---- device-dax ---- */
+
+static int check_device(struct backing *b, const struct backing_config *config, const struct devdax *d,
+			struct failure *f)
+{
+	const char *option = config->zone ? config->zone : "--memory";
+
+	if (config->bytes > d->bytes)
+		return fail(f, EXIT_HOST, "%s size=%s is more than %s has: %s", option, size_format(config->bytes).s,
+			    config->devdax, size_format(d->bytes).s);
+	if (config->bytes == 0 || config->bytes % d->align)
+		return fail(f, EXIT_HOST, "%s size=%s: %s is mapped in pages of %s, so ask for a multiple of that",
+			    option, size_format(config->bytes).s, config->devdax, size_format(d->align).s);
+	if (config->on_node && d->node >= 0 && config->node != (uint32_t)d->node)
+		return fail(f, EXIT_HOST, "%s: %s is memory of node %d, not of node %" PRIu32, option, config->devdax,
+			    d->node, config->node);
+	b->leaf = d->align >= pagetable_size_bytes(PAGETABLE_1G) ? PAGETABLE_1G
+		  : d->align >= HUGE_BYTES			 ? PAGETABLE_2M
+								 : PAGETABLE_4K;
+	b->node = d->node >= 0 ? (uint32_t)d->node : BACKING_NODE_ANY;
+	b->physical = d->resource != 0;
+	b->first.n = d->resource / FRAME_BYTES;
+	if (!b->physical)
+		snprintf(b->note, sizeof(b->note),
+			 "%s: only root may read the physical address of %s, so the table's frames are not the host's",
+			 option, config->devdax);
+	return 0;
+}
+
+static int open_device(struct backing *b, const struct backing_config *config, struct failure *f)
+{
+	const char *option = config->zone ? config->zone : "--memory";
+	struct devdax d;
+
+	if (devdax_read(&d, root_of(config), config->devdax, f) || check_device(b, config, &d, f))
+		return f->code;
+	b->fd = open(config->devdax, O_RDWR | O_CLOEXEC);
+	if (b->fd < 0)
+		return fail(f, EXIT_HOST, "%s: cannot open %s: %s", option, config->devdax, strerror(errno));
+	if (flock(b->fd, LOCK_EX | LOCK_NB) != 0)
+		fail(f, EXIT_HOST, "%s: %s is in use by another slat", option, config->devdax);
+	else
+		b->host = map_aligned(b->bytes, d.align > HUGE_BYTES ? d.align : HUGE_BYTES, MAP_SHARED, b->fd);
+	if (b->host == MAP_FAILED) {
+		b->host = NULL;
+		fail(f, EXIT_HOST, "%s: cannot map %s: %s", option, config->devdax, strerror(errno));
+	}
+	return f->code;
+}
+
+/* ---- all kinds ---- */
+
+static int run_workers(const struct backing *b, uint64_t from, uint64_t bytes, struct failure *f)
+{
+	const struct prefault work = {
+		.host = b->host + from,
+		.bytes = bytes,
+		.piece_bytes = b->leaf == PAGETABLE_1G ? pagetable_size_bytes(PAGETABLE_1G) : 0,
+		.workers = b->workers,
+		.cpus = b->cpus,
+		.show = true,
+	};
+	const int error = b->kind == BACKING_DEVDAX ? prefault_wipe(&work) : prefault_touch(&work);
+	const char *option = b->zone ? b->zone : "--memory prefault=on";
+
+	if (error == PREFAULT_ENDED)
+		return fail(f, EXIT_SIGNAL, "ended by a signal before the guest had its %s", size_format(bytes).s);
+	if (error == EFAULT && b->kind == BACKING_HUGETLB)
+		return fail(f, EXIT_HOST,
+			    "%s: the node, or the cgroup, ran out of huge pages before the guest had its %s", option,
+			    size_format(bytes).s);
+	if (error)
+		return fail(f, EXIT_HOST, "%s: the host could not provide all of %s: %s", option, size_format(bytes).s,
+			    strerror(error));
+	return 0;
+}
+
+static int open_pages(struct backing *b, const struct backing_config *config, struct failure *f)
+{
+	const char *option = config->zone ? config->zone : "--memory hugepages=on", *root = root_of(config);
+
+	if (check_host(config, f))
+		return f->code;
+	if (config->hugepages && config->on_node &&
+	    huge_pages_check(root, config->huge, config->node, config->bytes / pagetable_size_bytes(config->huge),
+			     option, f))
+		return f->code;
+	if (config->shared && open_memfd(b, config->hugepages, f))
+		return f->code;
+	b->host = config->hugepages ? map_huge(b) : map_plain(b, config->reserve);
+	if (b->host == MAP_FAILED) {
+		b->host = NULL;
+		if (config->hugepages)
+			return refuse_huge(b, f);
+		return fail(f, EXIT_HOST, "the host cannot map %s: %s", size_format(b->bytes).s, strerror(errno));
+	}
+	if (!config->hugepages)
+		choose_thp(b, config->thp);
+	return 0;
+}
+
+static int lock_pages(struct backing *b, const struct backing_config *config, struct failure *f)
+{
+	const char *option = config->zone ? config->zone : "--memory mlock=on";
+	struct rlimit most;
+	int error;
+
+	if (mlock2(b->host, b->bytes, MLOCK_ONFAULT) == 0) {
+		b->locked = true;
+		return 0;
+	}
+	error = errno;
+	if ((error == ENOMEM || error == EPERM) && getrlimit(RLIMIT_MEMLOCK, &most) == 0 &&
+	    most.rlim_cur != RLIM_INFINITY)
+		return fail(f, EXIT_HOST,
+			    "%s: this process may lock %s (RLIMIT_MEMLOCK), not %s; raise it (ulimit -l, LimitMEMLOCK= "
+			    "of a "
+			    "service, or CAP_IPC_LOCK), or leave mlock off",
+			    option, size_format(most.rlim_cur).s, size_format(b->bytes).s);
+	return fail(f, EXIT_HOST, "%s: cannot lock %s: %s", option, size_format(b->bytes).s, strerror(error));
+}
+
+static int finish(struct backing *b, const struct backing_config *config, struct failure *f)
+{
+	const bool swappable = b->kind == BACKING_ANONYMOUS || b->kind == BACKING_MEMFD;
+
+	if (config->no_dump && madvise(b->host, b->bytes, MADV_DONTDUMP) != 0)
+		return fail(f, EXIT_HOST, "cannot keep %s out of core files: %s", size_format(b->bytes).s,
+			    strerror(errno));
+	if (config->lock && swappable && lock_pages(b, config, f))
+		return f->code;
+	return 0;
 }
 
 int backing_open(struct backing *b, const struct backing_config *config, struct failure *f)
 {
 	*b = (struct backing){
-		.bytes = config->bytes, .fd = -1, .leaf = config->hugepages ? config->huge : PAGETABLE_4K};
-	if (check_host(config, f))
-		return f->code;
-	b->kind = config->hugepages ? BACKING_HUGETLB : config->shared ? BACKING_MEMFD : BACKING_ANONYMOUS;
-	if (config->shared && open_memfd(b, config->hugepages, f))
-		return f->code;
-	b->host = config->hugepages ? map_huge(b) : map_plain(b);
-	if (b->host == MAP_FAILED) {
-		b->host = NULL;
-		if (config->hugepages)
-			refuse_huge(b, f);
-		else
-			fail(f, EXIT_HOST, "the host cannot map %s: %s", size_format(b->bytes).s, strerror(errno));
+		.kind = config->devdax	    ? BACKING_DEVDAX
+			: config->hugepages ? BACKING_HUGETLB
+			: config->shared    ? BACKING_MEMFD
+					    : BACKING_ANONYMOUS,
+		.bytes = config->bytes,
+		.fd = -1,
+		.leaf = config->hugepages ? config->huge : PAGETABLE_4K,
+		.node = config->on_node ? config->node : BACKING_NODE_ANY,
+		.zone = config->zone,
+		.workers = config->workers,
+		.cpus = config->cpus,
+	};
+	if ((config->devdax ? open_device(b, config, f) : open_pages(b, config, f)) || finish(b, config, f))
 		backing_close(b);
-		return f->code;
-	}
-	if (!config->hugepages)
-		choose_thp(b, config->thp);
-	return 0;
+	return f->code;
 }
 
 void backing_close(struct backing *b)
@@ -187,56 +360,23 @@ void backing_close(struct backing *b)
 	*b = (struct backing){.fd = -1};
 }
 
-/* Signals that end a run are held back by now (vm_hold_signals), and this can take minutes. */
-static bool end_is_pending(void)
+int backing_clear(const struct backing *b, struct failure *f)
 {
-	sigset_t set;
-
-	return sigpending(&set) == 0 &&
-	       (sigismember(&set, SIGINT) || sigismember(&set, SIGTERM) || sigismember(&set, SIGHUP));
-}
-
-static int touch(uint8_t *host, uint64_t bytes)
-{
-	if (madvise(host, bytes, MADV_POPULATE_WRITE) == 0)
-		return 0;
-	if (errno != EINVAL)
-		return errno;
-	for (uint64_t at = 0; at < bytes; at += FRAME_BYTES) /* a kernel before 5.14 */
-		*(volatile uint8_t *)(host + at) = 0;
-	return 0;
+	return b->kind == BACKING_DEVDAX ? run_workers(b, 0, b->bytes, f) : 0;
 }
 
 int backing_prefault(const struct backing *b, uint64_t from, uint64_t bytes, struct failure *f)
 {
-	const bool show = bytes > PREFAULT_BYTES && isatty(STDERR_FILENO);
-
-	for (uint64_t at = 0; at < bytes; at += PREFAULT_BYTES) {
-		uint64_t left = bytes - at;
-
-		if (show)
-			fprintf(stderr, "\rslat: touching memory: %" PRIu64 " of %" PRIu64 " MiB ", at >> 20,
-				bytes >> 20);
-		int error = touch(b->host + from + at, left < PREFAULT_BYTES ? left : PREFAULT_BYTES);
-
-		if (error)
-			return fail(f, EXIT_HOST, "--memory prefault=on: the host could not provide all of %s: %s",
-				    size_format(bytes).s, strerror(error));
-		if (end_is_pending())
-			return fail(f, EXIT_SIGNAL, "ended by a signal before the guest had its %s",
-				    size_format(bytes).s);
-	}
-	if (show)
-		fprintf(stderr, "\r\033[K");
-	return 0;
+	return b->kind == BACKING_DEVDAX ? 0 : run_workers(b, from, bytes, f);
 }
 
-/* The kernel backs a whole huge page at the first touch of any of it. Of a hugetlb page nothing can be spared. */
+/* The kernel backs a whole huge page at the first touch of any of it. Of hugetlb and
+ * device-dax nothing can be spared. */
 void backing_spare(const struct backing *b, uint64_t from, uint64_t bytes)
 {
 	const uint64_t first = from & ~(HUGE_BYTES - 1), end = (from + bytes + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
 
-	if (b->kind != BACKING_HUGETLB)
+	if (b->kind != BACKING_HUGETLB && b->kind != BACKING_DEVDAX)
 		(void)madvise(b->host + first, (end < b->bytes ? end : b->bytes) - first, MADV_NOHUGEPAGE);
 }
 
@@ -252,6 +392,8 @@ struct backing_use backing_use_read(const struct backing *b, FILE *smaps)
 	bool inside = false;
 	char line[256];
 
+	if (b->kind == BACKING_DEVDAX) /* the kernel does not count it */
+		return (struct backing_use){b->bytes, b->leaf == PAGETABLE_4K ? 0 : b->bytes};
 	if (smaps)
 		rewind(smaps);
 	while (smaps && fgets(line, sizeof(line), smaps)) {

@@ -9,6 +9,9 @@
 /* Live blocks and the holes between them: a pool serves one guest's block, its tables, or a machine's guests. */
 #define POOL_SEGMENTS 512u
 
+#define NODE_FRAMES   (UINT64_C(1) << (HOST_POOL_SHIFT - FRAME_SHIFT))
+#define END_FRAMES    (UINT64_C(1) << (HOST_PHYS_BITS - FRAME_SHIFT))
+
 int host_open(struct host *h, struct memory *memory, struct failure *f)
 {
 	*h = (struct host){.memory = memory};
@@ -29,36 +32,126 @@ void host_close(struct host *h)
 	numa_close_library(&h->numa);
 }
 
+/* The pool that has a number of [first, first + frames); NULL: nobody. */
+static const struct pool *owner(const struct host *h, uint64_t first, uint64_t frames)
+{
+	for (unsigned i = 0; i < h->pools; i++) {
+		const struct pool *p = &h->pool[i];
+
+		if (first < p->base.n + p->backing.bytes / FRAME_BYTES && p->base.n < first + frames)
+			return p;
+	}
+	return NULL;
+}
+
+/* From `first` on, and once around: behind each pool that is in the way, at a multiple of the largest page. */
+static bool find_numbers(const struct host *h, uint64_t first, uint64_t frames, uint64_t *base)
+{
+	const uint64_t align = pagetable_size_bytes(PAGETABLE_1G) / FRAME_BYTES;
+	bool around = first < NODE_FRAMES;
+
+	for (;;) {
+		const struct pool *p = owner(h, first, frames);
+
+		if (first + frames <= END_FRAMES && !p) {
+			*base = first;
+			return true;
+		}
+		if (first + frames > END_FRAMES && around)
+			return false;
+		if (first + frames > END_FRAMES) {
+			around = true;
+			first = NODE_FRAMES;
+		} else
+			first = (p->base.n + p->backing.bytes / FRAME_BYTES + align - 1) & ~(align - 1);
+	}
+}
+
+static int refuse_physical(const struct pool *p, const struct pool *other, const char *device, struct failure *f)
+{
+	const uint64_t first = p->base.n << FRAME_SHIFT;
+
+	if (!other)
+		return fail(f, EXIT_HOST,
+			    "%s is at physical 0x%" PRIx64 ", and frame numbers have room for what is below 0x%" PRIx64,
+			    device, first, UINT64_C(1) << HOST_PHYS_BITS);
+	return fail(f, EXIT_HOST,
+		    "%s is at physical 0x%" PRIx64 ", and another pool has those frame numbers already: 0x%" PRIx64
+		    " on for %s",
+		    device, first, other->base.n << FRAME_SHIFT, size_format(other->backing.bytes).s);
+}
+
+/* The numbers of an open backing. */
+static int set_base(const struct host *h, struct pool *p, const char *device, struct failure *f)
+{
+	const uint64_t frames = p->backing.bytes / FRAME_BYTES;
+	const struct pool *other;
+
+	if (!p->backing.physical) {
+		const uint64_t own =
+			p->node == HOST_TABLES ? 0 : (p->node % HOST_NODES_MAX + UINT64_C(1)) * NODE_FRAMES;
+
+		if (!find_numbers(h, own, frames, &p->base.n))
+			return fail(f, EXIT_HOST, "no frame numbers are left for a pool of %s",
+				    size_format(p->backing.bytes).s);
+		return 0;
+	}
+	p->base = p->backing.first;
+	other = owner(h, p->base.n, frames);
+	if (other || p->base.n + frames > END_FRAMES)
+		return refuse_physical(p, other, device, f);
+	return 0;
+}
+
+static int check_pool(const struct host *h, unsigned node, const struct backing_config *backing, struct failure *f)
+{
+	const char *option = backing->zone ? backing->zone : backing->option ? backing->option : "--memory";
+
+	if (h->pools == HOST_POOLS_MAX)
+		return fail(f, EXIT_HOST, "%s: there are %u pools already, which is all that can be", option, h->pools);
+	if (!backing->devdax && node != HOST_TABLES && node >= HOST_NODES_MAX)
+		return fail(f, EXIT_HOST, "memory node %u cannot be used: frame numbers have room for nodes below %u",
+			    node, HOST_NODES_MAX);
+	if (backing->bytes > HOST_POOL_BYTES_MAX)
+		return fail(f, EXIT_HOST, "%s size=%s: a pool holds %s at most", option, size_format(backing->bytes).s,
+			    size_format(HOST_POOL_BYTES_MAX).s);
+	return 0;
+}
+
+static int open_books(struct host *h, struct pool *p, uint32_t segments, struct failure *f)
+{
+	const struct extent_config space = {
+		.base = p->base.n,
+		.units = p->backing.bytes / FRAME_BYTES,
+		.segments_max = segments ? segments : POOL_SEGMENTS,
+		.policy = EXTENT_BEST_FIT,
+	};
+	const size_t bytes = extent_config_bytes(&space);
+
+	p->space_meta = memory_alloc_aligned(h->memory, bytes, 64);
+	if (!p->space_meta || extent_init(p->space_meta, bytes, &space, &p->space) != MM_OK)
+		return fail(f, EXIT_HOST, "no memory for the pool's book-keeping (%zu bytes)", bytes);
+	return 0;
+}
+
 int host_add_pool(struct host *h, unsigned node, const struct pool_config *config, struct pool **out, struct failure *f)
 {
 	const struct backing_config *backing = &config->backing;
 	struct pool *p = &h->pool[h->pools];
-	struct extent_config space = {
-		.units = backing->bytes / FRAME_BYTES,
-		.segments_max = config->segments ? config->segments : POOL_SEGMENTS,
-		.policy = EXTENT_BEST_FIT,
-	};
-	size_t meta_bytes = extent_config_bytes(&space);
 
-	if (node != HOST_TABLES && node >= HOST_NODES_MAX)
-		return fail(f, EXIT_HOST, "memory node %u cannot be used: frame numbers have room for nodes below %u",
-			    node, HOST_NODES_MAX);
-	if (backing->bytes > HOST_POOL_BYTES_MAX)
-		return fail(f, EXIT_HOST, "%s size=%s: a pool holds %s at most",
-			    backing->option ? backing->option : "--memory", size_format(backing->bytes).s,
-			    size_format(HOST_POOL_BYTES_MAX).s);
+	if (check_pool(h, node, backing, f))
+		return f->code;
 	*p = (struct pool){.node = node};
-	if (node != HOST_TABLES)
-		p->base.n = ((uint64_t)node + 1) << (HOST_POOL_SHIFT - FRAME_SHIFT);
 	if (backing_open(&p->backing, backing, f))
 		return f->code;
-	if (node != HOST_TABLES)
+	if (backing->devdax && p->backing.node != BACKING_NODE_ANY)
+		p->node = p->backing.node;
+	else if (!backing->devdax && node != HOST_TABLES)
 		numa_place(&h->numa, p->backing.host, p->backing.bytes, node);
-	space.base = p->base.n;
-	p->space_meta = memory_alloc_aligned(h->memory, meta_bytes, 64);
-	if (!p->space_meta || extent_init(p->space_meta, meta_bytes, &space, &p->space) != MM_OK) {
+	if (set_base(h, p, backing->devdax, f) || open_books(h, p, config->segments, f) ||
+	    backing_clear(&p->backing, f)) {
 		pool_close(h, p);
-		return fail(f, EXIT_HOST, "no memory for the pool's book-keeping (%zu bytes)", meta_bytes);
+		return f->code;
 	}
 	h->pools++;
 	*out = p;

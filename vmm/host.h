@@ -1,6 +1,7 @@
 /* vmm/host.h: the host's pools, one per memory node, and the blocks cut from them.
  * A pool is one run of frames over one mapping. Each has a base of its own in
  * one number space of the whole host, so that a frame number names its pool.
+ * A device-dax has its physical frames in it; all others have numbers of slat's.
  * Threads: one. */
 #ifndef SLAT_VMM_HOST_H
 #define SLAT_VMM_HOST_H
@@ -17,6 +18,7 @@
 #define HOST_PHYS_BITS	    46u
 #define HOST_NODES_MAX	    63u
 #define HOST_POOL_BYTES_MAX (UINT64_C(1) << HOST_POOL_SHIFT)
+#define HOST_POOLS_MAX	    (NUMA_NODES_MAX + 1u)
 
 /* Instead of a node: the pool of table pages, in the TiB below the first node's. */
 #define HOST_TABLES UINT32_MAX
@@ -24,7 +26,7 @@
 _Static_assert((UINT64_C(1) + HOST_NODES_MAX) << HOST_POOL_SHIFT <= UINT64_C(1) << HOST_PHYS_BITS, "they fit");
 
 struct pool {
-	unsigned node;
+	unsigned node; /* of a device-dax: where it is, if the host says so */
 	struct pfn base;
 	struct backing backing;
 	struct extent_space *space; /* in frames, from base.n */
@@ -42,7 +44,7 @@ struct host {
 	struct memory *memory; /* for the books of its pools */
 	struct numa numa;
 	unsigned pools;
-	struct pool pool[NUMA_NODES_MAX + 1];
+	struct pool pool[HOST_POOLS_MAX];
 };
 
 /* Finds the nodes; no pool yet. Borrows memory. EXIT_HOST iff the nodes cannot be used. */
@@ -54,8 +56,10 @@ struct pool_config {
 	uint32_t segments; /* live blocks and the holes between them, at most; 0: some hundred */
 };
 
-/* Opens a pool on `node` (one of h->numa.node, or HOST_TABLES: wherever the kernel puts it). EXIT_HOST with one
- * sentence iff the host refuses, the pool is too large, or the node is HOST_NODES_MAX or above. */
+/* Opens a pool on `node` (one of h->numa.node, or HOST_TABLES: wherever the kernel puts it). A second pool of a node,
+ * or one whose numbers a device-dax has, gets the next numbers that nobody has; of a device-dax there is no choice, so
+ * these are better opened first. EXIT_HOST with one sentence iff the host refuses, the pool is too large, the node is
+ * HOST_NODES_MAX or above, there are HOST_POOLS_MAX, or no numbers are left; or as backing_open(). */
 int host_add_pool(struct host *h, unsigned node, const struct pool_config *config, struct pool **out,
 		  struct failure *f);
 

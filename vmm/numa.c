@@ -1,31 +1,62 @@
+/* vmm/numa.c: memory policy and affinity, by libnuma and the kernel.
+ *
+ * What it is. A rule on a range of addresses, said before its first touch, and a mask on
+ * a thread. Nothing is remembered here: the kernel has the rule, with the mapping (of a
+ * memfd: with the file, so all who map it have it). It does not know which nodes are
+ * better (numa_map.h), nor whether the kernel did it (where.h).
+ *
+ * A host with one node is told nothing: every page comes from there, and libnuma, which
+ * reads half of /sys when it is loaded, stays out. A rule is checked all the same, so that
+ * node 1 is refused there as it is everywhere.
+ *
+ * Kernels. MPOL_PREFERRED_MANY is of Linux 5.15, MPOL_WEIGHTED_INTERLEAVE of 6.9; one that
+ * lacks them says EINVAL, as for a node that is not there. So whatever fails is tried again
+ * the older way, with a note, and only what fails then, too, is refused. Containers may
+ * forbid mbind by a filter of system calls (EPERM): that gets words of its own.
+ *
+ * Binding. NUMA_BIND is strict: memory that runs out there ends the process beside free
+ * memory elsewhere, unless it was prefaulted. numa_place(), for guests that nobody asked to
+ * bind, prefers.
+ *
+ * Rejected. numa_tonode_memory() and numa_interleave_memory(): they print and go on where
+ * the kernel refuses, and know neither of the newer policies; libnuma's mbind() answers. */
 #include "vmm/numa.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <numa.h>
+#include <numaif.h>
+#include <sched.h>
 #include <stddef.h>
+#include <string.h>
 
-#include "vmm/sys.h"
+#include "vmm/hostfs.h"
+#include "vmm/limits.h"
 
 #define NODES_WITH_MEMORY "/sys/devices/system/node/has_memory"
 
-static void add_node(void *self, unsigned node)
-{
-	struct numa *n = self;
+/* Headers may be older than the kernel. */
+#ifndef MPOL_PREFERRED_MANY
+#define MPOL_PREFERRED_MANY 5
+#endif
+#ifndef MPOL_WEIGHTED_INTERLEAVE
+#define MPOL_WEIGHTED_INTERLEAVE 6
+#endif
 
-	if (n->nodes < NUMA_NODES_MAX)
-		n->node[n->nodes++] = node;
-}
+#define MASK_BITS 1024u /* of nodes: the most that Linux can be built for */
 
 int numa_open(struct numa *n, struct failure *f)
 {
 	int (*available)(void);
-	char list[256];
+	struct ids memory = {0};
 
 	*n = (struct numa){0};
-	if (!sys_line(NODES_WITH_MEMORY, list, sizeof(list)) || !sys_list(list, add_node, n) || n->nodes == 0) {
-		n->nodes = 1; /* a kernel without NUMA shows no nodes */
-		n->node[0] = 0;
-	}
+	hostfs_ids("", &memory, NODES_WITH_MEMORY);
+	for (unsigned id = ids_next(&memory, 0); id < IDS_MAX && n->nodes < NUMA_NODES_MAX;
+	     id = ids_next(&memory, id + 1))
+		n->node[n->nodes++] = id;
+	if (n->nodes == 0)
+		n->nodes = 1; /* a kernel without NUMA shows no nodes: it is 0 */
 	if (n->nodes == 1)
 		return 0;
 	n->library = dlopen("libnuma.so.1", RTLD_NOW);
@@ -63,13 +94,121 @@ unsigned numa_roomiest(const struct numa *n)
 	return best;
 }
 
+static const char *const policy_names[] = {
+	[NUMA_BIND] = "bind",
+	[NUMA_PREFERRED] = "preferred",
+	[NUMA_INTERLEAVE] = "interleave",
+	[NUMA_WEIGHTED] = "weighted interleave",
+};
+
+const char *numa_policy_name(enum numa_policy p)
+{
+	return policy_names[p];
+}
+
+struct modes { /* of the kernel: the one asked for, and what comes nearest where it is not known */
+	int mode, older;
+	const char *note;
+};
+
+static struct modes modes_of(const struct numa_rule *rule)
+{
+	static const char one[] = "this kernel prefers one node only (Linux 5.15 several): the lowest is preferred";
+	static const char equal[] = "this kernel knows no weights of nodes (Linux 6.9 does): pages are spread equally";
+
+	switch (rule->policy) {
+	case NUMA_BIND:
+		return (struct modes){MPOL_BIND, MPOL_BIND, NULL};
+	case NUMA_PREFERRED:
+		if (ids_count(&rule->nodes) > 1)
+			return (struct modes){MPOL_PREFERRED_MANY, MPOL_PREFERRED, one};
+		return (struct modes){MPOL_PREFERRED, MPOL_PREFERRED, NULL};
+	case NUMA_WEIGHTED:
+		return (struct modes){MPOL_WEIGHTED_INTERLEAVE, MPOL_INTERLEAVE, equal};
+	case NUMA_INTERLEAVE:
+		break;
+	}
+	return (struct modes){MPOL_INTERLEAVE, MPOL_INTERLEAVE, NULL};
+}
+
+/* 0, or an errno. */
+static int tell_kernel(const struct numa *n, int mode, const struct ids *nodes, void *host, uint64_t bytes, bool move)
+{
+	typeof(mbind) *bind = dlsym(n->library, "mbind");
+	unsigned long mask[MASK_BITS / 64];
+
+	if (!bind)
+		return ENOSYS;
+	memcpy(mask, nodes->word, sizeof(mask));
+	return bind(host, bytes, mode, mask, MASK_BITS + 1, move ? MPOL_MF_MOVE : 0) ? errno : 0;
+}
+
+static const char *why(int error)
+{
+	switch (error) {
+	case EPERM:
+	case EACCES:
+		return "it is forbidden here (in a container, by its filter of system calls: give it CAP_SYS_NICE)";
+	case EINVAL:
+		return "it takes no such policy, or a node is not online, or outside the cpuset";
+	default:
+		return strerror(error);
+	}
+}
+
+static bool has_nodes(const struct numa *n, const struct ids *nodes)
+{
+	struct ids memory = {0};
+
+	for (unsigned i = 0; i < n->nodes; i++)
+		ids_add(&memory, n->node[i]);
+	return ids_next(nodes, 0) < IDS_MAX && ids_within(nodes, &memory);
+}
+
+int numa_rule_set(const struct numa *n, const struct numa_rule *rule, void *host, uint64_t bytes, bool move,
+		  const char **note, struct failure *f)
+{
+	const struct modes modes = modes_of(rule);
+	int error;
+
+	*note = NULL;
+	if (!has_nodes(n, &rule->nodes))
+		return fail(f, EXIT_HOST, "memory cannot come from nodes %s: not all of them have memory on this host",
+			    ids_format(&rule->nodes).s);
+	if (n->nodes == 1)
+		return 0;
+	error = tell_kernel(n, modes.mode, &rule->nodes, host, bytes, move);
+	if (error && modes.older != modes.mode) {
+		error = tell_kernel(n, modes.older, &rule->nodes, host, bytes, move);
+		*note = error ? NULL : modes.note;
+	}
+	if (error)
+		return fail(f, EXIT_HOST, "the kernel does not take the policy %s of nodes %s for memory: %s",
+			    numa_policy_name(rule->policy), ids_format(&rule->nodes).s, why(error));
+	return 0;
+}
+
 void numa_place(const struct numa *n, void *host, uint64_t bytes, unsigned node)
 {
-	typeof(numa_set_bind_policy) *strict = n->library ? dlsym(n->library, "numa_set_bind_policy") : NULL;
-	typeof(numa_tonode_memory) *place = n->library ? dlsym(n->library, "numa_tonode_memory") : NULL;
+	struct numa_rule rule = {.policy = NUMA_PREFERRED};
+	struct failure ignored = {0}; /* memory from elsewhere is better than none */
+	const char *note;
 
-	if (!strict || !place)
-		return;
-	strict(0); /* bound strictly, a guest larger than its node would be killed beside free memory */
-	place(host, bytes, (int)node);
+	ids_add(&rule.nodes, node);
+	numa_rule_set(n, &rule, host, bytes, false, &note, &ignored);
+}
+
+int numa_keep_thread(const struct ids *cpus, const struct limits *l, struct failure *f)
+{
+	struct ids kept = *cpus;
+
+	ids_keep(&kept, &l->cpus);
+	if (ids_next(&kept, 0) == IDS_MAX)
+		return fail(f, EXIT_HOST, "no thread can be kept to CPUs %s, for slat may run on %s alone",
+			    ids_format(cpus).s, ids_format(&l->cpus).s);
+	/* The kernel's masks are of words, lowest first, as these sets are. */
+	if (sched_setaffinity(0, sizeof(kept), (const cpu_set_t *)(const void *)&kept) < 0)
+		return fail(f, EXIT_HOST, "a thread cannot be kept to CPUs %s: %s", ids_format(&kept).s,
+			    errno == EINVAL ? "none of them is online, or the cpuset has changed" : strerror(errno));
+	return 0;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/unit/fake_sys.h"
 #include "vmm/host.h"
 
 Suite *host_suite(void);
@@ -223,6 +224,194 @@ START_TEST(a_node_out_of_the_number_space_is_refused)
 }
 END_TEST
 
+/* ---- more than one pool on a node, and device-dax among them ---- */
+
+static struct host many;
+static struct fake_sys sys;
+
+static void open_host(void)
+{
+	struct failure f = {0};
+
+	fake_sys_open(&sys);
+	ck_assert_int_eq(memory_open(&memory, &f), 0);
+	ck_assert_int_eq(host_open(&many, &memory, &f), 0);
+}
+
+static void close_host(void)
+{
+	host_close(&many);
+	memory_close(&memory);
+	fake_sys_close(&sys);
+}
+
+static int add_dax(const char *name, uint64_t resource, uint64_t bytes, struct pool **pool, struct failure *f)
+{
+	const struct fake_dax dax = {.name = name, .bytes = bytes, .align = 2 * MIB, .resource = resource, .node = 70};
+	struct pool_config config = {.backing = {.bytes = bytes, .root = sys.root}};
+	char file[64], path[PATH_MAX];
+
+	fake_dax_add(&sys, &dax);
+	snprintf(file, sizeof(file), "/dev/%s", name);
+	fake_sys_path(&sys, path, file);
+	config.backing.devdax = path;
+	return host_add_pool(&many, many.numa.node[0], &config, pool, f);
+}
+
+static void no_number_is_shared(void)
+{
+	for (unsigned i = 0; i < many.pools; i++)
+		for (unsigned k = 0; k < i; k++) {
+			const struct pool *a = &many.pool[i], *b = &many.pool[k];
+
+			ck_assert(a->base.n + a->backing.bytes / FRAME_BYTES <= b->base.n ||
+				  b->base.n + b->backing.bytes / FRAME_BYTES <= a->base.n);
+		}
+}
+
+START_TEST(frames_of_a_dax_are_the_host_s)
+{
+	const uint64_t resource = UINT64_C(5) << 30;
+	struct failure f = {0};
+	struct pool *pool;
+	struct block a, b;
+
+	ck_assert_int_eq(add_dax("dax0.0", resource, 16 * MIB, &pool, &f), 0);
+	ck_assert_uint_eq(pool->base.n, resource / FRAME_BYTES);
+	ck_assert_uint_eq(pool->node, 70); /* where it is, whatever was said; frame numbers do not come from it */
+	ck_assert_int_eq(pool_alloc(pool, 4 * MIB, &a, &f), 0);
+	ck_assert_int_eq(pool_alloc(pool, 6 * MIB, &b, &f), 0);
+	ck_assert_uint_eq(a.first.n, resource / FRAME_BYTES);
+	ck_assert_uint_eq(b.first.n, (resource + 4 * MIB) / FRAME_BYTES);
+	ck_assert_ptr_eq(b.host, pool->backing.host + 4 * MIB);
+	pool_free(&a);
+	pool_free(&b);
+	ck_assert(extent_check(pool->space));
+}
+END_TEST
+
+START_TEST(a_dax_is_wiped_before_it_is_a_pool)
+{
+	struct failure f = {0};
+	struct pool *pool;
+	char path[PATH_MAX];
+	int fd;
+
+	ck_assert_int_eq(add_dax("dax0.0", 5 << 20, 4 * MIB, &pool, &f), EXIT_HOST); /* 5 MiB is no multiple of 2 */
+	f = (struct failure){0};
+	fake_sys_write(&sys, "/sys/bus/dax/devices/dax0.0/resource", "0x40000000\n");
+	fake_sys_path(&sys, path, "/dev/dax0.0");
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_eq(pwrite(fd, "old", 3, MIB), 3);
+	close(fd);
+	ck_assert_int_eq(
+		host_add_pool(&many, 0,
+			      &(struct pool_config){.backing = {.bytes = 4 * MIB, .devdax = path, .root = sys.root}},
+			      &pool, &f),
+		0);
+	ck_assert_uint_eq(pool->backing.host[MIB], 0);
+}
+END_TEST
+
+START_TEST(a_dax_where_others_are_is_refused)
+{
+	const uint64_t end = UINT64_C(1) << HOST_PHYS_BITS;
+	struct failure f = {0}, beyond = {0}, edge = {0}, at_edge = {0}, over = {0};
+	struct pool *pool;
+
+	ck_assert_int_eq(add_dax("dax0.0", UINT64_C(8) << 30, 8 * MIB, &pool, &f), 0);
+	ck_assert_int_eq(add_dax("dax1.0", (UINT64_C(8) << 30) + 6 * MIB, 8 * MIB, &pool, &f), EXIT_HOST);
+	ck_assert_ptr_nonnull(strstr(f.text, "dax1.0 is at physical 0x200600000, and another pool has those frame "
+					     "numbers already: 0x200000000 on for 8 MiB"));
+	ck_assert_int_eq(add_dax("dax2.0", (UINT64_C(8) << 30) + 8 * MIB, 8 * MIB, &pool, &edge), 0);
+	ck_assert_int_eq(add_dax("dax3.0", end, 8 * MIB, &pool, &beyond), EXIT_HOST);
+	ck_assert_ptr_nonnull(strstr(beyond.text,
+				     "dax3.0 is at physical 0x400000000000, and frame numbers have room for "
+				     "what is below 0x400000000000"));
+	ck_assert_int_eq(add_dax("dax4.0", end - 6 * MIB, 8 * MIB, &pool, &over), EXIT_HOST);
+	ck_assert_int_eq(add_dax("dax5.0", end - 8 * MIB, 8 * MIB, &pool, &at_edge), 0);
+	ck_assert_uint_eq(many.pools, 3);
+	no_number_is_shared();
+}
+END_TEST
+
+START_TEST(numbers_go_around_what_is_taken)
+{
+	const struct pool_config config = {.backing.bytes = 4 * MIB};
+	const unsigned node = HOST_NODES_MAX - 1;
+	const uint64_t last = (uint64_t)HOST_NODES_MAX << (HOST_POOL_SHIFT - FRAME_SHIFT);
+	const uint64_t giant = (UINT64_C(1) << 30) / FRAME_BYTES;
+	struct failure f = {0};
+	struct pool *pool;
+
+	ck_assert_int_eq(add_dax("dax0.0", (last << FRAME_SHIFT) + 2 * MIB, 8 * MIB, &pool, &f), 0);
+	ck_assert_int_eq(host_add_pool(&many, node, &config, &pool, &f), 0);
+	ck_assert_uint_eq(pool->base.n, last + giant); /* as a 1G page wants it */
+	ck_assert_int_eq(host_add_pool(&many, node, &config, &pool, &f), 0);
+	ck_assert_uint_eq(pool->base.n, last + 2 * giant);
+	ck_assert_int_eq(host_add_pool(&many, 0, &config, &pool, &f), 0);
+	ck_assert_uint_eq(pool->base.n, UINT64_C(1) << (HOST_POOL_SHIFT - FRAME_SHIFT));
+	ck_assert_int_eq(host_add_pool(&many, HOST_TABLES, &config, &pool, &f), 0);
+	ck_assert_uint_eq(pool->base.n, 0);
+	ck_assert_int_eq(host_add_pool(&many, HOST_TABLES, &config, &pool, &f), 0);
+	ck_assert_uint_eq(pool->base.n, giant);
+	no_number_is_shared();
+}
+END_TEST
+
+/* The last TiB is full: from the first node's on. */
+START_TEST(numbers_begin_anew_at_the_end)
+{
+	const struct pool_config config = {.backing = {.bytes = 4 * MIB}};
+	const uint64_t end = UINT64_C(1) << (HOST_PHYS_BITS - FRAME_SHIFT), bytes = UINT64_C(1) << HOST_POOL_SHIFT;
+	struct failure f = {0}, none = {0};
+	struct pool *pool;
+
+	for (unsigned node = HOST_NODES_MAX; node-- > 0;) { /* as if they were so large */
+		ck_assert_int_eq(host_add_pool(&many, node, &config, &pool, &f), 0);
+		if (node)
+			pool->backing.bytes = bytes;
+	}
+	ck_assert_int_eq(host_add_pool(&many, HOST_NODES_MAX - 1, &config, &pool, &f), 0);
+	ck_assert_uint_eq(pool->base.n, (bytes + (UINT64_C(1) << 30)) / FRAME_BYTES); /* behind node 0's 4 MiB */
+	no_number_is_shared();
+	pool->backing.bytes = bytes - (UINT64_C(1) << 30);
+	ck_assert_int_eq(host_add_pool(&many, 5, &config, &pool, &none), EXIT_HOST);
+	ck_assert_str_eq(none.text, "no frame numbers are left for a pool of 4 MiB");
+	for (unsigned i = 0; i < many.pools; i++) {
+		ck_assert_uint_le(many.pool[i].base.n, end);
+		many.pool[i].backing.bytes = 4 * MIB;
+	}
+}
+END_TEST
+
+START_TEST(pools_are_counted)
+{
+	struct pool_config config = {.backing = {.bytes = 2 * MIB, .zone = "--memory-zone id=z"}};
+	struct failure f = {0};
+	struct pool *pool;
+
+	for (unsigned i = 0; i < HOST_POOLS_MAX; i++)
+		ck_assert_int_eq(host_add_pool(&many, 0, &config, &pool, &f), 0);
+	no_number_is_shared();
+	ck_assert_int_eq(host_add_pool(&many, 0, &config, &pool, &f), EXIT_HOST);
+	ck_assert_str_eq(f.text, "--memory-zone id=z: there are 65 pools already, which is all that can be");
+}
+END_TEST
+
+START_TEST(a_pool_that_is_too_large_is_refused)
+{
+	const struct pool_config config = {
+		.backing = {.bytes = HOST_POOL_BYTES_MAX + 4096, .zone = "--memory-zone id=z"}};
+	struct failure f = {0};
+	struct pool *pool;
+
+	ck_assert_int_eq(host_add_pool(&many, 0, &config, &pool, &f), EXIT_HOST);
+	ck_assert_ptr_nonnull(strstr(f.text, ": a pool holds 1 TiB at most"));
+	ck_assert_uint_eq(many.pools, 0);
+}
+END_TEST
+
 Suite *host_suite(void)
 {
 	Suite *s = suite_create("host");
@@ -240,6 +429,17 @@ Suite *host_suite(void)
 	tcase_add_test(t, a_history_is_taken_once);
 	tcase_add_test(t, two_pools_never_share_a_frame_number);
 	tcase_add_test(t, a_node_out_of_the_number_space_is_refused);
+	suite_add_tcase(s, t);
+	t = tcase_create("numbers");
+	tcase_set_timeout(t, 30);
+	tcase_add_checked_fixture(t, open_host, close_host);
+	tcase_add_test(t, frames_of_a_dax_are_the_host_s);
+	tcase_add_test(t, a_dax_is_wiped_before_it_is_a_pool);
+	tcase_add_test(t, a_dax_where_others_are_is_refused);
+	tcase_add_test(t, numbers_go_around_what_is_taken);
+	tcase_add_test(t, numbers_begin_anew_at_the_end);
+	tcase_add_test(t, pools_are_counted);
+	tcase_add_test(t, a_pool_that_is_too_large_is_refused);
 	suite_add_tcase(s, t);
 	return s;
 }

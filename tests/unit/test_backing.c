@@ -1,0 +1,636 @@
+/* Backings beyond the plain ones: device-dax (a fake sysfs, a plain file as the device), huge pages by node, locked
+ * memory, many workers, and how contiguous it all is.
+ * Not seen: a device-dax that is one (the rig), huge pages that run out while they are touched. */
+#include <check.h>
+#undef fail
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "tests/unit/fake_sys.h"
+#include "vmm/backing.h"
+#include "vmm/contiguity.h"
+#include "vmm/devdax.h"
+#include "vmm/huge_pages.h"
+#include "vmm/prefault.h"
+
+Suite *backing_suite(void);
+
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+
+static struct fake_sys sys;
+static char dax_path[PATH_MAX];
+
+static void setup(void)
+{
+	fake_sys_open(&sys);
+	fake_sys_path(&sys, dax_path, "/dev/dax0.0");
+}
+
+static void teardown(void)
+{
+	fake_sys_close(&sys);
+}
+
+static const struct fake_dax plain = {
+	.name = "dax0.0", .bytes = 16 * MIB, .align = 2 * MIB, .resource = UINT64_C(5) << 30, .node = 1};
+
+static struct backing_config dax_config(uint64_t bytes)
+{
+	return (struct backing_config){
+		.bytes = bytes, .devdax = dax_path, .root = sys.root, .zone = "--memory-zone id=z"};
+}
+
+static void refused(const struct backing_config *config, const char *sentence)
+{
+	struct failure f = {0};
+	struct backing b;
+
+	ck_assert_int_eq(backing_open(&b, config, &f), EXIT_HOST);
+	if (!strstr(f.text, sentence))
+		ck_abort_msg("not '%s' but '%s'", sentence, f.text);
+	ck_assert_ptr_null(b.host);
+	ck_assert_int_eq(b.fd, -1);
+}
+
+/* ---- device-dax ---- */
+
+START_TEST(dax_is_mapped_as_it_lies)
+{
+	const struct backing_config config = dax_config(8 * MIB);
+	struct failure f = {0};
+	struct contiguity c;
+	struct backing b;
+
+	fake_dax_add(&sys, &plain);
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	ck_assert_int_eq(b.kind, BACKING_DEVDAX);
+	ck_assert_str_eq(backing_kind_name(b.kind), "devdax");
+	ck_assert(b.physical);
+	ck_assert_uint_eq(b.first.n, (UINT64_C(5) << 30) / FRAME_BYTES);
+	ck_assert_int_eq(b.leaf, PAGETABLE_2M);
+	ck_assert_uint_eq(b.node, 1);
+	ck_assert_uint_eq((uintptr_t)b.host % (2 * MIB), 0);
+	ck_assert_str_eq(b.note, "");
+	memset(b.host, 0x5a, b.bytes); /* all of it is there */
+	ck_assert_int_eq(backing_prefault(&b, 0, b.bytes, &f), 0);
+	ck_assert_uint_eq(b.host[8 * MIB - 1], 0x5a); /* prefault leaves it alone */
+	backing_spare(&b, FRAME_BYTES, FRAME_BYTES);
+	ck_assert_uint_eq(backing_use_read(&b, NULL).resident, 8 * MIB);
+	ck_assert_uint_eq(backing_use_read(&b, NULL).huge, 8 * MIB);
+	c = contiguity_read(&b, 0, b.bytes, -1);
+	ck_assert(c.known && c.runs == 1 && c.bytes == 8 * MIB && c.largest_bytes == 8 * MIB);
+	ck_assert_uint_eq(contiguity_read(&b, 0, 0, -1).runs, 0);
+	backing_close(&b);
+}
+END_TEST
+
+START_TEST(dax_of_another_user_is_wiped)
+{
+	struct backing_config config = dax_config(8 * MIB);
+	struct failure f = {0};
+	struct backing b;
+	uint8_t was;
+	int fd;
+
+	fake_dax_add(&sys, &plain);
+	fd = open(dax_path, O_RDWR | O_CLOEXEC);
+	for (uint64_t at = 0; at < 16 * MIB; at += FRAME_BYTES / 2)
+		ck_assert_int_eq(pwrite(fd, "secret", 6, (off_t)at), 6);
+	config.workers = 2;
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	ck_assert_uint_eq(b.host[0], 's'); /* who is refused after this has destroyed nothing */
+	ck_assert_int_eq(backing_clear(&b, &f), 0);
+	for (uint64_t at = 0; at < b.bytes; at++)
+		ck_assert_uint_eq(b.host[at], 0);
+	backing_close(&b);
+	ck_assert_int_eq(pread(fd, &was, 1, 8 * MIB), 1);
+	ck_assert_uint_eq(was, 's'); /* what was not asked for is not ours */
+	close(fd);
+}
+END_TEST
+
+START_TEST(dax_pages_are_its_alignment)
+{
+	static const enum pagetable_size leaf[] = {PAGETABLE_4K, PAGETABLE_2M, PAGETABLE_1G};
+	struct fake_dax d = plain;
+	struct backing_config config = dax_config(GIB);
+	struct failure f = {0};
+	struct backing b;
+
+	d.bytes = GIB;
+	d.align = pagetable_size_bytes(leaf[_i]);
+	fake_dax_add(&sys, &d);
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	ck_assert_int_eq(b.leaf, leaf[_i]);
+	ck_assert_uint_eq((uintptr_t)b.host % d.align, 0);
+	ck_assert_uint_eq(backing_use_read(&b, NULL).huge, _i ? GIB : 0);
+	backing_close(&b);
+}
+END_TEST
+
+START_TEST(dax_is_refused_with_a_sentence)
+{
+	struct backing_config config = dax_config(16 * MIB);
+	struct fake_dax d = plain;
+
+	fake_dax_add(&sys, &d);
+	config.bytes = 18 * MIB;
+	refused(&config, "--memory-zone id=z size=18 MiB is more than ");
+	config.bytes = 3 * MIB;
+	refused(&config, "is mapped in pages of 2 MiB, so ask for a multiple of that");
+	config.bytes = 0;
+	refused(&config, "is mapped in pages of 2 MiB");
+	config.bytes = 16 * MIB;
+	config.on_node = true;
+	refused(&config, "dax0.0 is memory of node 1, not of node 0");
+	config.on_node = false;
+	config.devdax = "/dev/dax7.7";
+	refused(&config, "/dev/dax7.7 is not a device-dax that this host has (/sys/bus/dax/devices/dax7.7)");
+	config.devdax = "/dev/";
+	refused(&config, "is not a device-dax");
+	config.devdax = "/nowhere/dax0.0";
+	refused(&config, "--memory-zone id=z: cannot open /nowhere/dax0.0: No such file or directory");
+	d.name = "dax1.0";
+	d.driver = "../../drivers/kmem";
+	fake_dax_add(&sys, &d);
+	config.devdax = "/dev/dax1.0";
+	refused(&config,
+		"another driver has its memory, or none; as root: daxctl reconfigure-device --mode=devdax dax1.0");
+	d = plain;
+	d.name = "dax2.0";
+	d.scattered = true;
+	fake_dax_add(&sys, &d);
+	config.devdax = "/dev/dax2.0";
+	refused(&config, "several physical ranges");
+	d = plain;
+	d.name = "dax3.0";
+	d.resource += FRAME_BYTES;
+	fake_dax_add(&sys, &d);
+	config.devdax = "/dev/dax3.0";
+	refused(&config, "16 MiB at physical 0x140001000, which does not agree with its alignment of 2 MiB");
+}
+END_TEST
+
+START_TEST(dax_is_one_user_s)
+{
+	const struct backing_config config = dax_config(8 * MIB);
+	struct failure f = {0};
+	struct backing b;
+
+	fake_dax_add(&sys, &plain);
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	refused(&config, "dax0.0 is in use by another slat");
+	backing_close(&b);
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	backing_close(&b);
+}
+END_TEST
+
+START_TEST(dax_of_unknown_address_is_not_physical)
+{
+	struct fake_dax d = plain;
+	const struct backing_config config = dax_config(8 * MIB);
+	struct failure f = {0};
+	struct backing b;
+
+	d.resource = 0;
+	d.node = -1;
+	fake_dax_add(&sys, &d);
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	ck_assert(!b.physical);
+	ck_assert_uint_eq(b.node, BACKING_NODE_ANY);
+	ck_assert_ptr_nonnull(strstr(b.note, "only root may read the physical address of "));
+	backing_close(&b);
+}
+END_TEST
+
+struct seen {
+	unsigned count;
+	struct devdax device[4];
+};
+
+static void see(void *self, const struct devdax *d)
+{
+	struct seen *s = self;
+
+	s->device[s->count++] = *d;
+}
+
+START_TEST(all_dax_are_listed)
+{
+	struct fake_dax d = plain;
+	struct seen s = {0};
+
+	ck_assert_uint_eq(devdax_list(sys.root, see, &s), 0);
+	d.name = "dax10.0";
+	d.driver = "../kmem";
+	fake_dax_add(&sys, &d);
+	fake_dax_add(&sys, &plain);
+	fake_sys_write(&sys, "/sys/bus/dax/devices/dax3.0/size", "none\n"); /* half of one */
+	ck_assert_uint_eq(devdax_list(sys.root, see, &s), 2);
+	ck_assert_uint_eq(s.count, 2);
+	ck_assert_str_eq(s.device[0].name, "dax0.0");
+	ck_assert(s.device[0].usable && s.device[0].node == 1 && s.device[0].bytes == 16 * MIB);
+	ck_assert_str_eq(s.device[1].name, "dax10.0");
+	ck_assert(!s.device[1].usable);
+}
+END_TEST
+
+/* ---- huge pages by node ---- */
+
+static void fake_huge(const char *directory, unsigned total, unsigned unused, unsigned promised)
+{
+	char file[PATH_MAX];
+
+	snprintf(file, sizeof(file), "%s/hugepages-2048kB/nr_hugepages", directory);
+	fake_sys_write(&sys, file, "%u\n", total);
+	snprintf(file, sizeof(file), "%s/hugepages-2048kB/free_hugepages", directory);
+	fake_sys_write(&sys, file, "%u\n", unused);
+	snprintf(file, sizeof(file), "%s/hugepages-2048kB/resv_hugepages", directory);
+	fake_sys_write(&sys, file, "%u\n", promised);
+}
+
+START_TEST(huge_pages_are_counted_by_node)
+{
+	struct backing_config config = {
+		.bytes = 1024 * 2 * MIB, .hugepages = true, .huge = PAGETABLE_2M, .on_node = true, .root = sys.root};
+	struct huge_pages h;
+	struct failure f = {0};
+	char sentence[512];
+
+	fake_huge("/sys/kernel/mm/hugepages", 700, 600, 0);
+	fake_huge("/sys/devices/system/node/node0/hugepages", 400, 350, 0);
+	fake_huge("/sys/devices/system/node/node2/hugepages", 300, 250, 0);
+	config.node = 2;
+	snprintf(
+		sentence, sizeof(sentence),
+		"--memory hugepages=on asks for 1024 huge pages of 2 MiB on node 2: 250 are available there, 350 "
+		"elsewhere; "
+		"get more as root: echo 1074 >%s/sys/devices/system/node/node2/hugepages/hugepages-2048kB/nr_hugepages",
+		sys.root);
+	refused(&config, sentence);
+	config.zone = "--memory-zone id=z";
+	refused(&config, "--memory-zone id=z asks for 1024 huge pages");
+	config.node = 1;
+	refused(&config, "node 1 of this host has no 2 MiB huge pages");
+	config.huge = PAGETABLE_1G;
+	refused(&config, "node 1 of this host has no 1 GiB huge pages");
+	ck_assert_int_eq(huge_pages_check(sys.root, PAGETABLE_2M, 2, 250, "x", &f), 0);
+	ck_assert_int_eq(huge_pages_check(sys.root, PAGETABLE_2M, 2, 251, "x", &f), EXIT_HOST);
+	fake_huge("/sys/kernel/mm/hugepages", 700, 600, 400); /* promised, nobody knows of which node */
+	h = huge_pages_read(sys.root, PAGETABLE_2M, 2);
+	ck_assert(h.known && h.total == 300 && h.free == 250 && h.available == 200);
+	fake_huge("/sys/kernel/mm/hugepages", 700, 600, 700);
+	ck_assert_uint_eq(huge_pages_read(sys.root, PAGETABLE_2M, 2).available, 0);
+	ck_assert_uint_eq(huge_pages_read(sys.root, PAGETABLE_2M, HUGE_PAGES_ANY).total, 700);
+	ck_assert(!huge_pages_read(sys.root, PAGETABLE_1G, HUGE_PAGES_ANY).known);
+}
+END_TEST
+
+/* ---- options of mappings ---- */
+
+/* Of the mapping that the backing is, the line of smaps that begins so. */
+static bool smaps_line(const struct backing *b, const char *key, char *line, int size)
+{
+	FILE *smaps = backing_smaps_open();
+	bool inside = false, found = false;
+	uint64_t first, end;
+
+	while (!found && fgets(line, size, smaps)) {
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &first, &end) == 2)
+			inside = first <= (uintptr_t)b->host && end > (uintptr_t)b->host;
+		found = inside && strncmp(line, key, strlen(key)) == 0;
+	}
+	fclose(smaps);
+	return found;
+}
+
+static bool flagged(const struct backing *b, const char *flag)
+{
+	char line[512];
+
+	ck_assert(smaps_line(b, "VmFlags:", line, sizeof(line)));
+	return strstr(line, flag) != NULL;
+}
+
+START_TEST(core_files_and_reservations)
+{
+	struct backing_config config = {.bytes = 8 * MIB, .shared = _i & 1, .no_dump = _i & 2, .reserve = _i & 4};
+	struct failure f = {0};
+	struct backing b;
+
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	ck_assert_int_eq(flagged(&b, " dd"), config.no_dump);
+	ck_assert_int_eq(flagged(&b, " nr"), !config.reserve);
+	ck_assert(!b.locked);
+	backing_close(&b);
+}
+END_TEST
+
+START_TEST(locked_memory_is_what_was_touched)
+{
+	const struct backing_config config = {.bytes = 4 * MIB, .shared = _i, .lock = true};
+	const struct rlimit most = {4 * MIB, 4 * MIB};
+	struct failure f = {0};
+	struct backing b;
+	char line[256];
+
+	ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &most), 0);
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	ck_assert(b.locked);
+	ck_assert(flagged(&b, " lo"));
+	ck_assert(smaps_line(&b, "Rss:", line, sizeof(line)));
+	ck_assert_ptr_nonnull(strstr(line, " 0 kB"));
+	backing_close(&b);
+}
+END_TEST
+
+/* Root may lock all it wants: as somebody else. */
+START_TEST(more_than_may_be_locked_is_refused)
+{
+	const struct rlimit most = {_i ? MIB : 0, _i ? MIB : 0};
+	struct backing_config config = {.bytes = 4 * MIB, .lock = true};
+
+	ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &most), 0);
+	if (geteuid() == 0)
+		ck_assert_int_eq(syscall(SYS_setresuid, 65534, 65534, 65534), 0);
+	refused(&config, _i ? "--memory mlock=on: this process may lock 1 MiB (RLIMIT_MEMLOCK), not 4 MiB; raise it"
+			    : "may lock 0 bytes (RLIMIT_MEMLOCK)");
+	config.zone = "--memory-zone id=z";
+	refused(&config, "--memory-zone id=z: this process may lock ");
+}
+END_TEST
+
+START_TEST(shared_memory_without_huge_pages_is_said)
+{
+	const struct backing_config config = {.bytes = 8 * MIB, .thp = _i & 1, .shared = _i & 2};
+	struct failure f = {0};
+	struct backing b;
+
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	ck_assert_int_eq(b.note[0] != '\0', _i == 3 && b.leaf == PAGETABLE_4K);
+	if (b.note[0])
+		ck_assert_ptr_nonnull(strstr(b.note, "shared memory gets no transparent huge pages on this host "
+						     "(shmem_enabled is "));
+	backing_close(&b);
+}
+END_TEST
+
+/* ---- workers ---- */
+
+static void refuse_call(unsigned number, unsigned third, unsigned error)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, third, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = {sizeof(code) / sizeof(*code), code};
+
+	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+static uint64_t resident_of(const struct backing *b)
+{
+	FILE *smaps = backing_smaps_open();
+	const uint64_t bytes = backing_use_read(b, smaps).resident;
+
+	fclose(smaps);
+	return bytes;
+}
+
+/* By any number of workers, from anywhere on: all of it and nothing else, and what was there stays. */
+START_TEST(every_page_is_touched_once)
+{
+	static const unsigned workers[] = {0, 1, 2, 7, 200};
+	const struct backing_config config = {
+		.bytes = 128 * MIB, .shared = _i & 1, .workers = workers[(unsigned)_i / 4]};
+	const uint64_t from = 5 * FRAME_BYTES, bytes = 100 * MIB + FRAME_BYTES;
+	struct failure f = {0};
+	struct backing b;
+
+	if (_i & 2)
+		refuse_call(__NR_madvise, 23, EINVAL); /* as a kernel before 5.14 */
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	b.host[from + 50 * MIB] = 0x77;
+	ck_assert_int_eq(backing_prefault(&b, from, bytes, &f), 0);
+	ck_assert_uint_eq(b.host[from + 50 * MIB], 0x77);
+	ck_assert_uint_eq(resident_of(&b), bytes);
+	ck_assert_int_eq(backing_prefault(&b, 0, 0, &f), 0);
+	ck_assert_uint_eq(resident_of(&b), bytes);
+	backing_close(&b);
+}
+END_TEST
+
+START_TEST(workers_keep_to_their_cpus)
+{
+	struct backing_config config = {.bytes = 64 * MIB, .workers = 3};
+	struct failure f = {0};
+	cpu_set_t before, after, cpus;
+	struct backing b;
+	int cpu = 0;
+
+	ck_assert_int_eq(sched_getaffinity(0, sizeof(before), &before), 0);
+	while (!CPU_ISSET(cpu, &before))
+		cpu++;
+	CPU_ZERO(&cpus);
+	CPU_SET(_i ? CPU_SETSIZE - 1 : cpu, &cpus); /* the last one is not there: it goes on where it is */
+	config.cpus = &cpus;
+	config.workers = _i ? 0 : 3;
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	ck_assert_int_eq(backing_prefault(&b, 0, b.bytes, &f), 0);
+	ck_assert_uint_eq(resident_of(&b), b.bytes);
+	ck_assert_int_eq(sched_getaffinity(0, sizeof(after), &after), 0);
+	ck_assert(CPU_EQUAL(&before, &after));
+	backing_close(&b);
+}
+END_TEST
+
+START_TEST(refusal_of_the_host_ends_it)
+{
+	static const struct {
+		int error;
+		const char *sentence;
+	} hosts[] = {{ENOMEM, "--memory-zone id=z: the host could not provide all of 64 MiB: Cannot allocate memory"},
+		     {EFAULT, "--memory-zone id=z: the host could not provide all of 64 MiB: Bad address"}};
+	const struct backing_config config = {.bytes = 64 * MIB, .workers = 2, .zone = "--memory-zone id=z"};
+	struct failure f = {0}, huge = {0};
+	struct backing b;
+
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	refuse_call(__NR_madvise, 23, (unsigned)hosts[_i].error);
+	ck_assert_int_eq(backing_prefault(&b, 0, b.bytes, &f), EXIT_HOST);
+	ck_assert_str_eq(f.text, hosts[_i].sentence);
+	b.kind = BACKING_HUGETLB;
+	ck_assert_int_eq(backing_prefault(&b, 0, b.bytes, &huge), EXIT_HOST);
+	ck_assert_int_eq(strstr(huge.text, "ran out of huge pages before the guest had its 64 MiB") != NULL, _i == 1);
+	backing_close(&b);
+}
+END_TEST
+
+START_TEST(a_signal_ends_it_early)
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+	const struct backing_config config = {.bytes = 512 * MIB, .workers = 2};
+	struct failure f = {0};
+	struct backing b;
+	sigset_t held;
+
+	sigemptyset(&held);
+	sigaddset(&held, signals[_i]);
+	ck_assert_int_eq(sigprocmask(SIG_BLOCK, &held, NULL), 0);
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	ck_assert_int_eq(kill(getpid(), signals[_i]), 0);
+	ck_assert_int_eq(backing_prefault(&b, 0, b.bytes, &f), EXIT_SIGNAL);
+	ck_assert_str_eq(f.text, "ended by a signal before the guest had its 512 MiB");
+	ck_assert_uint_lt(resident_of(&b), 512 * MIB);
+	backing_close(&b);
+}
+END_TEST
+
+/* Threads cannot be had: the caller alone does it. */
+START_TEST(without_threads_it_is_done_by_one)
+{
+	const struct backing_config config = {.bytes = 64 * MIB, .workers = 8};
+	const struct rlimit none = {1, 1};
+	struct failure f = {0};
+	struct backing b;
+
+	ck_assert_int_eq(setrlimit(RLIMIT_NPROC, &none), 0);
+	if (geteuid() == 0)
+		ck_assert_int_eq(syscall(SYS_setresuid, 65534, 65534, 65534), 0);
+	prctl(PR_SET_DUMPABLE, 1); /* its own /proc/self again */
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	ck_assert_int_eq(backing_prefault(&b, 0, b.bytes, &f), 0);
+	ck_assert_uint_eq(resident_of(&b), b.bytes);
+	backing_close(&b);
+}
+END_TEST
+
+/* ---- contiguity ---- */
+
+#define HERE UINT64_C(0x7f0000000000)
+
+/* frames: what pagemap is to say; 0: not there. */
+static struct contiguity judge(const uint64_t *frames, unsigned pages, unsigned told)
+{
+	const struct backing b = {.host = (uint8_t *)HERE};
+	struct contiguity c;
+	char path[PATH_MAX];
+	int fd;
+
+	fake_sys_path(&sys, path, "/pagemap");
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	for (unsigned i = 0; i < told; i++) {
+		const uint64_t entry = frames[i] ? frames[i] | UINT64_C(1) << 63 | UINT64_C(1) << 56 : 0;
+
+		ck_assert_int_eq(pwrite(fd, &entry, 8, (off_t)((HERE / FRAME_BYTES + 1 + i) * 8)), 8);
+	}
+	c = contiguity_read(&b, FRAME_BYTES, pages * FRAME_BYTES, fd);
+	close(fd);
+	return c;
+}
+
+START_TEST(runs_are_maximal)
+{
+	static const uint64_t frames[] = {7, 8, 9, 20, 0, 21, 22, 0, 0, 5, 4, 3, 100, 101, 102, 103};
+	uint64_t many[3000];
+	struct contiguity c = judge(frames, 16, 16);
+
+	ck_assert(c.known);
+	ck_assert_uint_eq(c.runs, 7); /* 7-9, 20, 21-22, 5, 4, 3, 100-103 */
+	ck_assert_uint_eq(c.bytes, 13 * FRAME_BYTES);
+	ck_assert_uint_eq(c.largest_bytes, 4 * FRAME_BYTES);
+	ck_assert(judge(frames, 0, 0).known);
+	for (unsigned i = 0; i < 3000; i++) /* through several reads */
+		many[i] = 1000 + i + (i >= 2500 ? 1 : 0);
+	c = judge(many, 3000, 3000);
+	ck_assert(c.known);
+	ck_assert_uint_eq(c.runs, 2);
+	ck_assert_uint_eq(c.largest_bytes, 2500 * FRAME_BYTES);
+}
+END_TEST
+
+START_TEST(frames_that_are_not_told_are_not_known)
+{
+	static const uint64_t frames[] = {7, 8, UINT64_C(1) << 57 /* there, and frame 0 */, 9};
+
+	ck_assert(!judge(frames, 4, 4).known);
+	ck_assert_uint_eq(judge(frames, 4, 4).runs, 0);
+	ck_assert(!judge(frames, 4, 2).known); /* the file ends */
+	ck_assert(!contiguity_read(&(struct backing){.host = (uint8_t *)HERE}, 0, FRAME_BYTES, -1).known);
+}
+END_TEST
+
+START_TEST(real_pages_are_counted)
+{
+	const struct backing_config config = {.bytes = 16 * MIB, .thp = _i & 1, .shared = _i & 2};
+	struct failure f = {0};
+	struct contiguity c;
+	struct backing b;
+	int pagemap = contiguity_open();
+
+	ck_assert_int_ge(pagemap, 0);
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	c = contiguity_read(&b, 0, b.bytes, pagemap);
+	ck_assert(c.known && c.runs == 0 && c.bytes == 0);
+	ck_assert_int_eq(backing_prefault(&b, 4 * MIB, 8 * MIB, &f), 0);
+	c = contiguity_read(&b, 0, b.bytes, pagemap);
+	if (c.known) { /* as root */
+		ck_assert_uint_eq(c.bytes, 8 * MIB);
+		ck_assert_uint_ge(c.runs, 1);
+		ck_assert_uint_le(c.runs, 8 * MIB / FRAME_BYTES);
+		ck_assert_uint_ge(c.largest_bytes * c.runs, c.bytes);
+		if (_i == 1 && b.leaf == PAGETABLE_2M && backing_use_read(&b, NULL).huge == 8 * MIB)
+			ck_assert_uint_le(c.runs, 4);
+	}
+	close(pagemap);
+	backing_close(&b);
+}
+END_TEST
+
+Suite *backing_suite(void)
+{
+	Suite *s = suite_create("backing");
+	TCase *t = tcase_create("backing");
+
+	tcase_set_timeout(t, 60);
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, dax_is_mapped_as_it_lies);
+	tcase_add_test(t, dax_of_another_user_is_wiped);
+	tcase_add_loop_test(t, dax_pages_are_its_alignment, 0, 3);
+	tcase_add_test(t, dax_is_refused_with_a_sentence);
+	tcase_add_test(t, dax_is_one_user_s);
+	tcase_add_test(t, dax_of_unknown_address_is_not_physical);
+	tcase_add_test(t, all_dax_are_listed);
+	tcase_add_test(t, huge_pages_are_counted_by_node);
+	tcase_add_test(t, runs_are_maximal);
+	tcase_add_test(t, frames_that_are_not_told_are_not_known);
+	suite_add_tcase(s, t);
+	t = tcase_create("mapping"); /* without files: some are nobody's any more at their end */
+	tcase_set_timeout(t, 60);
+	tcase_add_loop_test(t, core_files_and_reservations, 0, 8);
+	tcase_add_loop_test(t, locked_memory_is_what_was_touched, 0, 2);
+	tcase_add_loop_test(t, more_than_may_be_locked_is_refused, 0, 2);
+	tcase_add_loop_test(t, shared_memory_without_huge_pages_is_said, 0, 4);
+	tcase_add_loop_test(t, every_page_is_touched_once, 0, 20);
+	tcase_add_loop_test(t, workers_keep_to_their_cpus, 0, 2);
+	tcase_add_loop_test(t, refusal_of_the_host_ends_it, 0, 2);
+	tcase_add_loop_test(t, a_signal_ends_it_early, 0, 3);
+	tcase_add_test(t, without_threads_it_is_done_by_one);
+	tcase_add_loop_test(t, real_pages_are_counted, 0, 4);
+	suite_add_tcase(s, t);
+	return s;
+}

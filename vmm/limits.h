@@ -1,0 +1,37 @@
+/* vmm/limits.h: what the process may use of the host: the CPUs and nodes of its cpuset
+ * and affinity, the memory of its control groups (v1 and v2), what it may lock.
+ * They are read to be kept to, never changed. Theory: top of limits.c.
+ * Threads: one. Cost: some 10 small files; read when a contract is made, not each second. */
+#ifndef SLAT_VMM_LIMITS_H
+#define SLAT_VMM_LIMITS_H
+
+#include "vmm/failure.h"
+#include "vmm/ids.h"
+
+#define LIMITS_NONE UINT64_MAX
+
+struct limits {
+	struct ids cpus, nodes; /* allowed; those that the host has not may be in them, too */
+	/* Of the group, own or above, that leaves the least room; LIMITS_NONE: no group limits memory. */
+	uint64_t group_max_bytes,
+		group_room_bytes;	       /* room: without what the kernel could take back, its cache of files */
+	char group[192];		       /* that group's directory, for sentences; shortened in front */
+	uint64_t lock_max_bytes, locked_bytes; /* LIMITS_NONE: CAP_IPC_LOCK, or no limit */
+};
+
+/* Below root, "" for this host. What cannot be read limits nothing. EXIT_HOST iff the kernel's lists of allowed CPUs or
+ * nodes are not lists; then *l is not to be used. */
+int limits_read(const char *root, struct limits *l, struct failure *f);
+
+/* EXIT_HOST with one sentence iff bytes of memory that is touched are more than a group has room for. what: the option
+ * that asked, for the sentence. */
+int limits_check_memory(const struct limits *l, const char *what, uint64_t bytes, struct failure *f);
+
+/* EXIT_HOST with one sentence iff the process may not lock so many bytes more. */
+int limits_check_lock(const struct limits *l, const char *what, uint64_t bytes, struct failure *f);
+
+/* EXIT_HOST with one sentence iff one of these is outside the cpuset. */
+int limits_check_nodes(const struct limits *l, const char *what, const struct ids *nodes, struct failure *f);
+int limits_check_cpus(const struct limits *l, const char *what, const struct ids *cpus, struct failure *f);
+
+#endif

@@ -1,0 +1,63 @@
+/* vmm/numa_map.h: the host's memory nodes as they are now: CPUs, memory, huge pages,
+ * distances, latencies. A snapshot, of some 45 KiB: not for a thread's stack.
+ * Nodes are named by their place in node[], their numbers are ids (sparse: up to 1023).
+ * Theory: top of numa_map.c. Threads: one. Cost: some 10 small files a node. */
+#ifndef SLAT_VMM_NUMA_MAP_H
+#define SLAT_VMM_NUMA_MAP_H
+
+#include "vmm/failure.h"
+#include "vmm/ids.h"
+#include "vmm/numa.h"
+
+#define NUMA_MAP_NONE 0xffu /* no place */
+
+enum numa_huge_size { NUMA_HUGE_2M, NUMA_HUGE_1G, NUMA_HUGE_SIZES };
+
+struct numa_huge { /* pages */
+	uint64_t total, free;
+};
+
+struct numa_map_node {
+	unsigned id;
+	uint32_t cpus; /* online; 0: a node of memory alone */
+	bool has_memory;
+	uint64_t total_bytes, free_bytes;
+	struct numa_huge huge[NUMA_HUGE_SIZES];
+};
+
+struct numa_map {
+	unsigned nodes;
+	struct numa_map_node node[NUMA_NODES_MAX]; /* online, ascending by id; some have no memory, or no CPUs */
+	uint64_t huge_promised[NUMA_HUGE_SIZES]; /* of all that are free: to mappings that have not touched them yet */
+	uint8_t cpu_node[IDS_MAX];		 /* each CPU's place, or NUMA_MAP_NONE */
+
+	/* From the CPUs of the first to the memory of the second. */
+	bool has_slit; /* else the host tells no distances: 10 and 20 */
+	uint8_t distance[NUMA_NODES_MAX][NUMA_NODES_MAX];
+	bool has_hmat; /* else all 0 */
+	uint32_t latency_ps[NUMA_NODES_MAX][NUMA_NODES_MAX];
+	uint32_t bandwidth_mib[NUMA_NODES_MAX][NUMA_NODES_MAX]; /* a second; 0: not known */
+};
+
+/* Below root, "" for this host. What the host does not tell is 0. EXIT_HOST with one sentence iff its list of nodes is
+ * none, or has more than NUMA_NODES_MAX; then *m is not to be used. */
+int numa_map_read(const char *root, struct numa_map *m, struct failure *f);
+
+/* NUMA_MAP_NONE: no such node is online. */
+unsigned numa_map_place(const struct numa_map *m, unsigned id);
+
+struct ids numa_map_cpus(const struct numa_map *m, unsigned place); /* its CPUs that are online */
+struct ids numa_map_memory(const struct numa_map *m);		    /* the ids of nodes that have memory */
+
+/* EXIT_HOST with one sentence iff one of these is not online, or has no memory. what: the option that asked. */
+int numa_map_check_nodes(const struct numa_map *m, const char *what, const struct ids *nodes, struct failure *f);
+
+/* EXIT_HOST with one sentence iff one of these CPUs is not online. */
+int numa_map_check_cpus(const struct numa_map *m, const char *what, const struct ids *cpus, struct failure *f);
+
+/* EXIT_HOST with one sentence (asked, there, elsewhere, how to get more) iff the node at that place has fewer of this
+ * size free, or those free on all nodes are promised so far that fewer are left. */
+int numa_map_check_huge(const struct numa_map *m, const char *what, unsigned place, enum numa_huge_size size,
+			uint64_t pages, struct failure *f);
+
+#endif

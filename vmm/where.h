@@ -1,0 +1,39 @@
+/* vmm/where.h: on which nodes memory really is, by the kernel's own figures, against
+ * what was asked. Theory: top of where.c.
+ * Threads: one for each struct, and for each descriptor of where_maps_open(). */
+#ifndef SLAT_VMM_WHERE_H
+#define SLAT_VMM_WHERE_H
+
+#include "vmm/failure.h"
+#include "vmm/ids.h"
+#include "vmm/numa.h"
+
+#define WHERE_IDS_MAX 1024u /* ids of nodes are below: the most that Linux can be built for */
+
+struct where {
+	uint64_t bytes[WHERE_IDS_MAX]; /* by node id */
+	uint64_t absent_bytes;	       /* no page, or the page of zeros that all share; or a device's memory */
+	uint64_t unknown_bytes;	       /* the kernel says neither a node nor that there is none */
+};
+
+/* Asks about every page of [host, host + bytes), once each page_bytes: 4096, or the size of the huge pages that the
+ * mapping is made of. Some 100 ns each. bytes is a multiple of it. EXIT_HOST with one sentence iff the kernel does not
+ * answer; *out is then not to be used. Needs move_pages. */
+int where_pages(void *host, uint64_t bytes, uint64_t page_bytes, struct where *out, struct failure *f);
+
+uint64_t where_elsewhere(const struct where *w, const struct ids *nodes); /* bytes on nodes that are not in the set */
+
+/* Sets the rule, migrates what breaks it, and looks again. What then is elsewhere could not be moved: it is pinned, or
+ * shared, or the nodes are full. EXIT_HOST iff numa_rule_set() or where_pages() is refused. Needs mbind, too. */
+int where_repair(const struct numa *n, const struct numa_rule *rule, void *host, uint64_t bytes, uint64_t page_bytes,
+		 struct where *out, struct failure *f);
+
+/* What where_resident() reads, to be opened while slat may open files; -1: the kernel has none (no NUMA). */
+int where_maps_open(void);
+
+/* What of [host, host + bytes), mapped, is resident on which node, as numa_maps has it. A neighbour that the kernel
+ * holds as one mapping with it is counted, too. Costs about one read of smaps_rollup, no memory, and lseek and read
+ * alone. False iff maps is -1 or cannot be read; *out is then all 0. */
+bool where_resident(int maps, const void *host, uint64_t bytes, struct where *out);
+
+#endif
