@@ -172,7 +172,7 @@ completion() { # offers what --help offers
 		COMP_WORDS=(slat pro) COMP_CWORD=1 COMPREPLY=()
 		_slat && echo "${COMPREPLY[*]}"
 	)
-	if [ "$got" = $'--memory\nprobe' ]; then
+	if [ "$got" = $'--memory --memory-zone\nprobe' ]; then
 		pass completion
 	else
 		fail completion "run --mem and pro became: $got"

@@ -423,6 +423,8 @@ static int open_balloon(const struct make *m, struct virtio **out, struct failur
 	struct virtio_balloon *model;
 	struct balloon_back *back;
 
+	if (vm->guest.host->mirror)
+		return fail(f, EXIT_USAGE, "--balloon works on RAM of one zone, and this guest's lies in several");
 	if (balloon_schedule_check(&o->balloon.schedule, vm->ram_bytes, backing, f) ||
 	    open_slot(m, BALLOON_QUEUES, 0, f))
 		return f->code;

@@ -63,6 +63,16 @@ uint32_t gather_blocks_most(const struct gather_request *ask, uint32_t taken)
 	return n < ask->blocks_max ? (uint32_t)n : ask->blocks_max;
 }
 
+enum pagetable_size block_list_leaf(const struct block_list *l)
+{
+	enum pagetable_size leaf = l->block->pool->backing.leaf;
+
+	for (uint32_t i = 1; i < l->count; i++)
+		if (l->block[i].pool->backing.leaf < leaf)
+			leaf = l->block[i].pool->backing.leaf;
+	return leaf;
+}
+
 void block_list_free(struct block_list *l)
 {
 	while (l->count)

@@ -1,7 +1,9 @@
 #include "vmm/host.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "mm/port.h"
 #include "vmm/size.h"
@@ -29,7 +31,56 @@ void host_close(struct host *h)
 {
 	while (h->pools)
 		pool_close(h, &h->pool[--h->pools]);
+	if (h->mirror)
+		munmap(h->mirror, h->mirror_bytes);
+	h->mirror = NULL;
 	numa_close_library(&h->numa);
+}
+
+/* A node's numbers may run over into the next node's, and those of a device-dax are below all. */
+int host_mirror(struct host *h, struct failure *f)
+{
+	const uint64_t bytes = (h->numa.node[h->numa.nodes - 1] + UINT64_C(3)) << HOST_POOL_SHIFT;
+	void *at = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	MM_ASSERT(h->pools == 0 && !h->mirror, h->pools, 0);
+	if (at == MAP_FAILED)
+		return fail(f, EXIT_HOST,
+			    "memory zones want %s of addresses, of which most stay empty: %s; is there a limit "
+			    "(ulimit -v)?",
+			    size_format(bytes).s, strerror(errno));
+	h->mirror = at;
+	h->mirror_bytes = bytes;
+	return 0;
+}
+
+const struct pool *host_pool_of(const struct host *h, struct pfn frame)
+{
+	for (unsigned i = 0; i < h->pools; i++) {
+		const struct pool *p = &h->pool[i];
+
+		if (p->node != HOST_TABLES && frame.n >= p->base.n &&
+		    frame.n - p->base.n < p->backing.bytes / FRAME_BYTES)
+			return p;
+	}
+	return NULL;
+}
+
+/* To where the mirror has its numbers. Nothing of it was touched yet. */
+static int move_into_mirror(const struct host *h, struct pool *p, struct failure *f)
+{
+	const uint64_t at = p->base.n * FRAME_BYTES;
+
+	if (!h->mirror || p->node == HOST_TABLES)
+		return 0;
+	if (at + p->backing.bytes > h->mirror_bytes)
+		return fail(f, EXIT_HOST, "no addresses are left for a pool of %s", size_format(p->backing.bytes).s);
+	if (mremap(p->backing.host, p->backing.bytes, p->backing.bytes, MREMAP_MAYMOVE | MREMAP_FIXED,
+		   h->mirror + at) == MAP_FAILED)
+		return fail(f, EXIT_HOST, "the host cannot move a mapping of %s of %s: %s",
+			    size_format(p->backing.bytes).s, backing_kind_name(p->backing.kind), strerror(errno));
+	p->backing.host = h->mirror + at;
+	return 0;
 }
 
 /* The pool that has a number of [first, first + frames); NULL: nobody. */
@@ -141,14 +192,14 @@ int host_add_pool(struct host *h, unsigned node, const struct pool_config *confi
 
 	if (check_pool(h, node, backing, f))
 		return f->code;
-	*p = (struct pool){.node = node};
+	*p = (struct pool){.node = node, .prefault = config->prefault};
 	if (backing_open(&p->backing, backing, f))
 		return f->code;
 	if (backing->devdax && p->backing.node != BACKING_NODE_ANY)
 		p->node = p->backing.node;
 	else if (!backing->devdax && node != HOST_TABLES)
 		numa_place(&h->numa, p->backing.host, p->backing.bytes, node);
-	if (set_base(h, p, backing->devdax, f) || open_books(h, p, config->segments, f) ||
+	if (set_base(h, p, backing->devdax, f) || move_into_mirror(h, p, f) || open_books(h, p, config->segments, f) ||
 	    backing_clear(&p->backing, f)) {
 		pool_close(h, p);
 		return f->code;

@@ -27,6 +27,7 @@ _Static_assert((UINT64_C(1) + HOST_NODES_MAX) << HOST_POOL_SHIFT <= UINT64_C(1) 
 
 struct pool {
 	unsigned node; /* of a device-dax: where it is, if the host says so */
+	bool prefault; /* of the config */
 	struct pfn base;
 	struct backing backing;
 	struct extent_space *space; /* in frames, from base.n */
@@ -43,6 +44,8 @@ struct block { /* owned by one guest */
 struct host {
 	struct memory *memory; /* for the books of its pools */
 	struct numa numa;
+	uint8_t *mirror; /* where the frame of number 0 would lie; NULL: each pool lies where it was mapped */
+	uint64_t mirror_bytes;
 	unsigned pools;
 	struct pool pool[HOST_POOLS_MAX];
 };
@@ -51,8 +54,16 @@ struct host {
 int host_open(struct host *h, struct memory *memory, struct failure *f);
 void host_close(struct host *h); /* fine on a half-built one */
 
+/* From now on pools lie in one range of addresses, each where its numbers say: mirror + 4096 * number. So one struct
+ * ram reaches all of them. Before the first pool. EXIT_HOST iff the process may not have so many addresses. */
+int host_mirror(struct host *h, struct failure *f);
+
+/* The guests' pool that has this frame; NULL: none. O(pools). */
+const struct pool *host_pool_of(const struct host *h, struct pfn frame);
+
 struct pool_config {
 	struct backing_config backing;
+	bool prefault;	   /* whoever maps it for a guest touches what it maps */
 	uint32_t segments; /* live blocks and the holes between them, at most; 0: some hundred */
 };
 

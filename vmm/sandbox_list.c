@@ -65,6 +65,7 @@ static const int waiting[] = {
 	SCMP_SYS(epoll_ctl),
 	SCMP_SYS(futex),
 	SCMP_SYS(sched_yield),
+	SCMP_SYS(sched_setaffinity), /* vCPUs are kept to the nodes of their memory */
 	SCMP_SYS(nanosleep),
 	SCMP_SYS(time),
 	SCMP_SYS(clock_nanosleep),

@@ -8,7 +8,11 @@ _slat() {
 		offer=$("${COMP_WORDS[0]}" "${COMP_WORDS[1]}" --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]*' | sort -u)
 	else
 		case $last in
-		--memory) offer='size= hugepages= hugepage_size= thp= prefault= shared= contiguous= extent_size=' ;;
+		--memory) offer='size= hugepages= hugepage_size= thp= prefault= shared= contiguous= extent_size= mlock= dontdump=' ;;
+		--memory-zone) offer='id= size= backing= hugepages= hugepage_size= shared= file= host_numa_node= prefault= reserve=' ;;
+		--numa) offer='guest_numa_id= cpus= memory_zones= distances=' ;;
+		--placement) offer='policy= host_numa_node=' ;;
+		--latency) offer='100ns' ;;
 		--pool) offer='size= taken=' ;;
 		--on-fault) offer='end report' ;;
 		--guard | --ro) offer= ;;

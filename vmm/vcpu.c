@@ -26,6 +26,7 @@
 #include "vmm/gdb_server.h"
 #include "vmm/vm.h"
 #include "vmm/x86.h"
+#include "vmm/zones.h"
 
 #define KICK			SIGUSR1
 #define STRAY_LINES		1u /* said once; the report has the count */
@@ -390,8 +391,11 @@ static void *vcpu_thread(void *self)
 {
 	struct vcpu *c = self;
 	struct vm *vm = c->vm;
+	struct failure f = {0};
 	char name[16];
 
+	if (vm->guest.zones && zones_keep_cpu(vm->guest.zones, c->id, &f))
+		vm_end(vm, VM_INTERNAL, 0, &f, NULL);
 	if (vm->gdb)
 		gdb_vm_park(&vm->gdb->target, c);
 	if (c->id == 0) /* the others' first instruction comes after it: it wakes them */

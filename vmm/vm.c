@@ -125,7 +125,7 @@ static int build_table(struct vm *vm, struct failure *f)
 	const struct pagetable_config config = {
 		.format = cpuid_host_is_intel() ? PAGETABLE_EPT : PAGETABLE_NPT,
 		.phys_bits = HOST_PHYS_BITS,
-		.leaf_max = vm->guest.block->pool->backing.leaf,
+		.leaf_max = vm->guest.leaf,
 		.arena = tables->host,
 		.arena_first = tables->first,
 		.arena_frames = tables->bytes / FRAME_BYTES,
@@ -149,25 +149,34 @@ static int build_table(struct vm *vm, struct failure *f)
 
 static void spare_guards(const struct vm *vm)
 {
-	const struct pool *pool = vm->guest.block->pool;
 	const struct stitch stitch = stitch_of(vm);
 	struct stitch_cursor at = {0};
 	struct piece p;
 
-	while (stitch_next(&stitch, &at, &p))
+	while (stitch_next(&stitch, &at, &p)) {
+		const struct pool *pool = host_pool_of(vm->guest.host, (struct pfn){p.hpa / FRAME_BYTES});
+
 		if (p.kind == PIECE_GUARD)
 			backing_spare(&pool->backing, p.hpa - pool->base.n * FRAME_BYTES, p.bytes);
+	}
 }
 
 /* What the table maps, and nothing else. */
 static int prefault(const struct vm *vm, struct failure *f)
 {
-	const struct pool *pool = vm->guest.block->pool;
 	struct pagetable_run run;
+	uint64_t some;
 
-	for (uint64_t at = 0; pagetable_next_run(&vm->table, at, &run); at = run.in + run.bytes)
-		if (backing_prefault(&pool->backing, run.out - pool->base.n * FRAME_BYTES, run.bytes, f))
+	for (uint64_t at = 0; pagetable_next_run(&vm->table, at, &run); at = run.in + some) {
+		const struct pool *pool = host_pool_of(vm->guest.host, (struct pfn){run.out / FRAME_BYTES});
+		const uint64_t in_pool = run.out - pool->base.n * FRAME_BYTES;
+
+		some = pool->backing.bytes - in_pool; /* the next one's numbers may follow */
+		if (some > run.bytes)
+			some = run.bytes;
+		if (pool->prefault && backing_prefault(&pool->backing, in_pool, some, f))
 			return f->code;
+	}
 	return 0;
 }
 
@@ -180,10 +189,23 @@ static int check_readonly(const struct vm *vm, struct failure *f)
 	return 0;
 }
 
+static struct ram ram_of(const struct vm *vm)
+{
+	const struct host *host = vm->guest.host;
+	const struct pool *pool = vm->guest.block->pool;
+
+	if (host->mirror)
+		return (struct ram){.table = &vm->table, .host = host->mirror, .host_bytes = host->mirror_bytes};
+	return (struct ram){
+		.table = &vm->table,
+		.host = pool->backing.host,
+		.host_base = pool->base.n * FRAME_BYTES,
+		.host_bytes = pool->backing.bytes,
+	};
+}
+
 int vm_add_memory(struct vm *vm, const struct vm_memory *memory, struct failure *f)
 {
-	const struct pool *pool = memory->block->pool;
-
 	vm->guest = *memory;
 	for (uint32_t i = 0; i < memory->blocks; i++)
 		vm->ram_bytes += memory->block[i].bytes;
@@ -196,16 +218,11 @@ int vm_add_memory(struct vm *vm, const struct vm_memory *memory, struct failure 
 	}
 	if (table_pages_open(&vm->table_pages, vm->memory, memory->tables, f) || build_table(vm, f))
 		return f->code;
-	vm->ram = (struct ram){
-		.table = &vm->table,
-		.host = pool->backing.host,
-		.host_base = pool->base.n * FRAME_BYTES,
-		.host_bytes = pool->backing.bytes,
-	};
+	vm->ram = ram_of(vm);
 	spare_guards(vm);
 	if (memory->ranges->count) /* a kernel before 5.15 refuses: its ring 3 then gets an exception */
 		(void)kvm_vm_exit_on_emulation_failure(vm->fd);
-	if (memory->prefault && prefault(vm, f))
+	if (prefault(vm, f))
 		return f->code;
 	slots_init(&vm->slots, vm->memory, (uint32_t)kvm_check(&vm->kvm, KVM_CAP_NR_MEMSLOTS));
 	vm->slots.log_writes = memory->log_writes;

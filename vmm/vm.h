@@ -46,13 +46,16 @@ enum vm_how { /* how a run ended */
 struct gdb_server;
 struct devices;
 struct run_options;
+struct zones;
 
 struct vm_memory {		   /* borrowed until vm_close() */
+	const struct host *host;   /* whose pools they are of; mirrored if they are of several */
 	const struct block *block; /* in the order of the guest's addresses */
 	uint32_t blocks;
+	enum pagetable_size leaf;   /* no larger than the page of any of their pools */
 	const struct block *tables; /* for the table's pages */
+	const struct zones *zones;  /* NULL: all of one pool, and vCPUs run anywhere */
 	const struct guest_ranges *ranges;
-	bool prefault;
 	bool log_writes; /* KVM keeps a log of what the guest writes to */
 	bool devices;	 /* there will be some that reach for it */
 };

@@ -59,13 +59,15 @@ static int give_memory(struct owner *o, uint64_t table_pages, struct failure *f)
 	static const struct guest_ranges none;
 	const struct pool_config guest = {.backing.bytes = GUEST_BYTES, .segments = 4};
 	const struct pool_config tables = {.backing.bytes = table_pages * FRAME_BYTES};
-	const struct vm_memory memory = {.block = &o->block, .blocks = 1, .tables = &o->tables, .ranges = &none};
+	struct vm_memory memory = {
+		.host = &o->host, .block = &o->block, .blocks = 1, .tables = &o->tables, .ranges = &none};
 	struct pool *pool, *table_pool;
 
 	if (host_add_pool(&o->host, o->host.numa.node[0], &guest, &pool, f) ||
 	    host_add_pool(&o->host, HOST_TABLES, &tables, &table_pool, f) ||
 	    pool_alloc(pool, GUEST_BYTES, &o->block, f) || pool_alloc(table_pool, tables.backing.bytes, &o->tables, f))
 		return f->code;
+	memory.leaf = pool->backing.leaf;
 	return vm_add_memory(&o->vm, &memory, f);
 }
 

@@ -25,6 +25,7 @@
 #include "vmm/stitch.h"
 #include "vmm/table_file.h"
 #include "vmm/vm.h"
+#include "vmm/zones.h"
 
 #define ACPI_BYTES (LAYOUT_HIGH_START - LAYOUT_ACPI)
 #define SHOWN_MAX  8u /* lines on stderr; the report has all */
@@ -49,6 +50,30 @@ static const char help[] =
 	"                             contiguous=require  one block of the pool (require);\n"
 	"                                 prefer|scatter  the fewest extents; extents in no order\n"
 	"                             extent_size=2M      of scatter: a power of two, 4K to 1G\n"
+	"                             mlock=on|off        keep all of it in memory (off)\n"
+	"                             dontdump=on|off     leave it out of core dumps (off)\n"
+	"  --memory-zone KEY=VALUE,...  instead of --memory size=: a part of the RAM; up to 16\n"
+	"                             id=NAME,size=SIZE   its name, for --numa; what it has\n"
+	"                             backing=anon|memfd  private memory; a memfd, the same as shared=on;\n"
+	"                                 hugetlb|devdax  reserved huge pages, the same as hugepages=on;\n"
+	"                                                 a device-dax (anon)\n"
+	"                             hugepage_size=2M|1G of hugetlb (2M)\n"
+	"                             file=/dev/daxX.Y    of devdax\n"
+	"                             host_numa_node=LIST which nodes it may lie on, such as 0-3,8 (any)\n"
+	"                             prefault=on|off     as for --memory (off)\n"
+	"                             reserve=on|off      what it may come to need is set aside at once (off)\n"
+	"  --numa KEY=VALUE,...       a node that the guest sees; up to 16\n"
+	"                             guest_numa_id=N     from 0 on, without a gap\n"
+	"                             cpus=LIST           such as 0-3,8; the others are node 0's\n"
+	"                             memory_zones=A,B    of --memory-zone; without these, mem0 is all RAM\n"
+	"                             distances=N@D,...   to node N: 11 to 255, both ways unless that is given (20)\n"
+	"  --placement KEY=VALUE,...  policy=local|pack   one node, the emptiest; the fullest, else few (local);\n"
+	"                                 spread          equal shares of all nodes, memory and CPUs;\n"
+	"                                 interleave      equal shares of memory, CPUs on one;\n"
+	"                                 contract        as --latency says\n"
+	"                             host_numa_node=LIST which nodes may be used (any)\n"
+	"  --latency 100ns            the mean that a CPU waits for memory at most; implies policy=contract\n"
+	"  --strict                   ends the run if a page is not on a node that it was asked from\n"
 	"  --pool KEY=VALUE,...       size=SIZE           the pool's, if not the guest's RAM\n"
 	"                             taken=START+SIZE    not free in it; may be repeated\n"
 	"  --guard GPA+SIZE           maps nothing there: touching it ends the run; up to 16\n"
@@ -114,6 +139,7 @@ struct run { /* everything of one run; run_close() takes it down in reverse */
 	struct file image, module[OPTIONS_MODULES_MAX];
 	struct boot_image boot;
 	struct host host;
+	struct zones *zones; /* NULL: one pool, by the kernel's choice */
 	struct block_list blocks;
 	struct block tables;
 	struct vm vm;
@@ -291,8 +317,11 @@ static int open_pool(struct run *r, const struct gather_request *ask, struct poo
 				.huge = o->memory.huge,
 				.thp = o->memory.thp,
 				.shared = o->memory.shared,
+				.lock = o->memory.mlock,
+				.no_dump = o->memory.dontdump,
 				.option = o->pool.bytes == o->memory.bytes ? "--memory" : "--pool",
 			},
+		.prefault = o->memory.prefault,
 		.segments = 2 * (gather_blocks_most(ask, o->pool.taken) + o->pool.taken) + 2,
 	};
 
@@ -304,8 +333,22 @@ static int open_pool(struct run *r, const struct gather_request *ask, struct poo
 	return 0;
 }
 
-static int open_tables(struct run *r, enum pagetable_size leaf, struct failure *f)
+static int give_blocks(struct run *r, const struct gather_request *ask, struct failure *f)
 {
+	struct pool *pool;
+
+	if (zones_asked(&r->options)) {
+		r->zones = zones_open(r->memory, &r->options, &r->host, ask->blocks_max, &r->blocks, f);
+		return r->zones ? 0 : f->code;
+	}
+	if (open_pool(r, ask, &pool, f))
+		return f->code;
+	return gather(pool, r->memory, ask, &r->blocks, f);
+}
+
+static int open_tables(struct run *r, struct failure *f)
+{
+	const enum pagetable_size leaf = block_list_leaf(&r->blocks);
 	const struct stitch stitch = {r->blocks.block, r->blocks.count, &r->options.ranges};
 	const struct pool_config config = {.backing.bytes = stitch_table_pages(&stitch, leaf) * FRAME_BYTES};
 	struct pool *pool;
@@ -325,20 +368,22 @@ static int give_memory(struct run *r, struct failure *f)
 		.blocks_max = (uint32_t)kvm_check(&r->vm.kvm, KVM_CAP_NR_MEMSLOTS),
 	};
 	struct vm_memory memory = {
+		.host = &r->host,
 		.tables = &r->tables,
 		.ranges = &o->ranges,
-		.prefault = o->memory.prefault,
 		.log_writes = o->dump_table != NULL,
 		.devices = options_devices(o) != 0,
 	};
-	struct pool *pool;
 
-	if (host_open(&r->host, r->memory, f) || open_pool(r, &ask, &pool, f) ||
-	    gather(pool, r->memory, &ask, &r->blocks, f) || open_tables(r, pool->backing.leaf, f))
+	if (host_open(&r->host, r->memory, f) || give_blocks(r, &ask, f) || open_tables(r, f))
 		return f->code;
 	memory.block = r->blocks.block;
 	memory.blocks = r->blocks.count;
-	return vm_add_memory(&r->vm, &memory, f);
+	memory.leaf = block_list_leaf(&r->blocks);
+	memory.zones = r->zones;
+	if (vm_add_memory(&r->vm, &memory, f))
+		return f->code;
+	return r->zones ? zones_verify(r->zones, f) : 0;
 }
 
 static int write_acpi(struct run *r, struct failure *f)
@@ -350,6 +395,7 @@ static int write_acpi(struct run *r, struct failure *f)
 		.virtio = d ? d->count : 0,
 		.iommu = r->options.iommu.on,
 		.behind = d ? devices_behind(d) : 0,
+		.topology = r->zones && r->zones->topology.nodes ? &r->zones->topology : NULL,
 	};
 	uint8_t *tables = memory_alloc(r->memory, ACPI_BYTES);
 	size_t bytes = tables ? acpi_build(&config, tables, ACPI_BYTES) : 0;
@@ -416,6 +462,25 @@ static void show_ranges(const struct vm *vm)
 		fprintf(stderr, "slat:   and %" PRIu32 " more\n", n - SHOWN_MAX);
 }
 
+static void show_zones(const struct zones *z)
+{
+	fprintf(stderr, " in %u zone%s\n", z->count, z->count == 1 ? "" : "s");
+	for (unsigned i = 0; i < z->count; i++) {
+		const struct zone *one = &z->zone[i];
+
+		fprintf(stderr, "slat:   %s: %s of %s memory, ", one->id, size_format(one->bytes).s,
+			backing_kind_name(one->pool->backing.kind));
+		if (one->ruled)
+			fprintf(stderr, "%s, node %s\n", numa_policy_name(one->rule.policy),
+				ids_format(&one->rule.nodes).s);
+		else
+			fprintf(stderr, "node %u\n", one->pool->node);
+	}
+	if (z->latency_ps)
+		fprintf(stderr, "slat:   a CPU waits %" PRIu32 ".%" PRIu32 " ns for memory on average\n",
+			z->latency_ps / 1000, z->latency_ps % 1000 / 100);
+}
+
 /* Where the guest's memory lies: what this program is about. */
 static void show_memory(const struct run *r)
 {
@@ -423,9 +488,12 @@ static void show_memory(const struct run *r)
 	const struct pool *pool = vm->guest.block->pool;
 	struct pagetable_stats s = pagetable_stats_read(&vm->table);
 
-	fprintf(stderr, "slat: %s (%s), %u CPU%s, %s of %s memory on node %u\n", r->options.image,
-		boot_format_name(r->boot.format), vm->cpus, vm->cpus == 1 ? "" : "s", size_format(vm->ram_bytes).s,
-		backing_kind_name(pool->backing.kind), pool->node);
+	fprintf(stderr, "slat: %s (%s), %u CPU%s, %s", r->options.image, boot_format_name(r->boot.format), vm->cpus,
+		vm->cpus == 1 ? "" : "s", size_format(vm->ram_bytes).s);
+	if (r->zones)
+		show_zones(r->zones);
+	else
+		fprintf(stderr, " of %s memory on node %u\n", backing_kind_name(pool->backing.kind), pool->node);
 	show_blocks(vm);
 	show_ranges(vm);
 	fprintf(stderr,
@@ -566,6 +634,7 @@ static void run_close(struct run *r)
 	close_gdb(r);
 	pool_free(&r->tables);
 	block_list_free(&r->blocks);
+	zones_close(r->zones);
 	host_close(&r->host);
 	for (unsigned i = 0; i < r->options.modules; i++)
 		file_close(&r->module[i]);

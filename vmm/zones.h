@@ -1,0 +1,56 @@
+/* vmm/zones.h: a guest's RAM, zone by zone: from which pool each zone is, on which of the
+ * host's nodes it is to lie, which CPUs its vCPUs are kept to, and what the guest is
+ * told of it. Theory: top of zones.c.
+ * Threads: one; zones_keep_cpu() any. */
+#ifndef SLAT_VMM_ZONES_H
+#define SLAT_VMM_ZONES_H
+
+#include "vmm/gather.h"
+#include "vmm/limits.h"
+#include "vmm/numa_map.h"
+#include "vmm/options.h"
+#include "vmm/where.h"
+
+#define ZONES_MAX OPTIONS_ZONES_MAX
+#define ZONES_ANY 0xffu /* CPUs: not kept to a node */
+
+struct zone {
+	const char *id; /* "mem0" iff there are no others but shares of it */
+	uint64_t bytes;
+	struct pool *pool;
+	bool ruled; /* else it lies where the kernel puts it: mostly on the pool's node */
+	struct numa_rule rule;
+	bool verified; /* by zones_verify(): */
+	struct where where;
+};
+
+struct zones {
+	struct memory *memory;
+	const struct run_options *options;
+	struct host *host;
+	struct numa_map map;
+	struct limits limits;
+	unsigned count; /* in the order of the guest's addresses; all that are open have a pool */
+	struct zone zone[ZONES_MAX];
+	struct topology topology;	     /* nodes 0: the guest is told nothing */
+	uint8_t cpu_place[OPTIONS_CPUS_MAX]; /* of the map, by vCPU; or ZONES_ANY */
+	uint32_t latency_ps;		     /* mean, as placement.h has it; 0: not known or not chosen by it */
+};
+
+/* Does the command line ask for any of this? Else one pool by the kernel's choice will do. */
+bool zones_asked(const struct run_options *o);
+
+/* Chooses nodes, opens a pool for each zone and cuts its blocks. EXIT_HOST or EXIT_USAGE with one sentence, and nothing
+ * left but what zones_close() and host_close() take back, iff nodes, limits or pools refuse. NULL: the same. */
+struct zones *zones_open(struct memory *memory, const struct run_options *o, struct host *host, uint32_t blocks_max,
+			 struct block_list *out, struct failure *f);
+void zones_close(struct zones *z); /* fine on NULL */
+
+/* The calling thread runs where that vCPU's memory is. EXIT_HOST as numa_keep_thread(). */
+int zones_keep_cpu(const struct zones *z, unsigned cpu, struct failure *f);
+
+/* Once they are touched: where the pages of each prefaulted zone are. Those elsewhere than its rule says are migrated.
+ * EXIT_HOST iff the kernel does not say or, with --strict, some stay. */
+int zones_verify(struct zones *z, struct failure *f);
+
+#endif
