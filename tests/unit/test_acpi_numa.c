@@ -387,6 +387,19 @@ START_TEST(latencies)
 }
 END_TEST
 
+/* The CPUs of a node go to the next one, or that one's memory comes to it, or both. */
+static void take_apart(struct topology *t, uint64_t node, uint64_t how)
+{
+	uint8_t a = (uint8_t)node, b = (uint8_t)((node + 1) % t->nodes);
+
+	for (unsigned i = 0; i < t->cpus && how != 0; i++)
+		if (t->cpu_node[i] == a)
+			t->cpu_node[i] = b;
+	for (unsigned i = 0; i < t->ranges && how != 1; i++)
+		if (t->range[i].node == b)
+			t->range[i].node = a;
+}
+
 static void fill_random(struct topology *t)
 {
 	unsigned nodes = 1 + (unsigned)below(NODES);
@@ -405,16 +418,8 @@ static void fill_random(struct topology *t)
 			t->latency_ns[i][j] = 1 + (uint32_t)below(TOPOLOGY_LATENCY_MAX);
 			t->bandwidth_mib[i][j] = (uint32_t)below(UINT64_C(1) << below(31));
 		}
-	if (nodes > 2) { /* the CPUs of one go to another, the memory of a third too */
-		unsigned a = (unsigned)below(nodes), b = (a + 1) % nodes;
-
-		for (unsigned i = 0; i < t->cpus; i++)
-			if (t->cpu_node[i] == a)
-				t->cpu_node[i] = (uint8_t)b;
-		for (unsigned i = 0; i < t->ranges; i++)
-			if (t->range[i].node == b)
-				t->range[i].node = (uint8_t)a;
-	}
+	if (nodes > 2)
+		take_apart(t, below(nodes), below(3));
 }
 
 START_TEST(any)
