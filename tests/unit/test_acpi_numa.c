@@ -449,7 +449,8 @@ START_TEST(none)
 }
 END_TEST
 
-/* Too small a buffer is refused, and never written past; exact is enough. Beside an IOMMU's table, too. */
+/* Too small a buffer is refused, and never written past; exact is enough. Beside an IOMMU's table, too. (Each size is
+ * tried of small tables, in test_acpi.c.) */
 START_TEST(room)
 {
 	struct acpi_config config = {.gpa = GPA, .cpus = 255, .virtio = 2, .iommu = true, .behind = 2};
@@ -463,7 +464,7 @@ START_TEST(room)
 	acpi_image_entry(&image, 2, "VIOT", &length);
 	acpi_image_entry(&image, 3, "SRAT", &length);
 	acpi_image_entry(&image, 5, "HMAT", &length);
-	for (size_t size = 0; size <= full; size++) {
+	for (size_t size = 0; size <= full; size += size + 100 < full ? 61 : 1) {
 		uint8_t *small = malloc(size + 1);
 
 		small[size] = 0x77;
