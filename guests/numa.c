@@ -40,7 +40,7 @@ enum figure { LATENCY, BANDWIDTH, FIGURES };
 
 #define UNREACHABLE UINT64_MAX
 
-static const struct boot_info *boot;
+static const struct boot_info *loader;
 static bool has_srat, has_slit, has_hmat;
 static bool node_there[NODES_MAX], node_has_cpus[NODES_MAX], node_has_memory[NODES_MAX];
 static unsigned nodes, cpus, ranges;
@@ -166,13 +166,13 @@ static bool check_memory(void)
 		if (range[i].start < range[i - 1].end)
 			return step_wrong("a range begins before the end of that below", range[i].start,
 					  range[i - 1].end);
-	for (unsigned i = 0; i < boot->ranges; i++) {
-		uint64_t at = boot->range[i].start, end = at + boot->range[i].bytes;
+	for (unsigned i = 0; i < loader->ranges; i++) {
+		uint64_t at = loader->range[i].start, end = at + loader->range[i].bytes;
 
 		for (unsigned j = 0; j < ranges; j++)
 			if (range[j].start <= at && at < range[j].end)
 				at = range[j].end;
-		if (boot->range[i].type == E820_RAM && at < end)
+		if (loader->range[i].type == E820_RAM && at < end)
 			return step_wrong("RAM is on no node", at, end);
 	}
 	return true;
@@ -393,7 +393,7 @@ static void show(void)
 	show_figures(BANDWIDTH, "bandwidth", "MiB/s");
 }
 
-int guest_main(const struct boot_info *info)
+int guest_main(const struct boot_info *boot)
 {
 	static const struct step steps[] = {
 		{"SRAT", read_srat},
@@ -402,7 +402,7 @@ int guest_main(const struct boot_info *info)
 		{"HMAT", read_hmat},
 	};
 
-	boot = info;
+	loader = boot;
 	if (!steps_run("numa", steps, sizeof(steps) / sizeof(steps[0])))
 		return GUEST_FAILED;
 	show();

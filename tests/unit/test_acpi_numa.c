@@ -387,6 +387,19 @@ START_TEST(latencies)
 }
 END_TEST
 
+/* The CPUs of a node go to the next one, or that one's memory comes to it, or both. */
+static void take_apart(struct topology *t, uint64_t node, uint64_t how)
+{
+	uint8_t a = (uint8_t)node, b = (uint8_t)((node + 1) % t->nodes);
+
+	for (unsigned i = 0; i < t->cpus && how != 0; i++)
+		if (t->cpu_node[i] == a)
+			t->cpu_node[i] = b;
+	for (unsigned i = 0; i < t->ranges && how != 1; i++)
+		if (t->range[i].node == b)
+			t->range[i].node = a;
+}
+
 static void fill_random(struct topology *t)
 {
 	unsigned nodes = 1 + (unsigned)below(NODES);
@@ -405,16 +418,8 @@ static void fill_random(struct topology *t)
 			t->latency_ns[i][j] = 1 + (uint32_t)below(TOPOLOGY_LATENCY_MAX);
 			t->bandwidth_mib[i][j] = (uint32_t)below(UINT64_C(1) << below(31));
 		}
-	if (nodes > 2) { /* the CPUs of one go to another, the memory of a third too */
-		unsigned a = (unsigned)below(nodes), b = (a + 1) % nodes;
-
-		for (unsigned i = 0; i < t->cpus; i++)
-			if (t->cpu_node[i] == a)
-				t->cpu_node[i] = (uint8_t)b;
-		for (unsigned i = 0; i < t->ranges; i++)
-			if (t->range[i].node == b)
-				t->range[i].node = (uint8_t)a;
-	}
+	if (nodes > 2)
+		take_apart(t, below(nodes), below(3));
 }
 
 START_TEST(any)
@@ -444,7 +449,8 @@ START_TEST(none)
 }
 END_TEST
 
-/* Too small a buffer is refused, and never written past; exact is enough. Beside an IOMMU's table, too. */
+/* Too small a buffer is refused, and never written past; exact is enough. Beside an IOMMU's table, too. (Each size is
+ * tried of small tables, in test_acpi.c.) */
 START_TEST(room)
 {
 	struct acpi_config config = {.gpa = GPA, .cpus = 255, .virtio = 2, .iommu = true, .behind = 2};
@@ -458,7 +464,7 @@ START_TEST(room)
 	acpi_image_entry(&image, 2, "VIOT", &length);
 	acpi_image_entry(&image, 3, "SRAT", &length);
 	acpi_image_entry(&image, 5, "HMAT", &length);
-	for (size_t size = 0; size <= full; size++) {
+	for (size_t size = 0; size <= full; size += size + 100 < full ? 61 : 1) {
 		uint8_t *small = malloc(size + 1);
 
 		small[size] = 0x77;

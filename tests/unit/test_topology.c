@@ -51,13 +51,13 @@ static void refused(const char *words)
 	do {                                                                                                           \
 		good();                                                                                                \
 		(thing) = (value);                                                                                     \
-		\ refused(words);                                                                                      \
+		refused(words);                                                                                        \
 	} while (0)
 #define PASSES(thing, value)                                                                                           \
 	do {                                                                                                           \
 		good();                                                                                                \
 		(thing) = (value);                                                                                     \
-		\ ck_assert_msg(passes(), "%s", failure.text);                                                         \
+		ck_assert_msg(passes(), "%s", failure.text);                                                           \
 	} while (0)
 
 START_TEST(good_ones)
