@@ -351,40 +351,67 @@ static unsigned ranges_of(const struct zones *z, struct options_zone_range *rang
 	return n;
 }
 
-/* The guest's node of each place, for those that its zones lie on. */
-static void show_places(struct zones *z, const struct options_zone_range *range, unsigned ranges)
+static bool has_cpu(const struct zones *z, unsigned place)
 {
-	uint8_t place_of[TOPOLOGY_NODES_MAX], zone_node[ZONES_MAX];
+	for (unsigned cpu = 0; cpu < z->options->cpus; cpu++)
+		if (z->cpu_place[cpu] == place)
+			return true;
+	return false;
+}
+
+/* The places that the zones lie on, those with vCPUs first: Linux numbers nodes by its CPUs, and then by their memory.
+ */
+static unsigned used_places(const struct zones *z, uint8_t *place)
+{
+	unsigned n = 0;
+
+	for (unsigned pass = 0; pass < 2; pass++)
+		for (unsigned i = 0; i < z->count; i++) {
+			const unsigned at = numa_map_place(&z->map, z->zone[i].pool->node);
+
+			if (at != NUMA_MAP_NONE && has_cpu(z, at) == (pass == 0) && !memchr(place, (int)at, n))
+				place[n++] = (uint8_t)at;
+		}
+	return n;
+}
+
+static void show_costs(struct zones *z, const uint8_t *place)
+{
 	struct topology *t = &z->topology;
 
-	for (unsigned i = 0; i < z->count; i++) {
-		const unsigned place = numa_map_place(&z->map, z->zone[i].pool->node);
-		unsigned n = 0;
-
-		while (n < t->nodes && place_of[n] != place)
-			n++;
-		if (n == t->nodes)
-			place_of[t->nodes++] = (uint8_t)place;
-		zone_node[i] = (uint8_t)n;
-	}
-	if (t->nodes < 2) {
-		*t = (struct topology){0};
-		return;
-	}
-	t->cpus = z->options->cpus;
-	for (unsigned cpu = 0; cpu < t->cpus; cpu++)
-		for (unsigned n = 0; n < t->nodes; n++)
-			if (z->cpu_place[cpu] == place_of[n])
-				t->cpu_node[cpu] = (uint8_t)n;
-	for (unsigned i = 0; i < ranges; i++)
-		t->range[t->ranges++] = (struct topology_range){range[i].gpa, range[i].bytes, zone_node[range[i].zone]};
 	t->has_hmat = z->map.has_hmat;
 	for (unsigned a = 0; a < t->nodes; a++)
 		for (unsigned b = 0; b < t->nodes; b++) {
-			t->distance[a][b] = z->map.distance[place_of[a]][place_of[b]];
-			t->latency_ns[a][b] = (z->map.latency_ps[place_of[a]][place_of[b]] + 500) / 1000;
-			t->bandwidth_mib[a][b] = z->map.bandwidth_mib[place_of[a]][place_of[b]];
+			t->distance[a][b] = z->map.distance[place[a]][place[b]];
+			t->latency_ns[a][b] = (z->map.latency_ps[place[a]][place[b]] + 500) / 1000;
+			t->bandwidth_mib[a][b] = z->map.bandwidth_mib[place[a]][place[b]];
 		}
+}
+
+/* Nothing, where all is on one. */
+static void show_places(struct zones *z, const struct options_zone_range *range, unsigned ranges)
+{
+	uint8_t place[ZONES_MAX];
+	const unsigned nodes = used_places(z, place);
+	struct topology *t = &z->topology;
+
+	if (nodes < 2)
+		return;
+	t->nodes = nodes;
+	t->cpus = z->options->cpus;
+	for (unsigned n = 0; n < nodes; n++) {
+		for (unsigned cpu = 0; cpu < t->cpus; cpu++)
+			if (z->cpu_place[cpu] == place[n])
+				t->cpu_node[cpu] = (uint8_t)n;
+	}
+	for (unsigned i = 0; i < ranges; i++) {
+		const unsigned at = numa_map_place(&z->map, z->zone[range[i].zone].pool->node);
+		const uint8_t *found = memchr(place, (int)at, nodes);
+
+		t->range[t->ranges++] =
+			(struct topology_range){range[i].gpa, range[i].bytes, found ? (uint8_t)(found - place) : 0};
+	}
+	show_costs(z, place);
 }
 
 /* Z4: of a node of --numa whose memory is all of one place. */
