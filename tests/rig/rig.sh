@@ -1,18 +1,19 @@
 #!/bin/bash
-# tests/rig/rig.sh [COMMAND]: a KVM host with two NUMA nodes, on any machine: a
+# tests/rig/rig.sh [COMMAND]: a KVM host with NUMA nodes, on any machine: a
 # stock Debian kernel in QEMU's TCG, which emulates AMD's SVM with nested paging
 # well enough for the real kvm_amd. Needs neither root nor /dev/kvm.
 # Without COMMAND it is part `rig`: tests/rig/inside.sh and tests/rig/stock.sh run, side by
-# side, each on a rig of its own with one CPU, and their PASS, FAIL and SKIP lines are the
-# result. With COMMAND, a line for the shell, it runs that in the tree, on RIG_CPUS CPUs (1
-# or 2, the default: one a node), shows its output and answers its exit code.
+# side, each on a rig of its own with one CPU; tests/rig/hosts.sh follows the one that ends first,
+# on every host of machine.sh in turn; their PASS, FAIL and SKIP lines are the result.
+# With COMMAND, a line for the shell, it runs that in the tree, on the host RIG_HOST (two),
+# with RIG_CPUS CPUs (one for each node that has any), shows its output and answers its exit code.
 # Inside, the machine's root file system is the same, read-only; /tmp is empty
 # and writable. The console's text is $BUILD/log/rig-console.log (rig-PART-console.log).
 # Why one CPU: where a kernel patches its code while TCG, on another thread, translates
 # that code, a translation of the half-patched code stays. The kernel then dies of an int3
 # that was taken back, triple-faults, or hangs: 2 of 10 boots of a stock kernel under slat,
 # and once in some hundred runs a guest that patches nothing. With one CPU there is one
-# thread. On two the rig's own kernel starts the second when it has patched
+# thread. On more the rig's own kernel starts the others when it has patched
 # what it will (host_init). A rig that is lost all the same is started again. Two CPUs on
 # one thread are no way out: interrupts between the CPUs of a nested guest get lost.
 # Not seen here: VT-x and EPT, time (TCG is slow), faults of real TLBs.
@@ -22,12 +23,14 @@ BUILD=$(realpath -m "${BUILD:-build}")
 export BUILD LC_ALL=C
 tree=$PWD seconds=${RIG_SECONDS:-900} rig=$BUILD/rig name=rig
 
+. tests/rig/machine.sh
 lose() {
 	[ $# = 1 ] || echo "FAIL rig/start: $2"
 	echo "rig: $1" >&2
 	exit 1
 }
 
+shape "${RIG_HOST:-two}" || lose "there is no host '$RIG_HOST'; there are: "$hosts "no host $RIG_HOST"
 case $BUILD in
 "$tree"/*) ;;
 /tmp/*) lose "BUILD=$BUILD is hidden by the rig's own /tmp: choose another" "BUILD lies in /tmp" ;;
@@ -35,7 +38,7 @@ esac
 
 said=$(tests/rig/kernel.sh 2>&1) || lose "$said" "$said"
 said=$(tests/rig/initramfs.sh tests/rig/host_init "$rig/host.cpio.gz" \
-	virtio_pci 9p 9pnet_virtio ccp kvm-amd tun 2>&1) || lose "$said" "$said"
+	virtio_pci 9p 9pnet_virtio ccp kvm-amd tun nd_e820 nd_pmem device_dax dax_pmem 2>&1) || lose "$said" "$said"
 said=$(tests/rig/initramfs.sh tests/rig/guest_init "$rig/guest.cpio.gz" \
 	pvpanic-mmio button evdev 2>&1) || lose "$said" "$said"
 
@@ -45,17 +48,6 @@ said=$(tests/rig/initramfs.sh tests/rig/devices_init "$rig/devices.cpio.gz" virt
 run=$(mktemp -d "$rig/run.XXXXXX") && chmod a+rx "$run" || exit 1
 trap 'rm -rf "$run"' EXIT
 mkdir -p "$BUILD/log"
-
-node() { # number, its CPU or nothing
-	echo "-object memory-backend-ram,id=m$1,size=4G,reserve=off -numa node,nodeid=$1,memdev=m$1${2:+,cpus=$2}"
-}
-machine() { # CPUs
-	if [ "$1" = 1 ]; then
-		echo "-accel tcg,thread=single,tb-size=512 -smp 1 $(node 0 0) $(node 1)"
-	else
-		echo "-accel tcg,thread=multi,tb-size=512 -smp 2 $(node 0 0) $(node 1 1)"
-	fi
-}
 
 # CPUs, a line for the shell. What is left: QEMU's exit code, and the job's, empty if the rig ended before it.
 once() {
@@ -67,9 +59,9 @@ once() {
 	END
 	# shellcheck disable=SC2046 # machine answers words
 	timeout -k 5 "$seconds" qemu-system-x86_64 \
-		-M q35 -cpu EPYC,+svm,+npt -m 8G $(machine "$1") -numa dist,src=0,dst=1,val=21 \
+		-cpu EPYC,+svm,+npt $(machine "$1") \
 		-kernel "$rig/kernel/vmlinuz" -initrd "$rig/host.cpio.gz" \
-		-append "console=ttyS0 quiet panic=-1 mitigations=off maxcpus=1 tree=$tree job=$run/job" \
+		-append "console=ttyS0 quiet panic=-1 mitigations=off maxcpus=1 tree=$tree job=$run/job $words" \
 		-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
 		-nodefaults -display none -no-reboot -nic none \
 		-serial "file:$run/console" -serial stdio </dev/null 2>"$run/qemu"
@@ -96,7 +88,7 @@ job() {
 
 if [ $# != 0 ]; then
 	output=
-	job "${RIG_CPUS:-2}" "$*"
+	job "${RIG_CPUS:-$cpus}" "$*"
 	exit "$answer"
 fi
 
