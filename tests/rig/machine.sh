@@ -66,7 +66,7 @@ machine() {
 		sum=$((sum + mib[from]))
 	done
 	echo "-M q35,hmat=${latency:+on}$([ -n "$latency" ] || echo off) -accel tcg,thread=$threads,tb-size=512"
-	echo "-smp $1,maxcpus=$all -m ${sum}M"
+	echo "-smp $1,maxcpus=$all,sockets=$all,cores=1,threads=1 -m ${sum}M"
 	for from in "${!mib[@]}"; do
 		for to in "${!mib[@]}"; do
 			echo "-numa dist,src=$from,dst=$to,val=$(distance "$from" "$to")"

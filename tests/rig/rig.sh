@@ -3,7 +3,7 @@
 # stock Debian kernel in QEMU's TCG, which emulates AMD's SVM with nested paging
 # well enough for the real kvm_amd. Needs neither root nor /dev/kvm.
 # Without COMMAND it is part `rig`: tests/rig/inside.sh and tests/rig/stock.sh run, side by
-# side, each on a rig of its own with one CPU; tests/rig/hosts.sh follows the one that ends first,
+# side, each on a rig of its own with one CPU, and tests/rig/hosts.sh
 # on every host of machine.sh in turn; their PASS, FAIL and SKIP lines are the result.
 # With COMMAND, a line for the shell, it runs that in the tree, on the host RIG_HOST (two),
 # with RIG_CPUS CPUs (one for each node that has any), shows its output and answers its exit code.
@@ -78,6 +78,7 @@ job() {
 		[ -z "$output" ] || : >"$output"
 		once "$@"
 		[ -n "$answer" ] || [ $code = 124 ] && break
+		mv "$BUILD/log/$name-console.log" "$BUILD/log/$name-lost.log"
 		echo "rig: start $attempt ended early: $(tail -n 1 "$run/console" | tr -d '\r')" >&2
 	done
 	[ -z "$answer" ] || return 0
@@ -92,18 +93,26 @@ if [ $# != 0 ]; then
 	exit "$answer"
 fi
 
-part() {
-	name=rig-$1 output=$run/$1.output
-	run=$run/$1
-	mkdir "$run" && chmod a+rx "$run"
-	job 1 "tests/rig/$1.sh"
+# name, host, CPUs if not as the host has, a line for the shell
+part() (
+	name=rig-$1 output=$run/$1.output run=$run/$1
+	exec >>"$output"
+	mkdir "$run" && chmod a+rx "$run" && shape "$2" || exit 1
+	job "${3:-$cpus}" "$4"
 	exit "$answer"
+)
+# Two rigs at a time, as two CPUs allow: the hosts' turn comes when inside.sh, the shorter part, has ended.
+inside_and_hosts() {
+	local host bad=0
+
+	part inside two 1 tests/rig/inside.sh || bad=1
+	for host in $hosts; do part "host_$host" "$host" '' "tests/rig/hosts.sh $host" || bad=1; done
+	return $bad
 }
-pids=()
-for one in inside stock; do
-	(part $one) >>"$run/$one.output" &
-	pids+=($!)
-done
+inside_and_hosts &
+pids=($!)
+part stock two 1 tests/rig/stock.sh &
+pids+=($!)
 bad=0
 for pid in "${pids[@]}"; do wait "$pid" || bad=1; done
 cat "$run"/*.output
