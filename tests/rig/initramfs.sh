@@ -31,6 +31,6 @@ while read -r file; do
 	n=$((n + 1))
 done <"$root/order"
 rm "$root/order"
-(cd "$root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0) | gzip -1 >"$out.new"
-mv "$out.new" "$out"
+(cd "$root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0) | gzip -1 >"$out.$$"
+mv "$out.$$" "$out"
 echo "$*" >"$out.modules"

@@ -1,18 +1,19 @@
 #!/bin/bash
-# tests/rig/rig.sh [COMMAND]: a KVM host with two NUMA nodes, on any machine: a
+# tests/rig/rig.sh [COMMAND]: a KVM host with NUMA nodes, on any machine: a
 # stock Debian kernel in QEMU's TCG, which emulates AMD's SVM with nested paging
 # well enough for the real kvm_amd. Needs neither root nor /dev/kvm.
 # Without COMMAND it is part `rig`: tests/rig/inside.sh and tests/rig/stock.sh run, side by
-# side, each on a rig of its own with one CPU, and their PASS, FAIL and SKIP lines are the
-# result. With COMMAND, a line for the shell, it runs that in the tree, on RIG_CPUS CPUs (1
-# or 2, the default: one a node), shows its output and answers its exit code.
+# side, each on a rig of its own with one CPU, and tests/rig/hosts.sh
+# on every host of machine.sh in turn; their PASS, FAIL and SKIP lines are the result.
+# With COMMAND, a line for the shell, it runs that in the tree, on the host RIG_HOST (two),
+# with RIG_CPUS CPUs (one for each node that has any), shows its output and answers its exit code.
 # Inside, the machine's root file system is the same, read-only; /tmp is empty
 # and writable. The console's text is $BUILD/log/rig-console.log (rig-PART-console.log).
 # Why one CPU: where a kernel patches its code while TCG, on another thread, translates
 # that code, a translation of the half-patched code stays. The kernel then dies of an int3
 # that was taken back, triple-faults, or hangs: 2 of 10 boots of a stock kernel under slat,
 # and once in some hundred runs a guest that patches nothing. With one CPU there is one
-# thread. On two the rig's own kernel starts the second when it has patched
+# thread. On more the rig's own kernel starts the others when it has patched
 # what it will (host_init). A rig that is lost all the same is started again. Two CPUs on
 # one thread are no way out: interrupts between the CPUs of a nested guest get lost.
 # Not seen here: VT-x and EPT, time (TCG is slow), faults of real TLBs.
@@ -22,12 +23,14 @@ BUILD=$(realpath -m "${BUILD:-build}")
 export BUILD LC_ALL=C
 tree=$PWD seconds=${RIG_SECONDS:-900} rig=$BUILD/rig name=rig
 
+. tests/rig/machine.sh
 lose() {
 	[ $# = 1 ] || echo "FAIL rig/start: $2"
 	echo "rig: $1" >&2
 	exit 1
 }
 
+shape "${RIG_HOST:-two}" || lose "there is no host '$RIG_HOST'; there are: "$hosts "no host $RIG_HOST"
 case $BUILD in
 "$tree"/*) ;;
 /tmp/*) lose "BUILD=$BUILD is hidden by the rig's own /tmp: choose another" "BUILD lies in /tmp" ;;
@@ -35,7 +38,7 @@ esac
 
 said=$(tests/rig/kernel.sh 2>&1) || lose "$said" "$said"
 said=$(tests/rig/initramfs.sh tests/rig/host_init "$rig/host.cpio.gz" \
-	virtio_pci 9p 9pnet_virtio ccp kvm-amd tun 2>&1) || lose "$said" "$said"
+	virtio_pci 9p 9pnet_virtio ccp kvm-amd tun nd_e820 nd_pmem device_dax dax_pmem 2>&1) || lose "$said" "$said"
 said=$(tests/rig/initramfs.sh tests/rig/guest_init "$rig/guest.cpio.gz" \
 	pvpanic-mmio button evdev 2>&1) || lose "$said" "$said"
 
@@ -46,17 +49,6 @@ run=$(mktemp -d "$rig/run.XXXXXX") && chmod a+rx "$run" || exit 1
 trap 'rm -rf "$run"' EXIT
 mkdir -p "$BUILD/log"
 
-node() { # number, its CPU or nothing
-	echo "-object memory-backend-ram,id=m$1,size=4G,reserve=off -numa node,nodeid=$1,memdev=m$1${2:+,cpus=$2}"
-}
-machine() { # CPUs
-	if [ "$1" = 1 ]; then
-		echo "-accel tcg,thread=single,tb-size=512 -smp 1 $(node 0 0) $(node 1)"
-	else
-		echo "-accel tcg,thread=multi,tb-size=512 -smp 2 $(node 0 0) $(node 1 1)"
-	fi
-}
-
 # CPUs, a line for the shell. What is left: QEMU's exit code, and the job's, empty if the rig ended before it.
 once() {
 	# The build directory is named from the tree: outside of it nothing is sure to be in sight.
@@ -65,11 +57,12 @@ once() {
 		export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 		$2
 	END
+	# no_timer_check: on a busy machine QEMU's timer is late, and a kernel that waits for it panics.
 	# shellcheck disable=SC2046 # machine answers words
 	timeout -k 5 "$seconds" qemu-system-x86_64 \
-		-M q35 -cpu EPYC,+svm,+npt -m 8G $(machine "$1") -numa dist,src=0,dst=1,val=21 \
+		-cpu EPYC,+svm,+npt $(machine "$1") \
 		-kernel "$rig/kernel/vmlinuz" -initrd "$rig/host.cpio.gz" \
-		-append "console=ttyS0 quiet panic=-1 mitigations=off maxcpus=1 tree=$tree job=$run/job" \
+		-append "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check maxcpus=1 tree=$tree job=$run/job $words" \
 		-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
 		-nodefaults -display none -no-reboot -nic none \
 		-serial "file:$run/console" -serial stdio </dev/null 2>"$run/qemu"
@@ -86,6 +79,7 @@ job() {
 		[ -z "$output" ] || : >"$output"
 		once "$@"
 		[ -n "$answer" ] || [ $code = 124 ] && break
+		mv "$BUILD/log/$name-console.log" "$BUILD/log/$name-lost.log"
 		echo "rig: start $attempt ended early: $(tail -n 1 "$run/console" | tr -d '\r')" >&2
 	done
 	[ -z "$answer" ] || return 0
@@ -96,22 +90,30 @@ job() {
 
 if [ $# != 0 ]; then
 	output=
-	job "${RIG_CPUS:-2}" "$*"
+	job "${RIG_CPUS:-$cpus}" "$*"
 	exit "$answer"
 fi
 
-part() {
-	name=rig-$1 output=$run/$1.output
-	run=$run/$1
-	mkdir "$run" && chmod a+rx "$run"
-	job 1 "tests/rig/$1.sh"
+# name, host, CPUs if not as the host has, a line for the shell
+part() (
+	name=rig-$1 output=$run/$1.output run=$run/$1
+	exec >>"$output"
+	mkdir "$run" && chmod a+rx "$run" && shape "$2" || exit 1
+	job "${3:-$cpus}" "$4"
 	exit "$answer"
+)
+# Two rigs at a time, as two CPUs allow: the hosts' turn comes when inside.sh, the shorter part, has ended.
+inside_and_hosts() {
+	local host bad=0
+
+	part inside two 1 tests/rig/inside.sh || bad=1
+	for host in $hosts; do part "host_$host" "$host" '' "tests/rig/hosts.sh $host" || bad=1; done
+	return $bad
 }
-pids=()
-for one in inside stock; do
-	(part $one) >>"$run/$one.output" &
-	pids+=($!)
-done
+inside_and_hosts &
+pids=($!)
+part stock two 1 tests/rig/stock.sh &
+pids+=($!)
 bad=0
 for pid in "${pids[@]}"; do wait "$pid" || bad=1; done
 cat "$run"/*.output
