@@ -23,6 +23,7 @@ DEVICES = $(call obj,$(wildcard devices/*.c))
 VMM = $(call obj,$(filter-out vmm/main.c vmm/sandbox_list.c,$(wildcard vmm/*.c vmm/boot/*.c vmm/cmd/*.c)))
 UNIT = $(wildcard tests/unit/test_*.c)
 MM_BENCH = extent frames objects
+MEM_BENCH = placement
 FUZZ = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 PARTS = $(BUILD)/libslat.a $(BUILD)/libdevices.a $(BUILD)/libmm.a
 
@@ -38,7 +39,7 @@ export HEADER_FLAGS = $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE
 
 .DEFAULT_GOAL := all
 .PHONY: all tests run check soak oracle deps rig guests arrows lint asan tsan clang coverage fuzz
-.PHONY: bench bench-start bench-mm bench-table bench-io
+.PHONY: bench bench-start bench-mm bench-table bench-io bench-mem
 .PHONY: install clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(wildcard tests/fuzz/*.c))
@@ -100,7 +101,7 @@ fuzz: deps ## each target for FUZZ_SECONDS (30)
 		MM_SAN='$(ASAN) -fsanitize=fuzzer-no-link' $(FUZZ:%=$(BUILD)/fuzz/fuzz_%)
 	$(Q)tests/fuzz.sh $(FUZZ)
 
-bench: bench-start bench-mm bench-table bench-io ## all tables of figures
+bench: bench-start bench-mm bench-table bench-io bench-mem ## all tables of figures
 bench-start: ## start-up beside a floor and QEMU
 	$(Q)+$(SUB) all $(BUILD)/bench/floor $(BUILD)/bench/start
 	$(Q)tests/bench/start.sh && tests/bench/table.sh
@@ -116,6 +117,11 @@ bench-io: ## the IOMMU beside bare loads, slat's disk beside QEMU's
 	$(Q)+$(SUB) all $(BUILD)/bench/iommu $(BUILD)/bench/io
 	$(Q)$(BUILD)/bench/iommu $(BUILD)/bench/iommu.json
 	$(Q)$(BUILD)/bench/io $(BUILD)/slat $(BUILD)/guests/io.elf $(BUILD)/bench/io.json && tests/bench/table.sh
+
+bench-mem: ## what placing a guest costs beside a tree's best fit
+	$(Q)+$(SUB) $(MEM_BENCH:%=$(BUILD)/bench/%)
+	$(Q)for name in $(MEM_BENCH); do $(BUILD)/bench/$$name $(BUILD)/bench/$$name.json || exit; done
+	$(Q)tests/bench/table.sh
 
 install: $(BUILD)/slat ## to PREFIX (/usr/local), under DESTDIR
 	install -D -m 755 $(BUILD)/slat $(DESTDIR)$(PREFIX)/bin/slat
@@ -185,7 +191,7 @@ $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE) $(HOSTED) -o $@ $< $(LIBS)
 
 $(BUILD)/bench/objects: $(call obj,tests/bench/objects_serve.c)
-$(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) pagetable scatter io): $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c vmm/port.c) $(BUILD)/libmm.a
+$(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) $(MEM_BENCH) pagetable scatter io): $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c vmm/port.c) $(BUILD)/libmm.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
 

@@ -97,14 +97,14 @@ static uint64_t bit(uint32_t node)
 	return UINT64_C(1) << node;
 }
 
-/* The quotient must be below 2^64. */
+/* d at most n, or below 2^64; the quotient below 2^63. */
 static uint64_t divide_up(wide n, wide d)
 {
 	uint64_t q = 0;
 
-	if (n >> 64 == 0 && d >> 64 == 0)
+	if (n >> 64 == 0)
 		return (uint64_t)n / (uint64_t)d + ((uint64_t)n % (uint64_t)d > 0);
-	for (uint32_t i = 64; i-- > 0;) {
+	for (uint32_t i = 63; i-- > 0;) {
 		if (n >> i >= d) {
 			n -= d << i;
 			q |= UINT64_C(1) << i;
@@ -431,14 +431,16 @@ static enum seating best_seating(const struct choice *c, uint32_t home)
 	return c->cpus_free >= c->guest->cpus ? APART : SHARED;
 }
 
-/* Up to n granules of these nodes' room that is left, the nearest first; answers how many found none. */
+/* Up to n granules into these nodes, which are empty, the nearest first; answers how many found no room. */
 static uint64_t fill(const struct choice *c, struct offer *o, uint64_t among, uint64_t n)
 {
 	for (uint32_t k = 0; k < c->nodes && n; k++) {
 		uint32_t i = o->order[k];
-		uint64_t some = among & bit(i) ? min(n, c->room[i] - o->share[i]) : 0;
+		uint64_t some = min(n, c->room[i]);
 
-		o->share[i] += some;
+		if (!(among & bit(i)))
+			continue;
+		o->share[i] = some;
 		n -= some;
 	}
 	return n;
@@ -696,9 +698,9 @@ static bool shares_fit(const struct choice *c, const struct placement *p)
 
 	for (uint32_t i = 0; i < PLACEMENT_NODES_MAX; i++) {
 		const struct placement_share *s = &p->share[i];
+		uint64_t room = i < c->nodes ? c->room[i] : 0;
 
-		if (i >= c->nodes ? s->bytes || s->cpus
-				  : s->bytes & (c->guest->granule - 1) || s->bytes >> c->shift > c->room[i])
+		if (s->bytes & (c->guest->granule - 1) || s->bytes >> c->shift > room)
 			return false;
 		if (s->cpus && !(c->seats & bit(i)))
 			return false;
@@ -731,7 +733,7 @@ static bool has_form(const struct choice *c, const struct placement *p)
 		seated += p->share[i].cpus > 0;
 	switch (c->guest->policy) {
 	case PLACEMENT_LOCAL:
-		return p->nodes == 1 && seated == 1 && p->local_bytes == c->guest->bytes;
+		return seated == 1 && p->local_bytes == c->guest->bytes;
 	case PLACEMENT_PACK:
 		sort_by_room(c, &sorted);
 		return p->nodes == fewest_nodes(c, sorted.order);
