@@ -913,7 +913,7 @@ else
 fi
 (
 	ulimit -l 2048
-	setpriv --reuid 65534 --clear-groups "$slat" probe --json 2>/dev/null
+	"${as_nobody[@]}" "$work/slat" probe --json 2>/dev/null
 ) >"$work/out" </dev/null
 if [ "$(id -u)" != 0 ]; then
 	echo 'SKIP cli/probe_lock_limit: only root can be somebody else'

@@ -26,7 +26,7 @@ START_TEST(chain_is_one_cycle)
 		ck_assert_uint_eq(offset % LINE, 0);
 		ck_assert_uint_eq(seen[offset / LINE], 0);
 		seen[offset / LINE] = 1;
-		memcpy(&at, at, sizeof(at));
+		at = *(uint8_t **)(void *)at;
 	}
 	ck_assert_ptr_eq(at, host);
 	free(seen);
@@ -47,7 +47,7 @@ START_TEST(chain_has_no_stride)
 		uint8_t *next;
 		uint32_t *stride;
 
-		memcpy(&next, at, sizeof(next));
+		next = *(uint8_t **)(void *)at;
 		near += labs((long)(next - at)) < 4096;
 		stride = &strides[(uint64_t)((next - at) / (long)LINE + (long)lines)];
 		if (++*stride > most)
