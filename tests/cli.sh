@@ -869,11 +869,58 @@ tests/gdb.sh || failures=1
 # --- probe
 if kvm_works; then code=0; else code=8; fi
 expect probe $code '^KVM ' "$slat" probe
+for topic in KVM CPUs memory 'huge pages' device-dax limits; do
+	grep -q "^$topic  " "$work/out" || echo "no line of $topic"
+done >"$work/topics"
+if [ ! -s "$work/topics" ] && [ "$(grep -c '^  slat would   [a-z]' "$work/out")" = 7 ]; then
+	pass probe_topics
+else
+	fail probe_topics "$(head -n 1 "$work/topics") $(grep -c '^  slat would' "$work/out") of 7 lines of what slat would do"
+fi
 "$slat" probe --json >"$work/out" 2>/dev/null
-if jq -e '.kvm.module and .memory.nodes and (.table.format == "ept" or .table.format == "npt")' "$work/out" >/dev/null; then
+if jq -e '.kvm.module and .memory.nodes and (.table.format == "ept" or .table.format == "npt") and
+	(.slat_would | length == 7 and all(length > 0)) and (.limits | has("lock_bytes")) and
+	(.nodes | length) as $n | .distances | length == $n and all(length == $n)' "$work/out" >/dev/null; then
 	pass probe_json
 else
 	fail probe_json 'not the JSON that it should be'
+fi
+# What the kernel says of nodes and CPUs, read without slat.
+ids() { tr ',' '\n' <"$1" | awk -F- 'NF { for (i = $1; i <= ($2 == "" ? $1 : $2); i++) print i }' | jq -cs .; }
+if [ ! -r /sys/devices/system/node/online ]; then
+	echo 'SKIP cli/probe_nodes: this kernel shows no nodes'
+else
+	for node in $(ids /sys/devices/system/node/online | jq '.[]'); do
+		at=/sys/devices/system/node/node$node
+		kib=$(awk '/MemTotal/ { print $4 }' "$at/meminfo")
+		jq -e --argjson id "$node" --argjson cpus "$(ids "$at/cpulist")" --argjson bytes $((kib * 1024)) \
+			'.nodes | map(select(.id == $id)) | length == 1 and .[0].cpus == $cpus and .[0].bytes == $bytes' \
+			"$work/out" >/dev/null || echo "node $node"
+	done >"$work/nodes"
+	if [ -s "$work/nodes" ]; then
+		fail probe_nodes "not what the kernel has: $(head -n 1 "$work/nodes")"
+	else
+		pass probe_nodes
+	fi
+fi
+# A pair of nodes takes half a second, on an idle machine; memory is between 5 ns and 50 us away.
+timeout -k 5 120 "$slat" probe --latency --json >"$work/out" 2>/dev/null
+if jq -e '.latencies | .source == "measured" and ([.ps[][] | values] | all(. > 5000 and . < 50000000))' \
+	"$work/out" >/dev/null; then
+	pass probe_latency
+else
+	fail probe_latency "$(jq -c .latencies "$work/out" 2>&1)"
+fi
+(
+	ulimit -l 2048
+	"${as_nobody[@]}" "$work/slat" probe --json 2>/dev/null
+) >"$work/out" </dev/null
+if [ "$(id -u)" != 0 ]; then
+	echo 'SKIP cli/probe_lock_limit: only root can be somebody else'
+elif jq -e '.limits.lock_bytes == 2097152 and (.slat_would.limits | contains("lock guests of up to 2 MiB"))' "$work/out" >/dev/null; then
+	pass probe_lock_limit
+else
+	fail probe_lock_limit "$(jq -c .limits "$work/out" 2>&1)"
 fi
 if kvm_works; then
 	"$slat" probe --json >/dev/full 2>"$work/err"

@@ -36,7 +36,7 @@
 #include <unistd.h>
 
 #include "vmm/devdax.h"
-#include "vmm/huge_pages.h"
+#include "vmm/numa_map.h"
 #include "vmm/prefault.h"
 #include "vmm/size.h"
 #include "vmm/sys.h"
@@ -54,11 +54,6 @@ const char *backing_kind_name(enum backing_kind k)
 	static const char *const names[] = {"anonymous", "memfd", "hugetlb", "devdax"};
 
 	return names[k];
-}
-
-static const char *root_of(const struct backing_config *config)
-{
-	return config->root ? config->root : "";
 }
 
 static int check_host(const struct backing_config *config, struct failure *f)
@@ -231,7 +226,7 @@ static int open_device(struct backing *b, const struct backing_config *config, s
 	const char *option = config->zone ? config->zone : "--memory";
 	struct devdax d;
 
-	if (devdax_read(&d, root_of(config), config->devdax, f) || check_device(b, config, &d, f))
+	if (devdax_read(&d, config->root ? config->root : "", config->devdax, f) || check_device(b, config, &d, f))
 		return f->code;
 	b->fd = open(config->devdax, O_RDWR | O_CLOEXEC);
 	if (b->fd < 0)
@@ -274,15 +269,23 @@ static int run_workers(const struct backing *b, uint64_t from, uint64_t bytes, s
 	return 0;
 }
 
+static int check_huge(const struct backing_config *config, struct failure *f)
+{
+	const char *option = config->zone ? config->zone : "--memory hugepages=on";
+	const unsigned place = numa_map_place(config->map, config->node);
+
+	if (place == NUMA_MAP_NONE)
+		return fail(f, EXIT_HOST, "%s: this host has no node %" PRIu32, option, config->node);
+	return numa_map_check_huge(config->map, option, place,
+				   config->huge == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M,
+				   config->bytes / pagetable_size_bytes(config->huge), f);
+}
+
 static int open_pages(struct backing *b, const struct backing_config *config, struct failure *f)
 {
-	const char *option = config->zone ? config->zone : "--memory hugepages=on", *root = root_of(config);
-
 	if (check_host(config, f))
 		return f->code;
-	if (config->hugepages && config->on_node &&
-	    huge_pages_check(root, config->huge, config->node, config->bytes / pagetable_size_bytes(config->huge),
-			     option, f))
+	if (config->hugepages && config->on_node && config->map && check_huge(config, f))
 		return f->code;
 	if (config->shared && open_memfd(b, config->hugepages, f))
 		return f->code;

@@ -3,13 +3,15 @@
 #ifndef SLAT_VMM_BACKING_H
 #define SLAT_VMM_BACKING_H
 
-#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
 #include "mm/pagetable.h"
 #include "vmm/failure.h"
+#include "vmm/ids.h"
+
+struct numa_map;
 
 enum backing_kind {
 	BACKING_ANONYMOUS, /* private, 4K or transparent huge pages */
@@ -23,18 +25,19 @@ enum backing_kind {
 struct backing_config {
 	uint64_t bytes; /* a multiple of 4K; of the huge page's size with hugepages */
 	bool hugepages, thp, shared;
-	bool reserve;		  /* plain pages: counted against what the host promises (overcommit_memory) */
-	bool lock;		  /* never swapped out: what is touched stays (mlock) */
-	bool no_dump;		  /* not in a core file of slat's */
-	bool on_node;		  /* all of it is to be on `node`: refused before it is mapped if that cannot be */
-	uint32_t node;		  /* with on_node */
-	enum pagetable_size huge; /* with hugepages: PAGETABLE_2M or PAGETABLE_1G */
-	const char *devdax;    /* the device's path; NULL: another kind. hugepages, thp and shared do not count then */
-	const char *option;    /* that asked for it, for sentences; NULL: --memory */
-	const char *zone;      /* "--memory-zone id=x": in all sentences instead of options of --memory; NULL: none */
-	const char *root;      /* has a sys/, for tests; NULL: the host's */
-	unsigned workers;      /* that touch it at once; 0: one for each CPU */
-	const cpu_set_t *cpus; /* where they run, as long as the backing is open; NULL: where the caller does */
+	bool reserve;		    /* plain pages: counted against what the host promises (overcommit_memory) */
+	bool lock;		    /* never swapped out: what is touched stays (mlock) */
+	bool no_dump;		    /* not in a core file of slat's */
+	bool on_node;		    /* all of it is to be on `node`: refused before it is mapped if that cannot be */
+	uint32_t node;		    /* with on_node */
+	const struct numa_map *map; /* the host's, to count huge pages on the node; NULL: they are not counted */
+	enum pagetable_size huge;   /* with hugepages: PAGETABLE_2M or PAGETABLE_1G */
+	const char *devdax;	/* the device's path; NULL: another kind. hugepages, thp and shared do not count then */
+	const char *option;	/* that asked for it, for sentences; NULL: --memory */
+	const char *zone;	/* "--memory-zone id=x": in all sentences instead of options of --memory; NULL: none */
+	const char *root;	/* has a sys/, for tests; NULL: the host's */
+	unsigned workers;	/* that touch it at once; 0: one for each CPU */
+	const struct ids *cpus; /* where they run, as long as the backing is open; NULL: where the caller does */
 };
 
 struct backing {
@@ -49,7 +52,7 @@ struct backing {
 	uint32_t node;	  /* of a device-dax, or that was asked for; BACKING_NODE_ANY */
 	const char *zone; /* of the config */
 	unsigned workers; /* likewise */
-	const cpu_set_t *cpus;
+	const struct ids *cpus;
 	char note[256]; /* one sentence about what was asked for and is not so; "": none */
 };
 

@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +9,8 @@
 #include <unistd.h>
 
 #include "mm/types.h"
+#include "vmm/hostfs.h"
 #include "vmm/size.h"
-#include "vmm/sys.h"
 
 #define DEVICES "/sys/bus/dax/devices"
 
@@ -22,49 +21,29 @@ static const char *last_part(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-static bool attribute(const char *root, const char *name, const char *key, char *line, size_t size)
-{
-	char path[PATH_MAX];
-
-	return snprintf(path, sizeof(path), "%s" DEVICES "/%s/%s", root, name, key) < (int)sizeof(path) &&
-	       sys_line(path, line, size);
-}
-
-/* Decimal, or hexadecimal after 0x. */
-static bool number(const char *root, const char *name, const char *key, uint64_t *out)
-{
-	char line[64], *end;
-
-	if (!attribute(root, name, key, line, sizeof(line)))
-		return false;
-	*out = strtoull(line, &end, 0);
-	return end != line;
-}
-
 static int node_of(const char *root, const char *name)
 {
-	static const char *const keys[] = {"target_node", "numa_node"};
-	char line[32];
+	uint64_t node;
 
-	for (unsigned i = 0; i < 2; i++)
-		if (attribute(root, name, keys[i], line, sizeof(line)) && line[0] >= '0' && line[0] <= '9')
-			return (int)strtol(line, NULL, 10);
-	return -1;
+	return hostfs_number(root, &node, DEVICES "/%s/target_node", name) ||
+			       hostfs_number(root, &node, DEVICES "/%s/numa_node", name)
+		       ? (int)node
+		       : -1; /* "-1" is no number */
 }
 
 static bool read_device(struct devdax *d, const char *root, const char *name)
 {
-	char path[PATH_MAX], driver[PATH_MAX];
-	uint64_t unused;
+	char path[PATH_MAX], driver[PATH_MAX], hex[32];
 	ssize_t length;
 
 	*d = (struct devdax){.node = node_of(root, name)};
 	snprintf(d->name, sizeof(d->name), "%s", name);
-	if (strlen(name) >= sizeof(d->name) || !number(root, name, "size", &d->bytes) ||
-	    !number(root, name, "align", &d->align))
+	if (strlen(name) >= sizeof(d->name) || !hostfs_number(root, &d->bytes, DEVICES "/%s/size", name) ||
+	    !hostfs_number(root, &d->align, DEVICES "/%s/align", name))
 		return false;
-	(void)number(root, name, "resource", &d->resource);
-	d->scattered = number(root, name, "mapping1/page_offset", &unused);
+	if (hostfs_text(root, hex, sizeof(hex), DEVICES "/%s/resource", name))
+		d->resource = strtoull(hex, NULL, 0); /* the only one in hexadecimal */
+	d->scattered = hostfs_exists(root, DEVICES "/%s/mapping1", name);
 	snprintf(path, sizeof(path), "%s" DEVICES "/%s/driver", root, name);
 	length = readlink(path, driver, sizeof(driver) - 1);
 	driver[length > 0 ? length : 0] = '\0';

@@ -34,6 +34,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -144,16 +145,28 @@ static void lead(struct crew *c)
 	}
 }
 
+/* The kernel's masks are of words, lowest first, as these sets are. */
+static bool own_cpus(struct ids *cpus)
+{
+	*cpus = (struct ids){0};
+	return sched_getaffinity(0, sizeof(*cpus), (cpu_set_t *)cpus) == 0;
+}
+
+static bool move_to(const struct ids *cpus)
+{
+	return sched_setaffinity(0, sizeof(*cpus), (const cpu_set_t *)(const void *)cpus) == 0;
+}
+
 static unsigned workers_of(const struct crew *c)
 {
 	const uint64_t pieces = (c->work->bytes + c->piece - 1) / c->piece;
 	uint64_t count = c->work->workers;
-	cpu_set_t own;
+	struct ids own;
 
 	if (!count && c->work->cpus)
-		count = (uint64_t)CPU_COUNT(c->work->cpus);
+		count = ids_count(c->work->cpus);
 	else if (!count)
-		count = sched_getaffinity(0, sizeof(own), &own) == 0 ? (uint64_t)CPU_COUNT(&own) : 1;
+		count = own_cpus(&own) ? ids_count(&own) : 1;
 	if (count > PREFAULT_WORKERS_MAX)
 		count = PREFAULT_WORKERS_MAX;
 	return (unsigned)(count < pieces ? count : pieces);
@@ -165,10 +178,9 @@ static int prefault(const struct prefault *p, int (*touch_piece)(uint8_t *host, 
 	const unsigned workers = workers_of(&c);
 	pthread_t thread[PREFAULT_WORKERS_MAX];
 	unsigned started = 0;
-	cpu_set_t before;
+	struct ids before;
 	/* What the threads are made with is the maker's. */
-	const bool moved = p->cpus && sched_getaffinity(0, sizeof(before), &before) == 0 &&
-			   sched_setaffinity(0, sizeof(*p->cpus), p->cpus) == 0;
+	const bool moved = p->cpus && own_cpus(&before) && move_to(p->cpus);
 
 	c.show = p->show && p->bytes > SHOW_BYTES && isatty(STDERR_FILENO);
 	while (started + 1 < workers && pthread_create(&thread[started], NULL, worker, &c) == 0)
@@ -177,7 +189,7 @@ static int prefault(const struct prefault *p, int (*touch_piece)(uint8_t *host, 
 	while (started)
 		pthread_join(thread[--started], NULL);
 	if (moved)
-		(void)sched_setaffinity(0, sizeof(before), &before);
+		(void)move_to(&before);
 	if (c.show)
 		fprintf(stderr, "\r\033[K");
 	return c.error;

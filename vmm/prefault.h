@@ -3,9 +3,10 @@
 #ifndef SLAT_VMM_PREFAULT_H
 #define SLAT_VMM_PREFAULT_H
 
-#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "vmm/ids.h"
 
 #define PREFAULT_WORKERS_MAX 64u
 #define PREFAULT_ENDED	     (-1)
@@ -13,10 +14,10 @@
 struct prefault {
 	uint8_t *host;
 	uint64_t bytes;
-	uint64_t piece_bytes;  /* a power of two; pieces begin at multiples of it. 0: 16 MiB */
-	unsigned workers;      /* at most; 0: one for each CPU that this thread may run on */
-	const cpu_set_t *cpus; /* where they run; NULL: where this thread may */
-	bool show;	       /* how far it is, on standard error, where that is a terminal and there is much of it */
+	uint64_t piece_bytes;	/* a power of two; pieces begin at multiples of it. 0: 16 MiB */
+	unsigned workers;	/* at most; 0: one for each CPU that this thread may run on */
+	const struct ids *cpus; /* where they run; NULL: where this thread may */
+	bool show;		/* how far it is, on standard error, where that is a terminal and there is much of it */
 };
 
 /* So that every page is there and is the process's own; what it holds stays. 0, or the errno of the host's refusal, or

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -17,7 +18,7 @@
 #include "vmm/backing.h"
 #include "vmm/contiguity.h"
 #include "vmm/devdax.h"
-#include "vmm/huge_pages.h"
+#include "vmm/numa_map.h"
 #include "vmm/prefault.h"
 
 Suite *backing_suite(void);
@@ -260,38 +261,27 @@ static void fake_huge(const char *directory, unsigned total, unsigned unused, un
 
 START_TEST(huge_pages_are_counted_by_node)
 {
+	static struct numa_map map;
 	struct backing_config config = {
-		.bytes = 1024 * 2 * MIB, .hugepages = true, .huge = PAGETABLE_2M, .on_node = true, .root = sys.root};
-	struct huge_pages h;
+		.bytes = 1024 * 2 * MIB, .hugepages = true, .huge = PAGETABLE_2M, .on_node = true, .map = &map};
 	struct failure f = {0};
-	char sentence[512];
 
+	fake_sys_write(&sys, "/sys/devices/system/node/online", "0,2\n");
+	fake_sys_write(&sys, "/sys/devices/system/node/has_memory", "0,2\n");
 	fake_huge("/sys/kernel/mm/hugepages", 700, 600, 0);
 	fake_huge("/sys/devices/system/node/node0/hugepages", 400, 350, 0);
 	fake_huge("/sys/devices/system/node/node2/hugepages", 300, 250, 0);
+	ck_assert_int_eq(numa_map_read(sys.root, &map, &f), 0);
 	config.node = 2;
-	snprintf(
-		sentence, sizeof(sentence),
-		"--memory hugepages=on asks for 1024 huge pages of 2 MiB on node 2: 250 are available there, 350 "
-		"elsewhere; "
-		"get more as root: echo 1074 >%s/sys/devices/system/node/node2/hugepages/hugepages-2048kB/nr_hugepages",
-		sys.root);
-	refused(&config, sentence);
+	refused(&config, "--memory hugepages=on: 1024 huge pages of 2 MiB asked of node 2, which has 250 free of 300; "
+			 "350 are free elsewhere: write 1074 to /sys/devices/system/node/node2/hugepages/");
 	config.zone = "--memory-zone id=z";
-	refused(&config, "--memory-zone id=z asks for 1024 huge pages");
+	refused(&config, "--memory-zone id=z: 1024 huge pages");
 	config.node = 1;
-	refused(&config, "node 1 of this host has no 2 MiB huge pages");
+	refused(&config, "--memory-zone id=z: this host has no node 1");
+	config.node = 2;
 	config.huge = PAGETABLE_1G;
-	refused(&config, "node 1 of this host has no 1 GiB huge pages");
-	ck_assert_int_eq(huge_pages_check(sys.root, PAGETABLE_2M, 2, 250, "x", &f), 0);
-	ck_assert_int_eq(huge_pages_check(sys.root, PAGETABLE_2M, 2, 251, "x", &f), EXIT_HOST);
-	fake_huge("/sys/kernel/mm/hugepages", 700, 600, 400); /* promised, nobody knows of which node */
-	h = huge_pages_read(sys.root, PAGETABLE_2M, 2);
-	ck_assert(h.known && h.total == 300 && h.free == 250 && h.available == 200);
-	fake_huge("/sys/kernel/mm/hugepages", 700, 600, 700);
-	ck_assert_uint_eq(huge_pages_read(sys.root, PAGETABLE_2M, 2).available, 0);
-	ck_assert_uint_eq(huge_pages_read(sys.root, PAGETABLE_2M, HUGE_PAGES_ANY).total, 700);
-	ck_assert(!huge_pages_read(sys.root, PAGETABLE_1G, HUGE_PAGES_ANY).known);
+	refused(&config, "--memory-zone id=z: 2 huge pages of 1 GiB asked of node 2, which has 0 free");
 }
 END_TEST
 
@@ -438,15 +428,15 @@ START_TEST(workers_keep_to_their_cpus)
 {
 	struct backing_config config = {.bytes = 64 * MIB, .workers = 3};
 	struct failure f = {0};
-	cpu_set_t before, after, cpus;
+	cpu_set_t before, after;
+	struct ids cpus = {0};
 	struct backing b;
 	int cpu = 0;
 
 	ck_assert_int_eq(sched_getaffinity(0, sizeof(before), &before), 0);
 	while (!CPU_ISSET(cpu, &before))
 		cpu++;
-	CPU_ZERO(&cpus);
-	CPU_SET(_i ? CPU_SETSIZE - 1 : cpu, &cpus); /* the last one is not there: it goes on where it is */
+	ids_add(&cpus, _i ? IDS_MAX - 1 : (unsigned)cpu); /* the last one is not there: it goes on where it is */
 	config.cpus = &cpus;
 	config.workers = _i ? 0 : 3;
 	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
