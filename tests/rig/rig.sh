@@ -107,7 +107,7 @@ inside_and_hosts() {
 	local host bad=0
 
 	part inside two 1 tests/rig/inside.sh || bad=1
-	for host in $hosts; do part "host_$host" "$host" '' "tests/rig/hosts.sh $host" || bad=1; done
+	for host in $hosts; do part "host_$host" "$host" '' "tests/rig/hosts.sh $host; tests/rig/numa.sh $host" || bad=1; done
 	return $bad
 }
 inside_and_hosts &
