@@ -32,6 +32,7 @@
 #define CPUS	   64u
 #define NS	   1000u
 #define PAIRS	   5000u
+#define CHOICES	   50u
 #define META_ALIGN 64u
 
 enum column { SLAT = BENCH_SLAT, FLOOR = BENCH_FLOOR, TREE = BENCH_PEER };
@@ -190,11 +191,11 @@ static double round_of_choices(void *self, unsigned column)
 
 	if (column != SLAT)
 		return NAN;
-	for (uint32_t i = 0; i < PAIRS / 100; i++) {
+	for (uint32_t i = 0; i < CHOICES; i++) {
 		if (placement_choose(&c->host, &c->guest, &p) != PLACEMENT_OK)
 			bench_refuse("a guest finds no place", policies[c->guest.policy]);
 	}
-	return (bench_ns() - start) / (PAIRS / 100);
+	return (bench_ns() - start) / CHOICES;
 }
 
 static void time_wide(struct bench *b, enum placement_policy policy)
