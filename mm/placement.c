@@ -52,7 +52,7 @@
  * 64 faster is as fast there. Sums of granules times latencies are of 128 bits; their
  * division is a loop, for there is no library, unless they fit in 64, as they mostly do.
  *
- * Memory. 4 KiB of stack.
+ * Memory. 7 KiB of stack.
  *
  * Rejected. Linear programming for CPUs and memory at once: the products make it
  * bilinear, and splitting never helps the mean (above). For pack the nearest of all
