@@ -52,7 +52,7 @@
  * 64 faster is as fast there. Sums of granules times latencies are of 128 bits; their
  * division is a loop, for there is no library, unless they fit in 64, as they mostly do.
  *
- * Memory. 5 KiB of stack.
+ * Memory. 7 KiB of stack.
  *
  * Rejected. Linear programming for CPUs and memory at once: the products make it
  * bilinear, and splitting never helps the mean (above). For pack the nearest of all
@@ -353,7 +353,7 @@ static void spread_cpus(const struct choice *c, uint64_t among, struct placement
 	if (!divide(c->guest->cpus, room, c->nodes, share)) {
 		for (uint32_t i = 0; i < c->nodes; i++)
 			room[i] = among & bit(i) ? c->guest->cpus : 0;
-		(void)divide(c->guest->cpus, room, c->nodes, share);
+		MM_ASSERT(divide(c->guest->cpus, room, c->nodes, share), among, c->guest->cpus);
 	}
 	for (uint32_t i = 0; i < c->nodes; i++)
 		out->share[i].cpus = (uint32_t)share[i];
@@ -366,8 +366,10 @@ static enum placement_result choose_equal(const struct choice *c, struct placeme
 	if (!divide(c->want, c->room, c->nodes, share)) {
 		uint64_t most = most_divisible(c);
 
-		if (most && divide(most, c->room, c->nodes, share))
+		if (most) {
+			MM_ASSERT(divide(most, c->room, c->nodes, share), most, c->want);
 			give(c, share, out);
+		}
 		return PLACEMENT_NO_HOLE;
 	}
 	for (uint32_t i = 0; i < c->nodes; i++)
@@ -464,11 +466,15 @@ static void price(const struct choice *c, struct offer *o)
 
 /* ---- pack ---- */
 
-static void sort_by_room(const struct choice *c, struct offer *o)
+static void sort_by_room(const struct choice *c, uint8_t *by_room)
 {
+	struct offer o;
+
 	for (uint32_t i = 0; i < c->nodes; i++)
-		o->weight[i] = ~c->room[i];
-	sort(c, o);
+		o.weight[i] = ~c->room[i];
+	sort(c, &o);
+	for (uint32_t i = 0; i < c->nodes; i++)
+		by_room[i] = o.order[i];
 }
 
 /* The rooms must hold it. */
@@ -529,21 +535,23 @@ static void offer_pack(const struct choice *c, uint32_t home, const uint8_t *by_
 
 static enum placement_result choose_pack(const struct choice *c, struct placement *out)
 {
-	struct offer sorted, offers[2], *best = NULL, *next = &offers[0];
+	struct offer offers[2], *best = NULL, *next = &offers[0];
+	uint8_t by_room[PLACEMENT_NODES_MAX] = {0};
 
 	if (choose_one(c, true, out))
 		return PLACEMENT_OK;
 	if (c->room_all < c->want)
 		return give_room(c, out);
-	sort_by_room(c, &sorted);
+	sort_by_room(c, by_room);
 	for (uint64_t seats = c->seats; seats; seats &= seats - 1) {
-		offer_pack(c, (uint32_t)__builtin_ctzll(seats), sorted.order, next);
+		offer_pack(c, (uint32_t)__builtin_ctzll(seats), by_room, next);
 		if (best &&
 		    (next->seating > best->seating || (next->seating == best->seating && next->cost >= best->cost)))
 			continue;
 		best = next;
 		next = &offers[best == &offers[0]];
 	}
+	MM_ASSERT(best, c->seats, 0);
 	give_offer(c, best, out);
 	return PLACEMENT_OK;
 }
@@ -633,6 +641,7 @@ static enum placement_result give_fastest(const struct choice *c, struct placeme
 		best = next;
 		next = &offers[best == &offers[0]];
 	}
+	MM_ASSERT(best, c->seats, 0);
 	give_offer(c, best, out);
 	return PLACEMENT_TOO_SLOW;
 }
@@ -726,7 +735,7 @@ static bool shares_equal(const struct choice *c, const struct placement *p)
 /* P4, of one that keeps the others. */
 static bool has_form(const struct choice *c, const struct placement *p)
 {
-	struct offer sorted;
+	uint8_t by_room[PLACEMENT_NODES_MAX] = {0};
 	uint32_t seated = 0;
 
 	for (uint32_t i = 0; i < c->nodes; i++)
@@ -735,8 +744,8 @@ static bool has_form(const struct choice *c, const struct placement *p)
 	case PLACEMENT_LOCAL:
 		return seated == 1 && p->local_bytes == c->guest->bytes;
 	case PLACEMENT_PACK:
-		sort_by_room(c, &sorted);
-		return p->nodes == fewest_nodes(c, sorted.order);
+		sort_by_room(c, by_room);
+		return p->nodes == fewest_nodes(c, by_room);
 	case PLACEMENT_SPREAD:
 		return shares_equal(c, p);
 	case PLACEMENT_INTERLEAVE:
