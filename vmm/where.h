@@ -28,7 +28,8 @@ uint64_t where_elsewhere(const struct where *w, const struct ids *nodes); /* byt
 int where_repair(const struct numa *n, const struct numa_rule *rule, void *host, uint64_t bytes, uint64_t page_bytes,
 		 struct where *out, struct failure *f);
 
-/* What where_resident() reads, to be opened while slat may open files; -1: the kernel has none (no NUMA). */
+/* What where_resident() reads, of the process that opens it, to be opened while slat may open files; -1: the kernel has
+ * none (no NUMA). */
 int where_maps_open(void);
 
 /* What of [host, host + bytes), mapped, is resident on which node, as numa_maps has it. A neighbour that the kernel
