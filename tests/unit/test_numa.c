@@ -5,8 +5,11 @@
 
 #include <check.h>
 #undef fail
+#include <dlfcn.h>
+#include <errno.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "tests/unit/fake_host.h"
 #include "tests/unit/random.h"
@@ -604,6 +607,64 @@ START_TEST(refused_rules)
 }
 END_TEST
 
+/* The library, on any host: its own node, and one that is none. */
+START_TEST(library_of_any_host)
+{
+	struct failure f = {0};
+	struct numa n = {.library = dlopen("libnuma.so.1", RTLD_NOW), .nodes = 2, .node = {0, 900}};
+	struct numa_rule rule = {.policy = (enum numa_policy)_i, .nodes = set_of("0")};
+	uint8_t *memory = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const char *note;
+
+	ck_assert_ptr_ne(memory, MAP_FAILED);
+	if (!n.library)
+		return;
+	ck_assert_msg(numa_rule_set(&n, &rule, memory, MIB, false, &note, &f) == 0, "%s", f.text);
+	ck_assert(note == NULL || rule.policy == NUMA_WEIGHTED);
+	rule.nodes = set_of("900");
+	ck_assert_int_eq(numa_rule_set(&n, &rule, memory, MIB, false, &note, &f), EXIT_HOST);
+	ck_assert_ptr_nonnull(
+		strstr(f.text, "of nodes 900 for memory: it takes no such policy, or a node is not online"));
+	ck_assert_uint_eq(numa_roomiest(&n), 0);
+	f = (struct failure){0};
+	rule.nodes = set_of("0");
+	for (unsigned mode = 1; mode < 7; mode++)
+		fake_host_refuse_if(SYS_mbind, 2, mode, EPERM);
+	ck_assert_int_eq(numa_rule_set(&n, &rule, memory, MIB, false, &note, &f), EXIT_HOST);
+	ck_assert_ptr_nonnull(strstr(f.text, "it is forbidden here"));
+	numa_close_library(&n);
+	munmap(memory, MIB);
+}
+END_TEST
+
+/* What they do not know is asked the older way, and told. */
+START_TEST(older_kernels)
+{
+	static const struct {
+		enum numa_policy policy;
+		unsigned mode;
+		const char *note;
+	} newer[] = {
+		{NUMA_PREFERRED, 5, "this kernel prefers one node only"},
+		{NUMA_WEIGHTED, 6, "this kernel knows no weights of nodes"},
+	};
+	struct numa n = {.library = dlopen("libnuma.so.1", RTLD_NOW), .nodes = 2, .node = {0, 1}};
+	const struct numa_rule rule = {newer[_i].policy, set_of("0-1")};
+	uint8_t *memory = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct failure f = {0};
+	const char *note;
+
+	if (!n.library)
+		return;
+	fake_host_refuse_if(SYS_mbind, 2, newer[_i].mode, EINVAL);
+	ck_assert_msg(numa_rule_set(&n, &rule, memory, MIB, false, &note, &f) == 0, "%s", f.text);
+	ck_assert_ptr_nonnull(note);
+	ck_assert_ptr_nonnull(strstr(note, newer[_i].note));
+	numa_close_library(&n);
+	munmap(memory, MIB);
+}
+END_TEST
+
 START_TEST(threads_are_kept)
 {
 	struct failure f = {0};
@@ -659,6 +720,8 @@ Suite *numa_suite(void)
 	tcase_add_test(here, this_host);
 	tcase_add_loop_test(here, rules_are_taken, NUMA_BIND, NUMA_WEIGHTED + 1);
 	tcase_add_loop_test(here, refused_rules, NUMA_BIND, NUMA_WEIGHTED + 1);
+	tcase_add_loop_test(here, library_of_any_host, NUMA_BIND, NUMA_WEIGHTED + 1);
+	tcase_add_loop_test(here, older_kernels, 0, 2);
 	tcase_add_test(here, threads_are_kept);
 	suite_add_tcase(s, trees);
 	suite_add_tcase(s, here);

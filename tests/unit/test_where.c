@@ -1,16 +1,20 @@
 /* Where pages are: this machine's memory, on as many nodes as it has (in the rig: two), by move_pages and by numa_maps,
  * against what was touched and asked; and numa_maps' text, as kernels write it and as none does.
- * Not seen: pages that cannot be moved; a kernel that refuses to answer. */
+ * Not seen: pages that cannot be moved. */
 #include "vmm/where.h"
 
 #include <check.h>
 #undef fail
+#include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tests/unit/fake_host.h"
 #include "tests/unit/random.h"
 #include "vmm/numa_map.h"
 #include "vmm/where_impl.h"
@@ -218,6 +222,45 @@ START_TEST(repair_is_refused)
 }
 END_TEST
 
+START_TEST(kernel_that_does_not_answer)
+{
+	static const struct {
+		int error;
+		const char *sentence;
+	} answers[] = {{ENOSYS, "it was built without NUMA"}, {EPERM, "Operation not permitted"}};
+	uint8_t *memory = map_memory(MAP_PRIVATE);
+	struct failure f = {0};
+
+	fake_host_refuse_if(SYS_move_pages, 0, 0, answers[_i].error);
+	ck_assert_int_eq(where_pages(memory, SIZE, PAGE, &w, &f), EXIT_HOST);
+	ck_assert_ptr_nonnull(strstr(f.text, answers[_i].sentence));
+	munmap(memory, SIZE);
+}
+END_TEST
+
+/* By libnuma, on a host with a node that is none. It takes the rule, and not to move anything. */
+START_TEST(repair_is_refused_half_way)
+{
+	struct numa two = {.library = dlopen("libnuma.so.1", RTLD_NOW), .nodes = 2, .node = {host.node[0], 900}};
+	struct numa_rule rule = {NUMA_BIND, only(host.node[0])};
+	uint8_t *memory = map_memory(MAP_PRIVATE);
+	struct failure f = {0};
+
+	if (!two.library)
+		return;
+	ck_assert_msg(where_repair(&two, &rule, memory, SIZE, PAGE, &w, &f) == 0, "%s", f.text);
+	rule.nodes = only(900);
+	ck_assert_int_eq(where_repair(&two, &rule, memory, SIZE, PAGE, &w, &f), EXIT_HOST);
+	ck_assert_ptr_nonnull(strstr(f.text, "a node is not online, or outside the cpuset"));
+	f = (struct failure){0};
+	munmap(memory, PAGE); /* a rule on a hole is refused when it has done the rest */
+	rule.nodes = only(host.node[0]);
+	ck_assert_int_eq(where_repair(&two, &rule, memory, SIZE, PAGE, &w, &f), EXIT_HOST);
+	numa_close_library(&two);
+	munmap(memory, SIZE);
+}
+END_TEST
+
 /* numa_maps' sums are move_pages' pages, whatever was touched. */
 START_TEST(both_say_the_same)
 {
@@ -385,6 +428,8 @@ Suite *where_suite(void)
 	tcase_add_loop_test(t, interleaved, NUMA_INTERLEAVE, NUMA_WEIGHTED + 1);
 	tcase_add_test(t, what_is_elsewhere_is_moved);
 	tcase_add_test(t, repair_is_refused);
+	tcase_add_test(t, repair_is_refused_half_way);
+	tcase_add_loop_test(t, kernel_that_does_not_answer, 0, 2);
 	tcase_add_loop_test(t, both_say_the_same, 0, 8);
 	tcase_add_test(t, no_numa_maps);
 	tcase_add_test(text, lines_of_a_kernel);
