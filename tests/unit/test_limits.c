@@ -143,17 +143,22 @@ START_TEST(v2_up_the_tree)
 	put_v2("/sys/fs/cgroup/a.slice/b/c", 40, 6, 8); /* cache that grew between two reads */
 	read_limits();
 	ck_assert_uint_eq(l.group_room_bytes, 40 * MIB);
+	put_v2("/sys/fs/cgroup", 8, 1, 0); /* a container's own, at the mount */
+	read_limits();
+	ck_assert_uint_eq(l.group_room_bytes, 7 * MIB);
 }
 END_TEST
 
 START_TEST(v1_beside_v2)
 {
-	put_proc("9:name=systemd:/x\n5:cpu,memory,x:/y/z\n3:memoryx:/no\n0::/x\n", V2 V1);
+	put_proc("9:name=systemd:/x\n3:memoryx,xmemory:/no\n5:cpu,memory,x:/y/z\n0::/x\n", V2 V1);
+	fake_host_put(&fake, NONE, "/sys/fs/cgroup/memory/y/z/memory.limit_in_bytes");
+	read_limits();
+	ck_assert_uint_eq(l.group_room_bytes, LIMITS_NONE);
 	put_bytes(64 * MIB, "/sys/fs/cgroup/memory/y", "memory.limit_in_bytes");
 	put_bytes(32 * MIB, "/sys/fs/cgroup/memory/y", "memory.usage_in_bytes");
 	fake_host_put(&fake, "active_file 1\ntotal_active_file 4194304\ntotal_inactive_file 4194304\n",
 		      "/sys/fs/cgroup/memory/y/memory.stat");
-	fake_host_put(&fake, NONE, "/sys/fs/cgroup/memory/y/z/memory.limit_in_bytes");
 	fake_host_put(&fake, NONE, "/sys/fs/cgroup/memory/memory.limit_in_bytes");
 	read_limits();
 	ck_assert_uint_eq(l.group_max_bytes, 64 * MIB);
@@ -177,7 +182,7 @@ static const struct container containers[] = {
 	{"0::/\n", "1 1 0:1 / /sys/fs/cgroup ro - cgroup2 c rw\n", "/sys/fs/cgroup"},
 	{"0::/../z\n", "1 1 0:1 / /sys/fs/cgroup ro - cgroup2 c rw\n", "/sys/fs/cgroup"},
 	/* not below what is mounted: names that only begin alike */
-	{"0::/docker/xy\n", "1 1 0:1 /docker/x /sys/fs/cgroup ro - cgroup2 c rw\n", "/sys/fs/cgroup"},
+	{"0::/docker/xyz\n", "1 1 0:1 /docker/x /sys/fs/cgroup ro - cgroup2 c rw\n", "/sys/fs/cgroup"},
 	/* blanks and backslashes; other mounts before it, cut ones too */
 	{"0::/a b\n",
 	 "junk\n1 1 0:1 /\n1 1 - x\n1 1 0:1 / /x rw - tmpfs t rw\n1 1 0:1 / /m\\040\\134n rw - cgroup2 c rw\n",
@@ -190,6 +195,7 @@ START_TEST(containers_show_a_part)
 	const struct container *c = &containers[_i];
 
 	put_proc(c->membership, c->mounts);
+	put_bytes(1 * MIB, "/sys/fs", "memory.max"); /* outside of what is mounted */
 	put_bytes(7 * MIB, c->group, c->membership[0] == '0' ? "memory.max" : "memory.limit_in_bytes");
 	read_limits();
 	ck_assert_uint_eq(l.group_max_bytes, 7 * MIB);

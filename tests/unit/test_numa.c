@@ -7,6 +7,7 @@
 #undef fail
 #include <dlfcn.h>
 #include <errno.h>
+#include <numaif.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -366,6 +367,11 @@ START_TEST(nearest_by_distance)
 	put_hmat(1, "access0", "200", "10", -1);
 	read_map();
 	ck_assert_uint_eq(map.latency_ps[0][1], 200000);
+	put_hmat(1, "access0", "200", "10", 0); /* two that are as near as can be, whatever the distances */
+	put_hmat(1, "access0", "200", "10", 1);
+	read_map();
+	ck_assert_uint_eq(map.latency_ps[0][1], 200000);
+	ck_assert_uint_eq(map.latency_ps[1][1], 200000);
 }
 END_TEST
 
@@ -614,13 +620,17 @@ START_TEST(library_of_any_host)
 	struct numa n = {.library = dlopen("libnuma.so.1", RTLD_NOW), .nodes = 2, .node = {0, 900}};
 	struct numa_rule rule = {.policy = (enum numa_policy)_i, .nodes = set_of("0")};
 	uint8_t *memory = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	static const int modes[] = {2, 1, 3, 6}; /* the kernel's numbers */
 	const char *note;
+	int mode = -1;
 
 	ck_assert_ptr_ne(memory, MAP_FAILED);
 	if (!n.library)
 		return;
 	ck_assert_msg(numa_rule_set(&n, &rule, memory, MIB, false, &note, &f) == 0, "%s", f.text);
 	ck_assert(note == NULL || rule.policy == NUMA_WEIGHTED);
+	ck_assert_int_eq(syscall(SYS_get_mempolicy, &mode, NULL, 0, memory, MPOL_F_ADDR), 0);
+	ck_assert_int_eq(mode, note ? 3 : modes[_i]);
 	rule.nodes = set_of("900");
 	ck_assert_int_eq(numa_rule_set(&n, &rule, memory, MIB, false, &note, &f), EXIT_HOST);
 	ck_assert_ptr_nonnull(
