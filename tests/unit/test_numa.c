@@ -638,8 +638,8 @@ START_TEST(library_of_any_host)
 	ck_assert_uint_eq(numa_roomiest(&n), 0);
 	f = (struct failure){0};
 	rule.nodes = set_of("0");
-	for (unsigned mode = 1; mode < 7; mode++)
-		fake_host_refuse_if(SYS_mbind, 2, mode, EPERM);
+	for (unsigned other = 1; other < 7; other++)
+		fake_host_refuse_if(SYS_mbind, 2, other, EPERM);
 	ck_assert_int_eq(numa_rule_set(&n, &rule, memory, MIB, false, &note, &f), EXIT_HOST);
 	ck_assert_ptr_nonnull(strstr(f.text, "it is forbidden here"));
 	numa_close_library(&n);
