@@ -343,6 +343,32 @@ START_TEST(four_nodes_of_all_kinds)
 }
 END_TEST
 
+/* As a 6.12 kernel tells of QEMU's HMAT, seen there: access1 names node 0 alone, so remote figures are told, too. */
+START_TEST(figures_of_two_classes)
+{
+	put_lists("0-2", "0-2");
+	put_node(0, "0", 64, "10 20 30");
+	put_node(1, "1", 64, "20 10 25");
+	put_node(2, "", 64, "30 25 10");
+	for (unsigned target = 0; target < 3; target++) {
+		static const char *const nearest[] = {"80", "80", "200"}, *const of_0[] = {"80", "170", "260"};
+
+		put_hmat(target, "access0", nearest[target], target == 2 ? "8000" : "20000", target == 0 ? 0 : 1);
+		put_hmat(target, "access1", of_0[target], "10000", 0);
+	}
+	read_map();
+	ck_assert(map.has_hmat);
+	ck_assert_uint_eq(map.latency_ps[0][0], 80000);
+	ck_assert_uint_eq(map.latency_ps[1][0], 160000); /* scaled */
+	ck_assert_uint_eq(map.latency_ps[0][1], 170000);
+	ck_assert_uint_eq(map.latency_ps[1][1], 80000);
+	ck_assert_uint_eq(map.bandwidth_mib[1][1], 20000);
+	ck_assert_uint_eq(map.latency_ps[0][2], 260000);
+	ck_assert_uint_eq(map.latency_ps[1][2], 200000);
+	ck_assert_uint_eq(map.bandwidth_mib[1][2], 8000);
+}
+END_TEST
+
 START_TEST(node_that_came_later)
 {
 	put_lists("0", "0");
@@ -719,6 +745,7 @@ Suite *numa_suite(void)
 	tcase_add_test(trees, two_nodes_with_hmat);
 	tcase_add_test(trees, half_an_hmat);
 	tcase_add_test(trees, four_nodes_of_all_kinds);
+	tcase_add_test(trees, figures_of_two_classes);
 	tcase_add_test(trees, node_that_came_later);
 	tcase_add_test(trees, nearest_by_distance);
 	tcase_add_test(trees, sixty_four_nodes_and_one_more);
