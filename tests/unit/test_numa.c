@@ -365,6 +365,7 @@ START_TEST(figures_of_two_classes)
 	ck_assert_uint_eq(map.bandwidth_mib[1][1], 20000);
 	ck_assert_uint_eq(map.latency_ps[0][2], 260000);
 	ck_assert_uint_eq(map.latency_ps[1][2], 200000);
+	ck_assert_uint_eq(map.latency_ps[2][1], 200000); /* scaled from the nearest of the two */
 	ck_assert_uint_eq(map.bandwidth_mib[1][2], 8000);
 }
 END_TEST
