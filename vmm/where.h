@@ -17,8 +17,8 @@ struct where {
 };
 
 /* Asks about every page of [host, host + bytes), once each page_bytes: 4096, or the size of the huge pages that the
- * mapping is made of. Some 0.2 us each in huge pages, 0.7 in others. bytes is a multiple of it. EXIT_HOST with one sentence iff the kernel does not
- * answer; *out is then not to be used. Needs move_pages. */
+ * mapping is made of. Some 0.2 us each in huge pages, 0.7 in others. bytes is a multiple of it. EXIT_HOST with one
+ * sentence iff the kernel does not answer; *out is then not to be used. Needs move_pages. */
 int where_pages(void *host, uint64_t bytes, uint64_t page_bytes, struct where *out, struct failure *f);
 
 uint64_t where_elsewhere(const struct where *w, const struct ids *nodes); /* bytes on nodes that are not in the set */
