@@ -134,7 +134,7 @@ static struct modes modes_of(const struct numa_rule *rule)
 /* 0, or an errno. */
 static int tell_kernel(const struct numa *n, int mode, const struct ids *nodes, void *host, uint64_t bytes, bool move)
 {
-	typeof(mbind) *bind = dlsym(n->library, "mbind");
+	typeof(mbind) *bind = n->library ? dlsym(n->library, "mbind") : NULL;
 	unsigned long mask[MASK_BITS / 64];
 
 	if (!bind)

@@ -4,11 +4,13 @@
  * the truth of now reads it again. It takes nothing and promises nothing.
  *
  * Words. Place: an index in node[]. Target: a node whose memory is meant. Initiator: a
- * node whose CPUs ask. Nearest: an initiator that HMAT gives figures for; the kernel
- * shows those of the best ones alone, below accessN/initiators of the target.
+ * node whose CPUs ask. Told: a pair of both that sysfs has HMAT's figures for, which are
+ * those of one or two initiators of each target, below its accessN/initiators.
  *
- * Latencies. access1 has the figures of CPUs, access0 those of whatever is nearest, a
- * device perhaps; so access1 first. From an initiator i that is not nearest,
+ * Latencies. access0 names whatever is nearest, a device perhaps; access1 a node with CPUs,
+ * and not always the nearest: a 6.12 kernel has node 0 there for every target, and so tells
+ * what is remote, too. Where both name the same initiator, access1 counts. Of initiators that
+ * are not told, the lowest of what is told, the nearest, is scaled:
  *
  *     latency(i, t) = latency(nearest, t) * distance(i, t) / distance(nearest, t)
  *
@@ -159,25 +161,17 @@ static void read_distances(const char *root, struct numa_map *m)
 	}
 }
 
-struct figures { /* of one target */
-	const char *access;
+struct figures { /* of one initiator and one target; latency_ns 0: not told */
 	uint64_t latency_ns, bandwidth_mib;
 };
 
-static bool figures_read(const char *root, unsigned id, struct figures *f)
+static struct figures figures_read(const char *root, unsigned target, const char *access)
 {
-	static const char *const classes[] = {"access1", "access0"};
+	struct figures f = {0};
 
-	for (unsigned i = 0; i < 2; i++) {
-		*f = (struct figures){.access = classes[i]};
-		if (hostfs_number(root, &f->latency_ns, NODE "/node%u/%s/initiators/read_latency", id, f->access) &&
-		    f->latency_ns > 0 && f->latency_ns <= LATENCY_MAX_NS) {
-			hostfs_number(root, &f->bandwidth_mib, NODE "/node%u/%s/initiators/read_bandwidth", id,
-				      f->access);
-			return true;
-		}
-	}
-	return false;
+	hostfs_number(root, &f.latency_ns, NODE "/node%u/%s/initiators/read_latency", target, access);
+	hostfs_number(root, &f.bandwidth_mib, NODE "/node%u/%s/initiators/read_bandwidth", target, access);
+	return f.latency_ns <= LATENCY_MAX_NS ? f : (struct figures){0};
 }
 
 static uint32_t scaled(uint64_t figure, uint64_t by, uint64_t over)
@@ -187,36 +181,56 @@ static uint32_t scaled(uint64_t figure, uint64_t by, uint64_t over)
 	return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
 }
 
-/* Which of the initiators are nearest; if the host does not say, those at the least distance. */
-static void find_nearest(const char *root, const struct numa_map *m, unsigned target, const struct figures *f,
-			 bool *nearest, uint8_t *distance)
+/* The initiator with CPUs at the least distance, for figures that name none. */
+static unsigned closest(const struct numa_map *m, unsigned target)
 {
-	*distance = UINT8_MAX;
-	for (unsigned i = 0; i < m->nodes; i++) {
-		nearest[i] = hostfs_exists(root, NODE "/node%u/%s/initiators/node%u", m->node[target].id, f->access,
-					   m->node[i].id);
-		if (nearest[i] && m->distance[i][target] < *distance)
-			*distance = m->distance[i][target];
-	}
-	for (unsigned i = 0; i < m->nodes && *distance == UINT8_MAX; i++)
-		if (m->node[i].cpus && m->distance[i][target] < *distance)
-			*distance = m->distance[i][target];
+	unsigned best = target;
+
+	for (unsigned i = 0; i < m->nodes; i++)
+		if (m->node[i].cpus && (!m->node[best].cpus || m->distance[i][target] < m->distance[best][target]))
+			best = i;
+	return best;
 }
 
+/* What the host tells of this target, by place of the initiator. */
+static void read_told(const char *root, const struct numa_map *m, unsigned target, struct figures *told)
+{
+	static const char *const classes[] = {"access0", "access1"}; /* the CPUs' own figures are the later ones */
+	unsigned id = m->node[target].id;
+
+	for (unsigned c = 0; c < 2; c++) {
+		struct figures f = figures_read(root, id, classes[c]);
+		bool named = false;
+
+		for (unsigned i = 0; i < m->nodes && f.latency_ns; i++)
+			if (hostfs_exists(root, NODE "/node%u/%s/initiators/node%u", id, classes[c], m->node[i].id)) {
+				told[i] = f;
+				named = true;
+			}
+		if (f.latency_ns && !named)
+			told[closest(m, target)] = f;
+	}
+}
+
+/* False iff the host tells nothing of this target. */
 static bool read_latencies(const char *root, struct numa_map *m, unsigned target)
 {
-	bool nearest[NUMA_NODES_MAX];
-	struct figures f;
-	uint8_t least;
+	struct figures told[NUMA_NODES_MAX] = {0};
+	unsigned nearest = NUMA_MAP_NONE;
 
-	if (!figures_read(root, m->node[target].id, &f))
+	read_told(root, m, target, told);
+	for (unsigned i = 0; i < m->nodes; i++)
+		if (told[i].latency_ns && (nearest == NUMA_MAP_NONE || told[i].latency_ns < told[nearest].latency_ns))
+			nearest = i;
+	if (nearest == NUMA_MAP_NONE)
 		return false;
-	find_nearest(root, m, target, &f, nearest, &least);
 	for (unsigned i = 0; i < m->nodes; i++) {
-		uint8_t distance = nearest[i] ? least : m->distance[i][target];
+		const struct figures *f = told[i].latency_ns ? &told[i] : &told[nearest];
+		uint8_t least = m->distance[nearest][target];
+		uint8_t distance = told[i].latency_ns ? least : m->distance[i][target];
 
-		m->latency_ps[i][target] = scaled(f.latency_ns * 1000, distance, least);
-		m->bandwidth_mib[i][target] = scaled(f.bandwidth_mib, least, distance);
+		m->latency_ps[i][target] = scaled(f->latency_ns * 1000, distance, least);
+		m->bandwidth_mib[i][target] = scaled(f->bandwidth_mib, least, distance);
 	}
 	return true;
 }

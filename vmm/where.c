@@ -1,7 +1,7 @@
 /* vmm/where.c: on which nodes memory really is.
  *
  * What it is. Two ways to ask the kernel, and one to have it put right. move_pages()
- * without a list of nodes tells each page's node: exact, 100 ns a page, on demand.
+ * without a list of nodes tells each page's node: exact, 0.2 to 0.7 us a page, on demand.
  * numa_maps tells sums of a whole mapping: what is read each second. Neither is what slat
  * believes; both are what the kernel did.
  *

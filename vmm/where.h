@@ -17,8 +17,8 @@ struct where {
 };
 
 /* Asks about every page of [host, host + bytes), once each page_bytes: 4096, or the size of the huge pages that the
- * mapping is made of. Some 100 ns each. bytes is a multiple of it. EXIT_HOST with one sentence iff the kernel does not
- * answer; *out is then not to be used. Needs move_pages. */
+ * mapping is made of. Some 0.2 us each in huge pages, 0.7 in others. bytes is a multiple of it. EXIT_HOST with one
+ * sentence iff the kernel does not answer; *out is then not to be used. Needs move_pages. */
 int where_pages(void *host, uint64_t bytes, uint64_t page_bytes, struct where *out, struct failure *f);
 
 uint64_t where_elsewhere(const struct where *w, const struct ids *nodes); /* bytes on nodes that are not in the set */
@@ -28,7 +28,8 @@ uint64_t where_elsewhere(const struct where *w, const struct ids *nodes); /* byt
 int where_repair(const struct numa *n, const struct numa_rule *rule, void *host, uint64_t bytes, uint64_t page_bytes,
 		 struct where *out, struct failure *f);
 
-/* What where_resident() reads, to be opened while slat may open files; -1: the kernel has none (no NUMA). */
+/* What where_resident() reads, of the process that opens it, to be opened while slat may open files; -1: the kernel has
+ * none (no NUMA). */
 int where_maps_open(void);
 
 /* What of [host, host + bytes), mapped, is resident on which node, as numa_maps has it. A neighbour that the kernel
