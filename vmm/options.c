@@ -240,14 +240,10 @@ static size_t pair_length(const struct key *keys, size_t count, const char *list
 {
 	const size_t key_length = strcspn(list, "=,");
 	const struct key *key = list[key_length] == '=' ? find_key(keys, count, list, key_length) : NULL;
-	const char *value = list + key_length + 1, *end;
 	size_t length = strcspn(list, ",");
 
 	if (!key || !key->list)
 		return length;
-	end = *value == '[' ? strchr(value, ']') : NULL;
-	if (end)
-		return (size_t)(end - list) + strcspn(end, ",");
 	while (list[length] && list[length + 1 + strcspn(list + length + 1, "=,")] != '=')
 		length += 1 + strcspn(list + length + 1, ",");
 	return length;

@@ -13,7 +13,7 @@ struct key {
 	bool bare; /* it stands alone, without =VALUE; take() gets "" */
 	/* Instead of take(): for a value of any length, which is not copied. */
 	int (*text)(struct run_options *o, const char *where, struct options_text value, struct failure *f);
-	/* Of text(): commas do not end it: it is [a,b], or goes on until a part that has an equals sign. */
+	/* Of text(): commas do not end it; the next part that has an equals sign does. */
 	bool list;
 };
 

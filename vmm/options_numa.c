@@ -267,7 +267,7 @@ static int settle_backing(struct options_zone *z, struct failure *f)
 	if (z->hugepages && z->backing_given && z->backing != OPTIONS_HUGETLB)
 		return fail(f, EXIT_USAGE, "--memory-zone id=%s: hugepages=on is backing=hugetlb, not backing=%s",
 			    z->id, options_backing_name(z->backing));
-	if (z->shared && !z->hugepages && z->backing_given && z->backing == OPTIONS_ANON)
+	if (z->shared && z->backing_given && z->backing == OPTIONS_ANON)
 		return fail(f, EXIT_USAGE, "--memory-zone id=%s: shared=on is backing=memfd, not backing=anon", z->id);
 	if (z->hugepages)
 		z->backing = OPTIONS_HUGETLB;

@@ -234,6 +234,8 @@ static const struct {
 	 "--numa guest_numa_id=0: there is no --memory-zone id=mem1, only mem0, which is all RAM"},
 	{"k --numa guest_numa_id=0,memory_zones=a,b --memory-zone id=a,size=1G",
 	 "--numa guest_numa_id=0: there is no --memory-zone id=b"},
+	{"k --numa guest_numa_id=0,memory_zones=a --memory-zone id=ab,size=1G",
+	 "--numa guest_numa_id=0: there is no --memory-zone id=a"},
 	{"k --numa guest_numa_id=0,memory_zones=aa --memory-zone id=a,size=1G",
 	 "--numa guest_numa_id=0: there is no --memory-zone id=aa"},
 	{"k --numa guest_numa_id=0,memory_zones=a,a --memory-zone id=a,size=1G",
