@@ -18,7 +18,7 @@ is() {
 nodes() {
 	local node said=''
 
-	for node in $(ls -dv node[0-9]*); do said+=", $("$1" "${node#node}")"; done
+	for node in node[0-9]*; do said+=", $("$1" "${node#node}")"; done
 	echo "${said#, }"
 }
 cpus() { cat "node$1/cpulist"; }

@@ -20,6 +20,7 @@ hosts=$(compgen -A function host_)
 hosts=${hosts//host_/}
 
 # name: false if there is no such host
+# shellcheck disable=SC2034 # words: for rig.sh
 shape() {
 	grep -qxF -- "$1" <<<"$hosts" || return 1
 	mib=() owners='' cpus='' near=21 latency='' words=''

@@ -30,7 +30,7 @@ lose() {
 	exit 1
 }
 
-shape "${RIG_HOST:-two}" || lose "there is no host '$RIG_HOST'; there are: "$hosts "no host $RIG_HOST"
+shape "${RIG_HOST:-two}" || lose "there is no host '$RIG_HOST'; there are: ${hosts//$'\n'/ }" "no host $RIG_HOST"
 case $BUILD in
 "$tree"/*) ;;
 /tmp/*) lose "BUILD=$BUILD is hidden by the rig's own /tmp: choose another" "BUILD lies in /tmp" ;;
@@ -95,24 +95,28 @@ if [ $# != 0 ]; then
 fi
 
 # name, host, CPUs if not as the host has, a line for the shell
-part() (
-	name=rig-$1 output=$run/$1.output run=$run/$1
+part() {
+	local name=rig-$1 output=$run/$1.output
+	local run=$run/$1
+
 	exec >>"$output"
 	mkdir "$run" && chmod a+rx "$run" && shape "$2" || exit 1
 	job "${3:-$cpus}" "$4"
 	exit "$answer"
-)
+}
 # Two rigs at a time, as two CPUs allow: the hosts' turn comes when inside.sh, the shorter part, has ended.
 inside_and_hosts() {
 	local host bad=0
 
-	part inside two 1 tests/rig/inside.sh || bad=1
-	for host in $hosts; do part "host_$host" "$host" '' "tests/rig/hosts.sh $host; tests/rig/numa.sh $host" || bad=1; done
+	(part inside two 1 tests/rig/inside.sh) || bad=1
+	for host in $hosts; do
+		(part "host_$host" "$host" '' "tests/rig/hosts.sh $host; tests/rig/numa.sh $host") || bad=1
+	done
 	return $bad
 }
 inside_and_hosts &
 pids=($!)
-part stock two 1 tests/rig/stock.sh &
+(part stock two 1 tests/rig/stock.sh) &
 pids+=($!)
 bad=0
 for pid in "${pids[@]}"; do wait "$pid" || bad=1; done
