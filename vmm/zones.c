@@ -317,6 +317,25 @@ static int check_strict(const struct make *m, unsigned i, struct failure *f)
 		    m->z->zone[i].name);
 }
 
+/* Bound memory that the node has not got ends the process at some touch, without a sentence. Of what it has, some may
+ * be in use, and come back: that is not judged here. */
+static int check_bound(const struct make *m, unsigned i, struct failure *f)
+{
+	const unsigned node = ids_next(&m->plan[i].nodes, 0), place = numa_map_place(&m->z->map, node);
+	uint64_t bytes = 0;
+
+	if (!m->o->numa.strict || ids_count(&m->plan[i].nodes) != 1 || !m->z->map.node[place].total_bytes)
+		return 0;
+	for (unsigned k = 0; k <= i; k++)
+		if (backing_of(m, k) != OPTIONS_DEVDAX && ids_count(&m->plan[k].nodes) == 1 &&
+		    ids_has(&m->plan[k].nodes, node))
+			bytes += m->plan[k].bytes;
+	if (bytes <= m->z->map.node[place].total_bytes)
+		return 0;
+	return fail(f, EXIT_HOST, "%s: --strict binds %s to node %u, which has %s: ask for less, or leave --strict out",
+		    m->z->zone[i].name, size_format(bytes).s, node, size_format(m->z->map.node[place].total_bytes).s);
+}
+
 static int check_plan(const struct make *m, struct failure *f)
 {
 	uint64_t touched = 0, locked = 0; /* by all zones so far */
@@ -330,7 +349,7 @@ static int check_plan(const struct make *m, struct failure *f)
 			continue;
 		if (numa_map_check_nodes(&m->z->map, name, &p->nodes, f) ||
 		    limits_check_nodes(&m->z->limits, name, &p->nodes, f) || check_huge(m, i, f) ||
-		    check_strict(m, i, f))
+		    check_bound(m, i, f) || check_strict(m, i, f))
 			return f->code;
 		if (backing == OPTIONS_HUGETLB) /* never swapped out; of no such limits */
 			continue;
@@ -467,9 +486,23 @@ static int join(struct memory *memory, struct block_list *all, struct block_list
 	return 0;
 }
 
+/* A leaf is as large on both sides, so where a zone begins in the guest counts, too. */
+static void note_start(const struct zone *zone, uint64_t offset)
+{
+	const uint64_t page = pagetable_size_bytes(zone->pool->backing.leaf);
+
+	if (offset % page && zone->bytes >= page)
+		fprintf(stderr,
+			"slat: %s: it begins behind %s of others, so none of its pages of %s is one for the guest; "
+			"sizes that "
+			"are multiples of that avoid it\n",
+			zone->name, size_format(offset).s, size_format(page).s);
+}
+
 static int open_pools(struct make *m, uint32_t blocks_max, struct block_list *out, struct failure *f)
 {
 	struct zones *z = m->z;
+	uint64_t offset = 0;
 
 	if (z->count > 1 && host_mirror(z->host, f))
 		return f->code;
@@ -485,6 +518,8 @@ static int open_pools(struct make *m, uint32_t blocks_max, struct block_list *ou
 		if (name_device(m, i, &c, path, sizeof(path), f) || pool_of(m, i, &c, f) ||
 		    gather(z->zone[i].pool, z->memory, &ask, &more, f) || join(z->memory, out, &more, f))
 			return f->code;
+		note_start(&z->zone[i], offset);
+		offset += ask.bytes;
 	}
 	return 0;
 }
