@@ -13,6 +13,7 @@
 
 #define NODE_FRAMES   (UINT64_C(1) << (HOST_POOL_SHIFT - FRAME_SHIFT))
 #define END_FRAMES    (UINT64_C(1) << (HOST_PHYS_BITS - FRAME_SHIFT))
+#define MIRROR_LEAST  (UINT64_C(4) << HOST_POOL_SHIFT)
 
 int host_open(struct host *h, struct memory *memory, struct failure *f)
 {
@@ -20,8 +21,21 @@ int host_open(struct host *h, struct memory *memory, struct failure *f)
 	return numa_open(&h->numa, f);
 }
 
+static void *map_empty(void *at, uint64_t bytes)
+{
+	return mmap(at, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED : 0), -1, 0);
+}
+
+static bool in_mirror(const struct host *h, const struct pool *p)
+{
+	return h->mirror && p->backing.host >= h->mirror && p->backing.host < h->mirror + h->mirror_bytes;
+}
+
+/* Of the mirror, what it had stays ours: else somebody else's mapping could come there, and go with the mirror. */
 static void pool_close(struct host *h, struct pool *p)
 {
+	if (in_mirror(h, p) && map_empty(p->backing.host, p->backing.bytes) != MAP_FAILED)
+		p->backing.host = NULL;
 	backing_close(&p->backing);
 	memory_free(h->memory, p->space_meta);
 	*p = (struct pool){.backing.fd = -1};
@@ -37,19 +51,27 @@ void host_close(struct host *h)
 	numa_close_library(&h->numa);
 }
 
-/* A node's numbers may run over into the next node's, and those of a device-dax are below all. */
+/* It begins where a 1G page can, so that each pool lies there as its largest page wants it: its numbers do. Less than
+ * all numbers will do where the process may not have so many addresses: high ones are those of a device-dax. */
 int host_mirror(struct host *h, struct failure *f)
 {
-	const uint64_t bytes = (h->numa.node[h->numa.nodes - 1] + UINT64_C(3)) << HOST_POOL_SHIFT;
-	void *at = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	const uint64_t align = pagetable_size_bytes(PAGETABLE_1G);
+	uint64_t bytes = END_FRAMES * FRAME_BYTES, head;
+	uint8_t *all = map_empty(NULL, bytes + align);
 
 	MM_ASSERT(h->pools == 0 && !h->mirror, h->pools, 0);
-	if (at == MAP_FAILED)
+	while (all == MAP_FAILED && bytes > MIRROR_LEAST)
+		all = map_empty(NULL, (bytes /= 2) + align);
+	if (all == MAP_FAILED)
 		return fail(f, EXIT_HOST,
 			    "memory zones want %s of addresses, of which most stay empty: %s; is there a limit "
 			    "(ulimit -v)?",
 			    size_format(bytes).s, strerror(errno));
-	h->mirror = at;
+	head = -(uintptr_t)all & (align - 1);
+	if (head)
+		munmap(all, head);
+	munmap(all + head + bytes, align - head);
+	h->mirror = all + head;
 	h->mirror_bytes = bytes;
 	return 0;
 }
@@ -74,7 +96,10 @@ static int move_into_mirror(const struct host *h, struct pool *p, struct failure
 	if (!h->mirror || p->node == HOST_TABLES)
 		return 0;
 	if (at + p->backing.bytes > h->mirror_bytes)
-		return fail(f, EXIT_HOST, "no addresses are left for a pool of %s", size_format(p->backing.bytes).s);
+		return fail(f, EXIT_HOST,
+			    "this process may not have the addresses for a pool whose frames begin at 0x%" PRIx64
+			    "; is there a limit (ulimit -v)?",
+			    p->base.n);
 	if (mremap(p->backing.host, p->backing.bytes, p->backing.bytes, MREMAP_MAYMOVE | MREMAP_FIXED,
 		   h->mirror + at) == MAP_FAILED)
 		return fail(f, EXIT_HOST, "the host cannot move a mapping of %s of %s: %s",
@@ -95,7 +120,8 @@ static const struct pool *owner(const struct host *h, uint64_t first, uint64_t f
 	return NULL;
 }
 
-/* From `first` on, and once around: behind each pool that is in the way, at a multiple of the largest page. */
+/* From `first` on, and once around: behind each pool that is in the way, at a multiple of the largest page. A frame is
+ * left between the two: the kernel makes one mapping of two that touch, and their sums could not be told apart. */
 static bool find_numbers(const struct host *h, uint64_t first, uint64_t frames, uint64_t *base)
 {
 	const uint64_t align = pagetable_size_bytes(PAGETABLE_1G) / FRAME_BYTES;
@@ -114,7 +140,7 @@ static bool find_numbers(const struct host *h, uint64_t first, uint64_t frames, 
 			around = true;
 			first = NODE_FRAMES;
 		} else
-			first = (p->base.n + p->backing.bytes / FRAME_BYTES + align - 1) & ~(align - 1);
+			first = (p->base.n + p->backing.bytes / FRAME_BYTES + align) & ~(align - 1);
 	}
 }
 
@@ -154,15 +180,12 @@ static int set_base(const struct host *h, struct pool *p, const char *device, st
 	return 0;
 }
 
-static int check_pool(const struct host *h, unsigned node, const struct backing_config *backing, struct failure *f)
+static int check_pool(const struct host *h, const struct backing_config *backing, struct failure *f)
 {
 	const char *option = backing->zone ? backing->zone : backing->option ? backing->option : "--memory";
 
 	if (h->pools == HOST_POOLS_MAX)
 		return fail(f, EXIT_HOST, "%s: there are %u pools already, which is all that can be", option, h->pools);
-	if (!backing->devdax && node != HOST_TABLES && node >= HOST_NODES_MAX)
-		return fail(f, EXIT_HOST, "memory node %u cannot be used: frame numbers have room for nodes below %u",
-			    node, HOST_NODES_MAX);
 	if (backing->bytes > HOST_POOL_BYTES_MAX)
 		return fail(f, EXIT_HOST, "%s size=%s: a pool holds %s at most", option, size_format(backing->bytes).s,
 			    size_format(HOST_POOL_BYTES_MAX).s);
@@ -190,7 +213,7 @@ int host_add_pool(struct host *h, unsigned node, const struct pool_config *confi
 	const struct backing_config *backing = &config->backing;
 	struct pool *p = &h->pool[h->pools];
 
-	if (check_pool(h, node, backing, f))
+	if (check_pool(h, backing, f))
 		return f->code;
 	*p = (struct pool){.node = node, .prefault = config->prefault};
 	if (backing_open(&p->backing, backing, f))

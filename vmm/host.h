@@ -12,8 +12,8 @@
 #include "vmm/memory.h"
 #include "vmm/numa.h"
 
-/* Pool bases are 1 TiB apart: node n starts at (n + 1) TiB, so 46 bits of
- * physical address hold 63 nodes of up to 1 TiB each. */
+/* Pool bases are 1 TiB apart: node n starts at (n + 1) TiB, so 46 bits of physical address hold 63 nodes of up to
+ * 1 TiB each. Ids beyond begin at node 0's again, and take what nobody has. */
 #define HOST_POOL_SHIFT	    40u
 #define HOST_PHYS_BITS	    46u
 #define HOST_NODES_MAX	    63u
@@ -69,8 +69,8 @@ struct pool_config {
 
 /* Opens a pool on `node` (one of h->numa.node, or HOST_TABLES: wherever the kernel puts it). A second pool of a node,
  * or one whose numbers a device-dax has, gets the next numbers that nobody has; of a device-dax there is no choice, so
- * these are better opened first. EXIT_HOST with one sentence iff the host refuses, the pool is too large, the node is
- * HOST_NODES_MAX or above, there are HOST_POOLS_MAX, or no numbers are left; or as backing_open(). */
+ * these are better opened first. EXIT_HOST with one sentence iff the host refuses, the pool is too large, there are
+ * HOST_POOLS_MAX, or no numbers are left; or as backing_open(). */
 int host_add_pool(struct host *h, unsigned node, const struct pool_config *config, struct pool **out,
 		  struct failure *f);
 

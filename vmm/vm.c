@@ -16,6 +16,7 @@
 #include "vmm/gdb_server.h"
 #include "vmm/size.h"
 #include "vmm/stitch.h"
+#include "vmm/zones.h"
 
 #define CACHE_LINE  64
 #define RETRY_NS    UINT64_C(10000000)	 /* a vCPU was in the serial line */
@@ -428,6 +429,8 @@ int vm_start(struct vm *vm, const struct boot_entry *entry, uint64_t timeout_ns,
 		return f->code;
 	if (timeout_ns)
 		loop_timer_set(&vm->loop, LOOP_TIMEOUT, loop_now() + timeout_ns);
+	if (vm->guest.zones && zones_keep_others(vm->guest.zones, f)) /* devices have threads of their own */
+		return f->code;
 	if (vm->devices && devices_start(vm->devices, f))
 		return f->code;
 	/* The boot CPU last: a thread takes memory from libc for its start, and no guest is to run meanwhile. The

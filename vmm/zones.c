@@ -25,6 +25,7 @@
 #include "vmm/zones.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,8 +34,6 @@
 #include "vmm/layout.h"
 #include "vmm/size.h"
 #include "vmm/stitch.h"
-
-#define NAME_MAX_BYTES 64u
 
 struct plan {				 /* of one zone */
 	const struct options_zone *from; /* NULL: --memory describes it */
@@ -46,7 +45,6 @@ struct make {
 	struct zones *z;
 	const struct run_options *o;
 	struct plan plan[ZONES_MAX];
-	char name[ZONES_MAX][NAME_MAX_BYTES]; /* for sentences */
 };
 
 bool zones_asked(const struct run_options *o)
@@ -63,6 +61,15 @@ static struct ids ids_of(const struct options_numbers *set)
 	return s;
 }
 
+/* The CPUs of a place that this process may use. */
+static struct ids cpus_of(const struct zones *z, unsigned place)
+{
+	struct ids cpus = numa_map_cpus(&z->map, place);
+
+	ids_keep(&cpus, &z->limits.cpus);
+	return cpus;
+}
+
 /* ---- by zones that were named ---- */
 
 static void plan_zones(struct make *m)
@@ -73,7 +80,8 @@ static void plan_zones(struct make *m)
 		const struct options_numbers *host = options_any_number(&n->zone[i].host) ? &n->zone[i].host : &n->host;
 
 		m->plan[i] = (struct plan){&n->zone[i], n->zone[i].bytes, ids_of(host)};
-		snprintf(m->name[i], sizeof(m->name[i]), "--memory-zone id=%s", n->zone[i].id);
+		m->z->zone[i].id = n->zone[i].id;
+		snprintf(m->z->zone[i].name, sizeof(m->z->zone[i].name), "--memory-zone id=%s", n->zone[i].id);
 	}
 	m->z->count = n->zones;
 }
@@ -96,9 +104,8 @@ static void describe_host(const struct make *m, const struct ids *nodes, struct 
 	h->nodes = map->nodes;
 	for (unsigned i = 0; i < map->nodes; i++) {
 		const struct numa_map_node *node = &map->node[i];
-		struct ids cpus = numa_map_cpus(map, i);
+		const struct ids cpus = cpus_of(m->z, i);
 
-		ids_keep(&cpus, &m->z->limits.cpus);
 		h->node[i] = (struct placement_node){
 			.free_bytes = room_of(m, node),
 			.largest_hole = room_of(m, node),
@@ -151,7 +158,8 @@ static void keep_cpus(struct zones *z, const struct placement *p)
 			z->cpu_place[cpu++] = (uint8_t)i;
 }
 
-static void plan_shares(struct make *m, const struct placement *p)
+/* `over`: what the shares are too much together, less than a granule. */
+static int plan_shares(struct make *m, const struct placement *p, uint64_t over, struct failure *f)
 {
 	struct zones *z = m->z;
 
@@ -159,25 +167,34 @@ static void plan_shares(struct make *m, const struct placement *p)
 		if (!p->share[i].bytes)
 			continue;
 		if (m->o->numa.policy != PLACEMENT_INTERLEAVE || !z->count) {
+			if (z->count == ZONES_MAX)
+				return fail(
+					f, EXIT_HOST,
+					"--placement: more than %u nodes; name fewer by host_numa_node=", ZONES_MAX);
 			m->plan[z->count] = (struct plan){.bytes = p->share[i].bytes};
-			snprintf(m->name[z->count], sizeof(m->name[0]), "--memory, on node %u,", z->map.node[i].id);
+			z->zone[z->count].id = "mem0";
+			snprintf(z->zone[z->count].name, sizeof(z->zone[0].name), "--memory, on node %u,",
+				 z->map.node[i].id);
 			z->count++;
 		} else {
 			m->plan[0].bytes += p->share[i].bytes;
+			snprintf(z->zone[0].name, sizeof(z->zone[0].name), "--memory");
 		}
 		ids_add(&m->plan[z->count - 1].nodes, z->map.node[i].id);
 	}
+	m->plan[z->count - 1].bytes -= over;
+	return 0;
 }
 
 static int plan_placement(struct make *m, struct failure *f)
 {
 	const struct run_options *o = m->o;
 	const struct ids nodes = ids_of(&o->numa.host);
+	/* A share that is no multiple of 2M would leave no place for a large leaf in all that follow. */
+	const uint64_t granule = pagetable_size_bytes(o->memory.hugepages ? o->memory.huge : PAGETABLE_2M);
 	const struct placement_guest guest = {
-		.bytes = o->memory.bytes,
-		.granule = o->memory.hugepages					  ? pagetable_size_bytes(o->memory.huge)
-			   : o->memory.bytes % pagetable_size_bytes(PAGETABLE_2M) ? FRAME_BYTES
-										  : pagetable_size_bytes(PAGETABLE_2M),
+		.bytes = (o->memory.bytes + granule - 1) / granule * granule,
+		.granule = granule,
 		.cpus = o->cpus,
 		.policy = o->numa.latency_ps ? PLACEMENT_CONTRACT : o->numa.policy,
 		.latency_ps = o->numa.latency_ps,
@@ -195,21 +212,49 @@ static int plan_placement(struct make *m, struct failure *f)
 		return refuse_placement(m, result, &p, f);
 	m->z->latency_ps = p.latency_ps;
 	keep_cpus(m->z, &p);
-	plan_shares(m, &p);
-	return m->z->count <= ZONES_MAX ? 0 : fail(f, EXIT_HOST, "--placement: more than %u nodes", ZONES_MAX);
+	return plan_shares(m, &p, guest.bytes - o->memory.bytes, f);
 }
 
 static void plan_whole(struct make *m)
 {
 	m->plan[0] = (struct plan){.bytes = m->o->memory.bytes};
-	snprintf(m->name[0], sizeof(m->name[0]), "--memory");
+	m->z->zone[0].id = "mem0";
+	snprintf(m->z->zone[0].name, sizeof(m->z->zone[0].name), "--memory");
 	m->z->count = 1;
+}
+
+/* What would be left out of account without a word. */
+static int check_options(const struct run_options *o, struct failure *f)
+{
+	const struct options_numa *n = &o->numa;
+	bool named = !n->zones || options_any_number(&n->host);
+
+	for (unsigned i = 0; i < n->zones; i++)
+		named = named || options_any_number(&n->zone[i].host);
+	if (n->zones && n->latency_ps)
+		return fail(f, EXIT_USAGE,
+			    "--latency chooses the nodes, and --memory-zone says them: leave one of the two out");
+	if (n->zones && n->policy_given)
+		return fail(
+			f, EXIT_USAGE,
+			"--placement policy=%s chooses the nodes, and --memory-zone says them: leave one of the two "
+			"out",
+			options_policy_name(n->policy));
+	if (o->pool.taken || o->pool.bytes != o->memory.bytes)
+		return fail(f, EXIT_USAGE,
+			    "--pool is for RAM of one pool that lies anywhere: not with --numa, --placement, --latency "
+			    "or --strict");
+	if (n->strict && !named)
+		return fail(f, EXIT_USAGE, "--strict: none of the zones was asked from a node; give host_numa_node=");
+	return 0;
 }
 
 static int make_plan(struct make *m, struct failure *f)
 {
 	const struct options_numa *n = &m->o->numa;
 
+	if (check_options(m->o, f))
+		return f->code;
 	if (n->zones)
 		plan_zones(m);
 	else if (n->policy_given || n->latency_ps || n->strict || options_any_number(&n->host))
@@ -221,16 +266,97 @@ static int make_plan(struct make *m, struct failure *f)
 
 /* ---- what the host says to it ---- */
 
+static enum options_backing backing_of(const struct make *m, unsigned i)
+{
+	const struct options_zone *from = m->plan[i].from;
+
+	if (from)
+		return from->backing;
+	return m->o->memory.hugepages ? OPTIONS_HUGETLB : m->o->memory.shared ? OPTIONS_MEMFD : OPTIONS_ANON;
+}
+
+static bool is_prefaulted(const struct make *m, unsigned i)
+{
+	return m->plan[i].from ? m->plan[i].from->prefault : m->o->memory.prefault;
+}
+
+static enum pagetable_size huge_of(const struct make *m, unsigned i)
+{
+	return m->plan[i].from ? m->plan[i].from->huge : m->o->memory.huge;
+}
+
+/* With those before it that are bound to the same node: the kernel counts them for the host, and not by node. */
+static int check_huge(const struct make *m, unsigned i, struct failure *f)
+{
+	const struct plan *p = &m->plan[i];
+	const enum pagetable_size size = huge_of(m, i);
+	const unsigned node = ids_next(&p->nodes, 0);
+	uint64_t bytes = 0;
+
+	if (backing_of(m, i) != OPTIONS_HUGETLB || ids_count(&p->nodes) != 1)
+		return 0;
+	for (unsigned k = 0; k <= i; k++)
+		if (backing_of(m, k) == OPTIONS_HUGETLB && huge_of(m, k) == size && ids_has(&m->plan[k].nodes, node) &&
+		    ids_count(&m->plan[k].nodes) == 1)
+			bytes += m->plan[k].bytes;
+	if (bytes == p->bytes) /* the backing counts its own */
+		return 0;
+	return numa_map_check_huge(&m->z->map, m->z->zone[i].name, numa_map_place(&m->z->map, node),
+				   size == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M,
+				   bytes / pagetable_size_bytes(size), f);
+}
+
+/* Interleaved pages go elsewhere where a node has no more: only a look at those that are there can tell. */
+static int check_strict(const struct make *m, unsigned i, struct failure *f)
+{
+	if (!m->o->numa.strict || ids_count(&m->plan[i].nodes) < 2 || is_prefaulted(m, i) ||
+	    backing_of(m, i) == OPTIONS_DEVDAX)
+		return 0;
+	return fail(f, EXIT_USAGE,
+		    "%s: --strict can tell for memory of several nodes only once it is touched: prefault=on",
+		    m->z->zone[i].name);
+}
+
+/* Bound memory that the node has not got ends the process at some touch, without a sentence. Of what it has, some may
+ * be in use, and come back: that is not judged here. */
+static int check_bound(const struct make *m, unsigned i, struct failure *f)
+{
+	const unsigned node = ids_next(&m->plan[i].nodes, 0), place = numa_map_place(&m->z->map, node);
+	uint64_t bytes = 0;
+
+	if (!m->o->numa.strict || ids_count(&m->plan[i].nodes) != 1 || !m->z->map.node[place].total_bytes)
+		return 0;
+	for (unsigned k = 0; k <= i; k++)
+		if (backing_of(m, k) != OPTIONS_DEVDAX && ids_count(&m->plan[k].nodes) == 1 &&
+		    ids_has(&m->plan[k].nodes, node))
+			bytes += m->plan[k].bytes;
+	if (bytes <= m->z->map.node[place].total_bytes)
+		return 0;
+	return fail(f, EXIT_HOST, "%s: --strict binds %s to node %u, which has %s: ask for less, or leave --strict out",
+		    m->z->zone[i].name, size_format(bytes).s, node, size_format(m->z->map.node[place].total_bytes).s);
+}
+
 static int check_plan(const struct make *m, struct failure *f)
 {
+	uint64_t touched = 0, locked = 0; /* by all zones so far */
+
 	for (unsigned i = 0; i < m->z->count; i++) {
+		const enum options_backing backing = backing_of(m, i);
+		const char *name = m->z->zone[i].name;
 		const struct plan *p = &m->plan[i];
 
-		if (numa_map_check_nodes(&m->z->map, m->name[i], &p->nodes, f) ||
-		    limits_check_nodes(&m->z->limits, m->name[i], &p->nodes, f))
+		if (backing == OPTIONS_DEVDAX) /* its node has no memory of the kernel's, as a rule */
+			continue;
+		if (numa_map_check_nodes(&m->z->map, name, &p->nodes, f) ||
+		    limits_check_nodes(&m->z->limits, name, &p->nodes, f) || check_huge(m, i, f) ||
+		    check_bound(m, i, f) || check_strict(m, i, f))
 			return f->code;
-		if ((p->from ? p->from->prefault : m->o->memory.prefault) &&
-		    limits_check_memory(&m->z->limits, m->name[i], p->bytes, f))
+		if (backing == OPTIONS_HUGETLB) /* never swapped out; of no such limits */
+			continue;
+		touched += is_prefaulted(m, i) ? p->bytes : 0;
+		locked += m->o->memory.mlock ? p->bytes : 0;
+		if ((touched && limits_check_memory(&m->z->limits, name, touched, f)) ||
+		    (locked && limits_check_lock(&m->z->limits, name, locked, f)))
 			return f->code;
 	}
 	return 0;
@@ -238,20 +364,62 @@ static int check_plan(const struct make *m, struct failure *f)
 
 /* ---- pools ---- */
 
+/* The node that is allowed and has the most free. */
+static unsigned roomiest(const struct zones *z)
+{
+	unsigned best = numa_roomiest(&z->host->numa);
+	uint64_t most = 0;
+
+	for (unsigned i = 0; i < z->map.nodes; i++) {
+		const struct numa_map_node *node = &z->map.node[i];
+
+		if (node->has_memory && ids_has(&z->limits.nodes, node->id) && node->free_bytes > most) {
+			best = node->id;
+			most = node->free_bytes;
+		}
+	}
+	return best;
+}
+
+/* The CPUs that are to touch it: a page is wiped by one of them. */
+static const cpu_set_t *cpus_beside(const struct zones *z, struct zone *zone, unsigned node)
+{
+	const unsigned place = numa_map_place(&z->map, node);
+	const struct ids cpus = place == NUMA_MAP_NONE ? (struct ids){0} : cpus_of(z, place);
+
+	memcpy(&zone->cpus, cpus.word, sizeof(zone->cpus)); /* words, lowest first, as the kernel's */
+	return CPU_COUNT(&zone->cpus) ? &zone->cpus : NULL;
+}
+
+static int check_device(const struct zone *zone, const struct ids *nodes, struct failure *f)
+{
+	const uint32_t node = zone->pool->backing.node;
+
+	if (!ids_count(nodes) || node == BACKING_NODE_ANY || ids_has(nodes, node))
+		return 0;
+	return fail(f, EXIT_HOST, "%s: its device is memory of node %" PRIu32 ", not of node %s", zone->name, node,
+		    ids_format(nodes).s);
+}
+
 static int pool_of(struct make *m, unsigned i, struct pool_config *config, struct failure *f)
 {
 	struct zones *z = m->z;
 	struct zone *zone = &z->zone[i];
 	const struct plan *p = &m->plan[i];
 	const unsigned nodes = ids_count(&p->nodes);
-	const unsigned node = nodes ? ids_next(&p->nodes, 0) : numa_roomiest(&z->host->numa);
+	const unsigned node = nodes ? ids_next(&p->nodes, 0) : roomiest(z);
 	const char *note = NULL;
 
 	config->backing.on_node = nodes == 1;
 	config->backing.node = node;
+	config->backing.cpus = nodes == 1 ? cpus_beside(z, zone, node) : NULL;
 	if (host_add_pool(z->host, node, config, &zone->pool, f))
 		return f->code;
-	if (!nodes || zone->pool->backing.kind == BACKING_DEVDAX)
+	if (zone->pool->backing.note[0])
+		fprintf(stderr, "slat: %s\n", zone->pool->backing.note);
+	if (zone->pool->backing.kind == BACKING_DEVDAX)
+		return check_device(zone, &p->nodes, f);
+	if (!nodes)
 		return 0;
 	zone->ruled = true;
 	zone->rule = (struct numa_rule){nodes > 1		  ? NUMA_INTERLEAVE
@@ -262,35 +430,46 @@ static int pool_of(struct make *m, unsigned i, struct pool_config *config, struc
 			  &note, f))
 		return f->code;
 	if (note)
-		fprintf(stderr, "slat: %s: %s\n", m->name[i], note);
+		fprintf(stderr, "slat: %s: %s\n", zone->name, note);
 	return 0;
 }
 
-static struct pool_config config_of(const struct make *m, unsigned i, char *file, size_t room)
+static struct pool_config config_of(const struct make *m, unsigned i)
 {
 	const struct run_options *o = m->o;
 	const struct options_zone *from = m->plan[i].from;
-	struct pool_config c = {
-		.prefault = from ? from->prefault : o->memory.prefault,
+
+	return (struct pool_config){
+		.prefault = is_prefaulted(m, i),
 		.backing =
 			{
 				.bytes = m->plan[i].bytes,
-				.hugepages = from ? from->backing == OPTIONS_HUGETLB : o->memory.hugepages,
-				.huge = from ? from->huge : o->memory.huge,
+				.hugepages = backing_of(m, i) == OPTIONS_HUGETLB,
+				.huge = huge_of(m, i),
 				.thp = o->memory.thp,
-				.shared = from ? from->backing == OPTIONS_MEMFD || from->shared : o->memory.shared,
+				.shared = backing_of(m, i) == OPTIONS_MEMFD || (from ? from->shared : o->memory.shared),
 				.reserve = from && from->reserve,
 				.lock = o->memory.mlock,
 				.no_dump = o->memory.dontdump,
-				.zone = m->name[i],
+				.zone = m->z->zone[i].name,
 			},
 	};
+}
 
-	if (from && from->backing == OPTIONS_DEVDAX) {
-		snprintf(file, room, "%.*s", (int)from->file.bytes, from->file.start);
-		c.backing.devdax = file;
-	}
-	return c;
+/* The text of an option has no end of its own. */
+static int name_device(const struct make *m, unsigned i, struct pool_config *c, char *path, size_t room,
+		       struct failure *f)
+{
+	const struct options_zone *from = m->plan[i].from;
+
+	if (backing_of(m, i) != OPTIONS_DEVDAX)
+		return 0;
+	if (from->file.bytes >= room)
+		return fail(f, EXIT_USAGE, "%s: file= is longer than a path can be", m->z->zone[i].name);
+	memcpy(path, from->file.start, from->file.bytes);
+	path[from->file.bytes] = '\0';
+	c->backing.devdax = path;
+	return 0;
 }
 
 static int join(struct memory *memory, struct block_list *all, struct block_list *more, struct failure *f)
@@ -307,9 +486,23 @@ static int join(struct memory *memory, struct block_list *all, struct block_list
 	return 0;
 }
 
+/* A leaf is as large on both sides, so where a zone begins in the guest counts, too. */
+static void note_start(const struct zone *zone, uint64_t offset)
+{
+	const uint64_t page = pagetable_size_bytes(zone->pool->backing.leaf);
+
+	if (offset % page && zone->bytes >= page)
+		fprintf(stderr,
+			"slat: %s: it begins behind %s of others, so none of its pages of %s is one for the guest; "
+			"sizes that "
+			"are multiples of that avoid it\n",
+			zone->name, size_format(offset).s, size_format(page).s);
+}
+
 static int open_pools(struct make *m, uint32_t blocks_max, struct block_list *out, struct failure *f)
 {
 	struct zones *z = m->z;
+	uint64_t offset = 0;
 
 	if (z->count > 1 && host_mirror(z->host, f))
 		return f->code;
@@ -317,14 +510,16 @@ static int open_pools(struct make *m, uint32_t blocks_max, struct block_list *ou
 		struct gather_request ask = {m->o->memory.contiguous, m->plan[i].bytes, m->o->memory.extent_bytes,
 					     blocks_max - out->count};
 		struct block_list more = {0};
-		char file[256];
-		struct pool_config c = config_of(m, i, file, sizeof(file));
+		char path[PATH_MAX];
+		struct pool_config c = config_of(m, i);
 
 		c.segments = 2 * gather_blocks_most(&ask, 0) + 2;
-		z->zone[i] = (struct zone){.id = m->plan[i].from ? m->plan[i].from->id : "mem0", .bytes = ask.bytes};
-		if (pool_of(m, i, &c, f) || gather(z->zone[i].pool, z->memory, &ask, &more, f) ||
-		    join(z->memory, out, &more, f))
+		z->zone[i].bytes = ask.bytes;
+		if (name_device(m, i, &c, path, sizeof(path), f) || pool_of(m, i, &c, f) ||
+		    gather(z->zone[i].pool, z->memory, &ask, &more, f) || join(z->memory, out, &more, f))
 			return f->code;
+		note_start(&z->zone[i], offset);
+		offset += ask.bytes;
 	}
 	return 0;
 }
@@ -351,27 +546,28 @@ static unsigned ranges_of(const struct zones *z, struct options_zone_range *rang
 	return n;
 }
 
-static bool has_cpu(const struct zones *z, unsigned place)
+static void add_place(uint8_t *place, unsigned *n, unsigned at)
 {
-	for (unsigned cpu = 0; cpu < z->options->cpus; cpu++)
-		if (z->cpu_place[cpu] == place)
-			return true;
-	return false;
+	if (at != NUMA_MAP_NONE && *n < TOPOLOGY_NODES_MAX && !memchr(place, (int)at, *n))
+		place[(*n)++] = (uint8_t)at;
 }
 
-/* The places that the zones lie on, those with vCPUs first: Linux numbers nodes by its CPUs, and then by their memory.
- */
+/* The places that vCPUs are kept to, ascending, then the others that zones lie on: Linux numbers nodes by its CPUs, and
+ * then by their memory. 0 iff all zones lie on one. */
 static unsigned used_places(const struct zones *z, uint8_t *place)
 {
 	unsigned n = 0;
 
-	for (unsigned pass = 0; pass < 2; pass++)
-		for (unsigned i = 0; i < z->count; i++) {
-			const unsigned at = numa_map_place(&z->map, z->zone[i].pool->node);
-
-			if (at != NUMA_MAP_NONE && has_cpu(z, at) == (pass == 0) && !memchr(place, (int)at, n))
-				place[n++] = (uint8_t)at;
-		}
+	for (unsigned i = 0; i < z->count; i++)
+		add_place(place, &n, numa_map_place(&z->map, z->zone[i].pool->node));
+	if (n < 2)
+		return 0;
+	n = 0;
+	for (unsigned at = 0; at < z->map.nodes; at++)
+		if (memchr(z->cpu_place, (int)at, z->options->cpus))
+			add_place(place, &n, at);
+	for (unsigned i = 0; i < z->count; i++)
+		add_place(place, &n, numa_map_place(&z->map, z->zone[i].pool->node));
 	return n;
 }
 
@@ -391,11 +587,11 @@ static void show_costs(struct zones *z, const uint8_t *place)
 /* Nothing, where all is on one. */
 static void show_places(struct zones *z, const struct options_zone_range *range, unsigned ranges)
 {
-	uint8_t place[ZONES_MAX];
+	uint8_t place[TOPOLOGY_NODES_MAX];
 	const unsigned nodes = used_places(z, place);
 	struct topology *t = &z->topology;
 
-	if (nodes < 2)
+	if (!nodes)
 		return;
 	t->nodes = nodes;
 	t->cpus = z->options->cpus;
@@ -424,7 +620,10 @@ static void keep_numa_cpus(struct zones *z)
 	for (unsigned pass = 0; pass < 2; pass++)
 		for (unsigned i = 0; i < z->count; i++) {
 			const unsigned node = n->zone_node[n->zones ? i : 0];
-			const bool one = z->zone[i].ruled && ids_count(&z->zone[i].rule.nodes) == 1;
+			const struct backing *b = &z->zone[i].pool->backing;
+			const bool one = b->kind == BACKING_DEVDAX
+						 ? b->node != BACKING_NODE_ANY
+						 : z->zone[i].ruled && ids_count(&z->zone[i].rule.nodes) == 1;
 			const unsigned at = one ? numa_map_place(&z->map, z->zone[i].pool->node) : ZONES_ANY;
 
 			if (pass == 0)
@@ -434,8 +633,9 @@ static void keep_numa_cpus(struct zones *z)
 		}
 	for (unsigned cpu = 0; cpu < z->options->cpus; cpu++) {
 		const uint8_t at = place[n->cpu_node[cpu]];
+		const struct ids cpus = at == ZONES_ANY ? (struct ids){0} : cpus_of(z, at);
 
-		if (z->cpu_place[cpu] == ZONES_ANY && at != ZONES_ANY && z->map.node[at].cpus)
+		if (z->cpu_place[cpu] == ZONES_ANY && ids_count(&cpus))
 			z->cpu_place[cpu] = at;
 	}
 }
@@ -509,6 +709,22 @@ int zones_keep_cpu(const struct zones *z, unsigned cpu, struct failure *f)
 	return numa_keep_thread(&cpus, &z->limits, f);
 }
 
+int zones_keep_others(const struct zones *z, struct failure *f)
+{
+	struct ids all = {0};
+
+	if (memchr(z->cpu_place, ZONES_ANY, z->options->cpus))
+		return 0;
+	for (unsigned at = 0; at < z->map.nodes; at++) {
+		const struct ids cpus = numa_map_cpus(&z->map, at);
+
+		if (memchr(z->cpu_place, (int)at, z->options->cpus))
+			for (unsigned cpu = ids_next(&cpus, 0); cpu < IDS_MAX; cpu = ids_next(&cpus, cpu + 1))
+				ids_add(&all, cpu);
+	}
+	return numa_keep_thread(&all, &z->limits, f);
+}
+
 static int verify(struct zones *z, struct zone *one, struct failure *f)
 {
 	const struct backing *b = &one->pool->backing;
@@ -516,6 +732,7 @@ static int verify(struct zones *z, struct zone *one, struct failure *f)
 
 	if (where_pages(b->host, b->bytes, page, &one->where, f))
 		return f->code;
+	one->verified = true;
 	if (!where_elsewhere(&one->where, &one->rule.nodes))
 		return 0;
 	if (where_repair(&z->host->numa, &one->rule, b->host, b->bytes, page, &one->where, f))
@@ -530,9 +747,15 @@ static int verify(struct zones *z, struct zone *one, struct failure *f)
 int zones_verify(struct zones *z, struct failure *f)
 {
 	for (unsigned i = 0; i < z->count; i++) {
-		z->zone[i].verified = z->zone[i].ruled && z->zone[i].pool->prefault;
-		if (z->zone[i].verified && verify(z, &z->zone[i], f))
-			return f->code;
+		struct zone *one = &z->zone[i];
+		struct failure why = {0};
+
+		if (!one->ruled || !one->pool->prefault || !verify(z, one, &why))
+			continue;
+		if (z->options->numa.strict)
+			return fail(f, (enum exit_code)why.code, "%s", why.text);
+		fprintf(stderr, "slat: %s: where its pages are could not be verified, or not put right: %s\n",
+			one->name, why.text);
 	}
 	return 0;
 }

@@ -1,9 +1,11 @@
 /* vmm/zones.h: a guest's RAM, zone by zone: from which pool each zone is, on which of the
  * host's nodes it is to lie, which CPUs its vCPUs are kept to, and what the guest is
  * told of it. Theory: top of zones.c.
- * Threads: one; zones_keep_cpu() any. */
+ * Threads: one; zones_keep_cpu() and zones_keep_others() any. */
 #ifndef SLAT_VMM_ZONES_H
 #define SLAT_VMM_ZONES_H
+
+#include <sched.h>
 
 #include "vmm/gather.h"
 #include "vmm/limits.h"
@@ -16,11 +18,13 @@
 
 struct zone {
 	const char *id; /* "mem0" iff there are no others but shares of it */
+	char name[64];	/* for sentences, as long as its pool is open */
 	uint64_t bytes;
 	struct pool *pool;
 	bool ruled; /* else it lies where the kernel puts it: mostly on the pool's node */
 	struct numa_rule rule;
-	bool verified; /* by zones_verify(): */
+	cpu_set_t cpus; /* of its node: they touch it first; empty: any */
+	bool verified;	/* by zones_verify(): */
 	struct where where;
 };
 
@@ -49,8 +53,12 @@ void zones_close(struct zones *z); /* fine on NULL */
 /* The calling thread runs where that vCPU's memory is. EXIT_HOST as numa_keep_thread(). */
 int zones_keep_cpu(const struct zones *z, unsigned cpu, struct failure *f);
 
+/* The calling thread, and those that it makes, run where any of the vCPUs do, if all of them are kept somewhere: so
+ * that devices are near, too. As zones_keep_cpu(). */
+int zones_keep_others(const struct zones *z, struct failure *f);
+
 /* Once they are touched: where the pages of each prefaulted zone are. Those elsewhere than its rule says are migrated.
- * EXIT_HOST iff the kernel does not say or, with --strict, some stay. */
+ * EXIT_HOST iff, with --strict, the kernel does not say or some stay; without it, it is a line on stderr. */
 int zones_verify(struct zones *z, struct failure *f);
 
 #endif

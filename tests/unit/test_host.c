@@ -2,6 +2,7 @@
 #include <check.h>
 #undef fail
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "tests/unit/fake_sys.h"
@@ -205,20 +206,22 @@ START_TEST(two_pools_never_share_a_frame_number)
 }
 END_TEST
 
-/* A frame of a node beyond would be wider than the table's output addresses. */
-START_TEST(a_node_out_of_the_number_space_is_refused)
+/* Ids are sparse, up to 1023, and frame numbers have 46 bits less a page's. */
+START_TEST(nodes_beyond_begin_anew)
 {
 	const struct pool_config config = {.backing.bytes = 4 * MIB};
 	struct host h;
-	struct pool *pool;
+	struct pool *last, *first, *pool;
 	struct failure f = {0};
 
 	ck_assert_int_eq(memory_open(&memory, &f), 0);
 	ck_assert_int_eq(host_open(&h, &memory, &f), 0);
-	ck_assert_int_eq(host_add_pool(&h, HOST_NODES_MAX - 1, &config, &pool, &f), 0);
-	ck_assert_uint_le((pool->base.n << FRAME_SHIFT) + HOST_POOL_BYTES_MAX, UINT64_C(1) << HOST_PHYS_BITS);
-	ck_assert_int_eq(host_add_pool(&h, HOST_NODES_MAX, &config, &pool, &f), EXIT_HOST);
-	ck_assert_pstr_eq(f.text, "memory node 63 cannot be used: frame numbers have room for nodes below 63");
+	ck_assert_int_eq(host_add_pool(&h, HOST_NODES_MAX - 1, &config, &last, &f), 0);
+	ck_assert_uint_le((last->base.n << FRAME_SHIFT) + HOST_POOL_BYTES_MAX, UINT64_C(1) << HOST_PHYS_BITS);
+	ck_assert_int_eq(host_add_pool(&h, 0, &config, &first, &f), 0);
+	ck_assert_int_eq(host_add_pool(&h, HOST_NODES_MAX, &config, &pool, &f), 0);
+	ck_assert_uint_eq(pool->base.n, first->base.n + (UINT64_C(1) << 30) / FRAME_BYTES);
+	ck_assert_uint_eq(pool->node, HOST_NODES_MAX);
 	host_close(&h);
 	memory_close(&memory);
 }
@@ -412,6 +415,111 @@ START_TEST(a_pool_that_is_too_large_is_refused)
 }
 END_TEST
 
+/* ---- the mirror ---- */
+
+static struct pool *add_pool(const struct pool_config *config)
+{
+	struct failure f = {0};
+	struct pool *pool;
+
+	ck_assert_msg(host_add_pool(&many, many.numa.node[0], config, &pool, &f) == 0, "%s", f.text);
+	return pool;
+}
+
+static bool is_mapped(const uint8_t *at)
+{
+	unsigned char in_core;
+
+	return mincore((void *)(uintptr_t)at, FRAME_BYTES, &in_core) == 0;
+}
+
+START_TEST(pools_lie_where_their_numbers_say)
+{
+	const bool shared = _i & 1, lock = _i & 2, no_dump = _i & 4;
+	const struct pool_config config = {
+		.backing = {.bytes = 4 * MIB, .shared = shared, .lock = lock, .no_dump = no_dump, .thp = true}};
+	struct failure f = {0};
+	struct pool *pool[3];
+	struct block b;
+
+	ck_assert_int_eq(host_mirror(&many, &f), 0);
+	ck_assert_uint_eq((uintptr_t)many.mirror % (UINT64_C(1) << 30), 0);
+	for (unsigned i = 0; i < 2; i++)
+		pool[i] = add_pool(&config);
+	ck_assert_int_eq(add_dax("dax0.0", UINT64_C(5) << 30, 4 * MIB, &pool[2], &f), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_ptr_eq(pool[i]->backing.host, many.mirror + pool[i]->base.n * FRAME_BYTES);
+		ck_assert_int_eq(pool_alloc(pool[i], 2 * MIB, &b, &f), 0);
+		ck_assert_ptr_eq(b.host, many.mirror + b.first.n * FRAME_BYTES);
+		ck_assert_int_eq(backing_prefault(&pool[i]->backing, 0, 4 * MIB, &f), 0);
+		memset(pool[i]->backing.host, (int)i + 1, 4 * MIB);
+		ck_assert_ptr_eq(host_pool_of(&many, b.first), pool[i]);
+		ck_assert_ptr_eq(host_pool_of(&many, (struct pfn){pool[i]->base.n + 4 * MIB / FRAME_BYTES - 1}),
+				 pool[i]);
+		ck_assert_ptr_null(host_pool_of(&many, (struct pfn){pool[i]->base.n + 4 * MIB / FRAME_BYTES}));
+		ck_assert_ptr_null(host_pool_of(&many, (struct pfn){pool[i]->base.n - 1}));
+		pool_free(&b);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_uint_eq(pool[i]->backing.host[4 * MIB - 1], i + 1);
+	ck_assert_uint_eq(resident(&pool[0]->backing), 4 * MIB);
+	ck_assert_uint_eq(resident(&pool[1]->backing), 4 * MIB);
+}
+END_TEST
+
+/* The kernel makes one mapping of two of one kind that touch, and shows one sum. */
+START_TEST(whole_gigabytes_do_not_touch)
+{
+	const struct pool_config config = {.backing = {.bytes = 1024 * MIB}};
+	struct failure f = {0};
+	struct pool *a, *b;
+
+	ck_assert_int_eq(host_mirror(&many, &f), 0);
+	a = add_pool(&config);
+	b = add_pool(&config);
+	ck_assert_int_eq(backing_prefault(&a->backing, 1020 * MIB, 4 * MIB, &f), 0);
+	ck_assert_int_eq(backing_prefault(&b->backing, 0, 2 * MIB, &f), 0);
+	ck_assert_uint_eq(resident(&a->backing), 4 * MIB);
+	ck_assert_uint_eq(resident(&b->backing), 2 * MIB);
+}
+END_TEST
+
+START_TEST(the_table_s_pool_stays_out_of_the_mirror)
+{
+	const struct pool_config config = {.backing = {.bytes = 2 * MIB}};
+	struct failure f = {0};
+	struct pool *tables;
+
+	ck_assert_int_eq(host_mirror(&many, &f), 0);
+	ck_assert_int_eq(host_add_pool(&many, HOST_TABLES, &config, &tables, &f), 0);
+	ck_assert(tables->backing.host < many.mirror || tables->backing.host >= many.mirror + many.mirror_bytes);
+	ck_assert_ptr_null(host_pool_of(&many, tables->base));
+}
+END_TEST
+
+/* A pool that is refused after it came there leaves the place empty and ours. */
+START_TEST(a_refused_pool_leaves_the_mirror_whole)
+{
+	const struct pool_config config = {.backing = {.bytes = 4 * MIB}};
+	struct failure f = {0}, none = {0};
+	const uint8_t *at, *mirror;
+	struct pool *pool;
+
+	ck_assert_int_eq(host_mirror(&many, &f), 0);
+	mirror = many.mirror;
+	at = mirror + HOST_POOL_BYTES_MAX;
+	heap_fail_after(&memory.heap, 1);
+	ck_assert_int_eq(host_add_pool(&many, 0, &config, &pool, &f), EXIT_HOST);
+	ck_assert_ptr_nonnull(strstr(f.text, "no memory for the pool's book-keeping ("));
+	ck_assert(is_mapped(at));
+	ck_assert_int_eq(host_add_pool(&many, 0, &config, &pool, &none), 0);
+	ck_assert_ptr_eq(pool->backing.host, at);
+	host_close(&many);
+	ck_assert(!is_mapped(at) && !is_mapped(mirror));
+	ck_assert_int_eq(host_open(&many, &memory, &none), 0); /* for the fixture */
+}
+END_TEST
+
 Suite *host_suite(void)
 {
 	Suite *s = suite_create("host");
@@ -428,7 +536,7 @@ Suite *host_suite(void)
 	tcase_add_loop_test(t, what_is_spared_is_not_touched, 0, 4);
 	tcase_add_test(t, a_history_is_taken_once);
 	tcase_add_test(t, two_pools_never_share_a_frame_number);
-	tcase_add_test(t, a_node_out_of_the_number_space_is_refused);
+	tcase_add_test(t, nodes_beyond_begin_anew);
 	suite_add_tcase(s, t);
 	t = tcase_create("numbers");
 	tcase_set_timeout(t, 30);
@@ -440,6 +548,14 @@ Suite *host_suite(void)
 	tcase_add_test(t, numbers_begin_anew_at_the_end);
 	tcase_add_test(t, pools_are_counted);
 	tcase_add_test(t, a_pool_that_is_too_large_is_refused);
+	suite_add_tcase(s, t);
+	t = tcase_create("mirror");
+	tcase_set_timeout(t, 30);
+	tcase_add_checked_fixture(t, open_host, close_host);
+	tcase_add_loop_test(t, pools_lie_where_their_numbers_say, 0, 8);
+	tcase_add_test(t, whole_gigabytes_do_not_touch);
+	tcase_add_test(t, the_table_s_pool_stays_out_of_the_mirror);
+	tcase_add_test(t, a_refused_pool_leaves_the_mirror_whole);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -327,6 +327,8 @@ static int open_pool(struct run *r, const struct gather_request *ask, struct poo
 
 	if (host_add_pool(&r->host, numa_roomiest(&r->host.numa), &config, pool, f))
 		return f->code;
+	if ((*pool)->backing.note[0])
+		fprintf(stderr, "slat: %s\n", (*pool)->backing.note);
 	for (unsigned i = 0; i < o->pool.taken; i++)
 		if (pool_take(*pool, o->pool.take[i].start, o->pool.take[i].bytes, f))
 			return f->code;
@@ -470,11 +472,15 @@ static void show_zones(const struct zones *z)
 
 		fprintf(stderr, "slat:   %s: %s of %s memory, ", one->id, size_format(one->bytes).s,
 			backing_kind_name(one->pool->backing.kind));
-		if (one->ruled)
+		if (!one->ruled)
+			fprintf(stderr, "node %u\n", one->pool->node);
+		else if (one->verified && where_elsewhere(&one->where, &one->rule.nodes))
+			fprintf(stderr, "%s, node %s, but %s elsewhere\n", numa_policy_name(one->rule.policy),
+				ids_format(&one->rule.nodes).s,
+				size_format(where_elsewhere(&one->where, &one->rule.nodes)).s);
+		else
 			fprintf(stderr, "%s, node %s\n", numa_policy_name(one->rule.policy),
 				ids_format(&one->rule.nodes).s);
-		else
-			fprintf(stderr, "node %u\n", one->pool->node);
 	}
 	if (z->latency_ps)
 		fprintf(stderr, "slat:   a CPU waits %" PRIu32 ".%" PRIu32 " ns for memory on average\n",
