@@ -116,6 +116,9 @@ static int refuse_placement(const struct make *m, enum placement_result why, con
 			    struct failure *f)
 {
 	const struct size_text bytes = size_format(m->o->memory.bytes);
+	const char *more = m->o->memory.hugepages
+				   ? ", in huge pages; get more as root (sysctl vm.nr_hugepages=), or use hugepages=off"
+				   : "";
 	uint64_t there = 0;
 
 	for (unsigned i = 0; i < m->z->map.nodes; i++)
@@ -134,11 +137,11 @@ static int refuse_placement(const struct make *m, enum placement_result why, con
 	case PLACEMENT_NO_CPUS:
 		return fail(f, EXIT_HOST, "--placement: none of the nodes that may be used has CPUs");
 	case PLACEMENT_NO_HOLE:
-		return fail(f, EXIT_HOST, "--placement policy=%s: no node has %s free; the largest has %s",
-			    options_policy_name(m->o->numa.policy), bytes.s, size_format(there).s);
+		return fail(f, EXIT_HOST, "--placement policy=%s: no node has %s free; the largest has %s%s",
+			    options_policy_name(m->o->numa.policy), bytes.s, size_format(there).s, more);
 	default:
-		return fail(f, EXIT_HOST, "--placement: the nodes that may be used have %s free together, not %s",
-			    size_format(there).s, bytes.s);
+		return fail(f, EXIT_HOST, "--placement: the nodes that may be used have %s free together, not %s%s",
+			    size_format(there).s, bytes.s, more);
 	}
 }
 
@@ -206,14 +209,22 @@ static void plan_whole(struct make *m)
 	m->z->count = 1;
 }
 
+static int check_nodes(const struct make *m, const char *what, const struct ids *nodes, struct failure *f)
+{
+	return numa_map_check_nodes(&m->z->map, what, nodes, f) || limits_check_nodes(&m->z->limits, what, nodes, f)
+		       ? f->code
+		       : 0;
+}
+
 static int make_plan(struct make *m, struct failure *f)
 {
 	const struct options_numa *n = &m->o->numa;
+	const struct ids host = ids_of(&n->host);
 
 	if (n->zones)
 		plan_zones(m);
 	else if (n->policy_given || n->latency_ps || n->strict || options_any_number(&n->host))
-		return plan_placement(m, f);
+		return check_nodes(m, "--placement", &host, f) || plan_placement(m, f) ? f->code : 0;
 	else
 		plan_whole(m);
 	return 0;
@@ -221,22 +232,44 @@ static int make_plan(struct make *m, struct failure *f)
 
 /* ---- what the host says to it ---- */
 
+/* Does it take its bytes from the control group's memory before the guest starts? */
+static bool is_charged(const struct make *m, const struct plan *p)
+{
+	if (p->from)
+		return p->from->prefault && p->from->backing != OPTIONS_HUGETLB && p->from->backing != OPTIONS_DEVDAX;
+	return m->o->memory.prefault && !m->o->memory.hugepages;
+}
+
 static int check_plan(const struct make *m, struct failure *f)
 {
+	const char *what = "";
+	uint64_t charged = 0;
+	unsigned zones = 0;
+
 	for (unsigned i = 0; i < m->z->count; i++) {
 		const struct plan *p = &m->plan[i];
 
-		if (numa_map_check_nodes(&m->z->map, m->name[i], &p->nodes, f) ||
-		    limits_check_nodes(&m->z->limits, m->name[i], &p->nodes, f))
+		if (check_nodes(m, m->name[i], &p->nodes, f))
 			return f->code;
-		if ((p->from ? p->from->prefault : m->o->memory.prefault) &&
-		    limits_check_memory(&m->z->limits, m->name[i], p->bytes, f))
-			return f->code;
+		if (!is_charged(m, p))
+			continue;
+		charged += p->bytes;
+		what = zones++ ? "what prefault=on touches, all zones together" : m->name[i];
 	}
-	return 0;
+	return limits_check_memory(&m->z->limits, what, charged, f);
 }
 
 /* ---- pools ---- */
+
+/* What one zone has is not free for the next: the kernel would tell of it at the first touch only. */
+static void count_huge(struct zones *z, const struct pool *pool)
+{
+	const struct backing *b = &pool->backing;
+	struct numa_map_node *node = &z->map.node[numa_map_place(&z->map, b->node)];
+
+	node->huge[b->leaf == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M].free -=
+		b->bytes / pagetable_size_bytes(b->leaf);
+}
 
 static int pool_of(struct make *m, unsigned i, struct pool_config *config, struct failure *f)
 {
@@ -249,8 +282,11 @@ static int pool_of(struct make *m, unsigned i, struct pool_config *config, struc
 
 	config->backing.on_node = nodes == 1;
 	config->backing.node = node;
+	config->backing.map = &z->map;
 	if (host_add_pool(z->host, node, config, &zone->pool, f))
 		return f->code;
+	if (nodes == 1 && zone->pool->backing.kind == BACKING_HUGETLB)
+		count_huge(z, zone->pool);
 	if (!nodes || zone->pool->backing.kind == BACKING_DEVDAX)
 		return 0;
 	zone->ruled = true;
