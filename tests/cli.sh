@@ -10,7 +10,8 @@ slat=$PWD/$BUILD/slat
 guests=$BUILD/guests
 work=$(mktemp -d)
 chmod 755 "$work"
-trap 'rm -rf "$work"' EXIT
+groups=() # control groups that were made
+trap 'rm -rf "$work"; rmdir "${groups[@]}" 2>/dev/null' EXIT
 failures=0
 complaints='ERROR: |runtime error|WARNING: ThreadSanitizer|^slat: bug at'
 
@@ -343,6 +344,13 @@ else
 	[ $huge -ge $((ram_mib / 2)) ] || zones_refuse zone_huge_host 6 "^slat: --memory-zone id=a asks for $huge huge pages of 2 MiB and $((huge - 1)) are available; get more as root: sysctl vm.nr_hugepages=" \
 		--memory-zone "id=a,size=$((huge * 2))M,backing=hugetlb"
 fi
+# Each would fit: what the first has is not free for the second, though nothing is touched yet.
+if [ "$huge_free" = none ] || [ "$huge_free" = 0 ]; then
+	echo 'SKIP cli/zones_huge_node: no free huge page of 2M'
+else
+	zones_refuse zones_huge_node 6 "^slat: --memory-zone id=b: 1 huge pages of 2 MiB asked of node $first_node, which has 0 free of " \
+		--memory-zone "id=a,size=$((huge_free * 2))M,backing=hugetlb,host_numa_node=$first_node" "id=b,size=2M,backing=hugetlb,host_numa_node=$first_node"
+fi
 # Where firmware tells latencies, 1 ns is what none keeps.
 if compgen -G '/sys/devices/system/node/node*/access*/initiators/read_latency' >/dev/null; then
 	zones_refuse latency_too_low 6 '^slat: --latency 1\.000ns cannot be kept: the best that 512 MiB can have now is [0-9.]+ns$' --latency 1ns
@@ -374,14 +382,15 @@ cgroup() {
 	done
 	return 1
 }
-groups=()
 # shellcheck disable=SC2016 # sh expands it
 in_group=(sh -c 'echo $$ >"$0/cgroup.procs" && exec "$@"')
 if ! cgroup memory; then
 	echo 'SKIP cli/group_limit: no control group of memory can be made here'
 else
 	group=$(cat "$work/group")
-	echo 64M >"$group/memory.max" 2>/dev/null || echo 64M >"$group/memory.limit_in_bytes"
+	limit=memory.max
+	[ -e "$group/$limit" ] || limit=memory.limit_in_bytes
+	echo 64M >"$group/$limit"
 	confined=("${in_group[@]}" "$group")
 	sentence="asked, and the control group $group has room for [0-9]+ [KM]iB of its limit of 64 MiB: raise that, or ask for less$"
 	zones_refuse group_limit 6 "^slat: --memory prefault=on: 128 MiB $sentence" --memory size=128M,prefault=on
@@ -408,6 +417,7 @@ else
 fi
 confined=()
 for group in "${groups[@]}"; do rmdir "$group" || fail group_left "$group"; done
+groups=()
 # What is had. bytes_by_node is the kernel's answer, and resident_bytes another one.
 one_place='(.zones | length == 1) and .zones[0].nodes != null and (.zones[0].bytes_by_node | to_entries | map(.value) | add == 67108864)
 	and .memory.resident_bytes == 67108864 and .end.code == 1'
