@@ -10,7 +10,8 @@ slat=$PWD/$BUILD/slat
 guests=$BUILD/guests
 work=$(mktemp -d)
 chmod 755 "$work"
-trap 'rm -rf "$work"' EXIT
+groups=() # control groups that were made
+trap 'rm -rf "$work"; rmdir "${groups[@]}" 2>/dev/null' EXIT
 failures=0
 complaints='ERROR: |runtime error|WARNING: ThreadSanitizer|^slat: bug at'
 
@@ -299,6 +300,157 @@ report scatter_pieces '.memory.extents == 32 and (.memslots | length == 32) and 
 	and .table.tlb_reach_bytes == 67108864' --memory size=64M,contiguous=scatter "$guests/exit.elf"
 report scatter_small '.table.leaves."4k" == 4096 and .table.tlb_reach_bytes == 4194304' \
 	--memory size=16M,contiguous=scatter,extent_size=64K "$guests/exit.elf"
+
+# --- memory nodes: what a host of one node can be asked for, and each refusal in one sentence
+# A refusal leaves neither the report nor a pool's file: name, code, sentence, options...
+zones_refuse() {
+	needs_kvm "$1" || return
+	rm -f "$work/r.json"
+	expect "$1" "$2" "$3" "${confined[@]}" "$slat" run --report "$work/r.json" "${@:4}" "$guests/exit.elf"
+	if [ -e "$work/r.json" ]; then fail "$1_left" 'the report file was left'; else pass "$1_left"; fi
+}
+confined=()
+no_node=$(($(sed 's/.*[-,]//' /sys/devices/system/node/online 2>/dev/null || echo 0) + 1))
+first_node=$(sed 's/[-,].*//' /sys/devices/system/node/has_memory 2>/dev/null || echo 0)
+zones_refuse zone_no_node 6 "^slat: --memory-zone id=a: memory node $no_node does not exist on this host: nodes with memory are [0-9]" \
+	--memory-zone "id=a,size=64M,host_numa_node=$no_node"
+zones_refuse placement_no_node 6 "^slat: --placement: memory node $no_node does not exist on this host: " --placement "host_numa_node=$no_node"
+zones_refuse zone_list_no_node 6 "^slat: --memory-zone id=b: memory node $no_node does not exist" \
+	--memory-zone id=a,size=32M "id=b,size=32M,host_numa_node=$first_node,$no_node"
+zones_refuse zone_file_missing 6 '^slat: /dev/dax99\.9 is not a device-dax that this host has' \
+	--memory-zone id=a,size=64M,backing=devdax,file=/dev/dax99.9
+zones_refuse zone_file_is_none 6 '^slat: /dev/null is not a device-dax that this host has' --memory-zone id=a,size=64M,backing=devdax,file=/dev/null
+zones_refuse zone_needs_file 2 '^slat: --memory-zone id=a: backing=devdax needs a file, as in file=/dev/dax0\.0$' --memory-zone id=a,size=64M,backing=devdax
+zones_refuse zone_size_4k 2 "^slat: --memory-zone size=3000001: not a size that is a multiple of 4K" --memory-zone id=a,size=3000001
+zones_refuse zone_size_huge 2 '^slat: --memory-zone id=a,size=3 MiB: with huge pages, a multiple of 2M$' --memory-zone id=a,size=3M,backing=hugetlb
+zones_refuse zone_too_large 6 '^slat: --memory-zone id=a size=1000 GiB is more than the host has: ' --memory-zone id=a,size=1000G
+zones_refuse zone_and_size 2 '^slat: --memory size=64 MiB: with --memory-zone, which have the sizes, size=0 or none$' \
+	--memory size=64M --memory-zone id=a,size=64M
+zones_refuse zones_balloon 2 "^slat: --balloon works on RAM of one zone, and this guest's lies in several$" \
+	--memory-zone id=a,size=64M id=b,size=64M --balloon size=0
+zones_refuse numa_no_zone 2 '^slat: --numa guest_numa_id=0: there is no --memory-zone id=c' --memory-zone id=a,size=64M --numa guest_numa_id=0,memory_zones=c
+zones_refuse numa_no_cpu 2 '^slat: --numa guest_numa_id=0: there is no CPU 2; --cpus boot=2 has 0 to 1$' --cpus boot=2 --numa guest_numa_id=0,cpus=0-2
+zones_refuse numa_gap 2 '^slat: --numa: no guest_numa_id=0; 1 nodes have the numbers 0 to 0' --numa guest_numa_id=1,cpus=0
+zones_refuse contract_without 2 '^slat: --placement policy=contract: a latency is missing' --placement policy=contract
+# More huge pages than a node has, and than the host has.
+huge_free=$(cat "/sys/devices/system/node/node$first_node/hugepages/hugepages-2048kB/free_hugepages" 2>/dev/null || echo none)
+if [ "$huge_free" = none ]; then
+	echo 'SKIP cli/zone_huge_node: this kernel has no huge pages of 2M by node'
+elif [ $((huge_free * 2)) -ge $((ram_mib - 64)) ]; then
+	echo "SKIP cli/zone_huge_node: nearly all of this host's memory is huge pages"
+else
+	zones_refuse zone_huge_node 6 "^slat: --memory-zone id=a: $((huge_free + 1)) huge pages of 2 MiB asked of node $first_node, which has $huge_free free of [0-9]+; [0-9]+ are free elsewhere: write [0-9]+ to .*/node$first_node/hugepages/hugepages-2048kB/nr_hugepages" \
+		--memory-zone "id=a,size=$(((huge_free + 1) * 2))M,backing=hugetlb,host_numa_node=$first_node"
+	[ $huge -ge $((ram_mib / 2)) ] || zones_refuse zone_huge_host 6 "^slat: --memory-zone id=a asks for $huge huge pages of 2 MiB and $((huge - 1)) are available; get more as root: sysctl vm.nr_hugepages=" \
+		--memory-zone "id=a,size=$((huge * 2))M,backing=hugetlb"
+fi
+# Each would fit: what the first has is not free for the second, though nothing is touched yet.
+if [ "$huge_free" = none ] || [ "$huge_free" = 0 ]; then
+	echo 'SKIP cli/zones_huge_node: no free huge page of 2M'
+else
+	zones_refuse zones_huge_node 6 "^slat: --memory-zone id=b: 1 huge pages of 2 MiB asked of node $first_node, which has 0 free of " \
+		--memory-zone "id=a,size=$((huge_free * 2))M,backing=hugetlb,host_numa_node=$first_node" "id=b,size=2M,backing=hugetlb,host_numa_node=$first_node"
+fi
+# Where firmware tells latencies, 1 ns is what none keeps.
+if compgen -G '/sys/devices/system/node/node*/access*/initiators/read_latency' >/dev/null; then
+	zones_refuse latency_too_low 6 '^slat: --latency 1\.000ns cannot be kept: the best that 512 MiB can have now is [0-9.]+ns$' --latency 1ns
+else
+	zones_refuse latency_without_hmat 6 '^slat: --latency: this host tells no latencies of its nodes \(HMAT\); measure them by slat probe --latency$' --latency 100ns
+fi
+# What may be locked: by a user that has no right to more.
+confined=(prlimit --memlock=1048576 setpriv --inh-caps=-ipc_lock --bounding-set=-ipc_lock)
+[ "$(id -u)" = 0 ] || confined=(prlimit --memlock=1048576)
+if "${confined[@]}" true 2>/dev/null; then
+	for option in '' '--memory-zone id=a,size=64M'; do
+		# shellcheck disable=SC2086 # words
+		zones_refuse "lock_limit${option:+_zone}" 6 "^slat: ${option:+--memory-zone id=a}.*: this process may lock 1 MiB \(RLIMIT_MEMLOCK\), not [0-9]+ MiB; raise it" \
+			--memory mlock=on $option
+	done
+else
+	echo 'SKIP cli/lock_limit: no limit on what may be locked can be set here'
+fi
+# A control group with a limit, of v2 or v1: its directory, or nothing. cgroup CONTROLLER
+cgroup() {
+	local at
+	for at in /sys/fs/cgroup "/sys/fs/cgroup/$1"; do
+		{ grep -qw "$1" "$at/cgroup.subtree_control" || [ -e "$at/$1.limit_in_bytes" ] || [ -e "$at/$1.mems" ]; } 2>/dev/null || continue
+		at+=/slat-cli.$$
+		mkdir "$at" 2>/dev/null || continue
+		groups+=("$at")
+		echo "$at" >"$work/group"
+		return 0
+	done
+	return 1
+}
+# shellcheck disable=SC2016 # sh expands it
+in_group=(sh -c 'echo $$ >"$0/cgroup.procs" && exec "$@"')
+if ! cgroup memory; then
+	echo 'SKIP cli/group_limit: no control group of memory can be made here'
+else
+	group=$(cat "$work/group")
+	limit=memory.max
+	[ -e "$group/$limit" ] || limit=memory.limit_in_bytes
+	echo 64M >"$group/$limit"
+	confined=("${in_group[@]}" "$group")
+	sentence="asked, and the control group $group has room for [0-9]+ [KM]iB of its limit of 64 MiB: raise that, or ask for less$"
+	zones_refuse group_limit 6 "^slat: --memory prefault=on: 128 MiB $sentence" --memory size=128M,prefault=on
+	zones_refuse group_limit_zone 6 "^slat: --memory-zone id=b: 128 MiB $sentence" --memory-zone id=a,size=64M id=b,size=128M,prefault=on
+	# Each would fit.
+	zones_refuse group_limit_zones 6 "^slat: what prefault=on touches, all zones together: 80 MiB $sentence" \
+		--memory-zone id=a,size=40M,prefault=on id=b,size=40M,prefault=on
+	expect_kvm group_limit_kept 1 'left with value 0' "${confined[@]}" "$slat" run --memory size=16M,prefault=on "$guests/exit.elf"
+fi
+# A node that is there, and not for us: needs two.
+second_node=$(sed 's/.*[-,]//' /sys/devices/system/node/has_memory 2>/dev/null || echo 0)
+if [ "$second_node" = "$first_node" ]; then
+	echo 'SKIP cli/outside_cpuset: this host has memory on one node; a cpuset cannot leave it out'
+elif ! cgroup cpuset; then
+	echo 'SKIP cli/outside_cpuset: no control group of CPUs and nodes can be made here'
+else
+	group=$(cat "$work/group")
+	cat "${group%/*}"/cpuset.cpus{.effective,} 2>/dev/null | head -n 1 >"$group/cpuset.cpus"
+	echo "$first_node" >"$group/cpuset.mems"
+	confined=("${in_group[@]}" "$group")
+	zones_refuse outside_cpuset 6 "^slat: --memory-zone id=a: memory node $second_node is outside the cpuset that slat was started in, which allows $first_node$" \
+		--memory-zone "id=a,size=64M,host_numa_node=$second_node"
+	zones_refuse placement_outside_cpuset 6 "^slat: --placement: memory node $second_node is outside the cpuset" --placement "host_numa_node=$second_node"
+fi
+confined=()
+for group in "${groups[@]}"; do rmdir "$group" || fail group_left "$group"; done
+groups=()
+# What is had. bytes_by_node is the kernel's answer, and resident_bytes another one.
+one_place='(.zones | length == 1) and .zones[0].nodes != null and (.zones[0].bytes_by_node | to_entries | map(.value) | add == 67108864)
+	and .memory.resident_bytes == 67108864 and .end.code == 1'
+for policy in local pack spread; do
+	report "place_$policy" "$one_place and .zones[0].bytes_by_node == {\"$first_node\": 67108864} and .zones[0].policy == \"preferred\"" \
+		--memory size=64M,prefault=on --placement "policy=$policy,host_numa_node=$first_node" "$guests/exit.elf"
+done
+report strict "$one_place and .zones[0].policy == \"bind\" and .zones[0].bytes_by_node == {\"$first_node\": 67108864}" \
+	--memory size=64M,prefault=on --placement "host_numa_node=$first_node" --strict "$guests/exit.elf"
+report zone_strict "$one_place and .zones[0].id == \"a\" and .zones[0].policy == \"bind\" and .zones[0].backing == \"memfd\"
+	and .zones[0].bytes_by_node == {\"$first_node\": 67108864}" \
+	--memory-zone "id=a,size=64M,backing=memfd,prefault=on,host_numa_node=$first_node" --strict "$guests/exit.elf"
+report zones_each '[.zones[] | [.id, .bytes, .backing, .policy]] == [["a", 33554432, "anonymous", "preferred"], ["b", 16777216, "memfd", null],
+	["c", 16777216, "anonymous", null]] and (.zones[0].bytes_by_node | add == 33554432) and .zones[1].bytes_by_node == null
+	and (.blocks | length == 3) and .memory.bytes == 67108864 and (.ranges | map(.gpa) == [0, 33554432, 50331648])' \
+	--memory-zone "id=a,size=32M,prefault=on,host_numa_node=$first_node" id=b,size=16M,backing=memfd id=c,size=16M,reserve=on -- "$guests/exit.elf"
+report zones_none '.zones == null' "$guests/exit.elf"
+report zone_one_balloon '.end.code == 1 and .zones[0].id == "a"' --memory-zone id=a,size=64M --balloon size=0 "$guests/exit.elf"
+report lock '.end.code == 1' --memory size=64M,mlock=on,dontdump=on "$guests/exit.elf"
+if needs_kvm numa_seen; then
+	timeout -k 5 60 "$slat" run --cpus boot=3 --memory-zone id=a,size=64M id=b,size=32M \
+		--numa guest_numa_id=0,cpus=0,2,memory_zones=a,distances=1@30 guest_numa_id=1,cpus=1,memory_zones=b "$guests/numa.elf" \
+		>"$work/out" 2>"$work/err" </dev/null
+	cat >"$work/wanted" <<-'END'
+		numa: node 0 cpus 0,2 memory [0x0000000000,0x0004000000)
+		numa: node 1 cpus 1 memory [0x0004000000,0x0006000000)
+		numa: distance from 0: 10 30
+		numa: distance from 1: 30 10
+		numa: no HMAT
+		numa: ok 2 nodes
+	END
+	if cmp -s "$work/out" "$work/wanted"; then pass numa_seen; else fail numa_seen "the guest saw: $(diff "$work/wanted" "$work/out" | grep -m 1 '^[<>]') $(tail -n 1 "$work/err")"; fi
+fi
 
 # --- devices: each refusal is one sentence, and nothing is left behind
 expect disk_without_path 2 '^slat: --disk readonly=on: a path is missing' "$slat" run --disk readonly=on x

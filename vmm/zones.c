@@ -123,6 +123,9 @@ static int refuse_placement(const struct make *m, enum placement_result why, con
 			    struct failure *f)
 {
 	const struct size_text bytes = size_format(m->o->memory.bytes);
+	const char *more = m->o->memory.hugepages
+				   ? ", in huge pages; get more as root (sysctl vm.nr_hugepages=), or use hugepages=off"
+				   : "";
 	uint64_t there = 0;
 
 	for (unsigned i = 0; i < m->z->map.nodes; i++)
@@ -141,11 +144,11 @@ static int refuse_placement(const struct make *m, enum placement_result why, con
 	case PLACEMENT_NO_CPUS:
 		return fail(f, EXIT_HOST, "--placement: none of the nodes that may be used has CPUs");
 	case PLACEMENT_NO_HOLE:
-		return fail(f, EXIT_HOST, "--placement policy=%s: no node has %s free; the largest has %s",
-			    options_policy_name(m->o->numa.policy), bytes.s, size_format(there).s);
+		return fail(f, EXIT_HOST, "--placement policy=%s: no node has %s free; the largest has %s%s",
+			    options_policy_name(m->o->numa.policy), bytes.s, size_format(there).s, more);
 	default:
-		return fail(f, EXIT_HOST, "--placement: the nodes that may be used have %s free together, not %s",
-			    size_format(there).s, bytes.s);
+		return fail(f, EXIT_HOST, "--placement: the nodes that may be used have %s free together, not %s%s",
+			    size_format(there).s, bytes.s, more);
 	}
 }
 
@@ -252,13 +255,18 @@ static int check_options(const struct run_options *o, struct failure *f)
 static int make_plan(struct make *m, struct failure *f)
 {
 	const struct options_numa *n = &m->o->numa;
+	const struct ids host = ids_of(&n->host);
 
 	if (check_options(m->o, f))
 		return f->code;
 	if (n->zones)
 		plan_zones(m);
 	else if (n->policy_given || n->latency_ps || n->strict || options_any_number(&n->host))
-		return plan_placement(m, f);
+		return numa_map_check_nodes(&m->z->map, "--placement", &host, f) ||
+				       limits_check_nodes(&m->z->limits, "--placement", &host, f) ||
+				       plan_placement(m, f)
+			       ? f->code
+			       : 0;
 	else
 		plan_whole(m);
 	return 0;

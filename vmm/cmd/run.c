@@ -18,6 +18,7 @@
 #include "vmm/disk.h"
 #include "vmm/gdb_server.h"
 #include "vmm/janitor.h"
+#include "vmm/limits.h"
 #include "vmm/options.h"
 #include "vmm/report.h"
 #include "vmm/sandbox.h"
@@ -335,6 +336,18 @@ static int open_pool(struct run *r, const struct gather_request *ask, struct poo
 	return 0;
 }
 
+/* Touched beyond its control group's limit, slat would be killed without a word. */
+static int check_prefault(const struct run *r, struct failure *f)
+{
+	const struct run_options *o = &r->options;
+	struct limits l;
+
+	if (!o->memory.prefault || o->memory.hugepages)
+		return 0;
+	return limits_read("", &l, f) || limits_check_memory(&l, "--memory prefault=on", o->memory.bytes, f) ? f->code
+													     : 0;
+}
+
 static int give_blocks(struct run *r, const struct gather_request *ask, struct failure *f)
 {
 	struct pool *pool;
@@ -343,7 +356,7 @@ static int give_blocks(struct run *r, const struct gather_request *ask, struct f
 		r->zones = zones_open(r->memory, &r->options, &r->host, ask->blocks_max, &r->blocks, f);
 		return r->zones ? 0 : f->code;
 	}
-	if (open_pool(r, ask, &pool, f))
+	if (check_prefault(r, f) || open_pool(r, ask, &pool, f))
 		return f->code;
 	return gather(pool, r->memory, ask, &r->blocks, f);
 }
