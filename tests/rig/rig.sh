@@ -65,11 +65,12 @@ once() {
 		export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 		$2
 	END
+	# no_timer_check: on a busy machine QEMU's timer is late, and a kernel that waits for it panics.
 	# shellcheck disable=SC2046 # machine answers words
 	timeout -k 5 "$seconds" qemu-system-x86_64 \
 		-M q35 -cpu EPYC,+svm,+npt -m 8G $(machine "$1") -numa dist,src=0,dst=1,val=21 \
 		-kernel "$rig/kernel/vmlinuz" -initrd "$rig/host.cpio.gz" \
-		-append "console=ttyS0 quiet panic=-1 mitigations=off maxcpus=1 tree=$tree job=$run/job" \
+		-append "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check maxcpus=1 tree=$tree job=$run/job" \
 		-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
 		-nodefaults -display none -no-reboot -nic none \
 		-serial "file:$run/console" -serial stdio </dev/null 2>"$run/qemu"
