@@ -390,13 +390,12 @@ static unsigned roomiest(const struct zones *z)
 }
 
 /* The CPUs that are to touch it: a page is wiped by one of them. */
-static const cpu_set_t *cpus_beside(const struct zones *z, struct zone *zone, unsigned node)
+static const struct ids *cpus_beside(const struct zones *z, struct zone *zone, unsigned node)
 {
 	const unsigned place = numa_map_place(&z->map, node);
-	const struct ids cpus = place == NUMA_MAP_NONE ? (struct ids){0} : cpus_of(z, place);
 
-	memcpy(&zone->cpus, cpus.word, sizeof(zone->cpus)); /* words, lowest first, as the kernel's */
-	return CPU_COUNT(&zone->cpus) ? &zone->cpus : NULL;
+	zone->cpus = place == NUMA_MAP_NONE ? (struct ids){0} : cpus_of(z, place);
+	return ids_count(&zone->cpus) ? &zone->cpus : NULL;
 }
 
 static int check_device(const struct zone *zone, const struct ids *nodes, struct failure *f)
@@ -420,6 +419,7 @@ static int pool_of(struct make *m, unsigned i, struct pool_config *config, struc
 
 	config->backing.on_node = nodes == 1;
 	config->backing.node = node;
+	config->backing.map = &z->map;
 	config->backing.cpus = nodes == 1 ? cpus_beside(z, zone, node) : NULL;
 	if (host_add_pool(z->host, node, config, &zone->pool, f))
 		return f->code;

@@ -23,7 +23,7 @@ struct zone {
 	struct pool *pool;
 	bool ruled; /* else it lies where the kernel puts it: mostly on the pool's node */
 	struct numa_rule rule;
-	cpu_set_t cpus; /* of its node: they touch it first; empty: any */
+	struct ids cpus; /* of its node: they touch it first; empty: any */
 	bool verified;	/* by zones_verify(): */
 	struct where where;
 };
