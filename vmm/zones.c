@@ -154,7 +154,7 @@ static void keep_cpus(struct zones *z, const struct placement *p)
 			z->cpu_place[cpu++] = (uint8_t)i;
 }
 
-static void plan_shares(struct make *m, const struct placement *p)
+static int plan_shares(struct make *m, const struct placement *p, struct failure *f)
 {
 	struct zones *z = m->z;
 
@@ -162,6 +162,8 @@ static void plan_shares(struct make *m, const struct placement *p)
 		if (!p->share[i].bytes)
 			continue;
 		if (m->o->numa.policy != PLACEMENT_INTERLEAVE || !z->count) {
+			if (z->count == ZONES_MAX)
+				return fail(f, EXIT_HOST, "--placement: more than %u nodes", ZONES_MAX);
 			m->plan[z->count] = (struct plan){.bytes = p->share[i].bytes};
 			snprintf(m->name[z->count], sizeof(m->name[0]), "--memory, on node %u,", z->map.node[i].id);
 			z->count++;
@@ -170,6 +172,7 @@ static void plan_shares(struct make *m, const struct placement *p)
 		}
 		ids_add(&m->plan[z->count - 1].nodes, z->map.node[i].id);
 	}
+	return 0;
 }
 
 static int plan_placement(struct make *m, struct failure *f)
@@ -198,8 +201,7 @@ static int plan_placement(struct make *m, struct failure *f)
 		return refuse_placement(m, result, &p, f);
 	m->z->latency_ps = p.latency_ps;
 	keep_cpus(m->z, &p);
-	plan_shares(m, &p);
-	return m->z->count <= ZONES_MAX ? 0 : fail(f, EXIT_HOST, "--placement: more than %u nodes", ZONES_MAX);
+	return plan_shares(m, &p, f);
 }
 
 static void plan_whole(struct make *m)
