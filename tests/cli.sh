@@ -328,6 +328,8 @@ zones_refuse zone_and_size 2 '^slat: --memory size=64 MiB: with --memory-zone, w
 	--memory size=64M --memory-zone id=a,size=64M
 zones_refuse zones_balloon 2 "^slat: --balloon works on RAM of one zone, and this guest's lies in several$" \
 	--memory-zone id=a,size=64M id=b,size=64M --balloon size=0
+zones_refuse zones_latency 2 '^slat: --latency: not with --memory-zone, which have nodes of their own' --latency 100ns --memory-zone id=a,size=64M --
+zones_refuse zones_policy 2 '^slat: --placement policy: not with --memory-zone' --placement policy=spread --memory-zone id=a,size=64M --
 zones_refuse numa_no_zone 2 '^slat: --numa guest_numa_id=0: there is no --memory-zone id=c' --memory-zone id=a,size=64M --numa guest_numa_id=0,memory_zones=c
 zones_refuse numa_no_cpu 2 '^slat: --numa guest_numa_id=0: there is no CPU 2; --cpus boot=2 has 0 to 1$' --cpus boot=2 --numa guest_numa_id=0,cpus=0-2
 zones_refuse numa_gap 2 '^slat: --numa: no guest_numa_id=0; 1 nodes have the numbers 0 to 0' --numa guest_numa_id=1,cpus=0

@@ -625,6 +625,12 @@ int options_judge_numa(struct run_options *o, struct failure *f)
 		return fail(f, EXIT_USAGE,
 			    "--latency %.9gns: --placement policy=%s does not keep it, policy=contract does",
 			    n->latency_ps / (double)PS_A_NS, options_policy_name(n->policy));
+	if (n->zones && (n->policy_given || n->latency_ps))
+		return fail(
+			f, EXIT_USAGE,
+			"%s: not with --memory-zone, which have nodes of their own (host_numa_node=): nothing is left "
+			"to choose",
+			n->latency_ps ? "--latency" : "--placement policy");
 	if (n->policy == PLACEMENT_CONTRACT && !n->latency_ps)
 		return fail(f, EXIT_USAGE, "--placement policy=contract: a latency is missing, as in --latency 100ns");
 	if (n->latency_ps)
