@@ -88,15 +88,22 @@ static void open_with(unsigned sources)
 	}
 }
 
-static void setup(void)
+static void start(bool (*poll)(void *self, bool last))
 {
 	memset(calls, 0, sizeof(calls));
 	expiries = 0;
 	meddle = NULL;
 	failure = (struct failure){0};
 	open_with(WORKER_SOURCES_MAX);
+	worker.poll = poll;
+	worker.poll_self = &worker;
 	ck_assert_int_eq(worker_start(&worker, &failure), 0);
 	pthread_mutex_lock(&lock);
+}
+
+static void setup(void)
+{
+	start(NULL);
 }
 
 static void teardown(void)
@@ -136,6 +143,12 @@ static bool poll_for_work(void *self, bool last)
 	return true;
 }
 
+static void setup_polling(void)
+{
+	polls = last_polls = work = 0;
+	start(poll_for_work);
+}
+
 /* As long as there is some; then once more, with `last`, before each sleep. */
 START_TEST(it_polls_before_it_sleeps)
 {
@@ -143,8 +156,6 @@ START_TEST(it_polls_before_it_sleeps)
 
 	polls = last_polls = 0;
 	work = 1000;
-	worker.poll = poll_for_work;
-	worker.poll_self = &worker;
 	ring(0);
 	ck_assert(await(&calls[0], 1, 5000));
 	ck_assert(await(&last_polls, 1, 5000));
@@ -321,20 +332,22 @@ END_TEST
 Suite *worker_suite(void)
 {
 	Suite *s = suite_create("worker");
-	TCase *t = tcase_create("thread"), *alone = tcase_create("alone");
+	TCase *t = tcase_create("thread"), *polling = tcase_create("polling"), *alone = tcase_create("alone");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, each_source_is_heard);
 	tcase_add_test(t, what_is_put_aside_is_not_heard_until_it_is_taken_up);
 	tcase_add_test(t, what_a_callback_puts_aside_is_not_called_in_its_round);
-	tcase_add_test(t, it_polls_before_it_sleeps);
 	tcase_add_test(t, a_deadline_comes_once_and_not_early);
 	tcase_add_test(t, a_callback_may_set_the_deadline);
 	tcase_add_test(t, no_change_is_slept_over);
 	tcase_add_test(t, asked_to_end_it_leaves_its_callback_first);
+	tcase_add_checked_fixture(polling, setup_polling, teardown);
+	tcase_add_test(polling, it_polls_before_it_sleeps);
 	tcase_add_test(alone, stopping_what_was_not_started);
 	tcase_add_test(alone, no_descriptor_left);
 	suite_add_tcase(s, t);
+	suite_add_tcase(s, polling);
 	suite_add_tcase(s, alone);
 	return s;
 }
