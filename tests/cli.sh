@@ -335,6 +335,7 @@ zones_refuse numa_no_cpu 2 '^slat: --numa guest_numa_id=0: there is no CPU 2; --
 zones_refuse numa_gap 2 '^slat: --numa: no guest_numa_id=0; 1 nodes have the numbers 0 to 0' --numa guest_numa_id=1,cpus=0
 zones_refuse contract_without 2 '^slat: --placement policy=contract: a latency is missing' --placement policy=contract
 # More huge pages than a node has, and than the host has.
+huge=$(($(cat /sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages 2>/dev/null || echo 0) + 1))
 huge_free=$(cat "/sys/devices/system/node/node$first_node/hugepages/hugepages-2048kB/free_hugepages" 2>/dev/null || echo none)
 if [ "$huge_free" = none ]; then
 	echo 'SKIP cli/zone_huge_node: this kernel has no huge pages of 2M by node'
