@@ -234,15 +234,6 @@ static int check_options(const struct run_options *o, struct failure *f)
 
 	for (unsigned i = 0; i < n->zones; i++)
 		named = named || options_any_number(&n->zone[i].host);
-	if (n->zones && n->latency_ps)
-		return fail(f, EXIT_USAGE,
-			    "--latency chooses the nodes, and --memory-zone says them: leave one of the two out");
-	if (n->zones && n->policy_given)
-		return fail(
-			f, EXIT_USAGE,
-			"--placement policy=%s chooses the nodes, and --memory-zone says them: leave one of the two "
-			"out",
-			options_policy_name(n->policy));
 	if (o->pool.taken || o->pool.bytes != o->memory.bytes)
 		return fail(f, EXIT_USAGE,
 			    "--pool is for RAM of one pool that lies anywhere: not with --numa, --placement, --latency "

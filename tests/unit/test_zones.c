@@ -129,11 +129,6 @@ static const struct {
 	const char *line, *sentence;
 	int code;
 } refusals[] = {
-	{"k --memory-zone id=a,size=4M --latency 100ns",
-	 "--latency chooses the nodes, and --memory-zone says them: leave one of the two out", EXIT_USAGE},
-	{"k --memory-zone id=a,size=4M --placement policy=spread",
-	 "--placement policy=spread chooses the nodes, and --memory-zone says them: leave one of the two out",
-	 EXIT_USAGE},
 	{"k --placement policy=pack --memory size=8M --pool size=16M,taken=1M+4K",
 	 "--pool is for RAM of one pool that lies anywhere: not with --numa, --placement, --latency or --strict",
 	 EXIT_USAGE},
