@@ -30,12 +30,14 @@
  * by so many: only there can a driver that unmaps during the DMA find a part
  * of it done, as it would with hardware.
  *
- * Cost. A hit: one exchange, and some ten loads. The IOTLB is direct-mapped by the
- * page; a piece is entered under its first page, and under each other one that is asked for. A change of generation
- * costs 512 stores.
+ * Cost. A hit: one exchange, and some ten loads. The IOTLB is direct-mapped by a hash of
+ * the page: a disk's headers and its data lie equally aligned, and by the page's low bits
+ * they drove each other out, two misses a request. A piece is entered under its first page,
+ * and under each other one that is asked for. A miss walks the domain's leaves on for REACH
+ * at most: host memory in pieces of 4K would else have each of them walk all the rest.
+ * A change of generation costs 512 stores.
  *
- * Memory: 8 KiB of IOTLB, 16 KiB of slots a queue. A request of Linux touches three pages (its data, its header,
- * its indirect table), so that 64 entries were too few for 32 requests: two misses each.
+ * Memory: 8 KiB of IOTLB, 16 KiB of slots a queue.
  *
  * Failure. A fault is a guest's mistake: it is counted, told, and nothing else
  * happens. Slots can run out (DMA_BUSY) for maps alone.
@@ -51,6 +53,7 @@
 #include "devices/iommu.h"
 
 #define PAGE_BYTES  (UINT64_C(1) << DMA_PAGE_SHIFT)
+#define REACH	    (16u * PAGE_BYTES)
 #define COPY_PIECES 16u
 
 void dma_init(struct dma *d, const struct dma_memory *memory, struct iommu_endpoint *endpoint, unsigned reader)
@@ -118,14 +121,15 @@ static bool fault_tell(struct dma *d, const struct iommu_fault *fault)
 static bool piece_find(const struct dma *d, uint64_t iova, uint64_t last, unsigned access, struct dma_tlb_entry *out,
 		       struct iommu_fault *fault)
 {
+	const uint64_t page = iova & ~(PAGE_BYTES - 1), reach = last - page < REACH ? last : page + (REACH - 1);
 	struct iommu_run run = {.last = UINT64_MAX};
 	uint64_t bytes;
 
 	if (d->endpoint &&
-	    !iommu_translate(d->endpoint, d->reader, (struct iommu_range){iova, last}, access, &run, fault))
+	    !iommu_translate(d->endpoint, d->reader, (struct iommu_range){iova, reach}, access, &run, fault))
 		return false;
 	/* From the start of its page, which is whole in both translations or not there at all. */
-	out->first = iova & ~(PAGE_BYTES - 1);
+	out->first = page;
 	last |= PAGE_BYTES - 1;
 	bytes = (last < run.last ? last : run.last) - out->first;
 	bytes += bytes < UINT64_MAX;

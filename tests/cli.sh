@@ -808,7 +808,7 @@ every() { # name, error, more options of slat run...
 if needs_faults fault_own_memory; then
 	run_traced -e trace=mmap --
 	run_traced -e trace=mmap -e "inject=mmap:error=ENOMEM:when=$(call_number mmap MAP_NORESERVE)" --
-	ended fault_own_memory 6 '^slat: the host cannot map 64 MiB of address space for slat itself: Cannot allocate' $?
+	ended fault_own_memory 6 '^slat: the host cannot map 128 MiB of address space for slat itself: Cannot allocate' $?
 fi
 every ioctl ENOMEM
 every mmap ENOMEM

@@ -44,8 +44,8 @@
 #include "vmm/size.h"
 
 /* For 255 vCPUs, the books of 1 TiB in 4 KiB leaves and a report of all that, less than 2 MiB are needed; for a guest
- * on 32,764 extents, all that KVM has slots for, and its report, 56 MiB, and more with devices that reach all of them, or
- * with the red zones of a sanitizer. */
+ * on 32,764 extents, all that KVM has slots for, and its report, 56 MiB, and more with devices that reach all of them,
+ * or with the red zones of a sanitizer. */
 #define ARENA_BYTES  (UINT64_C(128) << 20)
 #define ARENA_FRAMES (ARENA_BYTES / FRAME_BYTES)
 #define ARENA_ALIGN  (FRAME_BYTES << SLAB_ORDER_MAX)

@@ -537,6 +537,34 @@ START_TEST(taken_meanwhile)
 }
 END_TEST
 
+/* A miss goes on over the leaves that lie on the host as they do for the device, but for 16 pages at most: were the
+ * host's memory in pieces, each of them would else walk all the rest. */
+START_TEST(a_miss_reaches)
+{
+	struct dma_list list = list_of(ROOM);
+	uint64_t mapped;
+
+	memory_make();
+	iommu_make();
+	dma_init(&d, &memory, &u.endpoint[0], READER);
+	attach(1, 0, false);
+	for (unsigned i = 0; i < 22; i++) /* to frames 10 to 31, each a leaf */
+		ck_assert_uint_eq(map(1, IOVA + i * 4096, (10 + i) * 4096, 4096, RW), VIRTIO_IOMMU_S_OK);
+	ck_assert(dma_read(&d, IOVA + 5, buffer, 16 * 4096 - 5) && d.stats.misses == 1);
+	ck_assert(memcmp(buffer, host + 10 * 4096 + 5, 16 * 4096 - 5) == 0);
+	generation++;
+	ck_assert(dma_read(&d, IOVA, buffer, 22 * 4096) && d.stats.misses == 3);
+	ck_assert(memcmp(buffer, host + 10 * 4096, 22 * 4096) == 0);
+	generation++;
+	ck_assert_int_eq(dma_map(&d, IOVA + 7, 22 * 4096 - 7, RW, &list, &mapped), DMA_OK);
+	ck_assert(mapped == 22 * 4096 - 7 && list.count == 1 && d.stats.misses == 5); /* one segment all the same */
+	dma_unmap(&d, &list);
+	ck_assert(dma_check(&d));
+	ck_assert(untouched() && unpinned());
+	iommu_fini(&u);
+}
+END_TEST
+
 /* A mapping that a device may only write: legal, and not to be read. */
 START_TEST(write_only)
 {
@@ -981,6 +1009,7 @@ Suite *dma_suite(void)
 	tcase_add_test(plain, the_iotlb_hits);
 	tcase_add_test(plain, faults_are_told);
 	tcase_add_test(plain, write_only);
+	tcase_add_test(plain, a_miss_reaches);
 	tcase_add_test(plain, taken_meanwhile);
 	tcase_add_test(plain, check_objects);
 	suite_add_tcase(suite, plain);

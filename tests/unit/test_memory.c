@@ -151,7 +151,8 @@ START_TEST(refusal_is_one_sentence)
 	code = memory_open(&m, &f);
 	ck_assert_int_eq(setrlimit(RLIMIT_AS, &now), 0);
 	ck_assert_int_eq(code, EXIT_HOST);
-	ck_assert_str_eq(f.text, "the host cannot map 128 MiB of address space for slat itself: Cannot allocate memory");
+	ck_assert_str_eq(f.text,
+			 "the host cannot map 128 MiB of address space for slat itself: Cannot allocate memory");
 	memory_close(&m);
 }
 END_TEST
