@@ -895,6 +895,44 @@ EXTENT_WHOLE enum mm_err extent_alloc(struct extent_space *e, const struct exten
 	return MM_OK;
 }
 
+enum mm_err extent_regrow(const struct extent_space *from, void *meta, size_t meta_bytes, uint32_t segments_max,
+			  struct extent_space **out)
+{
+	struct extent_config config = extent_config_read(from);
+	struct extent_segment s;
+	struct extent_space *e;
+	enum mm_err err;
+
+	config.segments_max = segments_max;
+	if (from->units_zone > 0)
+		return MM_ESTATE;
+	err = extent_init(meta, meta_bytes, &config, &e);
+	for (uint64_t at = 0; err == MM_OK && at < from->units; at += s.run.units) {
+		struct extent run;
+		struct spot spot;
+
+		(void)extent_segment_at(from, from->base + at, &s);
+		if (!s.taken)
+			continue;
+		run = (struct extent){at, s.run.units};
+		err = take(e, spot_at(e, at), run, s.asked, s.movable ? EXTENT_MOVABLE : 0, NULL);
+		if (err != MM_OK || s.pins == 0)
+			continue;
+		spot = spot_at(e, at);
+		*mark_of(spot) |= EXTENT_PINNED;
+		extent_pins(e, spot.leaf)[spot.slot] = s.pins;
+		e->units_pinned += run.units;
+	}
+	if (err != MM_OK)
+		return err;
+	e->cursor = from->cursor;
+	e->units_free_min = from->units_free_min;
+	e->units_asked_max = from->units_asked_max;
+	e->extents_max = from->extents_max;
+	*out = e;
+	return MM_OK;
+}
+
 /* Makes offsets of addresses. False iff the run is empty or not inside the space. */
 static bool run_inside(const struct extent_space *e, struct extent *run)
 {

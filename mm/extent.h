@@ -95,6 +95,12 @@ size_t extent_config_bytes(const struct extent_config *config);
 MM_MUST_CHECK enum mm_err extent_init(void *meta, size_t meta_bytes, const struct extent_config *config,
 				      struct extent_space **out);
 
+/* The same space with room for segments_max segments, in metadata of its own: every later call has the answer that
+ * `from` would have given, were it larger. `from` is only read. O(n log n). MM_EINVAL: as extent_init(). MM_ESTATE: it
+ * has zones. MM_ENOMEM: segments_max is too small: 64 more than it has segments now always do, of any policy. */
+MM_MUST_CHECK enum mm_err extent_regrow(const struct extent_space *from, void *meta, size_t meta_bytes,
+					uint32_t segments_max, struct extent_space **out);
+
 /* One extent by the space's policy; out->units is what is given, at least what
  * was asked. Outside zones; a movable one that fits nowhere else, inside a lent
  * zone, by the same policy. Same calls, same answers. O((k + 1) log n) for n

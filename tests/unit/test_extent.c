@@ -546,7 +546,7 @@ static void world_make(struct world *w, const struct extent_config *c, unsigned 
 	w->shift = shift;
 	w->bytes = extent_meta_bytes(large.segments_max);
 	w->meta = aligned_alloc(64, w->bytes + -w->bytes % 64);
-	w->before = malloc(w->bytes);
+	w->before = aligned_alloc(64, w->bytes + -w->bytes % 64);
 	memset(w->meta, 0xff, w->bytes);
 	ck_assert_int_eq(extent_init(w->meta, w->bytes, &large, &w->e), MM_OK);
 	w->bytes = extent_layout(w->e);
@@ -737,6 +737,28 @@ static struct deed any_deed(const struct model *m, const struct mood *mood)
 	return d;
 }
 
+/* Into other memory, from where it must go on as if nothing had been. */
+static void world_regrow(struct world *w)
+{
+	uint32_t segments_max = w->m.c.segments_max;
+	struct extent_stats s = w->m.stats;
+	void *old = w->meta;
+	struct extent_space *e;
+	enum mm_err err = extent_regrow(w->e, w->before, w->bytes, segments_max, &e);
+
+	ck_assert_int_eq(err == MM_ESTATE, s.units_zone > 0);
+	if (w->m.c.policy != EXTENT_BUDDY || s.holes + s.extents + 64 <= segments_max)
+		ck_assert(err == MM_OK || err == MM_ESTATE);
+	if (err != MM_OK)
+		return;
+	w->e = e;
+	w->meta = w->before;
+	w->before = old;
+	ck_assert(extent_check(e));
+	err = extent_regrow(e, old, w->bytes, (uint32_t)(s.holes + s.extents - 1), &e);
+	ck_assert(err == MM_ENOMEM || err == MM_EINVAL);
+}
+
 static void random_world(const struct extent_config *c, unsigned shift, struct mood mood, unsigned deeds)
 {
 	static struct world w;
@@ -753,6 +775,8 @@ static void random_world(const struct extent_config *c, unsigned shift, struct m
 			deed_abort(&w, &d, "check", UNTOUCHED, UNTOUCHED);
 		if (i % (8 * mood.check) == 0 && !same_segments(&w))
 			deed_abort(&w, &d, "segments", UNTOUCHED, UNTOUCHED);
+		if (i % (32 * mood.check) == 0)
+			world_regrow(&w);
 	}
 	ck_assert(same_segments(&w) && extent_check(w.e));
 	world_free(&w);
@@ -770,6 +794,7 @@ START_TEST(random_deeds)
 		c.units = 200;
 		c.segments_max = 401;
 		random_world(&c, 0, (struct mood){.longest = 30, .check = 2}, 3500);
+		random_world(&c, 0, (struct mood){.longest = 30, .check = 1, .plain = true}, 3500);
 		c.units = 60;
 		c.segments_max = 121;
 		random_world(&c, 0, (struct mood){.longest = 9, .check = 1}, 5000);
