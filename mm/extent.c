@@ -768,12 +768,11 @@ static bool place_in(const struct extent_space *e, const struct wish *w, struct 
 	}
 }
 
-/* What is given for so many units; 0: it would be more than there are numbers. */
-static uint64_t given_for(const struct extent_space *e, uint64_t units)
+uint64_t extent_given(enum extent_policy policy, uint64_t units)
 {
 	unsigned bits = 63 - (unsigned)__builtin_clzll(units), slack_bits;
 
-	switch (e->policy) {
+	switch (policy) {
 	case EXTENT_BUDDY:
 		slack_bits = bits + ((units & (units - 1)) != 0);
 		if (slack_bits == 64)
@@ -879,7 +878,7 @@ EXTENT_WHOLE enum mm_err extent_alloc(struct extent_space *e, const struct exten
 	struct place p;
 	enum mm_err err;
 
-	if (ask->units == 0 || (ask->align & (ask->align - 1)) || (w.units = given_for(e, ask->units)) == 0)
+	if (ask->units == 0 || (ask->align & (ask->align - 1)) || (w.units = extent_given(e->policy, ask->units)) == 0)
 		return MM_EINVAL;
 	if (!place_in(e, &w, &p)) {
 		w.kind = EXTENT_LENDING;
@@ -1133,7 +1132,7 @@ enum mm_err extent_resize(struct extent_space *e, struct extent run, uint64_t un
 	uint64_t now, asked;
 	struct spot s;
 
-	if (units == 0 || (now = given_for(e, units)) == 0 || !run_inside(e, &run))
+	if (units == 0 || (now = extent_given(e->policy, units)) == 0 || !run_inside(e, &run))
 		return MM_EINVAL;
 	s = spot_at(e, run.first);
 	if (!has(s, EXTENT_TAKEN) || first_of(s) != run.first || units_of(e, s) != run.units)
@@ -1315,6 +1314,17 @@ bool extent_segment_at(const struct extent_space *e, uint64_t at, struct extent_
 		.zone = has(s, EXTENT_ZONE),
 	};
 	return true;
+}
+
+uint64_t extent_room(const struct extent_space *e)
+{
+	uint64_t hole = extent_largest_hole(e);
+	unsigned bits = hole ? 63 - (unsigned)__builtin_clzll(hole) : 0;
+
+	/* The largest class that is not longer: the sizes that round up to it are those up to it. */
+	if (e->policy == EXTENT_SEGREGATED && bits > 3)
+		hole &= -(UINT64_C(1) << (bits - 3));
+	return hole;
 }
 
 struct extent_config extent_config_read(const struct extent_space *e)

@@ -160,6 +160,14 @@ MM_MUST_CHECK enum mm_err extent_unreserve(struct extent_space *e, struct extent
 MM_MUST_CHECK enum mm_err extent_claim(struct extent_space *e, struct extent run, struct extent *out, uint32_t max,
 				       uint32_t *in_way);
 
+/* What a request of so many units (1 or more) is given under this policy; 0: it would be more than there are numbers.
+ */
+uint64_t extent_given(enum extent_policy policy, uint64_t units);
+
+/* The most that a request could ask for now, alignment and zones aside: less than the largest hole where sizes are
+ * rounded up; 0: none. As O(1) as extent_stats_read(). */
+uint64_t extent_room(const struct extent_space *e);
+
 /* The segment that holds `at`, or false iff `at` is outside the space. Walk the
  * space in address order by asking next for run.first + run.units. O(log n). */
 bool extent_segment_at(const struct extent_space *e, uint64_t at, struct extent_segment *out);

@@ -737,6 +737,19 @@ static struct deed any_deed(const struct model *m, const struct mood *mood)
 	return d;
 }
 
+/* What there is room for is given, and one unit more is not; e is spoilt then. */
+static bool room_is_right(struct extent_space *e)
+{
+	enum extent_policy policy = extent_config_read(e).policy;
+	struct extent_request ask = {.units = extent_room(e) + 1};
+	struct extent got;
+
+	if (extent_alloc(e, &ask, &got) != MM_ENOMEM)
+		return false;
+	return --ask.units == 0 ||
+	       (extent_alloc(e, &ask, &got) == MM_OK && got.units == extent_given(policy, ask.units));
+}
+
 /* Into other memory, from where it must go on as if nothing had been. */
 static void world_regrow(struct world *w)
 {
@@ -757,6 +770,8 @@ static void world_regrow(struct world *w)
 	ck_assert(extent_check(e));
 	err = extent_regrow(e, old, w->bytes, (uint32_t)(s.holes + s.extents - 1), &e);
 	ck_assert(err == MM_ENOMEM || err == MM_EINVAL);
+	if (s.holes + s.extents + 64 <= segments_max)
+		ck_assert(extent_regrow(w->e, old, w->bytes, segments_max, &e) == MM_OK && room_is_right(e));
 }
 
 static void random_world(const struct extent_config *c, unsigned shift, struct mood mood, unsigned deeds)
