@@ -744,7 +744,7 @@ static bool room_is_right(struct extent_space *e)
 	struct extent_request ask = {.units = extent_room(e) + 1};
 	struct extent got;
 
-	if (extent_alloc(e, &ask, &got) != MM_ENOMEM)
+	if (extent_alloc(e, &ask, &got) == MM_OK)
 		return false;
 	return --ask.units == 0 ||
 	       (extent_alloc(e, &ask, &got) == MM_OK && got.units == extent_given(policy, ask.units));
