@@ -1,0 +1,632 @@
+/* tests/unit/test_fleet.c: a fleet against arrays in which each unit has its owner: every choice of a
+ * host with every fit, and the three choices of one node; and by its own check, those of several
+ * nodes, extents in pieces, and mixed hosts. Then what a fleet refuses, and what its check objects to. */
+#include <check.h>
+#undef fail
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/random.h"
+#include "vmm/pack/fleet_impl.h"
+
+#define HOSTS	5u
+#define NODES	2u
+#define UNITS	48u
+#define GUESTS	120u
+#define NOWHERE UINT64_MAX
+
+/* ---- the model ---- */
+
+struct mnode {
+	uint8_t owner[UNITS]; /* guest + 1 */
+	uint64_t units, free;
+	uint32_t cpu, cpu_free;
+	uint64_t after; /* of next fit: where the last one ended */
+};
+
+static struct mnode mnode[HOSTS][NODES];
+static struct mguest {
+	bool lives;
+	uint32_t host, node, cpu;
+	uint64_t first, given, asked;
+} mguest[GUESTS];
+static struct fleet_config config;
+static uint32_t last_host;
+
+static uint64_t rounded(uint64_t units)
+{
+	uint64_t size = 1;
+
+	if (config.fit == FLEET_FIT_BUDDY)
+		while (size < units)
+			size *= 2;
+	else if (config.fit == FLEET_FIT_SEGREGATED) /* 1 to 16, then eight a doubling */
+		for (uint64_t step = 1; size < units; size += step)
+			step = size >= 16 && (size & (size - 1)) == 0 ? size / 8 : step;
+	else
+		size = units;
+	return size;
+}
+
+/* The end of the hole at `at`, which is free; under buddy, of its run. */
+static uint64_t hole_end(const struct mnode *n, uint64_t at)
+{
+	uint64_t end = at, size = 1;
+
+	while (end < n->units && n->owner[end] == 0)
+		end++;
+	if (config.fit != FLEET_FIT_BUDDY)
+		return end;
+	while ((at & size) == 0 && at + 2 * size <= end)
+		size *= 2;
+	return at + size;
+}
+
+/* Where the fit puts it; *hole: how long the hole is. */
+static uint64_t place_in(const struct mnode *n, uint64_t units, uint64_t *hole)
+{
+	uint64_t given = rounded(units), found = NOWHERE;
+
+	for (uint64_t at = 0, end, size; at < n->units; at = end) {
+		end = at + 1;
+		if (n->owner[at] != 0)
+			continue;
+		end = hole_end(n, at);
+		size = end - at;
+		if (size < given)
+			continue;
+		if (found != NOWHERE && (config.fit == FLEET_FIT_FIRST || config.fit == FLEET_FIT_NEXT ||
+					 (config.fit == FLEET_FIT_WORST ? size <= *hole : size >= *hole)))
+			continue;
+		found = at;
+		*hole = size;
+	}
+	if (config.fit != FLEET_FIT_NEXT)
+		return found;
+	for (uint64_t at = n->after; at < n->units; at++)
+		if (n->owner[at] == 0 && hole_end(n, at) - at >= given)
+			return at;
+	return found;
+}
+
+static bool fits_in(const struct mnode *n, uint64_t units, uint64_t *hole)
+{
+	*hole = n->free;
+	return config.fit == FLEET_FIT_SCATTER ? n->free >= units : place_in(n, units, hole) != NOWHERE;
+}
+
+static uint64_t left_of(const struct mnode *n)
+{
+	uint64_t memory = n->free * 1000000 / n->units,
+		 cpus = n->cpu ? n->cpu_free * UINT64_C(1000000) / n->cpu : 1000000;
+
+	return memory < cpus ? memory : cpus;
+}
+
+/* The node of the host, or NODES. */
+static uint32_t node_for(uint32_t host, const struct fleet_ask *ask, uint64_t *hole)
+{
+	uint32_t found = NODES;
+
+	for (uint32_t i = 0; i < NODES; i++) {
+		const struct mnode *n = &mnode[host][i];
+		uint64_t size;
+
+		if ((ask->node != FLEET_NODE_ANY && ask->node != i) || n->cpu_free < ask->cpu_millis ||
+		    !fits_in(n, ask->units, &size))
+			continue;
+		if (found != NODES &&
+		    (config.nodes == FLEET_NODES_FIRST ||
+		     (config.nodes == FLEET_NODES_LOCAL ? n->free <= mnode[host][found].free
+							: left_of(n) <= left_of(&mnode[host][found]))))
+			continue;
+		found = i;
+		*hole = size;
+	}
+	return found;
+}
+
+static uint64_t host_free(uint32_t host)
+{
+	return mnode[host][0].free + mnode[host][1].free;
+}
+
+static double host_dot(uint32_t host, const struct fleet_ask *ask)
+{
+	double units = (double)(mnode[host][0].units + mnode[host][1].units);
+	double cpus = mnode[host][0].cpu + mnode[host][1].cpu;
+
+	return (double)ask->units / units * (double)host_free(host) / units +
+	       ask->cpu_millis / cpus * (mnode[host][0].cpu_free + mnode[host][1].cpu_free) / cpus;
+}
+
+static uint64_t skew(uint32_t host)
+{
+	uint64_t a = left_of(&mnode[host][0]), b = left_of(&mnode[host][1]);
+
+	return a > b ? a - b : b - a;
+}
+
+/* Is host a, with that hole, to be taken before b? a is above b. */
+static bool better(uint32_t a, uint64_t hole_a, uint32_t b, uint64_t hole_b, const struct fleet_ask *ask)
+{
+	if (config.nodes == FLEET_NODES_BALANCE)
+		return skew(a) > skew(b);
+	switch (config.choose) {
+	case FLEET_BEST:
+		return host_free(a) < host_free(b);
+	case FLEET_WORST:
+		return host_free(a) > host_free(b);
+	case FLEET_DOT:
+		return host_dot(a, ask) > host_dot(b, ask) + 1e-9;
+	case FLEET_GLOBAL:
+		if (config.fit == FLEET_FIT_WORST)
+			return hole_a > hole_b;
+		if (config.fit == FLEET_FIT_NEXT) /* from the last one on, and round */
+			return a >= last_host && b < last_host;
+		return config.fit != FLEET_FIT_FIRST && config.fit != FLEET_FIT_SCATTER && hole_a < hole_b;
+	default:
+		return false;
+	}
+}
+
+static uint32_t host_for(const struct fleet_ask *ask, uint32_t *node)
+{
+	uint32_t found = HOSTS;
+	uint64_t found_hole = 0;
+
+	for (uint32_t i = 0; i < HOSTS; i++) {
+		uint64_t hole;
+		uint32_t n = node_for(i, ask, &hole);
+
+		if (n == NODES || (found != HOSTS && !better(i, hole, found, found_hole, ask)))
+			continue;
+		found = i;
+		found_hole = hole;
+		*node = n;
+	}
+	return found;
+}
+
+static enum fleet_answer model_refusal(const struct fleet_ask *ask)
+{
+	enum fleet_answer answer = FLEET_NO_MEMORY;
+
+	for (uint32_t i = 0; i < HOSTS; i++) {
+		if (host_free(i) < ask->units)
+			continue;
+		if (mnode[i][0].cpu_free + mnode[i][1].cpu_free >= ask->cpu_millis)
+			return FLEET_NO_HOLE;
+		answer = FLEET_NO_CPU;
+	}
+	return answer;
+}
+
+/* On that host and node, wherever they are from. */
+static void model_take(uint32_t guest, uint32_t host, uint32_t node, const struct fleet_ask *ask)
+{
+	struct mnode *n = &mnode[host][node];
+	uint64_t hole, given = rounded(ask->units);
+
+	mguest[guest] = (struct mguest){true, host, node, ask->cpu_millis, 0, given, ask->units};
+	if (config.fit != FLEET_FIT_SCATTER) {
+		mguest[guest].first = place_in(n, ask->units, &hole);
+		memset(n->owner + mguest[guest].first, (int)guest + 1, given);
+		n->after = mguest[guest].first + given;
+	}
+	n->free -= given;
+	n->cpu_free -= ask->cpu_millis;
+	last_host = host;
+}
+
+static void model_give(uint32_t guest)
+{
+	struct mguest *g = &mguest[guest];
+	struct mnode *n = &mnode[g->host][g->node];
+
+	for (uint64_t i = 0; i < UNITS; i++)
+		if (n->owner[i] == guest + 1)
+			n->owner[i] = 0;
+	n->free += g->given;
+	n->cpu_free += g->cpu;
+	g->lives = false;
+}
+
+/* ---- both ---- */
+
+static struct fleet_shape shape[2];
+static struct fleet *fleet;
+static struct failure failure;
+
+static void make(void)
+{
+	config.shape = shape;
+	config.shapes = 2;
+	memset(shape, 0, sizeof(shape));
+	for (uint32_t s = 0; s < 2; s++) {
+		shape[s].hosts = s ? HOSTS - 3 : 3;
+		shape[s].nodes = NODES;
+		for (uint32_t n = 0; n < NODES; n++) {
+			shape[s].node[n] = (struct fleet_node){s ? 33 + n * 7 : UNITS, 0, s ? 6000 : 9000};
+			for (uint32_t to = 0; to < NODES; to++) {
+				shape[s].distance[n][to] = n == to ? 10 : 20;
+				shape[s].latency_ps[n][to] = n == to ? 80000 : 160000;
+			}
+		}
+	}
+	fleet = fleet_open(&config, &failure);
+	ck_assert_msg(fleet != NULL, "%s", failure.text);
+	memset(mnode, 0, sizeof(mnode));
+	memset(mguest, 0, sizeof(mguest));
+	last_host = 0;
+	for (uint32_t i = 0; i < HOSTS; i++)
+		for (uint32_t n = 0; n < NODES; n++) {
+			const struct fleet_node *from = &shape[i >= 3].node[n];
+
+			mnode[i][n].units = mnode[i][n].free = from->units;
+			mnode[i][n].cpu = mnode[i][n].cpu_free = from->cpu_millis;
+		}
+}
+
+static struct fleet_ask any_ask(void)
+{
+	return (struct fleet_ask){
+		.units = 1 + below(below(4) ? 9 : 30),
+		.cpu_millis = (uint32_t)(below(5) ? 250 * below(9) : 0),
+		.node = below(8) ? FLEET_NODE_ANY : (uint32_t)below(3),
+	};
+}
+
+static void arrive(uint32_t guest, bool by_chance)
+{
+	struct fleet_ask ask = any_ask();
+	enum fleet_answer got;
+	struct fleet_part part;
+	uint32_t node, host = host_for(&ask, &node), where = HOSTS;
+
+	ck_assert_int_eq(fleet_arrive(fleet, guest, &ask, &got, &failure), 0);
+	ck_assert_int_eq(got, host == HOSTS ? model_refusal(&ask) : FLEET_PLACED);
+	ck_assert(fleet_lives(fleet, guest) == (got == FLEET_PLACED));
+	if (host == HOSTS)
+		return;
+	ck_assert_uint_eq(fleet_where(fleet, guest, &where, &part, 1), 1);
+	if (config.choose == FLEET_DOT &&
+	    config.nodes != FLEET_NODES_BALANCE) { /* equal ones may differ in the last bit */
+		ck_assert(host_dot(where, &ask) > host_dot(host, &ask) - 1e-9);
+		by_chance = true;
+	}
+	if (by_chance) { /* any host that can; the node and the hole are the model's */
+		uint64_t hole;
+
+		host = where;
+		ck_assert_uint_ne(node = node_for(host, &ask, &hole), NODES);
+	}
+	ck_assert_uint_eq(where, host);
+	ck_assert_uint_eq(part.node, node);
+	model_take(guest, host, node, &ask);
+	ck_assert(part.cpu_millis == ask.cpu_millis && part.run.units == mguest[guest].given);
+	if (config.fit != FLEET_FIT_SCATTER)
+		ck_assert_uint_eq(part.run.first, mguest[guest].first);
+}
+
+static void totals_compare(void)
+{
+	struct fleet_totals want = {0}, got = fleet_totals_read(fleet);
+
+	for (uint32_t i = 0; i < HOSTS; i++) {
+		uint64_t largest = 0;
+		bool empty = true;
+
+		for (uint32_t n = 0; n < NODES; n++) {
+			const struct mnode *m = &mnode[i][n];
+
+			want.units += m->units;
+			want.cpu_millis += m->cpu;
+			want.cpu_millis_given += m->cpu - m->cpu_free;
+			for (uint64_t at = 0, end; config.fit != FLEET_FIT_SCATTER && at < m->units; at = end) {
+				end = at + 1;
+				if (m->owner[at] != 0)
+					continue;
+				end = hole_end(m, at);
+				want.holes++;
+				largest = end - at > largest ? end - at : largest;
+			}
+			if (config.fit == FLEET_FIT_SCATTER) {
+				want.holes += m->free > 0;
+				largest = m->free > largest ? m->free : largest;
+			}
+		}
+		want.largest_holes += largest;
+		for (uint32_t g = 0; g < GUESTS; g++)
+			empty &= !mguest[g].lives || mguest[g].host != i;
+		want.hosts_empty += empty;
+	}
+	for (uint32_t g = 0; g < GUESTS; g++)
+		if (mguest[g].lives) {
+			want.guests++;
+			want.units_given += mguest[g].given;
+			want.units_asked += mguest[g].asked;
+			want.units_local += mguest[g].asked;
+		}
+	ck_assert(memcmp(&got, &want, sizeof(got)) == 0);
+}
+
+static void play(unsigned events)
+{
+	bool by_chance = config.choose == FLEET_RANDOM || config.choose == FLEET_TWO;
+
+	make();
+	for (unsigned i = 0; i < events; i++) {
+		uint32_t guest = (uint32_t)below(GUESTS);
+
+		if (!fleet_lives(fleet, guest)) {
+			if (below(100) < (i / 200 % 3 == 2 ? 20u : 90u))
+				arrive(guest, by_chance && config.nodes != FLEET_NODES_BALANCE);
+		} else {
+			ck_assert(fleet_depart(fleet, guest));
+			ck_assert(!fleet_depart(fleet, guest));
+			model_give(guest);
+		}
+		if (i % 8 == 0) {
+			ck_assert(fleet_check(fleet));
+			totals_compare();
+		}
+	}
+	fleet_close(fleet);
+}
+
+/* _i: the fit. */
+START_TEST(one_node)
+{
+	const enum fleet_nodes nodes[] = {FLEET_NODES_LOCAL, FLEET_NODES_FIRST, FLEET_NODES_BALANCE};
+
+	seed(5 + (uint64_t)_i);
+	for (unsigned n = 0; n < 3; n++)
+		for (unsigned c = FLEET_FIRST; c <= FLEET_TWO; c++) {
+			config = (struct fleet_config){.choose = (enum fleet_choose)c, .nodes = nodes[n], .seed = 7};
+			config.fit = (enum fleet_fit)_i;
+			play(1200);
+		}
+}
+END_TEST
+
+/* ---- of several nodes ---- */
+
+static void several(void)
+{
+	struct fleet_part part[64];
+	enum fleet_answer got;
+
+	make();
+	for (unsigned i = 0; i < 1500; i++) {
+		uint32_t guest = (uint32_t)below(GUESTS), host;
+		struct fleet_ask ask = any_ask();
+		uint64_t units = 0;
+		uint32_t cpus = 0, n;
+
+		ask.cpu_millis -= ask.cpu_millis % 1000;
+		if (fleet_depart(fleet, guest))
+			continue;
+		ck_assert_int_eq(fleet_arrive(fleet, guest, &ask, &got, &failure), 0);
+		ck_assert(fleet_check(fleet));
+		if (got != FLEET_PLACED)
+			continue;
+		n = fleet_where(fleet, guest, &host, part, 64);
+		for (uint32_t p = 0; p < n; p++) {
+			units += part[p].run.units;
+			cpus += part[p].cpu_millis;
+		}
+		ck_assert(cpus == ask.cpu_millis && units >= ask.units);
+		if (config.fit == FLEET_FIT_FIRST)
+			ck_assert_uint_eq(units, ask.units);
+	}
+	for (uint32_t guest = 0; guest < GUESTS; guest++)
+		(void)fleet_depart(fleet, guest);
+	ck_assert(fleet_check(fleet) && fleet_totals_read(fleet).hosts_empty == HOSTS);
+	fleet_close(fleet);
+}
+
+/* _i: the policy of nodes. */
+START_TEST(several_nodes)
+{
+	seed(90 + (uint64_t)_i);
+	for (unsigned contiguous = FLEET_REQUIRE; contiguous <= FLEET_SCATTER; contiguous++)
+		for (unsigned fit = FLEET_FIT_FIRST; fit <= FLEET_FIT_SCATTER; fit++) {
+			config = (struct fleet_config){.nodes = (enum fleet_nodes)_i, .fit = (enum fleet_fit)fit};
+			config.contiguous = (enum fleet_contiguous)contiguous;
+			config.choose = (enum fleet_choose)below(FLEET_TWO + 1);
+			config.latency_ps = 120000;
+			config.split_above = below(2) ? 12 : 0;
+			several();
+		}
+}
+END_TEST
+
+static enum fleet_answer put(uint32_t guest, uint64_t units, uint32_t cpu_millis)
+{
+	struct fleet_ask ask = {.units = units, .cpu_millis = cpu_millis, .node = FLEET_NODE_ANY};
+	enum fleet_answer answer;
+
+	ck_assert_int_eq(fleet_arrive(fleet, guest, &ask, &answer, &failure), 0);
+	ck_assert(fleet_check(fleet));
+	return answer;
+}
+
+START_TEST(policies)
+{
+	struct fleet_part part[4];
+	uint32_t host;
+
+	config = (struct fleet_config){.nodes = FLEET_NODES_LOCAL, .split_above = 20};
+	make();
+	ck_assert_int_eq(put(0, 21, 2000), FLEET_PLACED); /* over all nodes, evenly */
+	ck_assert_uint_eq(fleet_where(fleet, 0, &host, part, 4), 2);
+	ck_assert(part[0].run.units + part[1].run.units == 21 && part[0].cpu_millis == 1000 &&
+		  part[1].cpu_millis == 1000);
+	ck_assert(part[0].run.units == 10 || part[0].run.units == 11);
+	ck_assert_int_eq(put(1, 97, 0), FLEET_NO_MEMORY);
+	ck_assert_int_eq(put(1, 20, 18001), FLEET_NO_CPU);
+	ck_assert_int_eq(put(1, 20, 10000), FLEET_NO_HOLE); /* no node has so many */
+	fleet_close(fleet);
+	config = (struct fleet_config){.nodes = FLEET_NODES_CONTRACT, .latency_ps = 100000};
+	make();
+	ck_assert_int_eq(put(0, 64, 1000), FLEET_PLACED);
+	ck_assert_uint_eq(fleet_where(fleet, 0, &host, part, 4), 2);
+	ck_assert_uint_eq(part[0].run.units > part[1].run.units ? part[0].run.units : part[1].run.units, 48);
+	ck_assert_uint_eq(fleet_totals_read(fleet).units_local, 48); /* three quarters keep 100 ns of 80 and 160 */
+	config.latency_ps = 79000;
+	fleet_close(fleet);
+	make();
+	ck_assert_int_eq(put(0, 4, 1000), FLEET_NO_CONTRACT);
+	fleet_close(fleet);
+	config = (struct fleet_config){.nodes = FLEET_NODES_FIRST, .overcommit_ppm = 500000};
+	make();
+	ck_assert_int_eq(put(0, 96, 0), FLEET_PLACED); /* half of it comes back */
+	ck_assert_int_eq(put(1, 97, 0), FLEET_NO_HOLE);
+	fleet_close(fleet);
+}
+END_TEST
+
+/* The top rises by what is missing, a hole below it counted in; _i: the fit. */
+START_TEST(unbounded)
+{
+	bool buddy = _i == FLEET_FIT_BUDDY, scatter = _i == FLEET_FIT_SCATTER, classes = _i == FLEET_FIT_SEGREGATED;
+	struct fleet_shape one = {.hosts = 1, .nodes = 1, .node = {{FLEET_UNBOUNDED, 0, FLEET_CPU_UNLIMITED}}};
+
+	config = (struct fleet_config){
+		.shape = &one, .shapes = 1, .fit = (enum fleet_fit)_i, .nodes = FLEET_NODES_FIRST};
+	fleet = fleet_open(&config, &failure);
+	ck_assert(fleet && fleet_totals_read(fleet).units == 0);
+	for (uint32_t i = 0; i < 5; i++)
+		ck_assert_int_eq(put(i, 10, 0), FLEET_PLACED); /* [0, 50); buddy: [0, 80) */
+	ck_assert_uint_eq(fleet_totals_read(fleet).units, buddy ? 80 : 50);
+	ck_assert(fleet_depart(fleet, 1) && fleet_depart(fleet, 4));
+	ck_assert_uint_eq(fleet_totals_read(fleet).units, buddy ? 80 : 50);
+	ck_assert_int_eq(put(6, 14, 0), FLEET_PLACED); /* four more are missing at the top */
+	ck_assert_uint_eq(fleet_totals_read(fleet).units, buddy ? 80 : scatter ? 50 : 54);
+	ck_assert_int_eq(put(7, 3, 0), FLEET_PLACED); /* below */
+	ck_assert_uint_eq(fleet_totals_read(fleet).units, buddy ? 80 : scatter ? 50 : _i == FLEET_FIT_NEXT ? 54 : 54);
+	ck_assert_int_eq(put(8, 100, 0), FLEET_PLACED);
+	ck_assert_uint_eq(fleet_totals_read(fleet).units, buddy ? 256 : scatter ? 147 : classes ? 54 + 104 : 154);
+	fleet_close(fleet);
+}
+END_TEST
+
+/* ---- many ---- */
+
+/* So many guests that the books of pools, guests and pieces grow; then all go. */
+START_TEST(books_grow)
+{
+	struct fleet_shape one = {.hosts = 2, .nodes = 1, .node = {{40000, 0, FLEET_CPU_UNLIMITED}}};
+	uint32_t guests = 0;
+
+	config = (struct fleet_config){.shape = &one, .shapes = 1, .nodes = FLEET_NODES_FIRST, .choose = FLEET_BEST};
+	config.fit = (enum fleet_fit)_i;
+	fleet = fleet_open(&config, &failure);
+	ck_assert(fleet != NULL);
+	for (enum fleet_answer answer = FLEET_PLACED; answer == FLEET_PLACED; guests++) {
+		struct fleet_ask ask = {.units = 1 + guests % 7, .node = FLEET_NODE_ANY};
+
+		ck_assert_int_eq(fleet_arrive(fleet, guests, &ask, &answer, &failure), 0);
+		if (guests % 3 == 2)
+			ck_assert(fleet_depart(fleet, guests - 2));
+	}
+	ck_assert(guests > 20000 && fleet_check(fleet));
+	for (uint32_t i = 0; i < guests; i++)
+		(void)fleet_depart(fleet, i);
+	ck_assert(fleet_check(fleet) &&
+		  fleet_totals_read(fleet).largest_holes == (_i == FLEET_FIT_BUDDY ? 65536 : 80000));
+	fleet_close(fleet);
+}
+END_TEST
+
+START_TEST(refused)
+{
+	struct fleet_shape s = {.hosts = 1, .nodes = 1, .node = {{10, 10, 0}}};
+	const struct {
+		struct fleet_shape s;
+		uint32_t overcommit;
+		const char *says;
+	} bad[] = {
+		{{.hosts = 0, .nodes = 1, .node = {{1, 0, 0}}}, 0, "1 to 1048576 hosts, not 0"},
+		{{.hosts = FLEET_HOSTS_MAX + 1, .nodes = 1, .node = {{1, 0, 0}}}, 0, "not 1048577"},
+		{{.hosts = 1, .nodes = 0}, 0, "1 to 64 nodes, not 0"},
+		{{.hosts = 1, .nodes = 65}, 0, "not 65"},
+		{{.hosts = 1, .nodes = 1, .node = {{10, 10, 0}}}, 0, "reserves 10 of its 10"},
+		{{.hosts = 2, .nodes = 1, .node = {{0, 0, 0}}}, 0, "unbounded"},
+		{{.hosts = 1, .nodes = 2, .node = {{0, 0, 0}, {4, 0, 0}}}, 0, "unbounded"},
+		{{.hosts = 1, .nodes = 1, .node = {{UINT64_C(1) << 39, 0, 0}}}, 0, "2^39 are the most"},
+		{{.hosts = 1, .nodes = 1, .node = {{UINT64_C(1) << 38, 0, 0}}}, 500000, "2^39 are the most"},
+		{{.hosts = 1, .nodes = 1, .node = {{4, 0, 0}}}, 1000000, "give back all"},
+	};
+
+	(void)s;
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		struct failure f = {0};
+
+		config = (struct fleet_config){.shape = &bad[i].s, .shapes = 1, .overcommit_ppm = bad[i].overcommit};
+		ck_assert_msg(fleet_open(&config, &f) == NULL && f.code == EXIT_USAGE && strstr(f.text, bad[i].says),
+			      "%u: %s", i, f.text);
+	}
+	fleet_close(NULL);
+}
+END_TEST
+
+START_TEST(check_objects)
+{
+	config = (struct fleet_config){.choose = FLEET_BEST, .nodes = FLEET_NODES_LOCAL};
+	config.choose = _i ? FLEET_BEST : FLEET_FIRST;
+	make();
+	for (uint32_t i = 0; i < 20; i++)
+		ck_assert_int_eq(put(i, 7, 500), FLEET_PLACED);
+#define BREAK(field)                                                                                                   \
+	do {                                                                                                           \
+		__typeof__(field) was = (field);                                                                       \
+		(field)++;                                                                                             \
+		ck_assert_msg(!fleet_check(fleet), "%s", #field);                                                      \
+		(field) = was;                                                                                         \
+		ck_assert(fleet_check(fleet));                                                                         \
+	} while (0)
+	BREAK(fleet->pool[1].pool.free);
+	BREAK(fleet->pool[1].cpu_free);
+	BREAK(fleet->totals.units_given);
+	BREAK(fleet->totals.largest_holes);
+	BREAK(fleet->totals.hosts_empty);
+	BREAK(fleet->host[0].holes);
+	BREAK(fleet->host[0].guests);
+	BREAK(fleet->guest[3].asked);
+	BREAK(fleet->guest[3].local);
+	BREAK(fleet->piece[fleet->guest[3].part].part.run.first);
+	BREAK(fleet->piece[fleet->guest[3].part].part.run.units);
+	BREAK(fleet->piece[fleet->guest[3].part].part.cpu_millis);
+	BREAK(fleet->pieces_free);
+	if (_i) {
+		BREAK(fleet->index.own[2].free);
+		BREAK(fleet->index.rung[fleet->index.root].most.room);
+	} else {
+		BREAK(fleet->index.most[1].cpu);
+		BREAK(fleet->index.most[fleet->index.leaves + 1].room);
+	}
+	fleet_close(fleet);
+}
+END_TEST
+
+Suite *fleet_suite(void);
+
+Suite *fleet_suite(void)
+{
+	Suite *suite = suite_create("fleet");
+	TCase *plain = tcase_create("plain"), *random = tcase_create("random");
+
+	tcase_add_test(plain, policies);
+	tcase_add_loop_test(plain, unbounded, 0, FLEET_FIT_SCATTER + 1);
+	tcase_add_loop_test(plain, books_grow, 0, FLEET_FIT_SCATTER);
+	tcase_add_test(plain, refused);
+	tcase_add_loop_test(plain, check_objects, 0, 2);
+	suite_add_tcase(suite, plain);
+	tcase_add_loop_test(random, one_node, 0, FLEET_FIT_SCATTER + 1);
+	tcase_add_loop_test(random, several_nodes, 0, FLEET_NODES_BALANCE + 1);
+	tcase_set_timeout(random, 60);
+	suite_add_tcase(suite, random);
+	return suite;
+}

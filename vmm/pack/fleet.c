@@ -1,0 +1,832 @@
+/* vmm/pack/fleet.c: which host, which nodes and which holes a guest gets.
+ *
+ * What it is. The host is sought in an index of what each has (host_index.h); of each that
+ * may do, the nodes are chosen by mm/placement (or here, for two policies that it has
+ * not); and the holes are cut by mm/extent. Nothing is taken before all of it is known to
+ * fit, so that a refusal changes nothing.
+ *
+ * Words. A share is what one node gives a guest. A guest that must lie on one node is
+ * single; the others are spread by their policy, or split as they are above split_above.
+ * A piece is a share's extent, or one of them.
+ *
+ * Invariants; fleet_check():
+ *   F1  of each node, free + given = its units, and each piece is live in its pool;
+ *   F2  CPUs free + CPUs of pieces = the node's;
+ *   F3  the index has what each host has now, and the totals are their sums;
+ *   F4  a piece is one guest's or on the list of free ones.
+ *
+ * CPUs are not shared here: a placement that shares them, where mm/placement has no better
+ * one, is none. A guest's CPUs are spread whole if it asks for whole ones.
+ *
+ * Cost. An event: the search, placement_choose() for each host looked at, one or few extents,
+ * and O(nodes + log hosts) for the books. `global` looks at all hosts that have the numbers;
+ * `random` and `two` too, once 64 draws have failed. Worst case of the others: host_index.c.
+ *
+ * Memory. From malloc(): the VMM's own arena (vmm/memory.h) is for a guest's books, and far
+ * too small for a fleet's.
+ *
+ * Rejected. To keep guests on CPUs by number: what a packing is asked is how many. One space
+ * for all hosts, for `global`: it could not pass over a hole whose host has no CPU. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "mm/port.h"
+#include "vmm/pack/fleet_impl.h"
+
+#define DRAWS	  64u
+#define CPUS_MANY (UINT32_C(1) << 20)
+#define PPM	  UINT64_C(1000000)
+
+typedef unsigned __int128 wide;
+
+struct attempt {
+	struct fleet *f;
+	const struct fleet_ask *ask;
+	bool split, single;
+	bool slow;	 /* a host was refused for its latency */
+	uint32_t chosen; /* host that f->chosen is for, or HOST_NONE */
+};
+
+/* ---- what a host has ---- */
+
+static uint32_t nodes_of(const struct fleet *f, uint32_t host)
+{
+	return f->shape[f->host[host].shape].nodes;
+}
+
+static struct fleet_pool *pool_of(const struct fleet *f, uint32_t host, uint32_t node)
+{
+	return &f->pool[f->host[host].first + node];
+}
+
+static bool unlimited(const struct fleet_pool *n)
+{
+	return n->cpu_millis == FLEET_CPU_UNLIMITED;
+}
+
+static uint64_t ppm_of(uint64_t part, uint64_t all)
+{
+	return all ? (uint64_t)((wide)part * PPM / all) : PPM;
+}
+
+/* What is left of a node, of memory and CPUs whichever is less. */
+static uint64_t share_left(const struct fleet_pool *n)
+{
+	uint64_t memory = ppm_of(n->pool.free, n->pool.units);
+	uint64_t cpus = unlimited(n) ? PPM : ppm_of(n->cpu_free, n->cpu_millis);
+
+	return memory < cpus ? memory : cpus;
+}
+
+/* So that what a guest asks for, times this, is its dot product with what is free, both as shares of all that there is.
+ */
+static uint64_t dot_weight(uint64_t free_now, uint64_t all)
+{
+	return all ? (uint64_t)(((wide)free_now << 56) / ((wide)all * all)) : 0;
+}
+
+static void merits(const struct fleet *f, uint32_t host, struct host_numbers *n)
+{
+	uint64_t least = PPM, most = 0, units = 0, cpus = 0;
+	bool any = false;
+
+	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
+		const struct fleet_pool *p = pool_of(f, host, i);
+		uint64_t left = share_left(p);
+
+		least = left < least ? left : least;
+		most = left > most ? left : most;
+		units += p->pool.units;
+		any |= unlimited(p);
+		cpus += p->cpu_millis;
+	}
+	if (f->config.nodes == FLEET_NODES_BALANCE) {
+		n->merit[0] = most - least;
+	} else if (f->config.choose == FLEET_DOT) {
+		n->merit[0] = dot_weight(n->free, units);
+		n->merit[1] = any ? 0 : dot_weight(n->cpu, cpus);
+	}
+}
+
+static struct host_numbers numbers_of(const struct fleet *f, uint32_t host)
+{
+	bool whole = f->config.contiguous == FLEET_REQUIRE;
+	struct host_numbers n = {0};
+
+	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
+		const struct fleet_pool *p = pool_of(f, host, i);
+		uint64_t spare = node_pool_spare(&p->pool), room = whole ? node_pool_room(&p->pool) : spare;
+
+		n.free += spare;
+		n.room = room > n.room ? room : n.room;
+		n.cpu += p->cpu_free;
+		n.cpu_one = p->cpu_free > n.cpu_one ? p->cpu_free : n.cpu_one;
+	}
+	merits(f, host, &n);
+	return n;
+}
+
+/* ---- which nodes ---- */
+
+static bool node_can(const struct attempt *a, uint32_t host, uint32_t node)
+{
+	const struct fleet_pool *p = pool_of(a->f, host, node);
+	uint64_t room = a->f->config.contiguous == FLEET_REQUIRE ? node_pool_room(&p->pool) : node_pool_spare(&p->pool);
+
+	return (a->ask->node == FLEET_NODE_ANY || a->ask->node == node) && room >= a->ask->units &&
+	       p->cpu_free >= a->ask->cpu_millis;
+}
+
+/* The two policies that mm/placement has not: the first node, or the one with most left. */
+static bool choose_one(const struct attempt *a, uint32_t host)
+{
+	bool balance = a->f->config.nodes == FLEET_NODES_BALANCE;
+	struct placement *p = &a->f->chosen;
+	uint32_t found = FLEET_NODE_ANY;
+
+	for (uint32_t i = 0; i < nodes_of(a->f, host) && (balance || found == FLEET_NODE_ANY); i++)
+		if (node_can(a, host, i) && (found == FLEET_NODE_ANY || share_left(pool_of(a->f, host, i)) >
+										share_left(pool_of(a->f, host, found))))
+			found = i;
+	if (found == FLEET_NODE_ANY)
+		return false;
+	memset(p->share, 0, nodes_of(a->f, host) * sizeof(p->share[0]));
+	p->share[found] = (struct placement_share){a->ask->units, a->ask->cpu_millis};
+	p->nodes = 1;
+	a->f->cpu_scale = 1;
+	return true;
+}
+
+static enum placement_policy policy_of(const struct attempt *a)
+{
+	static const enum placement_policy policy[] = {
+		[FLEET_NODES_LOCAL] = PLACEMENT_LOCAL,	     [FLEET_NODES_PACK] = PLACEMENT_PACK,
+		[FLEET_NODES_SPREAD] = PLACEMENT_SPREAD,     [FLEET_NODES_INTERLEAVE] = PLACEMENT_INTERLEAVE,
+		[FLEET_NODES_CONTRACT] = PLACEMENT_CONTRACT,
+	};
+
+	return a->split ? PLACEMENT_SPREAD : policy[a->f->config.nodes];
+}
+
+static void node_tell(const struct attempt *a, uint32_t host, uint32_t node, struct placement_node *out)
+{
+	const struct fleet_pool *p = pool_of(a->f, host, node);
+	uint32_t scale = a->f->cpu_scale;
+	bool many = unlimited(p) || a->ask->cpu_millis == 0;
+
+	*out = (struct placement_node){
+		.free_bytes = node_pool_spare(&p->pool),
+		.largest_hole = node_pool_room(&p->pool),
+		.cpus_free = many ? CPUS_MANY : p->cpu_free / scale,
+		.cpus_all = many ? CPUS_MANY : p->cpu_millis / scale,
+		.allowed = a->ask->node == FLEET_NODE_ANY || a->ask->node == node,
+	};
+}
+
+static bool choose_by_placement(struct attempt *a, uint32_t host)
+{
+	struct fleet *f = a->f;
+	struct placement_host *h = &f->shape[f->host[host].shape];
+	struct placement_guest guest = {
+		.bytes = a->ask->units,
+		.granule = 1,
+		.contiguous = f->config.contiguous == FLEET_REQUIRE,
+		.policy = policy_of(a),
+		.latency_ps = f->config.latency_ps,
+	};
+	enum placement_result result;
+
+	f->cpu_scale = a->ask->cpu_millis % 1000 == 0 ? 1000 : 1;
+	guest.cpus = a->ask->cpu_millis ? a->ask->cpu_millis / f->cpu_scale : 1;
+	for (uint32_t i = 0; i < h->nodes; i++)
+		node_tell(a, host, i, &h->node[i]);
+	result = placement_choose(h, &guest, &f->chosen);
+	a->slow |= result == PLACEMENT_TOO_SLOW;
+	if (result != PLACEMENT_OK || (a->split && f->chosen.nodes != h->nodes))
+		return false;
+	for (uint32_t i = 0; i < h->nodes; i++)
+		if (f->chosen.share[i].cpus > h->node[i].cpus_free)
+			return false; /* shared */
+	return true;
+}
+
+/* Whether the host can place it; f->chosen is then how. */
+static bool can(void *self, uint32_t host)
+{
+	struct attempt *a = self;
+	enum fleet_nodes nodes = a->f->config.nodes;
+
+	bool one = !a->split && (nodes == FLEET_NODES_FIRST || nodes == FLEET_NODES_BALANCE);
+	bool yes = one ? choose_one(a, host) : choose_by_placement(a, host);
+
+	a->chosen = yes ? host : HOST_NONE;
+	return yes;
+}
+
+/* ---- which host ---- */
+
+static uint64_t score(void *self, const struct host_numbers *n)
+{
+	const struct attempt *a = self;
+
+	if (a->f->config.nodes == FLEET_NODES_BALANCE)
+		return n->merit[0];
+	if (a->f->config.choose == FLEET_WORST)
+		return n->free;
+	return a->ask->units * n->merit[0] + a->ask->cpu_millis * n->merit[1];
+}
+
+/* splitmix64 (Steele, Lea, Flood, 2014), and as many as are wanted: no number is more likely. */
+static uint64_t below(struct fleet *f, uint64_t n)
+{
+	uint64_t limit = UINT64_MAX - UINT64_MAX % n, x;
+
+	do {
+		x = f->chance += UINT64_C(0x9e3779b97f4a7c15);
+		x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+		x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+		x ^= x >> 31;
+	} while (x >= limit);
+	return x % n;
+}
+
+static bool has_numbers(const struct host_numbers *n, const struct host_numbers *need)
+{
+	return n->free >= need->free && n->room >= need->room && n->cpu >= need->cpu && n->cpu_one >= need->cpu_one;
+}
+
+static bool may(const struct attempt *a, uint32_t host, const struct host_numbers *need)
+{
+	return has_numbers(&a->f->index.most[a->f->index.leaves + host], need);
+}
+
+/* Each of those that can as likely as another. */
+static uint32_t draw(struct attempt *a, const struct host_numbers *need)
+{
+	uint32_t seen = 0, found = HOST_NONE;
+
+	for (unsigned i = 0; i < DRAWS; i++) {
+		uint32_t host = (uint32_t)below(a->f, a->f->hosts);
+
+		if (may(a, host, need) && can(a, host))
+			return host;
+	}
+	for (uint32_t host = 0; host < a->f->hosts; host++)
+		if (may(a, host, need) && can(a, host) && below(a->f, ++seen) == 0)
+			found = host;
+	return found;
+}
+
+static uint32_t draw_two(struct attempt *a, const struct host_numbers *need)
+{
+	uint32_t one = draw(a, need), other = one == HOST_NONE ? one : draw(a, need);
+	uint64_t free_one, free_other;
+
+	if (one == HOST_NONE)
+		return one;
+	free_one = a->f->index.most[a->f->index.leaves + one].free;
+	free_other = a->f->index.most[a->f->index.leaves + other].free;
+	return free_other > free_one || (free_other == free_one && other < one) ? other : one;
+}
+
+static bool prepare(const struct fleet *f, uint32_t host);
+
+/* The hole that the chosen placement's first share would cut. */
+static uint64_t hole_of(const struct fleet *f, uint32_t host)
+{
+	for (uint32_t i = 0; i < nodes_of(f, host); i++)
+		if (f->chosen.share[i].bytes > 0)
+			return node_pool_peek(&pool_of(f, host, i)->pool, f->chosen.share[i].bytes);
+	return 0;
+}
+
+static uint32_t global(struct attempt *a, const struct host_numbers *need)
+{
+	struct fleet *f = a->f;
+	bool largest = f->config.fit == FLEET_FIT_WORST;
+	uint32_t found = HOST_NONE;
+	uint64_t hole, best = 0;
+
+	for (uint32_t host = 0; host < f->hosts; host++) {
+		if (!may(a, host, need) || !can(a, host) || !prepare(f, host))
+			continue;
+		hole = hole_of(f, host);
+		if (found != HOST_NONE && (largest ? hole <= best : hole >= best))
+			continue;
+		found = host;
+		best = hole;
+	}
+	return found;
+}
+
+/* All hosts as one space: from the one that the last guest lies on, and round. */
+static uint32_t global_next(struct attempt *a, const struct host_numbers *need)
+{
+	for (uint32_t i = 0; i < a->f->hosts; i++) {
+		uint32_t host = (a->f->host_last + i) % a->f->hosts;
+
+		if (may(a, host, need) && can(a, host))
+			return host;
+	}
+	return HOST_NONE;
+}
+
+static uint32_t host_for(struct attempt *a, const struct host_numbers *need)
+{
+	const struct host_judge judge = {.self = a, .can = can, .score = score};
+	const struct fleet_config *c = &a->f->config;
+
+	if (c->nodes == FLEET_NODES_BALANCE)
+		return host_index_best(&a->f->index, need, &judge);
+	switch (c->choose) {
+	case FLEET_BEST:
+		return host_index_least(&a->f->index, need, &judge);
+	case FLEET_WORST:
+	case FLEET_DOT:
+		return host_index_best(&a->f->index, need, &judge);
+	case FLEET_RANDOM:
+		return draw(a, need);
+	case FLEET_TWO:
+		return draw_two(a, need);
+	case FLEET_GLOBAL:
+		if (c->fit == FLEET_FIT_NEXT)
+			return global_next(a, need);
+		if (c->fit != FLEET_FIT_FIRST && c->fit != FLEET_FIT_SCATTER && c->contiguous == FLEET_REQUIRE)
+			return global(a, need);
+		break;
+	case FLEET_FIRST:
+		break;
+	}
+	return host_index_first(&a->f->index, need, &judge);
+}
+
+static enum fleet_answer refusal(const struct attempt *a, const struct host_numbers *need)
+{
+	struct host_numbers memory = {.free = need->free}, cpu = {.free = need->free, .cpu = need->cpu};
+
+	if (!host_index_any(&a->f->index, &memory))
+		return FLEET_NO_MEMORY;
+	if (!host_index_any(&a->f->index, &cpu))
+		return FLEET_NO_CPU;
+	return a->slow ? FLEET_NO_CONTRACT : FLEET_NO_HOLE;
+}
+
+/* ---- the books ---- */
+
+/* Takes what the host has out of the totals, and the host anew into them. */
+static void recount(struct fleet *f, uint32_t host)
+{
+	struct fleet_host *h = &f->host[host];
+	struct host_numbers now = numbers_of(f, host);
+
+	f->totals.largest_holes -= h->largest;
+	f->totals.holes -= h->holes;
+	h->largest = h->holes = 0;
+	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
+		const struct node_pool *p = &pool_of(f, host, i)->pool;
+		uint64_t largest = node_pool_largest(p);
+
+		h->largest = largest > h->largest ? largest : h->largest;
+		h->holes += node_pool_holes(p);
+	}
+	f->totals.largest_holes += h->largest;
+	f->totals.holes += h->holes;
+	host_index_set(&f->index, host, &now);
+}
+
+static bool guests_grow(struct fleet *f, uint32_t guest)
+{
+	uint64_t most = 2 * (uint64_t)guest + 64;
+	struct fleet_guest *now;
+
+	if (guest < f->guests_max)
+		return true;
+	if (most > UINT32_MAX || !(now = realloc(f->guest, most * sizeof(*now))))
+		return false;
+	for (uint64_t i = f->guests_max; i < most; i++)
+		now[i].part = FLEET_PART_NONE;
+	f->guest = now;
+	f->guests_max = (uint32_t)most;
+	return true;
+}
+
+static bool pieces_grow(struct fleet *f, uint64_t need)
+{
+	uint64_t most = 2 * (f->pieces_max + need) + 64;
+	struct fleet_piece *now;
+
+	if (need <= f->pieces_free)
+		return true;
+	if (most > UINT32_MAX || !(now = realloc(f->piece, most * sizeof(*now))))
+		return false;
+	f->piece = now;
+	for (uint32_t i = f->pieces_max; i < most; i++) {
+		now[i].next = f->piece_free;
+		f->piece_free = i;
+	}
+	f->pieces_free += (uint32_t)most - f->pieces_max;
+	f->pieces_max = (uint32_t)most;
+	return true;
+}
+
+/* How many extents a share may be cut into. */
+static uint32_t cuts(const struct fleet *f, const struct fleet_pool *p)
+{
+	return f->config.contiguous == FLEET_REQUIRE ? 1 : (uint32_t)node_pool_holes(&p->pool) + 1;
+}
+
+static bool prepare(const struct fleet *f, uint32_t host)
+{
+	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
+		struct fleet_pool *p = pool_of(f, host, i);
+
+		if (f->chosen.share[i].bytes > 0 && !node_pool_prepare(&p->pool, cuts(f, p)))
+			return false;
+	}
+	return true;
+}
+
+static void piece_add(struct fleet *f, struct fleet_guest *g, struct fleet_part part)
+{
+	uint32_t i = f->piece_free;
+
+	f->piece_free = f->piece[i].next;
+	f->pieces_free--;
+	f->piece[i] = (struct fleet_piece){part, g->part};
+	g->part = i;
+	f->totals.units_given += part.run.units;
+}
+
+/* A part of a share as it is to be cut now: all of it, the longest hole, or the lowest. */
+static uint64_t cut_now(const struct fleet *f, const struct node_pool *p, uint64_t left)
+{
+	uint64_t room = node_pool_room(p);
+	struct extent_segment s = {.taken = true};
+
+	if (f->config.contiguous == FLEET_SCATTER && p->space)
+		for (uint64_t at = 0; s.taken && extent_segment_at(p->space, at, &s); at = s.run.first + s.run.units)
+			;
+	if (!s.taken && s.run.units < room)
+		room = s.run.units;
+	return left < room ? left : room;
+}
+
+static void share_take(struct fleet *f, struct fleet_guest *g, uint32_t node, const struct fleet_ask *ask)
+{
+	const struct placement_share *share = &f->chosen.share[node];
+	struct fleet_pool *p = pool_of(f, g->host, node);
+	struct fleet_part part = {.node = node, .cpu_millis = ask->cpu_millis ? share->cpus * f->cpu_scale : 0};
+	uint64_t before = p->pool.units;
+
+	for (uint64_t left = share->bytes, now; left > 0; left -= now) {
+		now = cut_now(f, &p->pool, left);
+		part.run = node_pool_take(&p->pool, now, ask->movable);
+		piece_add(f, g, part);
+		if (!unlimited(p))
+			p->cpu_free -= part.cpu_millis;
+		f->totals.cpu_millis_given += unlimited(p) ? 0 : part.cpu_millis;
+		part.cpu_millis = 0;
+	}
+	f->totals.units += p->pool.units - before;
+	if (part.cpu_millis == 0)
+		return;
+	part.run = (struct extent){0}; /* CPUs of a node without memory of the guest */
+	piece_add(f, g, part);
+	if (!unlimited(p)) {
+		p->cpu_free -= part.cpu_millis;
+		f->totals.cpu_millis_given += part.cpu_millis;
+	}
+}
+
+static void guest_take(struct fleet *f, uint32_t guest, uint32_t host, const struct fleet_ask *ask)
+{
+	struct fleet_guest *g = &f->guest[guest];
+
+	*g = (struct fleet_guest){.host = host, .part = FLEET_PART_NONE, .asked = ask->units};
+	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
+		share_take(f, g, i, ask);
+		if (f->chosen.share[i].cpus > 0 || ask->cpu_millis == 0)
+			g->local += f->chosen.share[i].bytes;
+	}
+	f->totals.units_asked += g->asked;
+	f->totals.units_local += g->local;
+	f->totals.guests++;
+	f->totals.hosts_empty -= f->host[host].guests++ == 0;
+	f->host_last = host;
+	recount(f, host);
+}
+
+/* ---- the interface ---- */
+
+int fleet_arrive(struct fleet *f, uint32_t guest, const struct fleet_ask *ask, enum fleet_answer *answer,
+		 struct failure *failure)
+{
+	struct attempt a = {.f = f,
+			    .ask = ask,
+			    .split = f->config.split_above && ask->units > f->config.split_above,
+			    .chosen = HOST_NONE};
+	enum fleet_nodes nodes = f->config.nodes;
+	struct host_numbers need = {.free = ask->units, .cpu = ask->cpu_millis};
+	uint32_t host;
+
+	MM_ASSERT(ask->units > 0 && !fleet_lives(f, guest), ask->units, guest);
+	a.single =
+		!a.split && (nodes == FLEET_NODES_LOCAL || nodes == FLEET_NODES_FIRST || nodes == FLEET_NODES_BALANCE);
+	if (a.single) {
+		need.room = ask->units;
+		need.cpu_one = ask->cpu_millis;
+	}
+	host = host_for(&a, &need);
+	if (host == HOST_NONE) {
+		*answer = refusal(&a, &need);
+		return 0;
+	}
+	if (a.chosen != host) { /* another was looked at since */
+		bool yes = can(&a, host);
+
+		MM_ASSERT(yes, host, guest);
+	}
+	if (!guests_grow(f, guest) || !prepare(f, host) ||
+	    !pieces_grow(f, (uint64_t)nodes_of(f, host) +
+				    (f->config.contiguous == FLEET_REQUIRE ? 0 : f->host[host].holes + 64)))
+		return fail(failure, EXIT_HOST, "the host has no memory for the books of guest %u", guest);
+	guest_take(f, guest, host, ask);
+	*answer = FLEET_PLACED;
+	return 0;
+}
+
+bool fleet_depart(struct fleet *f, uint32_t guest)
+{
+	struct fleet_guest *g;
+
+	if (!fleet_lives(f, guest))
+		return false;
+	g = &f->guest[guest];
+	for (uint32_t i = g->part, next; i != FLEET_PART_NONE; i = next) {
+		struct fleet_part *part = &f->piece[i].part;
+		struct fleet_pool *p = pool_of(f, g->host, part->node);
+
+		if (part->run.units > 0)
+			node_pool_give(&p->pool, part->run);
+		if (!unlimited(p)) {
+			p->cpu_free += part->cpu_millis;
+			f->totals.cpu_millis_given -= part->cpu_millis;
+		}
+		f->totals.units_given -= part->run.units;
+		next = f->piece[i].next;
+		f->piece[i].next = f->piece_free;
+		f->piece_free = i;
+		f->pieces_free++;
+	}
+	g->part = FLEET_PART_NONE;
+	f->totals.units_asked -= g->asked;
+	f->totals.units_local -= g->local;
+	f->totals.guests--;
+	f->totals.hosts_empty += --f->host[g->host].guests == 0;
+	recount(f, g->host);
+	return true;
+}
+
+bool fleet_lives(const struct fleet *f, uint32_t guest)
+{
+	return guest < f->guests_max && f->guest[guest].part != FLEET_PART_NONE;
+}
+
+uint32_t fleet_where(const struct fleet *f, uint32_t guest, uint32_t *host, struct fleet_part *out, uint32_t max)
+{
+	uint32_t n = 0;
+
+	MM_ASSERT(fleet_lives(f, guest), guest, 0);
+	*host = f->guest[guest].host;
+	for (uint32_t i = f->guest[guest].part; i != FLEET_PART_NONE; i = f->piece[i].next, n++)
+		if (n < max)
+			out[n] = f->piece[i].part;
+	return n;
+}
+
+struct fleet_totals fleet_totals_read(const struct fleet *f)
+{
+	return f->totals;
+}
+
+uint32_t fleet_hosts(const struct fleet *f)
+{
+	return f->hosts;
+}
+
+uint32_t fleet_nodes_of(const struct fleet *f, uint32_t host)
+{
+	return nodes_of(f, host);
+}
+
+const struct extent_space *fleet_space(const struct fleet *f, uint32_t host, uint32_t node)
+{
+	return pool_of(f, host, node)->pool.space;
+}
+
+/* ---- to make one ---- */
+
+static uint64_t units_of(const struct fleet_config *c, const struct fleet_node *n)
+{
+	return (uint64_t)((wide)(n->units - n->reserve) * PPM / (PPM - c->overcommit_ppm));
+}
+
+static int node_judge(const struct fleet_config *c, const struct fleet_shape *s, uint32_t node, struct failure *f)
+{
+	const struct fleet_node *n = &s->node[node];
+
+	if (n->units == FLEET_UNBOUNDED && (c->shapes > 1 || s->hosts > 1 || s->nodes > 1))
+		return fail(f, EXIT_USAGE, "unbounded memory is for one host with one node alone");
+	if (n->units != FLEET_UNBOUNDED && n->reserve >= n->units)
+		return fail(f, EXIT_USAGE, "node %u reserves %llu of its %llu units: nothing is left for guests", node,
+			    (unsigned long long)n->reserve, (unsigned long long)n->units);
+	if (n->units >= NODE_POOL_TOP_MAX / 2 || (n->units && units_of(c, n) >= NODE_POOL_TOP_MAX / 2))
+		return fail(f, EXIT_USAGE, "node %u has %llu units: 2^39 are the most, overcommitted ones included",
+			    node, (unsigned long long)n->units);
+	return 0;
+}
+
+static int judge(const struct fleet_config *c, uint64_t *hosts, uint64_t *pools, struct failure *f)
+{
+	*hosts = *pools = 0;
+	if (c->overcommit_ppm >= PPM)
+		return fail(f, EXIT_USAGE, "guests cannot give back all of their memory: %u millionths",
+			    c->overcommit_ppm);
+	for (uint32_t i = 0; i < c->shapes; i++) {
+		const struct fleet_shape *s = &c->shape[i];
+
+		if (s->nodes == 0 || s->nodes > PLACEMENT_NODES_MAX)
+			return fail(f, EXIT_USAGE, "a host has 1 to %u nodes, not %u", PLACEMENT_NODES_MAX, s->nodes);
+		*hosts += s->hosts;
+		*pools += (uint64_t)s->hosts * s->nodes;
+		for (uint32_t n = 0; n < s->nodes; n++)
+			if (node_judge(c, s, n, f))
+				return f->code;
+	}
+	if (*hosts == 0 || *hosts > FLEET_HOSTS_MAX)
+		return fail(f, EXIT_USAGE, "a fleet has 1 to %u hosts, not %llu", FLEET_HOSTS_MAX,
+			    (unsigned long long)*hosts);
+	return 0;
+}
+
+static enum extent_policy fit_of(enum fleet_fit fit)
+{
+	static const enum extent_policy policy[] = {
+		[FLEET_FIT_FIRST] = EXTENT_FIRST_FIT,	 [FLEET_FIT_BEST] = EXTENT_BEST_FIT,
+		[FLEET_FIT_WORST] = EXTENT_WORST_FIT,	 [FLEET_FIT_NEXT] = EXTENT_NEXT_FIT,
+		[FLEET_FIT_BUDDY] = EXTENT_BUDDY,	 [FLEET_FIT_SEGREGATED] = EXTENT_SEGREGATED,
+		[FLEET_FIT_SCATTER] = NODE_POOL_SCATTER,
+	};
+
+	return policy[fit];
+}
+
+static bool host_make(struct fleet *f, const struct fleet_config *c, uint32_t shape)
+{
+	struct fleet_host *h = &f->host[f->hosts];
+
+	*h = (struct fleet_host){.shape = shape, .first = f->pools};
+	for (uint32_t i = 0; i < c->shape[shape].nodes; i++) {
+		const struct fleet_node *n = &c->shape[shape].node[i];
+		struct fleet_pool *p = &f->pool[f->pools];
+
+		p->cpu_millis = p->cpu_free = n->cpu_millis;
+		if (!node_pool_open(&p->pool, fit_of(c->fit), n->units ? units_of(c, n) : NODE_POOL_UNBOUNDED))
+			return false;
+		f->pools++;
+		f->totals.units += p->pool.units;
+		f->totals.cpu_millis += unlimited(p) ? 0 : n->cpu_millis;
+	}
+	f->hosts++;
+	f->totals.hosts_empty++;
+	recount(f, f->hosts - 1);
+	return true;
+}
+
+static bool make(struct fleet *f, const struct fleet_config *c)
+{
+	for (uint32_t i = 0; i < c->shapes; i++) {
+		f->shape[i].nodes = c->shape[i].nodes;
+		memcpy(f->shape[i].latency_ps, c->shape[i].latency_ps, sizeof(f->shape[i].latency_ps));
+		memcpy(f->shape[i].distance, c->shape[i].distance, sizeof(f->shape[i].distance));
+		for (uint32_t n = 0; n < c->shape[i].hosts; n++)
+			if (!host_make(f, c, i))
+				return false;
+	}
+	return true;
+}
+
+struct fleet *fleet_open(const struct fleet_config *config, struct failure *failure)
+{
+	uint64_t hosts, pools;
+	struct fleet *f;
+
+	if (judge(config, &hosts, &pools, failure))
+		return NULL;
+	f = calloc(1, sizeof(*f));
+	if (f) {
+		f->config = *config;
+		f->config.shape = NULL;
+		f->chance = config->seed;
+		f->piece_free = FLEET_PART_NONE;
+		f->shape = calloc(config->shapes, sizeof(*f->shape));
+		f->host = calloc(hosts, sizeof(*f->host));
+		f->pool = calloc(pools, sizeof(*f->pool));
+	}
+	if (!f || !f->shape || !f->host || !f->pool ||
+	    !host_index_open(&f->index, (uint32_t)hosts,
+			     config->choose == FLEET_BEST && config->nodes != FLEET_NODES_BALANCE) ||
+	    !make(f, config)) {
+		fleet_close(f);
+		(void)fail(failure, EXIT_HOST, "no memory for the books of %llu hosts", (unsigned long long)hosts);
+		return NULL;
+	}
+	return f;
+}
+
+void fleet_close(struct fleet *f)
+{
+	if (!f)
+		return;
+	for (uint32_t i = 0; i < f->pools; i++)
+		node_pool_close(&f->pool[i].pool);
+	host_index_close(&f->index);
+	free(f->shape);
+	free(f->host);
+	free(f->pool);
+	free(f->guest);
+	free(f->piece);
+	free(f);
+}
+
+/* ---- the check ---- */
+
+struct sum { /* of pieces, by pool */
+	uint64_t units, cpu_millis;
+};
+
+static bool check_pieces(const struct fleet *f, struct sum *sum, struct fleet_totals *t)
+{
+	uint64_t used = 0, unused = 0;
+
+	for (uint32_t g = 0; g < f->guests_max; g++) {
+		if (f->guest[g].part == FLEET_PART_NONE)
+			continue;
+		t->guests++;
+		t->units_asked += f->guest[g].asked;
+		t->units_local += f->guest[g].local;
+		for (uint32_t i = f->guest[g].part; i != FLEET_PART_NONE; i = f->piece[i].next) {
+			const struct fleet_part *part = &f->piece[i].part;
+			uint32_t pool = f->host[f->guest[g].host].first + part->node;
+			struct extent_segment s;
+
+			if (++used > f->pieces_max || part->node >= nodes_of(f, f->guest[g].host))
+				return false;
+			sum[pool].units += part->run.units;
+			sum[pool].cpu_millis += part->cpu_millis;
+			t->units_given += part->run.units;
+			if (part->run.units > 0 && f->pool[pool].pool.space &&
+			    (!extent_segment_at(f->pool[pool].pool.space, part->run.first, &s) || !s.taken ||
+			     s.run.first != part->run.first || s.run.units != part->run.units))
+				return false; /* F1 */
+		}
+	}
+	for (uint32_t i = f->piece_free; i != FLEET_PART_NONE && unused <= f->pieces_free; i = f->piece[i].next)
+		unused++;
+	return unused == f->pieces_free && used + unused == f->pieces_max; /* F4 */
+}
+
+static bool check_pool(const struct fleet_pool *p, const struct sum *sum, struct fleet_totals *t)
+{
+	t->units += p->pool.units;
+	if (!unlimited(p)) {
+		t->cpu_millis += p->cpu_millis;
+		t->cpu_millis_given += sum->cpu_millis;
+	}
+	return node_pool_check(&p->pool) && p->pool.free + sum->units == p->pool.units &&		       /* F1 */
+	       (unlimited(p) ? p->cpu_free == p->cpu_millis : p->cpu_free + sum->cpu_millis == p->cpu_millis); /* F2 */
+}
+
+bool fleet_check(const struct fleet *f)
+{
+	struct sum *sum = calloc(f->pools, sizeof(*sum));
+	struct fleet_totals t = {0};
+	uint64_t guests = 0;
+	bool right = sum && check_pieces(f, sum, &t) && host_index_check(&f->index);
+
+	for (uint32_t i = 0; right && i < f->pools; i++)
+		right = check_pool(&f->pool[i], &sum[i], &t);
+	for (uint32_t i = 0; right && i < f->hosts; i++) {
+		struct host_numbers n = numbers_of(f, i);
+		const struct host_numbers *known =
+			f->index.rung ? &f->index.own[i] : &f->index.most[f->index.leaves + i];
+
+		t.largest_holes += f->host[i].largest;
+		t.holes += f->host[i].holes;
+		t.hosts_empty += f->host[i].guests == 0;
+		guests += f->host[i].guests;
+		right = memcmp(&n, known, sizeof(n)) == 0; /* F3 */
+	}
+	free(sum);
+	return right && guests == t.guests && memcmp(&t, &f->totals, sizeof(t)) == 0;
+}

@@ -1,0 +1,50 @@
+/* vmm/pack/fleet_impl.h: the fields of a fleet, for fleet.c and its own tests. */
+#ifndef SLAT_VMM_PACK_FLEET_IMPL_H
+#define SLAT_VMM_PACK_FLEET_IMPL_H
+
+#include "vmm/pack/fleet.h"
+#include "vmm/pack/host_index.h"
+#include "vmm/pack/node_pool.h"
+
+#define FLEET_PART_NONE UINT32_MAX
+
+struct fleet_pool { /* a node */
+	struct node_pool pool;
+	uint32_t cpu_millis, cpu_free; /* FLEET_CPU_UNLIMITED: both, for ever */
+};
+
+struct fleet_host {
+	uint32_t shape, first; /* pool */
+	uint32_t guests;
+	uint64_t largest, holes; /* of its nodes, as counted in the totals */
+};
+
+struct fleet_guest {
+	uint32_t host;
+	uint32_t part;	       /* the first; FLEET_PART_NONE: it does not live */
+	uint64_t asked, local; /* units */
+};
+
+struct fleet_piece { /* of a guest, or unused */
+	struct fleet_part part;
+	uint32_t next;
+};
+
+struct fleet {
+	struct fleet_config config;   /* without its shapes */
+	struct placement_host *shape; /* what does not change; nodes are filled in when one is asked about */
+	struct fleet_host *host;
+	struct fleet_pool *pool;
+	uint32_t hosts, pools;
+	struct host_index index;
+	struct fleet_totals totals;
+	struct fleet_guest *guest;
+	struct fleet_piece *piece;
+	uint32_t guests_max, pieces_max, piece_free, pieces_free;
+	uint32_t host_last; /* of a global next fit */
+	uint64_t chance;
+	struct placement chosen;
+	uint32_t cpu_scale; /* of chosen: thousandths that its CPUs count */
+};
+
+#endif
