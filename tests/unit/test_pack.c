@@ -1,0 +1,350 @@
+/* tests/unit/test_pack.c: experiments against a model that goes through simulated time second by
+ * second over lists: who is refused, who waits and how long, when he leaves, and every figure. The fleet
+ * is one host of free units, so that the model need not know holes (test_fleet.c does). */
+#include <check.h>
+#undef fail
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/random.h"
+#include "vmm/pack/pack_impl.h"
+
+#define GUESTS 400u
+#define UNITS  1000u
+#define SECOND UINT64_C(1000000)
+
+/* ---- a trace ---- */
+
+static struct event event[2 * GUESTS];
+static unsigned events, event_at;
+static bool source_fails;
+
+static enum event_next next(void *self, struct event *out, struct failure *f)
+{
+	(void)self;
+	if (event_at == events)
+		return EVENT_END;
+	if (source_fails && event_at == 5) {
+		(void)fail(f, EXIT_HOST, "the source is dry");
+		return EVENT_FAILED;
+	}
+	*out = event[event_at++];
+	return EVENT_ONE;
+}
+
+static const struct pack_source source = {.next = next};
+
+static struct guest { /* of the model */
+	uint64_t arrive, depart, units;
+	uint64_t placed, left;
+	bool lives, waits, gone;
+} guest[GUESTS];
+
+/* Slots are used again at once: the lowest that nobody has. */
+static void trace_make(uint64_t span, uint64_t life)
+{
+	uint64_t arrive = 0;
+	unsigned from = 0;
+	bool taken[GUESTS] = {0};
+	uint32_t slot[GUESTS];
+
+	events = event_at = 0;
+	for (unsigned i = 0; i < GUESTS; i++) {
+		arrive += below(2 * span / GUESTS + 1);
+		guest[i] = (struct guest){.arrive = arrive, .depart = arrive + below(life), .units = 1 + below(120)};
+	}
+	for (uint64_t t = 0; t <= arrive + life; t++) { /* departures first, but for those of no life */
+		for (unsigned i = 0; i < from; i++)
+			if (guest[i].depart == t && guest[i].arrive < t) {
+				event[events++] =
+					(struct event){.time_us = t * SECOND, .kind = EVENT_DEPART, .guest = slot[i]};
+				taken[slot[i]] = false;
+			}
+		for (; from < GUESTS && guest[from].arrive == t; from++) {
+			for (slot[from] = 0; taken[slot[from]]; slot[from]++)
+				;
+			taken[slot[from]] = true;
+			event[events++] = (struct event){.time_us = t * SECOND,
+							 .kind = EVENT_ARRIVE,
+							 .guest = slot[from],
+							 .number = from,
+							 .size = guest[from].units * 4096 - below(4096),
+							 .life_us = EVENT_LIFE_UNKNOWN,
+							 .node = EVENT_NODE_ANY};
+			if (guest[from].depart != t)
+				continue;
+			event[events++] =
+				(struct event){.time_us = t * SECOND, .kind = EVENT_DEPART, .guest = slot[from]};
+			taken[slot[from]] = false;
+		}
+	}
+	ck_assert_uint_eq(events, 2 * GUESTS);
+}
+
+/* ---- the model ---- */
+
+static uint64_t used;
+static struct pack_figures want;
+
+static void model_place(struct guest *g, uint64_t t)
+{
+	g->lives = true;
+	g->waits = false;
+	g->placed = t;
+	used += g->units;
+	want.accepted++;
+	want.units_accepted += g->units;
+	want.wait_us += (t - g->arrive) * SECOND;
+	want.waited += t > g->arrive;
+	if (used * 1000000 / UNITS > want.utilisation_peak_ppm)
+		want.utilisation_peak_ppm = used * 1000000 / UNITS;
+}
+
+static void model_leave(struct guest *g, uint64_t t)
+{
+	g->lives = false;
+	g->gone = true;
+	g->left = t;
+	used -= g->units;
+	want.departures++;
+}
+
+static void model_serve(unsigned known, uint64_t t)
+{
+	for (unsigned i = 0; i < known; i++) {
+		if (!guest[i].waits)
+			continue;
+		if (UNITS - used < guest[i].units)
+			return;
+		model_place(&guest[i], t);
+	}
+}
+
+static bool model_waiting(unsigned known)
+{
+	for (unsigned i = 0; i < known; i++)
+		if (guest[i].waits)
+			return true;
+	return false;
+}
+
+/* [from, from + count) of the arrivals. */
+static void model_run(bool wait, unsigned from, unsigned count, uint64_t last)
+{
+	uint64_t guests = 0;
+	unsigned __int128 given = 0, over = 0;
+	uint64_t over_span = 0, begun = UINT64_MAX;
+
+	memset(&want, 0, sizeof(want));
+	used = 0;
+	for (uint64_t t = 0; t <= last; t++) {
+		for (unsigned i = from; i < from + count; i++) {
+			struct guest *g = &guest[i];
+
+			if (!g->lives || g->depart + (g->placed - g->arrive) != t || g->arrive == t)
+				continue;
+			model_leave(g, t);
+			model_serve(from + count, t);
+			i = from - 1; /* one that had waited for its whole life may have come and be done */
+		}
+		for (unsigned i = from; i < from + count; i++) {
+			struct guest *g = &guest[i];
+
+			if (g->arrive != t || g->gone || g->lives || g->waits)
+				continue;
+			begun = t < begun ? t : begun;
+			want.arrivals++;
+			if (UNITS - used >= g->units && !model_waiting(i)) {
+				model_place(g, t);
+			} else if (wait) {
+				g->waits = true;
+			} else {
+				want.refused[FLEET_NO_MEMORY]++;
+				want.units_refused += g->units;
+				g->gone = true;
+			}
+			if (g->lives && g->depart == t) {
+				model_leave(g, t);
+				model_serve(i, t);
+			}
+		}
+		for (unsigned i = guests = 0; i < GUESTS; i++)
+			guests += guest[i].lives;
+		want.guests_peak = guests > want.guests_peak ? guests : want.guests_peak;
+		if (t == last || begun == UINT64_MAX)
+			continue;
+		want.span_us += SECOND;
+		given += used;
+		want.guests_milli += guests;
+		if (used > 0) {
+			over += (UNITS - used) * UINT64_C(1000000) / used;
+			over_span++;
+		}
+	}
+	want.utilisation_ppm = (uint64_t)(given * 1000000 / ((unsigned __int128)UNITS * (want.span_us / SECOND)));
+	want.guests_milli = want.guests_milli * 1000 / (want.span_us / SECOND);
+	want.over_ppm = (uint64_t)(over / over_span);
+	for (unsigned i = 0; i < GUESTS; i++)
+		want.refused[FLEET_NO_MEMORY] += guest[i].waits;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void waits_compare(const struct pack_figures *got)
+{
+	static uint64_t waits[GUESTS];
+	uint64_t n = 0, exact;
+
+	for (unsigned i = 0; i < GUESTS; i++)
+		if (guest[i].lives || guest[i].left > 0 || (guest[i].gone && guest[i].placed >= guest[i].arrive))
+			waits[n++] = (guest[i].placed - guest[i].arrive) * SECOND;
+	ck_assert_uint_eq(n, got->accepted);
+	qsort(waits, n, sizeof(*waits), by_size);
+	exact = waits[n - n / 100 - 1];
+	ck_assert(got->wait_p99_us >= exact && got->wait_p99_us <= exact + exact / 32 + 1);
+	ck_assert_uint_eq(got->wait_mean_us, got->wait_us / n);
+}
+
+static struct failure failure;
+
+static struct pack *open_one(bool wait, uint64_t from, uint64_t count)
+{
+	struct fleet_shape shape = {.hosts = 1, .nodes = 1, .node = {{UNITS, 0, FLEET_CPU_UNLIMITED}}};
+	struct pack_config config = {
+		.fleet = {.shape = &shape, .shapes = 1, .fit = FLEET_FIT_SCATTER, .nodes = FLEET_NODES_FIRST},
+		.granule = 4096,
+		.wait = wait,
+		.from = from,
+		.count = count,
+	};
+	struct pack *p = pack_open(&config, &failure);
+
+	ck_assert_msg(p != NULL, "%s", failure.text);
+	return p;
+}
+
+static void compare(bool wait, unsigned from, unsigned count)
+{
+	struct pack *p = open_one(wait, from, count);
+	uint64_t time = 0, last = 0, now;
+	struct pack_figures got;
+	enum event_next step;
+
+	event_at = 0;
+	while ((step = pack_step(p, &source, &now, &failure)) == EVENT_ONE) {
+		ck_assert(now >= time && pack_check(p));
+		time = now;
+		last = p->now_us / SECOND;
+	}
+	ck_assert_int_eq(step, EVENT_END);
+	model_run(wait, from, count, last);
+	got = pack_figures_read(p);
+	ck_assert_uint_eq(got.arrivals, want.arrivals);
+	ck_assert_uint_eq(got.accepted, want.accepted);
+	ck_assert_uint_eq(got.units_accepted, want.units_accepted);
+	ck_assert_uint_eq(got.refused[FLEET_NO_MEMORY], want.refused[FLEET_NO_MEMORY]);
+	ck_assert_uint_eq(got.units_refused, want.units_refused);
+	ck_assert_uint_eq(got.departures, want.departures);
+	ck_assert_uint_eq(got.span_us, want.span_us);
+	ck_assert_uint_eq(got.utilisation_ppm, want.utilisation_ppm);
+	ck_assert_uint_eq(got.utilisation_peak_ppm, want.utilisation_peak_ppm);
+	ck_assert_uint_eq(got.guests_milli, want.guests_milli);
+	ck_assert_uint_eq(got.over_ppm, want.over_ppm);
+	ck_assert_uint_eq(got.waited, want.waited);
+	ck_assert(got.external_ppm == 0 && got.internal_ppm == 0 && got.local_ppm == 1000000);
+	if (wait) {
+		ck_assert_uint_eq(got.wait_us, want.wait_us);
+		waits_compare(&got);
+	}
+	pack_close(p);
+}
+
+/* _i: 0 drop, 1 wait; 2 and 3 a part of the trace. */
+START_TEST(against_the_model)
+{
+	for (unsigned round = 0; round < 12; round++) {
+		seed(11 + round + 100 * (uint64_t)_i);
+		trace_make(2000, 20 + 20 * round);
+		if (_i < 2)
+			compare(_i, 0, GUESTS);
+		else
+			compare(_i == 3, 40, 200);
+	}
+}
+END_TEST
+
+START_TEST(refused)
+{
+	struct pack *p = open_one(false, 0, 0);
+	uint64_t now;
+
+	event[0] = (struct event){
+		.kind = EVENT_ARRIVE, .size = 4096 * (UINT64_C(1) + UNITS), .number = 3, .node = EVENT_NODE_ANY};
+	events = 1;
+	event_at = 0;
+	ck_assert_int_eq(pack_step(p, &source, &now, &failure), EVENT_FAILED);
+	ck_assert_str_eq(failure.text, "guest 3 (from 0) asks for 1001 units; the largest host has 1000");
+	pack_close(p);
+	memset(&failure, 0, sizeof(failure));
+	seed(1);
+	trace_make(300, 10);
+	source_fails = true;
+	p = open_one(true, 0, 0);
+	event_at = 0;
+	while (pack_step(p, &source, &now, &failure) == EVENT_ONE)
+		;
+	ck_assert_str_eq(failure.text, "the source is dry");
+	pack_close(p);
+	pack_close(NULL);
+}
+END_TEST
+
+START_TEST(check_objects)
+{
+	struct pack *p = open_one(true, 0, 0);
+	uint64_t now;
+
+	seed(4);
+	trace_make(200, 400);
+	for (unsigned i = 0; i < 60; i++)
+		ck_assert_int_eq(pack_step(p, &source, &now, &failure), EVENT_ONE);
+	ck_assert(pack_check(p) && p->queued > 2);
+	p->figures.accepted++;
+	ck_assert(!pack_check(p));
+	p->figures.accepted--;
+	p->figures.departures++;
+	ck_assert(!pack_check(p));
+	p->figures.departures--;
+	p->guest[p->queue[p->queue_at]].waits = false;
+	ck_assert(!pack_check(p));
+	p->guest[p->queue[p->queue_at]].waits = true;
+	p->guest[p->queue[p->queue_at]].arrived_us += 1000 * SECOND;
+	ck_assert(!pack_check(p));
+	p->guest[p->queue[p->queue_at]].arrived_us -= 1000 * SECOND;
+	p->slot[0] += 10000;
+	ck_assert(!pack_check(p));
+	p->slot[0] -= 10000;
+	ck_assert(pack_check(p));
+	pack_close(p);
+}
+END_TEST
+
+Suite *pack_suite(void);
+
+Suite *pack_suite(void)
+{
+	Suite *suite = suite_create("pack");
+	TCase *plain = tcase_create("plain");
+
+	tcase_add_loop_test(plain, against_the_model, 0, 4);
+	tcase_add_test(plain, refused);
+	tcase_add_test(plain, check_objects);
+	tcase_set_timeout(plain, 60);
+	suite_add_tcase(suite, plain);
+	return suite;
+}

@@ -1,0 +1,530 @@
+/* vmm/pack/pack.c: an experiment: events played into a fleet.
+ *
+ * Words. The source numbers guests by slots that it uses again; here a guest has a number of
+ * its own, since one that waited outlives its departure in the source: it leaves as much
+ * later as it had to wait. Late departures are a heap by time, then by the order in
+ * which they were known; of one time they come before the source's own event.
+ *
+ * Invariants; pack_check():
+ *   K1  a slot of the source's has one guest that lives or waits, or none;
+ *   K2  the queue holds those that wait, in the order of their arrival, and nobody behind its
+ *       first one is placed before it;
+ *   K3  arrivals = accepted + refused + waiting; live = accepted - departed;
+ *   K4  fleet_check(); free + given = all.
+ *
+ * Time. Whatever holds between two events is added to the sums, times the length, when the
+ * second one comes: sums are of 128 bits (2^40 units for 2^63 us fit).
+ *
+ * Waiting times are counted in buckets of a 32nd of their size, so that a trace of any length
+ * needs the same memory.
+ *
+ * Cost. That of the fleet, and O(log late) for a guest that waited. With `wait` each
+ * departure tries the first of the queue, until one does not fit. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mm/port.h"
+#include "vmm/pack/pack_impl.h"
+
+#define PPM	 UINT64_C(1000000)
+#define NO_GUEST UINT32_MAX
+
+/* ---- arrays that grow ---- */
+
+/* False iff there is no memory; *max is how many there is room for. */
+static bool grow(void *array, uint32_t *max, uint64_t need, size_t bytes)
+{
+	void *old, *now;
+	uint64_t most = need + need / 2 + 64;
+
+	if (need <= *max)
+		return true;
+	memcpy(&old, array, sizeof(old));
+	if (most >= UINT32_MAX || !(now = realloc(old, most * bytes)))
+		return false;
+	memset((char *)now + *max * bytes, 0, (most - *max) * bytes);
+	memcpy(array, &now, sizeof(now));
+	*max = (uint32_t)most;
+	return true;
+}
+
+/* ---- late departures ---- */
+
+static bool sooner(const struct pack_late *a, const struct pack_late *b)
+{
+	return a->time_us != b->time_us ? a->time_us < b->time_us : a->order < b->order;
+}
+
+static void late_push(struct pack *p, struct pack_late late)
+{
+	uint32_t at = p->lates++;
+
+	for (; at > 0 && sooner(&late, &p->late[(at - 1) / 2]); at = (at - 1) / 2)
+		p->late[at] = p->late[(at - 1) / 2];
+	p->late[at] = late;
+}
+
+static struct pack_late late_pop(struct pack *p)
+{
+	struct pack_late top = p->late[0], last = p->late[--p->lates];
+	uint32_t at = 0, child;
+
+	while ((child = 2 * at + 1) < p->lates) {
+		child += child + 1 < p->lates && sooner(&p->late[child + 1], &p->late[child]);
+		if (!sooner(&p->late[child], &last))
+			break;
+		p->late[at] = p->late[child];
+		at = child;
+	}
+	p->late[at] = last;
+	return top;
+}
+
+/* ---- the sums ---- */
+
+static void sums_add(struct pack *p, uint64_t time_us)
+{
+	struct fleet_totals t = fleet_totals_read(p->fleet);
+	uint64_t span = time_us - p->now_us, unused = t.units - t.units_given;
+	struct pack_sums *s = &p->sums;
+
+	p->now_us = time_us;
+	s->span += span;
+	s->given += (wide)t.units_given * span;
+	s->asked += (wide)t.units_asked * span;
+	s->local += (wide)t.units_local * span;
+	s->units += (wide)t.units * span;
+	s->cpu += (wide)t.cpu_millis_given * span;
+	s->cpu_all += (wide)t.cpu_millis * span;
+	s->guests += (wide)t.guests * span;
+	s->holes += (wide)t.holes * span;
+	s->empty += (wide)t.hosts_empty * span;
+	if (unused > 0 && unused >= t.units / 100 + (t.units % 100 != 0)) {
+		s->external += ((wide)(unused - t.largest_holes) * PPM / unused) * span;
+		s->external_span += span;
+	}
+	if (t.units_given > 0) {
+		s->over += ((wide)unused * PPM / t.units_given) * span;
+		s->over_span += span;
+	}
+}
+
+static void peaks_note(struct pack *p)
+{
+	struct fleet_totals t = fleet_totals_read(p->fleet);
+	struct pack_sums *s = &p->sums;
+	uint64_t used = t.units ? (uint64_t)((wide)t.units_given * PPM / t.units) : 0;
+
+	s->used_peak = used > s->used_peak ? used : s->used_peak;
+	s->guests_peak = t.guests > s->guests_peak ? t.guests : s->guests_peak;
+	s->top_peak = t.units > s->top_peak ? t.units : s->top_peak;
+	if (t.units_given > s->given_peak) {
+		s->given_peak = t.units_given;
+		s->top_at_peak = t.units;
+	}
+}
+
+static unsigned bucket_of(uint64_t us)
+{
+	unsigned bits = us < 64 ? 0 : 63 - (unsigned)__builtin_clzll(us) - 5;
+
+	return us < 64 ? (unsigned)us : 32 * (bits + 1) + (unsigned)(us >> bits) - 32;
+}
+
+/* The most that is in it. */
+static uint64_t bucket_end(unsigned bucket)
+{
+	unsigned bits = bucket < 64 ? 0 : bucket / 32 - 1;
+
+	return bucket < 64 ? bucket : ((uint64_t)(bucket % 32 + 32 + 1) << bits) - 1;
+}
+
+static void wait_count(struct pack *p, uint64_t us)
+{
+	p->figures.waited += us > 0;
+	p->sums.wait += us;
+	p->sums.wait_bucket[bucket_of(us)]++;
+}
+
+/* ---- guests ---- */
+
+static struct pack_guest *guest_of(struct pack *p, uint32_t number)
+{
+	return &p->guest[number];
+}
+
+static uint32_t guest_new(struct pack *p)
+{
+	uint32_t number = p->guest_free;
+
+	if (number != NO_GUEST) {
+		p->guest_free = guest_of(p, number)->next;
+		return number;
+	}
+	if (!grow(&p->guest, &p->guests_max, (uint64_t)p->guests + 1, sizeof(*p->guest)))
+		return NO_GUEST;
+	return p->guests++;
+}
+
+static void guest_drop(struct pack *p, uint32_t number)
+{
+	*guest_of(p, number) = (struct pack_guest){.next = p->guest_free};
+	p->guest_free = number;
+}
+
+/* Leaves the fleet, if it is there. */
+static void leave(struct pack *p, uint32_t number)
+{
+	if (fleet_depart(p->fleet, number))
+		p->figures.departures++;
+	guest_drop(p, number);
+}
+
+static int place(struct pack *p, uint32_t number, enum fleet_answer *answer, struct failure *f)
+{
+	struct pack_guest *g = guest_of(p, number);
+
+	if (fleet_arrive(p->fleet, number, &g->ask, answer, f))
+		return f->code;
+	if (*answer != FLEET_PLACED)
+		return 0;
+	p->figures.accepted++;
+	p->figures.units_accepted += g->ask.units;
+	g->waited_us = p->now_us - g->arrived_us;
+	if (p->wait)
+		wait_count(p, g->waited_us);
+	peaks_note(p);
+	return 0;
+}
+
+/* ---- the queue ---- */
+
+static uint32_t queue_first(const struct pack *p)
+{
+	return p->queued ? p->queue[p->queue_at] : NO_GUEST;
+}
+
+static bool queue_push(struct pack *p, uint32_t number)
+{
+	uint32_t old = p->queue_max;
+
+	if (p->queued == old) {
+		if (!grow(&p->queue, &p->queue_max, (uint64_t)old + 1, sizeof(*p->queue)))
+			return false;
+		/* What went round the end of the old one goes to its end. */
+		memmove(p->queue + p->queue_max - (old - p->queue_at), p->queue + p->queue_at,
+			(old - p->queue_at) * sizeof(*p->queue));
+		p->queue_at = old ? p->queue_max - (old - p->queue_at) : 0;
+	}
+	p->queue[(p->queue_at + (uint64_t)p->queued++) % p->queue_max] = number;
+	guest_of(p, number)->waits = true;
+	return true;
+}
+
+static void queue_pop(struct pack *p)
+{
+	guest_of(p, queue_first(p))->waits = false;
+	p->queue_at = (p->queue_at + 1) % p->queue_max;
+	p->queued--;
+}
+
+/* What its departure, already known, becomes now that it lives. */
+static bool life_resume(struct pack *p, uint32_t number)
+{
+	const struct pack_guest *g = guest_of(p, number);
+
+	if (!g->leaves)
+		return true;
+	if (!grow(&p->late, &p->lates_max, (uint64_t)p->lates + 1, sizeof(*p->late)))
+		return false;
+	late_push(p, (struct pack_late){g->leaves_us + g->waited_us, p->late_order++, number});
+	return true;
+}
+
+static int queue_serve(struct pack *p, struct failure *f)
+{
+	for (uint32_t number; (number = queue_first(p)) != NO_GUEST;) {
+		enum fleet_answer answer;
+
+		if (place(p, number, &answer, f))
+			return f->code;
+		p->why = answer;
+		if (answer != FLEET_PLACED)
+			return 0;
+		queue_pop(p);
+		if (!life_resume(p, number))
+			return fail(f, EXIT_HOST, "no memory for %" PRIu32 " late departures", p->lates);
+	}
+	return 0;
+}
+
+/* ---- events ---- */
+
+static int arrive_new(struct pack *p, uint32_t number, const struct event *e, struct failure *f)
+{
+	enum fleet_answer answer = p->why;
+
+	*guest_of(p, number) = (struct pack_guest){
+		.ask = {.units = e->size / p->granule + (e->size % p->granule != 0),
+			.cpu_millis = e->cpu_millis,
+			.node = e->node == EVENT_NODE_ANY ? FLEET_NODE_ANY : e->node,
+			.movable = e->movable && !e->pinned},
+		.arrived_us = e->time_us,
+	};
+	if (guest_of(p, number)->ask.units > p->largest)
+		return fail(f, EXIT_USAGE,
+			    "guest %" PRIu64 " (from 0) asks for %" PRIu64 " units; the largest host has %" PRIu64,
+			    e->number, guest_of(p, number)->ask.units, p->largest);
+	p->figures.arrivals++;
+	if (queue_first(p) == NO_GUEST && place(p, number, &answer, f))
+		return f->code;
+	if (answer == FLEET_PLACED && fleet_lives(p->fleet, number))
+		return 0;
+	if (!p->wait) {
+		p->figures.refused[answer]++;
+		p->figures.units_refused += guest_of(p, number)->ask.units;
+		return 0;
+	}
+	p->why = answer;
+	return queue_push(p, number) ? 0 : fail(f, EXIT_HOST, "no memory for %" PRIu32 " waiting guests", p->queued);
+}
+
+static int arrive(struct pack *p, const struct event *e, struct failure *f)
+{
+	uint32_t number;
+
+	if (!grow(&p->slot, &p->slots_max, (uint64_t)e->guest + 1, sizeof(*p->slot)) ||
+	    (number = guest_new(p)) == NO_GUEST)
+		return fail(f, EXIT_HOST, "no memory for the books of %" PRIu32 " guests", p->guests);
+	p->slot[e->guest] = number + 1;
+	return arrive_new(p, number, e, f);
+}
+
+static int depart(struct pack *p, const struct event *e, struct failure *f)
+{
+	uint32_t number = e->guest < p->slots_max ? p->slot[e->guest] : 0;
+	struct pack_guest *g;
+
+	if (number-- == 0)
+		return 0; /* it is not of those that are played */
+	p->slot[e->guest] = 0;
+	g = guest_of(p, number);
+	g->leaves = true;
+	g->leaves_us = e->time_us;
+	if (g->waits)
+		return 0;
+	if (g->waited_us > 0)
+		return life_resume(p, number)
+			       ? 0
+			       : fail(f, EXIT_HOST, "no memory for %" PRIu32 " late departures", p->lates);
+	leave(p, number);
+	return queue_serve(p, f);
+}
+
+static bool played(const struct pack *p, const struct event *e)
+{
+	return e->number >= p->from && (p->count == 0 || e->number - p->from < p->count);
+}
+
+static int event_play(struct pack *p, const struct event *e, struct failure *f)
+{
+	if (e->kind == EVENT_ARRIVE && !played(p, e))
+		return 0;
+	if (e->kind == EVENT_DEPART && (e->guest >= p->slots_max || p->slot[e->guest] == 0))
+		return 0;
+	if (!p->begun)
+		p->now_us = e->time_us;
+	p->begun = true;
+	sums_add(p, e->time_us);
+	return e->kind == EVENT_ARRIVE ? arrive(p, e, f) : depart(p, e, f);
+}
+
+static int late_play(struct pack *p, struct failure *f)
+{
+	struct pack_late late = late_pop(p);
+
+	sums_add(p, late.time_us);
+	leave(p, late.guest);
+	return queue_serve(p, f);
+}
+
+/* ---- the interface ---- */
+
+static uint64_t largest_host(const struct fleet_config *c)
+{
+	uint64_t most = 0;
+
+	for (uint32_t i = 0; i < c->shapes; i++) {
+		uint64_t units = 0;
+
+		for (uint32_t n = 0; n < c->shape[i].nodes; n++) {
+			const struct fleet_node *node = &c->shape[i].node[n];
+
+			if (node->units == FLEET_UNBOUNDED)
+				return UINT64_MAX;
+			units += (uint64_t)((wide)(node->units - node->reserve) * PPM / (PPM - c->overcommit_ppm));
+		}
+		most = units > most && c->shape[i].hosts > 0 ? units : most;
+	}
+	return most;
+}
+
+struct pack *pack_open(const struct pack_config *config, struct failure *f)
+{
+	struct fleet *fleet = fleet_open(&config->fleet, f);
+	struct pack *p = fleet ? calloc(1, sizeof(*p)) : NULL;
+
+	MM_ASSERT(config->granule > 0, config->granule, 0);
+	if (!p) {
+		if (fleet)
+			(void)fail(f, EXIT_HOST, "no memory for an experiment");
+		fleet_close(fleet);
+		return NULL;
+	}
+	p->fleet = fleet;
+	p->granule = config->granule;
+	p->largest = largest_host(&config->fleet);
+	p->wait = config->wait;
+	p->from = config->from;
+	p->count = config->count;
+	p->guest_free = NO_GUEST;
+	return p;
+}
+
+void pack_close(struct pack *p)
+{
+	if (!p)
+		return;
+	fleet_close(p->fleet);
+	free(p->guest);
+	free(p->slot);
+	free(p->queue);
+	free(p->late);
+	free(p);
+}
+
+enum event_next pack_step(struct pack *p, const struct pack_source *source, uint64_t *time_us, struct failure *f)
+{
+	int code;
+
+	if (!p->ahead && !p->ended) {
+		switch (source->next(source->self, &p->event, f)) {
+		case EVENT_FAILED:
+			return EVENT_FAILED;
+		case EVENT_END:
+			p->ended = true;
+			break;
+		case EVENT_ONE:
+			p->ahead = true;
+			break;
+		}
+	}
+	if (p->lates > 0 && (p->ended || p->late[0].time_us <= p->event.time_us)) {
+		*time_us = p->late[0].time_us;
+		code = late_play(p, f);
+	} else if (p->ahead) {
+		*time_us = p->event.time_us;
+		p->ahead = false;
+		code = event_play(p, &p->event, f);
+	} else {
+		return EVENT_END;
+	}
+	return code ? EVENT_FAILED : EVENT_ONE;
+}
+
+static uint64_t mean(wide sum, wide all, uint64_t scale)
+{
+	return all ? (uint64_t)(sum * scale / all) : 0;
+}
+
+static uint64_t wait_p99(const struct pack *p, uint64_t guests)
+{
+	uint64_t seen = 0, want = guests - guests / 100;
+
+	for (unsigned i = 0; i < PACK_BUCKETS; i++) {
+		seen += p->sums.wait_bucket[i];
+		if (seen >= want)
+			return bucket_end(i);
+	}
+	return 0;
+}
+
+struct pack_figures pack_figures_read(const struct pack *p)
+{
+	struct pack_figures out = p->figures;
+	const struct pack_sums *s = &p->sums;
+
+	out.span_us = s->span;
+	out.guests_peak = s->guests_peak;
+	out.utilisation_ppm = mean(s->given, s->units, PPM);
+	out.utilisation_peak_ppm = s->used_peak;
+	out.external_ppm = mean(s->external, s->external_span, 1);
+	out.internal_ppm = mean(s->given - s->asked, s->given, PPM);
+	out.local_ppm = mean(s->local, s->asked, PPM);
+	out.cpu_ppm = mean(s->cpu, s->cpu_all, PPM);
+	out.guests_milli = mean(s->guests, s->span, 1000);
+	out.holes_milli = mean(s->holes, s->span, 1000);
+	out.hosts_empty_milli = mean(s->empty, s->span, 1000);
+	out.over_ppm = mean(s->over, s->over_span, 1);
+	out.over_at_peak_ppm = s->given_peak ? mean(s->top_at_peak - s->given_peak, s->given_peak, PPM) : 0;
+	out.over_most_ppm = s->given_peak ? mean(s->top_peak - s->given_peak, s->given_peak, PPM) : 0;
+	out.wait_us = (uint64_t)s->wait;
+	if (p->wait && out.accepted > 0) {
+		out.wait_mean_us = mean(s->wait, out.accepted, 1);
+		out.wait_p99_us = wait_p99(p, out.accepted);
+	}
+	if (p->queued > 0)
+		out.refused[p->why] += p->queued;
+	return out;
+}
+
+const struct fleet *pack_fleet(const struct pack *p)
+{
+	return p->fleet;
+}
+
+uint64_t pack_waiting(const struct pack *p)
+{
+	return p->queued;
+}
+
+/* ---- the check ---- */
+
+static bool check_slots(const struct pack *p)
+{
+	for (uint32_t i = 0; i < p->slots_max; i++)
+		if (p->slot[i] > p->guests)
+			return false;
+	return true;
+}
+
+static bool check_queue(const struct pack *p)
+{
+	uint64_t last = 0;
+
+	for (uint32_t i = 0; i < p->queued; i++) {
+		uint32_t number = p->queue[((uint64_t)p->queue_at + i) % p->queue_max];
+
+		if (number >= p->guests || !p->guest[number].waits || fleet_lives(p->fleet, number) ||
+		    p->guest[number].arrived_us < last)
+			return false;
+		last = p->guest[number].arrived_us;
+	}
+	return true;
+}
+
+bool pack_check(const struct pack *p)
+{
+	struct fleet_totals t = fleet_totals_read(p->fleet);
+	const struct pack_figures *f = &p->figures;
+	uint64_t refused = 0;
+
+	for (unsigned i = 0; i < FLEET_ANSWERS; i++)
+		refused += f->refused[i];
+	for (uint32_t i = 1; i < p->lates; i++)
+		if (sooner(&p->late[i], &p->late[(i - 1) / 2]))
+			return false;
+	return check_slots(p) && check_queue(p) && f->arrivals == f->accepted + refused + p->queued &&
+	       t.guests == f->accepted - f->departures && t.units_asked <= t.units_given && fleet_check(p->fleet);
+}

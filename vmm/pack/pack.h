@@ -1,0 +1,66 @@
+/* vmm/pack/pack.h: an experiment: events played into a fleet, and what is to be said of it.
+ * Theory: top of pack.c. Threads: one for each.
+ *
+ * All figures are of integers and exact, or rounded down to a millionth: the same on every
+ * machine. Means are over simulated time, from the first event that is played to the last. */
+#ifndef SLAT_VMM_PACK_PACK_H
+#define SLAT_VMM_PACK_PACK_H
+
+#include "vmm/pack/event.h"
+#include "vmm/pack/fleet.h"
+
+struct pack_source {
+	void *self;
+	enum event_next (*next)(void *self, struct event *out, struct failure *f);
+};
+
+struct pack_config {
+	struct fleet_config fleet;
+	uint64_t granule; /* sizes of events in a unit of the fleet; a guest takes as many as it begins */
+	bool wait; /* who is refused waits, first come first served, and lives as long from then on; else it is gone */
+	uint64_t from, count; /* arrivals that are played; count 0: all that come */
+};
+
+struct pack_figures {
+	uint64_t arrivals, accepted;
+	uint64_t refused[FLEET_ANSWERS]; /* by why; with `wait`, those still waiting at the end, by why the first of
+					    them does */
+	uint64_t units_accepted, units_refused;
+	uint64_t departures; /* of accepted ones */
+	uint64_t span_us;
+	uint64_t guests_peak;
+
+	uint64_t utilisation_ppm, utilisation_peak_ppm; /* given / all units */
+	/* 1 - sum of each host's largest hole / sum of free units, of the time when a hundredth is free or more. */
+	uint64_t external_ppm;
+	uint64_t internal_ppm; /* 1 - asked / given, while something is */
+	uint64_t local_ppm;    /* of units asked, those on nodes where the guest has CPUs */
+	uint64_t cpu_ppm;      /* given / all, of nodes that have a limit */
+	uint64_t guests_milli, holes_milli, hosts_empty_milli;
+
+	/* Of an unbounded pool: its top over what lives, less 1. */
+	uint64_t over_ppm, over_at_peak_ppm,
+		over_most_ppm; /* mean; when most lived; highest top over most that lived */
+
+	uint64_t waited;			     /* guests that had to */
+	uint64_t wait_us, wait_mean_us, wait_p99_us; /* in all; of the accepted; p99 to within a 32nd of it */
+};
+
+struct pack; /* opaque */
+
+/* As fleet_open(); granule is 1 or more. Borrows nothing. */
+struct pack *pack_open(const struct pack_config *config, struct failure *f);
+void pack_close(struct pack *p); /* fine on NULL */
+
+/* The next event, or departure of one that waited: EVENT_ONE, and *time_us is when; EVENT_END; or EVENT_FAILED, as the
+ * source's, or one guest is larger than any host, or there is no memory. */
+enum event_next pack_step(struct pack *p, const struct pack_source *source, uint64_t *time_us, struct failure *f);
+
+struct pack_figures pack_figures_read(const struct pack *p); /* so far */
+const struct fleet *pack_fleet(const struct pack *p);
+uint64_t pack_waiting(const struct pack *p); /* guests, now */
+
+/* free + used + internal = all, guests as counted, the queue in order: fleet_check(), too. */
+bool pack_check(const struct pack *p);
+
+#endif

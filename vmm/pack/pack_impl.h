@@ -1,0 +1,49 @@
+/* vmm/pack/pack_impl.h: the fields of an experiment, for pack.c and its own tests. */
+#ifndef SLAT_VMM_PACK_PACK_IMPL_H
+#define SLAT_VMM_PACK_PACK_IMPL_H
+
+#include "vmm/pack/pack.h"
+
+#define PACK_BUCKETS (32u * 60u)
+
+typedef unsigned __int128 wide;
+
+struct pack_guest {
+	struct fleet_ask ask;
+	uint64_t arrived_us, waited_us, leaves_us; /* in the source; leaves: once its departure was read */
+	uint32_t next;				   /* of the unused */
+	bool waits, leaves;
+};
+
+struct pack_late { /* a departure of one that waited */
+	uint64_t time_us, order;
+	uint32_t guest;
+};
+
+struct pack_sums { /* over time: times us */
+	wide given, asked, local, units, cpu, cpu_all, guests, holes, empty, external, over, wait;
+	uint64_t span, external_span, over_span;
+	uint64_t used_peak, guests_peak, given_peak, top_at_peak, top_peak;
+	uint64_t wait_bucket[PACK_BUCKETS];
+};
+
+struct pack {
+	struct fleet *fleet;
+	uint64_t granule, largest, from, count;
+	bool wait, begun;
+	bool ahead, ended; /* event: read, and not played yet; there are no more */
+	struct event event;
+	uint64_t now_us, late_order;
+	enum fleet_answer why; /* of the first in the queue */
+	struct pack_guest *guest;
+	uint32_t *slot;	 /* by the source's number: guest + 1, or 0 */
+	uint32_t *queue; /* a ring */
+	struct pack_late *late;
+	uint32_t guests, guests_max, guest_free, slots_max;
+	uint32_t queue_at, queued, queue_max;
+	uint32_t lates, lates_max;
+	struct pack_sums sums;
+	struct pack_figures figures;
+};
+
+#endif
