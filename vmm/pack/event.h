@@ -22,12 +22,12 @@ struct event {
 	/* The same in both events of a guest, and nobody else's between them: small numbers, used again. */
 	uint32_t guest;
 	/* Of an arrival: */
-	uint64_t number;	/* of arrivals that came before it */
-	uint64_t size;		/* 1 to EVENT_SIZE_MAX */
-	uint64_t life_us;	/* till it departs, where the source knows */
-	uint32_t cpu_millis;	/* 0: none asked */
-	uint32_t node;		/* where it has to lie, or EVENT_NODE_ANY */
-	bool pinned, movable;	/* pinned: its owner never lets it be moved; else compaction may, if movable */
+	uint64_t number;      /* of arrivals that came before it */
+	uint64_t size;	      /* 1 to EVENT_SIZE_MAX */
+	uint64_t life_us;     /* till it departs, where the source knows */
+	uint32_t cpu_millis;  /* 0: none asked */
+	uint32_t node;	      /* where it has to lie, or EVENT_NODE_ANY */
+	bool pinned, movable; /* pinned: its owner never lets it be moved; else compaction may, if movable */
 };
 
 /* A source of events. Threads: one. */
