@@ -13,8 +13,11 @@ static unsigned digit_of(char c)
 static enum decimal_result scaled(uint64_t whole, uint64_t f, uint64_t power, struct decimal_unit unit, uint64_t *out)
 {
 	const unsigned __int128 part = (unsigned __int128)f * unit.scale;
-	unsigned __int128 sum = (unsigned __int128)whole * unit.scale + part / power;
+	unsigned __int128 sum;
 
+	if (power == 1) /* most are whole, and 128 bits take their time to divide */
+		return __builtin_mul_overflow(whole, unit.scale, out) ? DECIMAL_LARGE : DECIMAL_OK;
+	sum = (unsigned __int128)whole * unit.scale + part / power;
 	if (unit.up && part % power)
 		sum++;
 	if (sum > UINT64_MAX)
