@@ -85,7 +85,7 @@ static enum decimal_result share_of(double value, uint64_t machine, uint64_t *ou
 		return DECIMAL_NEGATIVE;
 	if (!scaled(&b, machine, out, &rest) || *out > EVENT_SIZE_MAX)
 		return DECIMAL_LARGE;
-	*out += rest > UINT64_MAX >> SLACK_LOG;
+	*out += rest > UINT64_C(1) << (64 - SLACK_LOG);
 	return DECIMAL_OK;
 }
 
