@@ -1,0 +1,102 @@
+/* vmm/pack/trace.h: what happened to a fleet, as a file tells it: one event after the
+ * other, in constant memory but for the guests that are there. Theory: top of trace.c.
+ *
+ * slat's own format is CSV, plain or gzip. The header names the columns, in any order:
+ *   time_s      seconds since the start; decimals down to 1 us, finer ones are cut off
+ *   event       arrive or depart
+ *   vm_id       any text
+ *   mem_mib, mem_gib, size_bytes or size: one of them; decimals, rounded up to whole
+ *               bytes. size is units of whatever is packed
+ *   cpu         optional; decimals, rounded up to 1/1000
+ *   node        optional, of an arrival: where it has to lie; empty: anywhere
+ *   pinned      optional, of an arrival: 0 (so if empty) or 1
+ *   movable     optional, of an arrival: 0 or 1 (so if empty)
+ *   life_s      optional, of an arrival: how long it stays; empty: not known
+ * Other columns are passed over, and counted; so is, in a departure, all but the first
+ * three. An empty line is nothing. The order of rows is the order of events.
+ *
+ * The others:
+ *   azure-v1    vmtable.csv of the Azure Public Dataset V1: 11 columns without a header
+ *   huawei-east-1  vmid,cpu,memory,time,type; memory in GiB, type 0 creates, 1 deletes
+ *   minimalloc  id,lower,upper,size: there in [lower, upper), a unit of which is a second
+ *   azure-packing-2020  the SQLite file: tables vm and vmType, shares of a machine
+ * Rows of those but Huawei's are whole lives: they come sorted by their start, equal ones
+ * in the order of rows; who lived departs before who arrives in the same microsecond, in the
+ * order of their arrivals, and who stays for no time departs behind those.
+ *
+ * Threads: one. */
+#ifndef SLAT_VMM_PACK_TRACE_H
+#define SLAT_VMM_PACK_TRACE_H
+
+#include "vmm/pack/csv.h"
+#include "vmm/pack/event.h"
+
+#define TRACE_TIME_MAX		(UINT64_C(1) << 62) /* us; later is a bad value */
+#define TRACE_MACHINE_ANY	(-1)
+#define TRACE_MACHINE_BYTES_MAX (UINT64_C(1) << 46)
+#define TRACE_MACHINE_CPUS_MAX	4096u
+
+enum trace_format {
+	TRACE_SLAT,
+	TRACE_AZURE_V1,
+	TRACE_AZURE_PACKING_2020,
+	TRACE_HUAWEI_EAST_1,
+	TRACE_MINIMALLOC,
+	TRACE_FORMATS,
+};
+
+/* What a line, or a row, can be refused for; the first of these that it is. */
+enum trace_bad {
+	TRACE_BAD_LINE,	    /* not as many fields as the header, too long, a stray quote */
+	TRACE_BAD_VALUE,    /* a field that is not what its column holds */
+	TRACE_BAD_SIZE,	    /* a size that is 0, negative or above EVENT_SIZE_MAX */
+	TRACE_BAD_TIME,	    /* time goes back; or an end that is not where it was told */
+	TRACE_BAD_TWICE,    /* who arrives is there */
+	TRACE_BAD_UNKNOWN,  /* who departs is not there: his arrival may have been skipped */
+	TRACE_BAD_TRAILING, /* bytes behind a gzip stream: once a file */
+	TRACE_BADS,
+};
+
+struct trace_options {
+	bool skip_bad; /* what is bad is counted and passed over; else it ends the trace */
+	/* azure-packing-2020: what a whole machine is; its shares are rounded up, to bytes and 1/1000 CPU. */
+	uint64_t machine_bytes; /* 1 to TRACE_MACHINE_BYTES_MAX */
+	uint32_t machine_cpus;	/* to TRACE_MACHINE_CPUS_MAX; 0: CPUs are not asked for */
+	/* Guests whose type does not run on it are left out; any: each type's machine of the lowest id. */
+	int64_t machine;
+	uint64_t fail_after; /* fault injection: the n-th allocation is refused; 0: none is */
+};
+
+struct trace_stats {
+	uint64_t lines; /* read so far, with the header; or rows */
+	uint64_t events, arrivals;
+	uint64_t bad[TRACE_BADS];
+	uint64_t left_out; /* rows of types that do not run on the machine that was asked for */
+	uint32_t live, live_max;
+	uint32_t columns_ignored;
+	struct csv_excerpt first_ignored; /* its name */
+};
+
+struct trace; /* opaque; fields in trace_impl.h */
+
+/* "slat", "azure-v1", ...: false iff it is none. */
+bool trace_format_parse(const char *name, enum trace_format *out);
+const char *trace_format_name(enum trace_format format);
+const char *trace_bad_name(enum trace_bad kind); /* a few words, such as "time goes back" */
+
+/* path "-": standard input (not for SQLite). Reads the header; of lives in CSV, all of it,
+ * to sort it in a temporary file. NULL and *f: EXIT_USAGE, an option; EXIT_HOST, a
+ * file, no memory, no library; EXIT_IMAGE, it is no such trace, or, with skip_bad off,
+ * a line is bad: the sentence has its number and what it says. */
+struct trace *trace_open(const char *path, enum trace_format format, const struct trace_options *options,
+			 struct failure *f);
+void trace_close(struct trace *t); /* NULL is fine */
+
+/* EVENT_FAILED: *f as of trace_open(); EXIT_IMAGE, too, if there is no event at all.
+ * After anything but EVENT_ONE it is not called again. O(line) expected; of lives, and
+ * O(log of those there). */
+enum event_next trace_next(struct trace *t, struct event *out, struct failure *f);
+
+struct trace_stats trace_stats_read(const struct trace *t);
+
+#endif
