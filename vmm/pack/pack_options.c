@@ -1,0 +1,398 @@
+/* vmm/pack/pack_options.c: the command line of `slat pack`. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/pack/pack_options.h"
+#include "vmm/size.h"
+
+#define COUNT(a)	(sizeof(a) / sizeof((a)[0]))
+#define GRANULE_DEFAULT (UINT64_C(2) << 20)
+#define STEP_DEFAULT	(UINT64_C(3600) * 1000000)
+#define VALUE_MAX	64u
+#define CPUS_MAX	UINT64_C(4000000)
+
+static const char *const choose_names[] = {"first", "best", "worst", "global", "random", "dot", "two"};
+static const char *const nodes_names[] = {"local", "pack", "spread", "interleave", "contract", "first", "balance"};
+static const char *const fit_names[] = {"first", "best", "worst", "next", "buddy", "segregated", "scatter"};
+static const char *const contiguous_names[] = {"require", "prefer", "scatter"};
+
+const char *pack_choose_name(enum fleet_choose c)
+{
+	return choose_names[c];
+}
+
+const char *pack_nodes_name(enum fleet_nodes n)
+{
+	return nodes_names[n];
+}
+
+const char *pack_fit_name(enum fleet_fit fit)
+{
+	return fit_names[fit];
+}
+
+const char *pack_contiguous_name(enum fleet_contiguous c)
+{
+	return contiguous_names[c];
+}
+
+/* ---- values ---- */
+
+static int one_of(const char *option, const char *value, const char *const *names, size_t count, unsigned *out,
+		  struct failure *f)
+{
+	char all[128] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(value, names[i]) == 0) {
+			*out = (unsigned)i;
+			return 0;
+		}
+		used += (size_t)snprintf(all + used, sizeof(all) - used, "%s%s", i ? ", " : "", names[i]);
+	}
+	return fail(f, EXIT_USAGE, "%s: %.64s is none of %s", option, value, all);
+}
+
+static int number(const char *option, const char *value, uint64_t least, uint64_t most, uint64_t *out,
+		  struct failure *f)
+{
+	char *end;
+
+	if (*value >= '0' && *value <= '9') {
+		*out = strtoull(value, &end, 10);
+		if (*end == '\0' && strlen(value) <= 19 && *out >= least && *out <= most)
+			return 0;
+	}
+	return fail(f, EXIT_USAGE, "%s: %.64s is no whole number from %" PRIu64 " to %" PRIu64, option, value, least,
+		    most);
+}
+
+static int size(const char *option, const char *value, uint64_t *out, struct failure *f)
+{
+	if (size_parse(value, out) && *out > 0 && *out <= EVENT_SIZE_MAX)
+		return 0;
+	return fail(f, EXIT_USAGE, "%s: %.64s is no size from 1 to 4194304T, such as 384G", option, value);
+}
+
+/* ---- --host ---- */
+
+struct host { /* as it was asked for */
+	uint64_t hosts, nodes, cpus, bytes, reserve;
+	bool cpus_given, unbounded;
+};
+
+static int host_take(struct host *h, const char *key, const char *value, struct failure *f)
+{
+	if (strcmp(key, "nodes") == 0)
+		return number("--host nodes=", value, 1, PLACEMENT_NODES_MAX, &h->nodes, f);
+	if (strcmp(key, "cpus") == 0) {
+		h->cpus_given = true;
+		return number("--host cpus=", value, 0, CPUS_MAX, &h->cpus, f);
+	}
+	if (strcmp(key, "memory") == 0) {
+		h->unbounded = strcmp(value, "unbounded") == 0;
+		return h->unbounded ? 0 : size("--host memory=", value, &h->bytes, f);
+	}
+	if (strcmp(key, "reserve") == 0)
+		return size("--host reserve=", value, &h->reserve, f);
+	return fail(f, EXIT_USAGE, "--host: %.64s is none of nodes=, cpus=, memory=, reserve=", key);
+}
+
+static int host_parse(struct host *h, const char *list, struct failure *f)
+{
+	while (*list) {
+		const char *end = strchr(list, ','), *equals = strchr(list, '=');
+		char key[VALUE_MAX], value[VALUE_MAX];
+
+		end = end ? end : list + strlen(list);
+		if (!equals || equals > end)
+			return fail(f, EXIT_USAGE, "--host: %.64s has no value: KEY=VALUE,...", list);
+		if ((size_t)(equals - list) >= sizeof(key) || (size_t)(end - equals - 1) >= sizeof(value))
+			return fail(f, EXIT_USAGE, "--host: %.64s is too long", list);
+		memcpy(key, list, (size_t)(equals - list));
+		key[equals - list] = '\0';
+		memcpy(value, equals + 1, (size_t)(end - equals - 1));
+		value[end - equals - 1] = '\0';
+		if (host_take(h, key, value, f))
+			return f->code;
+		list = *end ? end + 1 : end;
+	}
+	if (h->bytes == 0 && !h->unbounded)
+		return fail(f, EXIT_USAGE, "--host: it needs memory=SIZE, or memory=unbounded");
+	return 0;
+}
+
+static int set_host(struct pack_options *o, const char *list, struct failure *f)
+{
+	struct host h = {.hosts = 0, .nodes = 1};
+
+	if (o->pack.fleet.shapes == PACK_SHAPES_MAX)
+		return fail(f, EXIT_USAGE, "--host: there are %u kinds of hosts at most", PACK_SHAPES_MAX);
+	if (host_parse(&h, list, f))
+		return f->code;
+	o->host_bytes[o->pack.fleet.shapes] = h.bytes;
+	o->shape[o->pack.fleet.shapes].nodes = (uint32_t)h.nodes;
+	for (uint32_t n = 0; n < h.nodes; n++) /* in bytes, till the granule is known */
+		o->shape[o->pack.fleet.shapes].node[n] = (struct fleet_node){
+			h.bytes / h.nodes, h.reserve / h.nodes,
+			h.cpus_given ? (uint32_t)(h.cpus * EVENT_CPU_ONE / h.nodes) : FLEET_CPU_UNLIMITED};
+	o->pack.fleet.shapes++;
+	return 0;
+}
+
+/* Of the last --host; without one, of the first to come. */
+static int set_hosts(struct pack_options *o, const char *value, struct failure *f)
+{
+	uint64_t hosts = 0;
+
+	if (number("--hosts", value, 1, FLEET_HOSTS_MAX, &hosts, f))
+		return f->code;
+	if (o->pack.fleet.shapes == PACK_SHAPES_MAX)
+		return fail(f, EXIT_USAGE, "--hosts: there are %u kinds of hosts at most", PACK_SHAPES_MAX);
+	o->shape[o->pack.fleet.shapes].hosts = (uint32_t)hosts;
+	return 0;
+}
+
+/* ---- the options ---- */
+
+static int set_format(struct pack_options *o, const char *value, struct failure *f)
+{
+	if (trace_format_parse(value, &o->format))
+		return 0;
+	return fail(f, EXIT_USAGE,
+		    "--format: %.64s is none of slat, azure-v1, azure-packing-2020, huawei-east-1, minimalloc", value);
+}
+
+static int set_choose(struct pack_options *o, const char *value, struct failure *f)
+{
+	unsigned n = 0;
+	int code = one_of("--choose", value, choose_names, COUNT(choose_names), &n, f);
+
+	o->pack.fleet.choose = (enum fleet_choose)n;
+	return code;
+}
+
+static int set_node(struct pack_options *o, const char *value, struct failure *f)
+{
+	unsigned n = 0;
+	int code = one_of("--node", value, nodes_names, COUNT(nodes_names), &n, f);
+
+	o->pack.fleet.nodes = (enum fleet_nodes)n;
+	return code;
+}
+
+static int set_fit(struct pack_options *o, const char *value, struct failure *f)
+{
+	unsigned n = 0;
+	int code = one_of("--fit", value, fit_names, COUNT(fit_names), &n, f);
+
+	o->pack.fleet.fit = (enum fleet_fit)n;
+	return code;
+}
+
+static int set_contiguous(struct pack_options *o, const char *value, struct failure *f)
+{
+	unsigned n = 0;
+	int code = one_of("--contiguous", value, contiguous_names, COUNT(contiguous_names), &n, f);
+
+	o->pack.fleet.contiguous = (enum fleet_contiguous)n;
+	return code;
+}
+
+static int set_refuse(struct pack_options *o, const char *value, struct failure *f)
+{
+	static const char *const names[] = {"drop", "wait"};
+	unsigned n = 0;
+	int code = one_of("--on-refuse", value, names, COUNT(names), &n, f);
+
+	o->pack.wait = n == 1;
+	return code;
+}
+
+static int set_granule(struct pack_options *o, const char *value, struct failure *f)
+{
+	return size("--granule", value, &o->pack.granule, f);
+}
+
+static int set_split(struct pack_options *o, const char *value, struct failure *f)
+{
+	return size("--split-above", value, &o->pack.fleet.split_above, f);
+}
+
+static int set_overcommit(struct pack_options *o, const char *value, struct failure *f)
+{
+	uint64_t percent = 0;
+	int code = number("--overcommit", value, 0, 99, &percent, f);
+
+	o->pack.fleet.overcommit_ppm = (uint32_t)percent * 10000;
+	return code;
+}
+
+static int set_seed(struct pack_options *o, const char *value, struct failure *f)
+{
+	return number("--seed", value, 0, UINT64_MAX / 2, &o->pack.fleet.seed, f);
+}
+
+static int set_from(struct pack_options *o, const char *value, struct failure *f)
+{
+	return number("--from", value, 0, UINT64_MAX / 2, &o->pack.from, f);
+}
+
+static int set_count(struct pack_options *o, const char *value, struct failure *f)
+{
+	return number("--count", value, 1, UINT64_MAX / 2, &o->pack.count, f);
+}
+
+static int set_csv(struct pack_options *o, const char *value, struct failure *f)
+{
+	(void)f;
+	o->csv = value;
+	return 0;
+}
+
+static int set_step(struct pack_options *o, const char *value, struct failure *f)
+{
+	uint64_t seconds = 0;
+	int code = number("--csv-step", value, 1, UINT64_C(1) << 40, &seconds, f);
+
+	o->csv_step_us = seconds * 1000000;
+	return code;
+}
+
+static const struct option {
+	const char *name;
+	int (*take)(struct pack_options *o, const char *value, struct failure *f); /* NULL: it is a switch */
+	size_t at;								   /* of a switch, in the options */
+} options[] = {
+	{"--hosts", set_hosts, 0},
+	{"--host", set_host, 0},
+	{"--format", set_format, 0},
+	{"--choose", set_choose, 0},
+	{"--node", set_node, 0},
+	{"--fit", set_fit, 0},
+	{"--contiguous", set_contiguous, 0},
+	{"--granule", set_granule, 0},
+	{"--split-above", set_split, 0},
+	{"--overcommit", set_overcommit, 0},
+	{"--on-refuse", set_refuse, 0},
+	{"--from", set_from, 0},
+	{"--count", set_count, 0},
+	{"--seed", set_seed, 0},
+	{"--csv", set_csv, 0},
+	{"--csv-step", set_step, 0},
+	{"--skip-bad", NULL, offsetof(struct pack_options, reading.skip_bad)},
+	{"--json", NULL, offsetof(struct pack_options, json)},
+	{"--help", NULL, offsetof(struct pack_options, help)},
+};
+
+static int take(struct pack_options *o, int argc, char **argv, int *at, struct failure *f)
+{
+	const char *word = argv[*at];
+
+	for (size_t i = 0; i < COUNT(options); i++) {
+		const struct option *option = &options[i];
+
+		if (strcmp(word, option->name) != 0)
+			continue;
+		if (!option->take) {
+			*(bool *)((char *)o + option->at) = true;
+			return 0;
+		}
+		if (++*at == argc)
+			return fail(f, EXIT_USAGE, "%s needs a value", word);
+		return option->take(o, argv[*at], f);
+	}
+	if (word[0] == '-' && word[1] != '\0')
+		return fail(f, EXIT_USAGE, "unknown option %.64s (slat pack --help)", word);
+	if (o->trace)
+		return fail(f, EXIT_USAGE, "one trace, not both %.64s and %.64s", o->trace, word);
+	o->trace = word;
+	return 0;
+}
+
+/* ---- what follows from all of them ---- */
+
+static void to_granules(struct pack_options *o, struct fleet_shape *s)
+{
+	for (uint32_t n = 0; n < s->nodes; n++) {
+		s->node[n].units /= o->pack.granule;
+		s->node[n].reserve = (s->node[n].reserve + o->pack.granule - 1) / o->pack.granule;
+		for (uint32_t to = 0; to < s->nodes; to++)
+			s->distance[n][to] = n == to ? 10 : 20;
+	}
+}
+
+static int judge_hosts(struct pack_options *o, struct failure *f)
+{
+	struct fleet_config *c = &o->pack.fleet;
+
+	if (c->shapes == 0) {
+		if (o->shape[0].hosts > 1)
+			return fail(f, EXIT_USAGE, "--hosts %u: --host memory=SIZE says what each of them is",
+				    o->shape[0].hosts);
+		if (set_host(o, "memory=unbounded", f))
+			return f->code;
+	}
+	for (uint32_t i = 0; i < c->shapes; i++) {
+		if (o->shape[i].hosts == 0)
+			o->shape[i].hosts = 1;
+		if (o->host_bytes[i] > 0 && o->host_bytes[i] / o->shape[i].nodes < o->pack.granule)
+			return fail(f, EXIT_USAGE, "--host: %s over %u nodes is less than a granule of %s each",
+				    size_format(o->host_bytes[i]).s, o->shape[i].nodes, size_format(o->pack.granule).s);
+		to_granules(o, &o->shape[i]);
+	}
+	if (o->shape[c->shapes < PACK_SHAPES_MAX ? c->shapes : 0].hosts > 0 && c->shapes < PACK_SHAPES_MAX)
+		return fail(f, EXIT_USAGE, "--hosts %u: no --host behind it says what they are",
+			    o->shape[c->shapes].hosts);
+	c->shape = o->shape;
+	return 0;
+}
+
+static int judge(struct pack_options *o, struct failure *f)
+{
+	if (!o->trace)
+		return fail(f, EXIT_USAGE, "no trace: slat pack [options] FILE");
+	if (o->format == TRACE_AZURE_PACKING_2020) {
+		const struct fleet_shape *s = &o->shape[0];
+
+		if (o->pack.fleet.shapes != 1 || o->host_bytes[0] == 0)
+			return fail(f, EXIT_USAGE,
+				    "--format azure-packing-2020 has shares of a machine: one --host with memory=SIZE "
+				    "says what that is");
+		o->reading.machine_bytes = o->host_bytes[0];
+		o->reading.machine_cpus = s->node[0].cpu_millis == FLEET_CPU_UNLIMITED
+						  ? 0
+						  : s->node[0].cpu_millis / EVENT_CPU_ONE * s->nodes;
+	}
+	if (judge_hosts(o, f))
+		return f->code;
+	if (o->pack.fleet.nodes == FLEET_NODES_CONTRACT)
+		return fail(f, EXIT_USAGE, "--node contract: hosts have no latencies yet");
+	o->pack.fleet.split_above /= o->pack.granule;
+	return 0;
+}
+
+int pack_options_parse(int argc, char **argv, struct pack_options *o, struct failure *f)
+{
+	*o = (struct pack_options){.csv_step_us = STEP_DEFAULT, .reading.machine = TRACE_MACHINE_ANY};
+	o->pack.granule = GRANULE_DEFAULT;
+	o->pack.fleet.choose = FLEET_BEST;
+	o->pack.fleet.fit = FLEET_FIT_BEST;
+	o->pack.fleet.nodes = FLEET_NODES_LOCAL;
+	o->shape = calloc(PACK_SHAPES_MAX, sizeof(*o->shape));
+	if (!o->shape)
+		return fail(f, EXIT_HOST, "no memory for what hosts are");
+	for (int i = 0; i < argc; i++)
+		if (take(o, argc, argv, &i, f))
+			return f->code;
+	return o->help ? 0 : judge(o, f);
+}
+
+void pack_options_free(struct pack_options *o)
+{
+	free(o->shape);
+	o->shape = NULL;
+}

@@ -1,0 +1,34 @@
+/* vmm/pack/pack_options.h: the command line of `slat pack`, as checked values. Pure: it looks at
+ * nothing but its arguments. Strings are borrowed from argv. Threads: one. */
+#ifndef SLAT_VMM_PACK_PACK_OPTIONS_H
+#define SLAT_VMM_PACK_PACK_OPTIONS_H
+
+#include "vmm/pack/pack.h"
+#include "vmm/pack/trace.h"
+
+#define PACK_SHAPES_MAX 16u
+
+struct pack_options {
+	const char *trace; /* "-": standard input */
+	enum trace_format format;
+	struct trace_options reading;
+	struct pack_config pack; /* its shapes are these: */
+	struct fleet_shape *shape;
+	uint64_t host_bytes[PACK_SHAPES_MAX]; /* 0: unbounded; with shape[].node as they follow from it */
+	const char *csv;		      /* NULL: no time series */
+	uint64_t csv_step_us;
+	bool json, help;
+};
+
+/* EXIT_USAGE with one sentence iff an option, a value or what they ask for together is none; EXIT_HOST: no memory. *o
+ * is then only good for pack_options_free(). */
+int pack_options_parse(int argc, char **argv, struct pack_options *o, struct failure *f);
+void pack_options_free(struct pack_options *o);
+
+/* As they are written on the command line. */
+const char *pack_choose_name(enum fleet_choose c);
+const char *pack_nodes_name(enum fleet_nodes n);
+const char *pack_fit_name(enum fleet_fit fit);
+const char *pack_contiguous_name(enum fleet_contiguous c);
+
+#endif
