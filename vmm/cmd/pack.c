@@ -27,6 +27,7 @@ static const char help[] =
 	"                             cpus=N              of all nodes; without it CPUs are no limit\n"
 	"                             memory=SIZE         of all nodes; or memory=unbounded: one pool, which grows\n"
 	"                             reserve=SIZE        of it, for nobody (0)\n"
+	"                             local=NS,remote=NS  latencies, for --latency\n"
 	"  --choose HOW               of the hosts that can place a guest: the first; the one with least memory\n"
 	"                             free (best), or most (worst); the one whose hole the fit would take were\n"
 	"                             all one (global); any (random); the one with the largest product of what\n"
@@ -38,6 +39,7 @@ static const char help[] =
 	"  --contiguous HOW           of each node: require one extent, prefer few, or scatter (require)\n"
 	"  --split-above SIZE         larger guests are spread evenly over all nodes of a host\n"
 	"  --overcommit PERCENT       of their memory guests give back: so much more fits (0)\n"
+	"  --latency NS               the nodes with the least local memory that keep this mean (contract)\n"
 	"  --on-refuse drop|wait      who is refused is gone, or waits, first come, first served (drop)\n"
 	"  --seed N                   of --choose random and two (0)\n"
 	"  --csv FILE                 figures over time, every --csv-step SECONDS (3600)\n"
@@ -97,7 +99,7 @@ static void series_row(const struct series *s, const struct pack *p, uint64_t ti
 		t.units - t.units_given, t.largest_holes, t.holes, t.hosts_empty, refused - pack_waiting(p));
 }
 
-/* The state before this event, once for each step that began since the last one. */
+/* The first state of each step in which anything happens. */
 static void series_step(struct series *s, const struct pack *p, uint64_t time_us)
 {
 	if (!s->file || time_us < s->next_us)
@@ -156,6 +158,8 @@ static void print_refused(const struct pack_options *o, const struct pack_figure
 	printf("%-28s %" PRIu64 "\n", "  no host has the memory", n->refused[FLEET_NO_MEMORY]);
 	printf("%-28s %" PRIu64 "\n", "  ... and the CPUs", n->refused[FLEET_NO_CPU]);
 	printf("%-28s %" PRIu64 "\n", "  ... and the holes", n->refused[FLEET_NO_HOLE]);
+	if (o->pack.fleet.latency_ps)
+		printf("%-28s %" PRIu64 "\n", "  ... and the latency", n->refused[FLEET_NO_CONTRACT]);
 }
 
 static bool unbounded(const struct pack_options *o)

@@ -12,6 +12,7 @@
 #define STEP_DEFAULT	(UINT64_C(3600) * 1000000)
 #define VALUE_MAX	64u
 #define CPUS_MAX	UINT64_C(4000000)
+#define LATENCY_MAX	UINT64_C(4000000) /* ns */
 
 static const char *const choose_names[] = {"first", "best", "worst", "global", "random", "dot", "two"};
 static const char *const nodes_names[] = {"local", "pack", "spread", "interleave", "contract", "first", "balance"};
@@ -77,10 +78,27 @@ static int size(const char *option, const char *value, uint64_t *out, struct fai
 	return fail(f, EXIT_USAGE, "%s: %.64s is no size from 1 to 4194304T, such as 384G", option, value);
 }
 
+/* "80ns", or as many digits alone. */
+static int latency(const char *option, const char *value, uint32_t *ps, struct failure *f)
+{
+	char digits[VALUE_MAX];
+	size_t length = strlen(value);
+	uint64_t ns = 0;
+
+	if (length > 2 && length < sizeof(digits) && strcmp(value + length - 2, "ns") == 0)
+		length -= 2;
+	snprintf(digits, sizeof(digits), "%.*s", (int)(length < sizeof(digits) ? length : sizeof(digits) - 1), value);
+	if (number(option, digits, 1, LATENCY_MAX, &ns, f))
+		return f->code;
+	*ps = (uint32_t)ns * 1000;
+	return 0;
+}
+
 /* ---- --host ---- */
 
 struct host { /* as it was asked for */
-	uint64_t hosts, nodes, cpus, bytes, reserve;
+	uint64_t nodes, cpus, bytes, reserve;
+	uint32_t local_ps, remote_ps;
 	bool cpus_given, unbounded;
 };
 
@@ -98,7 +116,11 @@ static int host_take(struct host *h, const char *key, const char *value, struct 
 	}
 	if (strcmp(key, "reserve") == 0)
 		return size("--host reserve=", value, &h->reserve, f);
-	return fail(f, EXIT_USAGE, "--host: %.64s is none of nodes=, cpus=, memory=, reserve=", key);
+	if (strcmp(key, "local") == 0)
+		return latency("--host local=", value, &h->local_ps, f);
+	if (strcmp(key, "remote") == 0)
+		return latency("--host remote=", value, &h->remote_ps, f);
+	return fail(f, EXIT_USAGE, "--host: %.64s is none of nodes=, cpus=, memory=, reserve=, local=, remote=", key);
 }
 
 static int host_parse(struct host *h, const char *list, struct failure *f)
@@ -127,18 +149,27 @@ static int host_parse(struct host *h, const char *list, struct failure *f)
 
 static int set_host(struct pack_options *o, const char *list, struct failure *f)
 {
-	struct host h = {.hosts = 0, .nodes = 1};
+	struct fleet_shape *s = &o->shape[o->pack.fleet.shapes];
+	struct host h = {.nodes = 1};
 
 	if (o->pack.fleet.shapes == PACK_SHAPES_MAX)
 		return fail(f, EXIT_USAGE, "--host: there are %u kinds of hosts at most", PACK_SHAPES_MAX);
 	if (host_parse(&h, list, f))
 		return f->code;
+	if (h.reserve >= h.bytes && !h.unbounded)
+		return fail(f, EXIT_USAGE, "--host reserve=%s of memory=%s: nothing is left for guests",
+			    size_format(h.reserve).s, size_format(h.bytes).s);
 	o->host_bytes[o->pack.fleet.shapes] = h.bytes;
-	o->shape[o->pack.fleet.shapes].nodes = (uint32_t)h.nodes;
-	for (uint32_t n = 0; n < h.nodes; n++) /* in bytes, till the granule is known */
-		o->shape[o->pack.fleet.shapes].node[n] = (struct fleet_node){
-			h.bytes / h.nodes, h.reserve / h.nodes,
-			h.cpus_given ? (uint32_t)(h.cpus * EVENT_CPU_ONE / h.nodes) : FLEET_CPU_UNLIMITED};
+	s->nodes = (uint32_t)h.nodes;
+	for (uint32_t n = 0; n < h.nodes; n++) { /* in bytes, till the granule is known */
+		s->node[n] = (struct fleet_node){h.bytes / h.nodes, h.reserve / h.nodes,
+						 h.cpus_given ? (uint32_t)(h.cpus * EVENT_CPU_ONE / h.nodes)
+							      : FLEET_CPU_UNLIMITED};
+		for (uint32_t to = 0; to < h.nodes; to++) {
+			s->distance[n][to] = n == to ? 10 : 20;
+			s->latency_ps[n][to] = n == to ? h.local_ps : h.remote_ps;
+		}
+	}
 	o->pack.fleet.shapes++;
 	return 0;
 }
@@ -246,6 +277,13 @@ static int set_count(struct pack_options *o, const char *value, struct failure *
 	return number("--count", value, 1, UINT64_MAX / 2, &o->pack.count, f);
 }
 
+/* The mean that may be: what the nodes are chosen by then. */
+static int set_latency(struct pack_options *o, const char *value, struct failure *f)
+{
+	o->pack.fleet.nodes = FLEET_NODES_CONTRACT;
+	return latency("--latency", value, &o->pack.fleet.latency_ps, f);
+}
+
 static int set_csv(struct pack_options *o, const char *value, struct failure *f)
 {
 	(void)f;
@@ -280,6 +318,7 @@ static const struct option {
 	{"--on-refuse", set_refuse, 0},
 	{"--from", set_from, 0},
 	{"--count", set_count, 0},
+	{"--latency", set_latency, 0},
 	{"--seed", set_seed, 0},
 	{"--csv", set_csv, 0},
 	{"--csv-step", set_step, 0},
@@ -320,8 +359,6 @@ static void to_granules(struct pack_options *o, struct fleet_shape *s)
 	for (uint32_t n = 0; n < s->nodes; n++) {
 		s->node[n].units /= o->pack.granule;
 		s->node[n].reserve = (s->node[n].reserve + o->pack.granule - 1) / o->pack.granule;
-		for (uint32_t to = 0; to < s->nodes; to++)
-			s->distance[n][to] = n == to ? 10 : 20;
 	}
 }
 
@@ -369,8 +406,12 @@ static int judge(struct pack_options *o, struct failure *f)
 	}
 	if (judge_hosts(o, f))
 		return f->code;
-	if (o->pack.fleet.nodes == FLEET_NODES_CONTRACT)
-		return fail(f, EXIT_USAGE, "--node contract: hosts have no latencies yet");
+	if (o->pack.fleet.nodes == FLEET_NODES_CONTRACT && o->pack.fleet.latency_ps == 0)
+		return fail(f, EXIT_USAGE, "--node contract needs --latency, such as 100ns");
+	for (uint32_t i = 0; o->pack.fleet.latency_ps && i < o->pack.fleet.shapes; i++)
+		if (o->shape[i].latency_ps[0][0] == 0 || (o->shape[i].nodes > 1 && o->shape[i].latency_ps[0][1] == 0))
+			return fail(f, EXIT_USAGE,
+				    "--latency: --host needs local= and remote=, such as local=80ns,remote=160ns");
 	o->pack.fleet.split_above /= o->pack.granule;
 	return 0;
 }
