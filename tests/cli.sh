@@ -64,7 +64,7 @@ expect probe_help 0 '^slat probe' "$slat" probe --help
 expect help_top 0 'slat COMMAND' "$slat" --help
 expect no_command 2 'slat COMMAND' "$slat"
 expect version 0 '^slat [0-9]+\.[0-9]+\.[0-9]+$' "$slat" --version
-expect unknown_command 2 '^slat: unknown command frobnicate; the commands are: run, probe, table ' "$slat" frobnicate
+expect unknown_command 2 '^slat: unknown command frobnicate; the commands are: run, probe, table, pack ' "$slat" frobnicate
 expect unknown_option 2 '^slat: unknown option --frob;' "$slat" run --frob x
 expect unknown_key 2 "^slat: --memory: unknown key 'sise'; the keys are: size, hugepages," "$slat" run --memory sise=1 x
 expect size_zero 2 '^slat: --memory size=0: a guest needs 2 MiB at least' "$slat" run --memory size=0 x
@@ -1083,6 +1083,60 @@ if kvm_works; then
 	if [ $code = 6 ]; then pass probe_full; else fail probe_full "exit code $code, not 6"; fi
 fi
 expect probe_no_kvm 8 'there is no /nonexistent' env SLAT_KVM=/nonexistent "$slat" probe
+
+# --- pack
+trace=tests/packing/azure_v1_dev.csv
+expect pack_help 0 '^slat pack \[options\] TRACE' "$slat" pack --help
+expect pack_no_trace 2 '^slat: no trace to play' "$slat" pack
+expect pack_two_traces 2 '^slat: two traces: a and b' "$slat" pack a b
+expect pack_option 2 '^slat: unknown option --x;' "$slat" pack --x
+expect pack_no_value 2 '^slat: --fit needs a value' "$slat" pack --fit
+expect pack_a_value 2 '^slat: --json has no value' "$slat" pack --json=1
+expect pack_fit 2 '^slat: --fit: frob is none of first, best, worst, next, buddy, segregated, scatter$' "$slat" pack --fit=frob x
+expect pack_choose 2 '^slat: --choose: x is none of first, best, worst, global, random, dot, two$' "$slat" pack --choose x x
+expect pack_node 2 '^slat: --node: x is none of local, pack, spread, interleave, contract, first, balance$' "$slat" pack --node x x
+expect pack_contract 2 '^slat: --node contract needs --latency' "$slat" pack --node contract --host memory=1T x
+expect pack_latency 2 '^slat: --latency: --host needs local= and remote=' "$slat" pack --latency 100ns --host nodes=2,memory=1T x
+expect pack_hosts 2 '^slat: --hosts: 0 is no whole number from 1 to 1048576$' "$slat" pack --hosts 0 x
+expect pack_hosts_alone 2 '^slat: --hosts 3: --host memory=SIZE says what each' "$slat" pack --hosts 3 x
+expect pack_hosts_last 2 '^slat: --hosts 4: no --host behind it' "$slat" pack --host memory=1T --hosts 4 x
+expect pack_host_key 2 '^slat: --host: memroy is none of nodes=, cpus=, memory=' "$slat" pack --host memroy=1T x
+expect pack_host_memory 2 '^slat: --host: it needs memory=SIZE' "$slat" pack --host nodes=2 x
+expect pack_host_nodes 2 '^slat: --host nodes=: 65 is no whole number from 1 to 64$' "$slat" pack --host nodes=65,memory=1T x
+expect pack_host_small 2 '^slat: --host: 2 MiB over 2 nodes is less than a granule of 2 MiB each' "$slat" pack --host nodes=2,memory=2M x
+expect pack_host_reserve 2 '^slat: --host reserve=2 GiB of memory=1 GiB: nothing is left' "$slat" pack --host memory=1G,reserve=2G x
+expect pack_unbounded 2 '^slat: unbounded memory is for one host' "$slat" pack --hosts 2 --host memory=unbounded $trace
+expect pack_overcommit 2 '^slat: --overcommit: 100 is no whole number from 0 to 99$' "$slat" pack --overcommit 100 x
+expect pack_format 2 '^slat: --format: x is none of slat, azure-v1' "$slat" pack --format x x
+expect pack_machine 2 '^slat: --format azure-packing-2020 has shares of a machine' "$slat" pack --format azure-packing-2020 x
+expect pack_too_big 2 '^slat: guest 0 \(from 0\) asks for 7168 units; the largest host has 512$' "$slat" pack --host memory=1G $trace
+expect pack_no_file 6 '/nonexistent' "$slat" pack /nonexistent
+expect pack_other_file 4 'hello.elf' "$slat" pack "$guests/hello.elf"
+{ head -n 3 $trace && echo '7,depart,nobody,,'; } >"$work/bad.csv"
+expect pack_bad_line 4 '4.*nobody' "$slat" pack "$work/bad.csv"
+expect pack_skip_bad 0 '^guests .* 2 over .*; 1 bad lines passed over$' "$slat" pack --skip-bad "$work/bad.csv"
+gzip -c $trace | head -c 2000 >"$work/cut.csv.gz"
+expect pack_cut_gzip 4 'cut.csv.gz' "$slat" pack --csv "$work/series" "$work/cut.csv.gz"
+expect pack_series_unmade 6 '/nonexistent/x.part cannot be written' "$slat" pack --csv /nonexistent/x $trace
+if [ -e "$work/series" ] || [ -e "$work/series.part" ]; then fail pack_cut_series 'a file is left'; else pass pack_cut_series; fi
+# 66 guests of the first 900 s fit two hosts: counted apart from slat, by CPUs alone, for memory never runs out.
+expect pack_table 0 '^accepted +66, 103808 units of 2 MiB$' "$slat" pack --hosts 2 --host nodes=2,cpus=32,memory=128G $trace
+expect pack_stdin 0 '^accepted +66,' sh -c "gzip -c $trace | '$slat' pack --hosts 2 --host nodes=2,cpus=32,memory=128G -"
+expect pack_full 6 'standard output' sh -c "'$slat' pack $trace >/dev/full"
+# The same figures whatever the way in, and from run to run; refused ones by why sum to all.
+for choose in first best worst global random dot two; do
+	"$slat" pack --json --choose $choose --hosts 3 --host nodes=2,cpus=64,memory=128G $trace >"$work/one" 2>"$work/err"
+	"$slat" pack --json --choose $choose --hosts 3 --host nodes=2,cpus=64,memory=128G $trace >"$work/two" 2>"$work/err"
+	if cmp -s "$work/one" "$work/two" && jq -e '.guests == 682 and .accepted + .refused.total == .guests and
+		(.refused | .no_memory + .no_cpu + .no_hole + .no_contract == .total) and .accepted > 100' "$work/one" >/dev/null; then
+		pass pack_json_$choose
+	else
+		fail pack_json_$choose "$(head -c 200 "$work/one"; head -n 1 "$work/err")"
+	fi
+done
+"$slat" pack --csv "$work/series" --csv-step 100 --hosts 3 --host memory=1T $trace >"$work/out" 2>"$work/err"
+if [ "$(awk -F, 'NR > 1 && NF == 10 && $1 >= last { last = $1 + 0; n++ } END { print n }' "$work/series")" -gt 4 ] &&
+	[ ! -e "$work/series.part" ]; then pass pack_series; else fail pack_series "$(tail -n 1 "$work/series" "$work/err")"; fi
 
 # --- what `slat run` loads: libc and nothing else; each library more is start-up time
 libraries=$(readelf -d "$slat" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^lib(asan|ubsan|tsan)\.' | tr '\n' ' ')

@@ -24,6 +24,14 @@ _slat() {
 		--balloon) offer='size= deflate_on_oom= free_page_reporting= statistics= packed=' ;;
 		--iommu) offer='on off bypass= packed=' ;;
 		--cpus) offer='boot=' ;;
+		--format) offer='slat azure-v1 azure-packing-2020 huawei-east-1 minimalloc' ;;
+		--host) offer='nodes= cpus= memory= reserve= local= remote=' ;;
+		--choose) offer='first best worst global random dot two' ;;
+		--node) offer='local pack spread interleave contract first balance' ;;
+		--fit) offer='first best worst next buddy segregated scatter' ;;
+		--contiguous) offer='require prefer scatter' ;;
+		--on-refuse) offer='drop wait' ;;
+		--hosts | --from | --count | --seed | --granule | --split-above | --overcommit | --csv-step) offer= ;;
 		--trace) offer='exits' ;;
 		--sandbox) offer='on off' ;;
 		--gdb) offer='tcp: unix:' ;;

@@ -809,7 +809,7 @@ static bool check_pool(const struct fleet_pool *p, const struct sum *sum, struct
 
 bool fleet_check(const struct fleet *f)
 {
-	struct sum *sum = calloc(f->pools, sizeof(*sum));
+	struct sum *sum = calloc((size_t)f->pools + 1, sizeof(*sum));
 	struct fleet_totals t = {0};
 	uint64_t guests = 0;
 	bool right = sum && check_pieces(f, sum, &t) && host_index_check(&f->index);

@@ -327,27 +327,38 @@ static const struct option {
 	{"--help", NULL, offsetof(struct pack_options, help)},
 };
 
-static int take(struct pack_options *o, int argc, char **argv, int *at, struct failure *f)
+/* --name VALUE, or --name=VALUE. */
+static int take_option(struct pack_options *o, int argc, char **argv, int *at, struct failure *f)
 {
-	const char *word = argv[*at];
+	const char *word = argv[*at], *equals = strchr(word, '=');
+	size_t length = equals ? (size_t)(equals - word) : strlen(word);
 
 	for (size_t i = 0; i < COUNT(options); i++) {
 		const struct option *option = &options[i];
 
-		if (strcmp(word, option->name) != 0)
+		if (strlen(option->name) != length || strncmp(word, option->name, length) != 0)
 			continue;
 		if (!option->take) {
+			if (equals)
+				return fail(f, EXIT_USAGE, "%s has no value", option->name);
 			*(bool *)((char *)o + option->at) = true;
 			return 0;
 		}
-		if (++*at == argc)
+		if (!equals && ++*at == argc)
 			return fail(f, EXIT_USAGE, "%s needs a value", word);
-		return option->take(o, argv[*at], f);
+		return option->take(o, equals ? equals + 1 : argv[*at], f);
 	}
+	return fail(f, EXIT_USAGE, "unknown option %.64s; slat pack --help has all", word);
+}
+
+static int take(struct pack_options *o, int argc, char **argv, int *at, struct failure *f)
+{
+	const char *word = argv[*at];
+
 	if (word[0] == '-' && word[1] != '\0')
-		return fail(f, EXIT_USAGE, "unknown option %.64s (slat pack --help)", word);
+		return take_option(o, argc, argv, at, f);
 	if (o->trace)
-		return fail(f, EXIT_USAGE, "one trace, not both %.64s and %.64s", o->trace, word);
+		return fail(f, EXIT_USAGE, "two traces: %.64s and %.64s", o->trace, word);
 	o->trace = word;
 	return 0;
 }
@@ -376,7 +387,7 @@ static int judge_hosts(struct pack_options *o, struct failure *f)
 	for (uint32_t i = 0; i < c->shapes; i++) {
 		if (o->shape[i].hosts == 0)
 			o->shape[i].hosts = 1;
-		if (o->host_bytes[i] > 0 && o->host_bytes[i] / o->shape[i].nodes < o->pack.granule)
+		if (o->host_bytes[i] > 0 && o->host_bytes[i] < o->pack.granule * o->shape[i].nodes)
 			return fail(f, EXIT_USAGE, "--host: %s over %u nodes is less than a granule of %s each",
 				    size_format(o->host_bytes[i]).s, o->shape[i].nodes, size_format(o->pack.granule).s);
 		to_granules(o, &o->shape[i]);
@@ -391,7 +402,7 @@ static int judge_hosts(struct pack_options *o, struct failure *f)
 static int judge(struct pack_options *o, struct failure *f)
 {
 	if (!o->trace)
-		return fail(f, EXIT_USAGE, "no trace: slat pack [options] FILE");
+		return fail(f, EXIT_USAGE, "no trace to play: slat pack [options] TRACE");
 	if (o->format == TRACE_AZURE_PACKING_2020) {
 		const struct fleet_shape *s = &o->shape[0];
 
