@@ -723,6 +723,7 @@ struct fleet *fleet_open(const struct fleet_config *config, struct failure *fail
 
 	if (judge(config, &hosts, &pools, failure))
 		return NULL;
+	MM_ASSERT(hosts > 0 && pools > 0, hosts, pools);
 	f = calloc(1, sizeof(*f));
 	if (f) {
 		f->config = *config;
@@ -809,7 +810,7 @@ static bool check_pool(const struct fleet_pool *p, const struct sum *sum, struct
 
 bool fleet_check(const struct fleet *f)
 {
-	struct sum *sum = calloc((size_t)f->pools + 1, sizeof(*sum));
+	struct sum *sum = calloc(f->pools, sizeof(*sum));
 	struct fleet_totals t = {0};
 	uint64_t guests = 0;
 	bool right = sum && check_pieces(f, sum, &t) && host_index_check(&f->index);

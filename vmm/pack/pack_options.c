@@ -387,7 +387,7 @@ static int judge_hosts(struct pack_options *o, struct failure *f)
 	for (uint32_t i = 0; i < c->shapes; i++) {
 		if (o->shape[i].hosts == 0)
 			o->shape[i].hosts = 1;
-		if (o->host_bytes[i] > 0 && o->host_bytes[i] < o->pack.granule * o->shape[i].nodes)
+		if (o->host_bytes[i] > 0 && o->host_bytes[i] / o->pack.granule < o->shape[i].nodes)
 			return fail(f, EXIT_USAGE, "--host: %s over %u nodes is less than a granule of %s each",
 				    size_format(o->host_bytes[i]).s, o->shape[i].nodes, size_format(o->pack.granule).s);
 		to_granules(o, &o->shape[i]);
