@@ -3,28 +3,22 @@
  * nodes, extents in pieces, and mixed hosts. Then what a fleet refuses, and what its check objects to. */
 #include <check.h>
 #undef fail
-#include <stdlib.h>
-#include <string.h>
-
+#include "tests/unit/fit_model.h"
 #include "tests/unit/random.h"
 #include "vmm/pack/fleet_impl.h"
 
-#define HOSTS	5u
-#define NODES	2u
-#define UNITS	48u
-#define GUESTS	120u
-#define NOWHERE UINT64_MAX
+#define HOSTS  5u
+#define NODES  2u
+#define UNITS  48u
+#define GUESTS 120u
 
 /* ---- the model ---- */
 
-struct mnode {
-	uint8_t owner[UNITS]; /* guest + 1 */
-	uint64_t units, free;
+static struct mnode {
+	struct fit_model memory;
+	uint32_t owner[UNITS]; /* guest + 1 */
 	uint32_t cpu, cpu_free;
-	uint64_t after; /* of next fit: where the last one ended */
-};
-
-static struct mnode mnode[HOSTS][NODES];
+} mnode[HOSTS][NODES];
 static struct mguest {
 	bool lives;
 	uint32_t host, node, cpu;
@@ -33,71 +27,15 @@ static struct mguest {
 static struct fleet_config config;
 static uint32_t last_host;
 
-static uint64_t rounded(uint64_t units)
-{
-	uint64_t size = 1;
-
-	if (config.fit == FLEET_FIT_BUDDY)
-		while (size < units)
-			size *= 2;
-	else if (config.fit == FLEET_FIT_SEGREGATED) /* 1 to 16, then eight a doubling */
-		for (uint64_t step = 1; size < units; size += step)
-			step = size >= 16 && (size & (size - 1)) == 0 ? size / 8 : step;
-	else
-		size = units;
-	return size;
-}
-
-/* The end of the hole at `at`, which is free; under buddy, of its run. */
-static uint64_t hole_end(const struct mnode *n, uint64_t at)
-{
-	uint64_t end = at, size = 1;
-
-	while (end < n->units && n->owner[end] == 0)
-		end++;
-	if (config.fit != FLEET_FIT_BUDDY)
-		return end;
-	while ((at & size) == 0 && at + 2 * size <= end)
-		size *= 2;
-	return at + size;
-}
-
-/* Where the fit puts it; *hole: how long the hole is. */
-static uint64_t place_in(const struct mnode *n, uint64_t units, uint64_t *hole)
-{
-	uint64_t given = rounded(units), found = NOWHERE;
-
-	for (uint64_t at = 0, end, size; at < n->units; at = end) {
-		end = at + 1;
-		if (n->owner[at] != 0)
-			continue;
-		end = hole_end(n, at);
-		size = end - at;
-		if (size < given)
-			continue;
-		if (found != NOWHERE && (config.fit == FLEET_FIT_FIRST || config.fit == FLEET_FIT_NEXT ||
-					 (config.fit == FLEET_FIT_WORST ? size <= *hole : size >= *hole)))
-			continue;
-		found = at;
-		*hole = size;
-	}
-	if (config.fit != FLEET_FIT_NEXT)
-		return found;
-	for (uint64_t at = n->after; at < n->units; at++)
-		if (n->owner[at] == 0 && hole_end(n, at) - at >= given)
-			return at;
-	return found;
-}
-
 static bool fits_in(const struct mnode *n, uint64_t units, uint64_t *hole)
 {
-	*hole = n->free;
-	return config.fit == FLEET_FIT_SCATTER ? n->free >= units : place_in(n, units, hole) != NOWHERE;
+	*hole = n->memory.free;
+	return config.fit == FLEET_FIT_SCATTER ? *hole >= units : fit_place(&n->memory, units, hole) != FIT_NOWHERE;
 }
 
 static uint64_t left_of(const struct mnode *n)
 {
-	uint64_t memory = n->free * 1000000 / n->units,
+	uint64_t memory = n->memory.free * 1000000 / n->memory.units,
 		 cpus = n->cpu ? n->cpu_free * UINT64_C(1000000) / n->cpu : 1000000;
 
 	return memory < cpus ? memory : cpus;
@@ -117,7 +55,7 @@ static uint32_t node_for(uint32_t host, const struct fleet_ask *ask, uint64_t *h
 			continue;
 		if (found != NODES &&
 		    (config.nodes == FLEET_NODES_FIRST ||
-		     (config.nodes == FLEET_NODES_LOCAL ? n->free <= mnode[host][found].free
+		     (config.nodes == FLEET_NODES_LOCAL ? n->memory.free <= mnode[host][found].memory.free
 							: left_of(n) <= left_of(&mnode[host][found]))))
 			continue;
 		found = i;
@@ -128,12 +66,12 @@ static uint32_t node_for(uint32_t host, const struct fleet_ask *ask, uint64_t *h
 
 static uint64_t host_free(uint32_t host)
 {
-	return mnode[host][0].free + mnode[host][1].free;
+	return mnode[host][0].memory.free + mnode[host][1].memory.free;
 }
 
 static double host_dot(uint32_t host, const struct fleet_ask *ask)
 {
-	double units = (double)(mnode[host][0].units + mnode[host][1].units);
+	double units = (double)(mnode[host][0].memory.units + mnode[host][1].memory.units);
 	double cpus = mnode[host][0].cpu + mnode[host][1].cpu;
 
 	return (double)ask->units / units * (double)host_free(host) / units +
@@ -206,15 +144,11 @@ static enum fleet_answer model_refusal(const struct fleet_ask *ask)
 static void model_take(uint32_t guest, uint32_t host, uint32_t node, const struct fleet_ask *ask)
 {
 	struct mnode *n = &mnode[host][node];
-	uint64_t hole, given = rounded(ask->units);
+	uint64_t hole, at = config.fit == FLEET_FIT_SCATTER ? 0 : fit_place(&n->memory, ask->units, &hole);
 
-	mguest[guest] = (struct mguest){true, host, node, ask->cpu_millis, 0, given, ask->units};
-	if (config.fit != FLEET_FIT_SCATTER) {
-		mguest[guest].first = place_in(n, ask->units, &hole);
-		memset(n->owner + mguest[guest].first, (int)guest + 1, given);
-		n->after = mguest[guest].first + given;
-	}
-	n->free -= given;
+	mguest[guest] =
+		(struct mguest){true, host, node, ask->cpu_millis, at, fit_rounded(&n->memory, ask->units), ask->units};
+	fit_take(&n->memory, at, ask->units, guest + 1);
 	n->cpu_free -= ask->cpu_millis;
 	last_host = host;
 }
@@ -224,10 +158,7 @@ static void model_give(uint32_t guest)
 	struct mguest *g = &mguest[guest];
 	struct mnode *n = &mnode[g->host][g->node];
 
-	for (uint64_t i = 0; i < UNITS; i++)
-		if (n->owner[i] == guest + 1)
-			n->owner[i] = 0;
-	n->free += g->given;
+	fit_give(&n->memory, guest + 1, g->given);
 	n->cpu_free += g->cpu;
 	g->lives = false;
 }
@@ -263,7 +194,8 @@ static void make(void)
 		for (uint32_t n = 0; n < NODES; n++) {
 			const struct fleet_node *from = &shape[i >= 3].node[n];
 
-			mnode[i][n].units = mnode[i][n].free = from->units;
+			mnode[i][n].memory =
+				(struct fit_model){config.fit, mnode[i][n].owner, from->units, from->units, 0};
 			mnode[i][n].cpu = mnode[i][n].cpu_free = from->cpu_millis;
 		}
 }
@@ -320,21 +252,13 @@ static void totals_compare(void)
 		for (uint32_t n = 0; n < NODES; n++) {
 			const struct mnode *m = &mnode[i][n];
 
-			want.units += m->units;
+			uint64_t holes, most = fit_largest(&m->memory, &holes);
+
+			want.units += m->memory.units;
 			want.cpu_millis += m->cpu;
 			want.cpu_millis_given += m->cpu - m->cpu_free;
-			for (uint64_t at = 0, end; config.fit != FLEET_FIT_SCATTER && at < m->units; at = end) {
-				end = at + 1;
-				if (m->owner[at] != 0)
-					continue;
-				end = hole_end(m, at);
-				want.holes++;
-				largest = end - at > largest ? end - at : largest;
-			}
-			if (config.fit == FLEET_FIT_SCATTER) {
-				want.holes += m->free > 0;
-				largest = m->free > largest ? m->free : largest;
-			}
+			want.holes += holes;
+			largest = most > largest ? most : largest;
 		}
 		want.largest_holes += largest;
 		for (uint32_t g = 0; g < GUESTS; g++)
