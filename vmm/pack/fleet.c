@@ -351,7 +351,8 @@ static uint32_t host_for(struct attempt *a, const struct host_numbers *need)
 	case FLEET_GLOBAL:
 		if (c->fit == FLEET_FIT_NEXT)
 			return global_next(a, need);
-		if (c->fit != FLEET_FIT_FIRST && c->fit != FLEET_FIT_SCATTER && c->contiguous == FLEET_REQUIRE)
+		if (c->fit != FLEET_FIT_FIRST && c->fit != FLEET_FIT_SCATTER && c->contiguous == FLEET_REQUIRE &&
+		    a->f->hosts > 1) /* to look into an unbounded pool would raise its top */
 			return global(a, need);
 		break;
 	case FLEET_FIRST:

@@ -30,7 +30,8 @@ uint64_t node_pool_room(const struct node_pool *p);
 uint64_t node_pool_largest(const struct node_pool *p); /* hole there is now */
 uint64_t node_pool_holes(const struct node_pool *p);
 
-/* How long the hole is that a take of so many units would cut; there is room for it, and it was prepared for. */
+/* How long the hole is that a take of so many units would cut; there is room for it, it was prepared for,
+ * and the pool is not unbounded. */
 uint64_t node_pool_peek(struct node_pool *p, uint64_t units);
 
 /* At most node_pool_room() units, prepared for. */
