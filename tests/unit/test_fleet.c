@@ -436,6 +436,85 @@ START_TEST(unbounded)
 }
 END_TEST
 
+/* ---- compaction ---- */
+
+static struct fleet_part was[GUESTS];
+
+static void remember(void)
+{
+	uint32_t host;
+
+	for (uint32_t g = 0; g < GUESTS; g++)
+		if (fleet_lives(fleet, g))
+			(void)fleet_where(fleet, g, &host, &was[g], 1);
+}
+
+/* Nobody has less than it had, or is elsewhere, but within its node; who is pinned is where it was. */
+static uint64_t moved_units(const bool *pinned)
+{
+	uint64_t units = 0;
+	uint32_t host;
+
+	for (uint32_t g = 0; g < GUESTS; g++) {
+		struct fleet_part now;
+
+		if (!fleet_lives(fleet, g))
+			continue;
+		ck_assert_uint_eq(fleet_where(fleet, g, &host, &now, 1), 1);
+		ck_assert(now.node == was[g].node && now.run.units == was[g].run.units);
+		units += now.run.first != was[g].run.first ? now.run.units : 0;
+		ck_assert(!pinned[g] || now.run.first == was[g].run.first);
+	}
+	return units;
+}
+
+/* Who was refused a hole gets it, if there is a plan, and only he who had to has moved. _i: the fit. */
+START_TEST(compaction)
+{
+	bool pinned[GUESTS] = {0};
+	unsigned opened = 0;
+
+	seed(41 + (uint64_t)_i);
+	config = (struct fleet_config){.fit = (enum fleet_fit)_i, .nodes = FLEET_NODES_FIRST};
+	config.choose = _i % 2 ? FLEET_BEST : FLEET_FIRST;
+	make();
+	for (unsigned i = 0; i < 4000; i++) {
+		uint32_t guest = (uint32_t)below(GUESTS), host;
+		struct fleet_ask ask = {
+			.units = 1 + below(20), .node = FLEET_NODE_ANY, .movable = i > 2000 ? below(8) : true};
+		struct fleet_moved moved;
+		enum fleet_answer answer;
+		struct fleet_part part;
+		bool yes;
+
+		if (fleet_depart(fleet, guest))
+			continue;
+		ck_assert_int_eq(fleet_arrive(fleet, guest, &ask, &answer, &failure), 0);
+		pinned[guest] = !ask.movable;
+		if (answer != FLEET_NO_HOLE)
+			continue;
+		remember();
+		ck_assert(!fleet_compact_for(fleet, &ask, 0, 1000, &moved, &failure) && moved_units(pinned) == 0);
+		yes = fleet_compact_for(fleet, &ask, UINT64_MAX, 10000, &moved, &failure);
+		ck_assert(failure.code == 0 && fleet_check(fleet));
+		opened += yes;
+		ck_assert(yes ? moved_units(pinned) <= moved.units && moved.guests > 0 : moved_units(pinned) == 0);
+		ck_assert_int_eq(fleet_arrive(fleet, guest, &ask, &answer, &failure), 0);
+		ck_assert_int_eq(answer, yes ? FLEET_PLACED : FLEET_NO_HOLE);
+		if (!yes)
+			continue;
+		(void)fleet_where(fleet, guest, &host, &part, 1);
+		remember();
+		if (below(4) == 0 && fleet_compact_host(fleet, host, UINT64_MAX, 10000, &moved, &failure)) {
+			ck_assert(fleet_check(fleet) && moved_units(pinned) <= moved.units);
+			ck_assert(!fleet_compact_host(fleet, host, 0, 10000, &moved, &failure));
+		}
+	}
+	ck_assert(opened > 20);
+	fleet_close(fleet);
+}
+END_TEST
+
 /* ---- many ---- */
 
 /* So many guests that the books of pools, guests and pieces grow; then all go. */
@@ -549,6 +628,7 @@ Suite *fleet_suite(void)
 	tcase_add_loop_test(plain, check_objects, 0, 2);
 	suite_add_tcase(suite, plain);
 	tcase_add_loop_test(random, one_node, 0, FLEET_FIT_SCATTER + 1);
+	tcase_add_loop_test(random, compaction, 0, FLEET_FIT_SCATTER);
 	tcase_add_loop_test(random, several_nodes, 0, FLEET_NODES_BALANCE + 1);
 	tcase_set_timeout(random, 60);
 	suite_add_tcase(suite, random);

@@ -13,7 +13,7 @@
  *   F1  of each node, free + given = its units, and each piece is live in its pool;
  *   F2  CPUs free + CPUs of pieces = the node's;
  *   F3  the index has what each host has now, and the totals are their sums;
- *   F4  a piece is one guest's or on the list of free ones.
+ *   F4  a piece is one guest's or on the list of free ones, a guest on its host's list.
  *
  * CPUs are not shared here: a placement that shares them, where mm/placement has no better
  * one, is none. A guest's CPUs are spread whole if it asks for whole ones.
@@ -54,11 +54,6 @@ static uint32_t nodes_of(const struct fleet *f, uint32_t host)
 	return f->shape[f->host[host].shape].nodes;
 }
 
-static struct fleet_pool *pool_of(const struct fleet *f, uint32_t host, uint32_t node)
-{
-	return &f->pool[f->host[host].first + node];
-}
-
 static bool unlimited(const struct fleet_pool *n)
 {
 	return n->cpu_millis == FLEET_CPU_UNLIMITED;
@@ -91,7 +86,7 @@ static void merits(const struct fleet *f, uint32_t host, struct host_numbers *n)
 	bool any = false;
 
 	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
-		const struct fleet_pool *p = pool_of(f, host, i);
+		const struct fleet_pool *p = fleet_pool_of(f, host, i);
 		uint64_t left = share_left(p);
 
 		least = left < least ? left : least;
@@ -114,7 +109,7 @@ static struct host_numbers numbers_of(const struct fleet *f, uint32_t host)
 	struct host_numbers n = {0};
 
 	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
-		const struct fleet_pool *p = pool_of(f, host, i);
+		const struct fleet_pool *p = fleet_pool_of(f, host, i);
 		uint64_t spare = node_pool_spare(&p->pool), room = whole ? node_pool_room(&p->pool) : spare;
 
 		n.free += spare;
@@ -130,7 +125,7 @@ static struct host_numbers numbers_of(const struct fleet *f, uint32_t host)
 
 static bool node_can(const struct attempt *a, uint32_t host, uint32_t node)
 {
-	const struct fleet_pool *p = pool_of(a->f, host, node);
+	const struct fleet_pool *p = fleet_pool_of(a->f, host, node);
 	uint64_t room = a->f->config.contiguous == FLEET_REQUIRE ? node_pool_room(&p->pool) : node_pool_spare(&p->pool);
 
 	return (a->ask->node == FLEET_NODE_ANY || a->ask->node == node) && room >= a->ask->units &&
@@ -145,8 +140,9 @@ static bool choose_one(const struct attempt *a, uint32_t host)
 	uint32_t found = FLEET_NODE_ANY;
 
 	for (uint32_t i = 0; i < nodes_of(a->f, host) && (balance || found == FLEET_NODE_ANY); i++)
-		if (node_can(a, host, i) && (found == FLEET_NODE_ANY || share_left(pool_of(a->f, host, i)) >
-										share_left(pool_of(a->f, host, found))))
+		if (node_can(a, host, i) &&
+		    (found == FLEET_NODE_ANY ||
+		     share_left(fleet_pool_of(a->f, host, i)) > share_left(fleet_pool_of(a->f, host, found))))
 			found = i;
 	if (found == FLEET_NODE_ANY)
 		return false;
@@ -170,7 +166,7 @@ static enum placement_policy policy_of(const struct attempt *a)
 
 static void node_tell(const struct attempt *a, uint32_t host, uint32_t node, struct placement_node *out)
 {
-	const struct fleet_pool *p = pool_of(a->f, host, node);
+	const struct fleet_pool *p = fleet_pool_of(a->f, host, node);
 	uint32_t scale = a->f->cpu_scale;
 	bool many = unlimited(p) || a->ask->cpu_millis == 0;
 
@@ -296,7 +292,7 @@ static uint64_t hole_of(const struct fleet *f, uint32_t host)
 {
 	for (uint32_t i = 0; i < nodes_of(f, host); i++)
 		if (f->chosen.share[i].bytes > 0)
-			return node_pool_peek(&pool_of(f, host, i)->pool, f->chosen.share[i].bytes);
+			return node_pool_peek(&fleet_pool_of(f, host, i)->pool, f->chosen.share[i].bytes);
 	return 0;
 }
 
@@ -374,8 +370,7 @@ static enum fleet_answer refusal(const struct attempt *a, const struct host_numb
 
 /* ---- the books ---- */
 
-/* Takes what the host has out of the totals, and the host anew into them. */
-static void recount(struct fleet *f, uint32_t host)
+void fleet_recount(struct fleet *f, uint32_t host)
 {
 	struct fleet_host *h = &f->host[host];
 	struct host_numbers now = numbers_of(f, host);
@@ -384,7 +379,7 @@ static void recount(struct fleet *f, uint32_t host)
 	f->totals.holes -= h->holes;
 	h->largest = h->holes = 0;
 	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
-		const struct node_pool *p = &pool_of(f, host, i)->pool;
+		const struct node_pool *p = &fleet_pool_of(f, host, i)->pool;
 		uint64_t largest = node_pool_largest(p);
 
 		h->largest = largest > h->largest ? largest : h->largest;
@@ -439,12 +434,41 @@ static uint32_t cuts(const struct fleet *f, const struct fleet_pool *p)
 static bool prepare(const struct fleet *f, uint32_t host)
 {
 	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
-		struct fleet_pool *p = pool_of(f, host, i);
+		struct fleet_pool *p = fleet_pool_of(f, host, i);
 
 		if (f->chosen.share[i].bytes > 0 && !node_pool_prepare(&p->pool, cuts(f, p)))
 			return false;
 	}
 	return true;
+}
+
+static void guest_link(struct fleet *f, uint32_t guest)
+{
+	struct fleet_guest *g = &f->guest[guest];
+	struct fleet_host *h = &f->host[g->host];
+
+	g->before = FLEET_GUEST_NONE;
+	g->after = h->guest;
+	if (h->guest != FLEET_GUEST_NONE)
+		f->guest[h->guest].before = guest;
+	h->guest = guest;
+	f->totals.hosts_empty -= h->guests++ == 0;
+	f->totals.guests++;
+}
+
+static void guest_unlink(struct fleet *f, uint32_t guest)
+{
+	struct fleet_guest *g = &f->guest[guest];
+	struct fleet_host *h = &f->host[g->host];
+
+	if (g->before != FLEET_GUEST_NONE)
+		f->guest[g->before].after = g->after;
+	else
+		h->guest = g->after;
+	if (g->after != FLEET_GUEST_NONE)
+		f->guest[g->after].before = g->before;
+	f->totals.hosts_empty += --h->guests == 0;
+	f->totals.guests--;
 }
 
 static void piece_add(struct fleet *f, struct fleet_guest *g, struct fleet_part part)
@@ -475,13 +499,14 @@ static uint64_t cut_now(const struct fleet *f, const struct node_pool *p, uint64
 static void share_take(struct fleet *f, struct fleet_guest *g, uint32_t node, const struct fleet_ask *ask)
 {
 	const struct placement_share *share = &f->chosen.share[node];
-	struct fleet_pool *p = pool_of(f, g->host, node);
+	struct fleet_pool *p = fleet_pool_of(f, g->host, node);
 	struct fleet_part part = {.node = node, .cpu_millis = ask->cpu_millis ? share->cpus * f->cpu_scale : 0};
 	uint64_t before = p->pool.units;
 
 	for (uint64_t left = share->bytes, now; left > 0; left -= now) {
 		now = cut_now(f, &p->pool, left);
 		part.run = node_pool_take(&p->pool, now, ask->movable);
+		node_pool_pin(&p->pool, part.run, g->pinned);
 		piece_add(f, g, part);
 		if (!unlimited(p))
 			p->cpu_free -= part.cpu_millis;
@@ -503,7 +528,7 @@ static void guest_take(struct fleet *f, uint32_t guest, uint32_t host, const str
 {
 	struct fleet_guest *g = &f->guest[guest];
 
-	*g = (struct fleet_guest){.host = host, .part = FLEET_PART_NONE, .asked = ask->units};
+	*g = (struct fleet_guest){.host = host, .part = FLEET_PART_NONE, .asked = ask->units, .pinned = !ask->movable};
 	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
 		share_take(f, g, i, ask);
 		if (f->chosen.share[i].cpus > 0 || ask->cpu_millis == 0)
@@ -511,10 +536,9 @@ static void guest_take(struct fleet *f, uint32_t guest, uint32_t host, const str
 	}
 	f->totals.units_asked += g->asked;
 	f->totals.units_local += g->local;
-	f->totals.guests++;
-	f->totals.hosts_empty -= f->host[host].guests++ == 0;
+	guest_link(f, guest);
 	f->host_last = host;
-	recount(f, host);
+	fleet_recount(f, host);
 }
 
 /* ---- the interface ---- */
@@ -565,10 +589,12 @@ bool fleet_depart(struct fleet *f, uint32_t guest)
 	g = &f->guest[guest];
 	for (uint32_t i = g->part, next; i != FLEET_PART_NONE; i = next) {
 		struct fleet_part *part = &f->piece[i].part;
-		struct fleet_pool *p = pool_of(f, g->host, part->node);
+		struct fleet_pool *p = fleet_pool_of(f, g->host, part->node);
 
-		if (part->run.units > 0)
+		if (part->run.units > 0) {
+			node_pool_unpin(&p->pool, part->run, g->pinned);
 			node_pool_give(&p->pool, part->run);
+		}
 		if (!unlimited(p)) {
 			p->cpu_free += part->cpu_millis;
 			f->totals.cpu_millis_given -= part->cpu_millis;
@@ -582,9 +608,8 @@ bool fleet_depart(struct fleet *f, uint32_t guest)
 	g->part = FLEET_PART_NONE;
 	f->totals.units_asked -= g->asked;
 	f->totals.units_local -= g->local;
-	f->totals.guests--;
-	f->totals.hosts_empty += --f->host[g->host].guests == 0;
-	recount(f, g->host);
+	guest_unlink(f, guest);
+	fleet_recount(f, g->host);
 	return true;
 }
 
@@ -622,7 +647,7 @@ uint32_t fleet_nodes_of(const struct fleet *f, uint32_t host)
 
 const struct extent_space *fleet_space(const struct fleet *f, uint32_t host, uint32_t node)
 {
-	return pool_of(f, host, node)->pool.space;
+	return fleet_pool_of(f, host, node)->pool.space;
 }
 
 /* ---- to make one ---- */
@@ -686,7 +711,7 @@ static bool host_make(struct fleet *f, const struct fleet_config *c, uint32_t sh
 {
 	struct fleet_host *h = &f->host[f->hosts];
 
-	*h = (struct fleet_host){.shape = shape, .first = f->pools};
+	*h = (struct fleet_host){.shape = shape, .first = f->pools, .guest = FLEET_GUEST_NONE};
 	for (uint32_t i = 0; i < c->shape[shape].nodes; i++) {
 		const struct fleet_node *n = &c->shape[shape].node[i];
 		struct fleet_pool *p = &f->pool[f->pools];
@@ -700,7 +725,7 @@ static bool host_make(struct fleet *f, const struct fleet_config *c, uint32_t sh
 	}
 	f->hosts++;
 	f->totals.hosts_empty++;
-	recount(f, f->hosts - 1);
+	fleet_recount(f, f->hosts - 1);
 	return true;
 }
 
@@ -758,6 +783,8 @@ void fleet_close(struct fleet *f)
 	free(f->pool);
 	free(f->guest);
 	free(f->piece);
+	free(f->scratch);
+	free(f->move);
 	free(f);
 }
 
@@ -820,14 +847,18 @@ bool fleet_check(const struct fleet *f)
 		right = check_pool(&f->pool[i], &sum[i], &t);
 	for (uint32_t i = 0; right && i < f->hosts; i++) {
 		struct host_numbers n = numbers_of(f, i);
+		uint32_t listed = 0;
 		const struct host_numbers *known =
 			f->index.rung ? &f->index.own[i] : &f->index.most[f->index.leaves + i];
 
 		t.largest_holes += f->host[i].largest;
 		t.holes += f->host[i].holes;
 		t.hosts_empty += f->host[i].guests == 0;
-		guests += f->host[i].guests;
-		right = memcmp(&n, known, sizeof(n)) == 0; /* F3 */
+		for (uint32_t g = f->host[i].guest; g != FLEET_GUEST_NONE && listed < f->guests_max;
+		     g = f->guest[g].after)
+			listed += f->guest[g].host == i;
+		guests += listed;
+		right = listed == f->host[i].guests && memcmp(&n, known, sizeof(n)) == 0; /* F4, F3 */
 	}
 	free(sum);
 	return right && guests == t.guests && memcmp(&t, &f->totals, sizeof(t)) == 0;

@@ -83,7 +83,7 @@ struct fleet_ask {
 	uint64_t units; /* 1 or more */
 	uint32_t cpu_millis;
 	uint32_t node; /* or FLEET_NODE_ANY */
-	bool movable;
+	bool movable;  /* else compaction lets it lie */
 };
 
 enum fleet_answer { /* of those that refuse, the first that is true */
@@ -124,6 +124,22 @@ int fleet_arrive(struct fleet *f, uint32_t guest, const struct fleet_ask *ask, e
 		 struct failure *failure);
 /* False, and nothing else, iff there is no such guest: it was refused. */
 bool fleet_depart(struct fleet *f, uint32_t guest);
+
+struct fleet_moved {
+	uint64_t guests, units;
+};
+
+/* Opens a hole for a guest that was just refused for FLEET_NO_HOLE, by moving others within their node: on the first
+ * host, in the order of the config's choice (BEST: least free; else the lowest), and there the lowest node, that has
+ * the memory, the CPUs and a plan (mm/compact.h) that moves `units_max` or fewer. True iff it is open: fleet_arrive()
+ * then places it. Only where each share is one extent, of a guest that goes to one node; pinned guests stay. work:
+ * compact_request's. EXIT_HOST: no memory for a plan; nothing has moved. O(hosts) plans at worst. */
+bool fleet_compact_for(struct fleet *f, const struct fleet_ask *ask, uint64_t units_max, uint64_t work,
+		       struct fleet_moved *moved, struct failure *failure);
+
+/* Makes one hole of all free units of each node of this host, if that takes no more than units_max. As above. */
+bool fleet_compact_host(struct fleet *f, uint32_t host, uint64_t units_max, uint64_t work, struct fleet_moved *moved,
+			struct failure *failure);
 
 bool fleet_lives(const struct fleet *f, uint32_t guest);
 /* Where it is: *host, and up to `max` parts; returns how many there are. */

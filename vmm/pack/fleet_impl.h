@@ -2,11 +2,13 @@
 #ifndef SLAT_VMM_PACK_FLEET_IMPL_H
 #define SLAT_VMM_PACK_FLEET_IMPL_H
 
+#include "mm/compact.h"
 #include "vmm/pack/fleet.h"
 #include "vmm/pack/host_index.h"
 #include "vmm/pack/node_pool.h"
 
-#define FLEET_PART_NONE UINT32_MAX
+#define FLEET_PART_NONE	 UINT32_MAX
+#define FLEET_GUEST_NONE UINT32_MAX
 
 struct fleet_pool { /* a node */
 	struct node_pool pool;
@@ -14,15 +16,17 @@ struct fleet_pool { /* a node */
 };
 
 struct fleet_host {
-	uint32_t shape, first; /* pool */
-	uint32_t guests;
+	uint32_t shape, first;	 /* pool */
+	uint32_t guests, guest;	 /* how many, and the first of them, or FLEET_GUEST_NONE */
 	uint64_t largest, holes; /* of its nodes, as counted in the totals */
 };
 
 struct fleet_guest {
 	uint32_t host;
-	uint32_t part;	       /* the first; FLEET_PART_NONE: it does not live */
-	uint64_t asked, local; /* units */
+	uint32_t part;		/* the first; FLEET_PART_NONE: it does not live */
+	uint32_t before, after; /* on the same host, or FLEET_GUEST_NONE */
+	uint64_t asked, local;	/* units */
+	bool pinned;
 };
 
 struct fleet_piece { /* of a guest, or unused */
@@ -45,6 +49,20 @@ struct fleet {
 	uint64_t chance;
 	struct placement chosen;
 	uint32_t cpu_scale; /* of chosen: thousandths that its CPUs count */
+
+	/* For fleet_compact.c, as large as it ever needed them. */
+	void *scratch;
+	size_t scratch_bytes;
+	struct compact_move *move;
+	uint32_t moves_max;
 };
+
+/* Takes what the host has out of the totals, and the host anew into them. */
+void fleet_recount(struct fleet *f, uint32_t host);
+
+static inline struct fleet_pool *fleet_pool_of(const struct fleet *f, uint32_t host, uint32_t node)
+{
+	return &f->pool[f->host[host].first + node];
+}
 
 #endif

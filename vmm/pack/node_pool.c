@@ -207,6 +207,18 @@ struct extent node_pool_take(struct node_pool *p, uint64_t units, bool movable)
 	return run;
 }
 
+void node_pool_pin(struct node_pool *p, struct extent run, bool pinned)
+{
+	if (pinned && !scatter(p))
+		must(extent_pin(p->space, run.first));
+}
+
+void node_pool_unpin(struct node_pool *p, struct extent run, bool pinned)
+{
+	if (pinned && !scatter(p))
+		must(extent_unpin(p->space, run.first));
+}
+
 void node_pool_give(struct node_pool *p, struct extent run)
 {
 	if (!scatter(p))

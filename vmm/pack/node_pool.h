@@ -36,6 +36,9 @@ uint64_t node_pool_peek(struct node_pool *p, uint64_t units);
 
 /* At most node_pool_room() units, prepared for. */
 struct extent node_pool_take(struct node_pool *p, uint64_t units, bool movable);
+/* Compaction lets it lie. Nothing, if it should not be pinned, or there is no hole to open here. */
+void node_pool_pin(struct node_pool *p, struct extent run, bool pinned);
+void node_pool_unpin(struct node_pool *p, struct extent run, bool pinned);
 void node_pool_give(struct node_pool *p, struct extent run);
 
 bool node_pool_check(const struct node_pool *p); /* O(segments) */
