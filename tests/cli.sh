@@ -1107,6 +1107,10 @@ expect pack_host_small 2 '^slat: --host: 2 MiB over 2 nodes is less than a granu
 expect pack_host_reserve 2 '^slat: --host reserve=2 GiB of memory=1 GiB: nothing is left' "$slat" pack --host memory=1G,reserve=2G x
 expect pack_unbounded 2 '^slat: unbounded memory is for one host' "$slat" pack --hosts 2 --host memory=unbounded $trace
 expect pack_overcommit 2 '^slat: --overcommit: 100 is no whole number from 0 to 99$' "$slat" pack --overcommit 100 x
+expect pack_compact 2 '^slat: --compact continuous and --compact-budget SIZE, of bytes a second, need each' "$slat" pack --compact continuous $trace
+expect pack_compact_what 2 '^slat: --compact refused: only with --contiguous require' "$slat" pack --compact refused --contiguous prefer $trace
+expect pack_compact_budget 2 '^slat: --compact-budget 1 MiB a second is less than the granule of 2 MiB' "$slat" pack --compact continuous --compact-budget 1M $trace
+expect pack_moved 0 '^moved  +[0-9]+ guests' "$slat" pack --compact refused --fit worst --hosts 3 --host memory=256G $trace
 expect pack_format 2 '^slat: --format: x is none of slat, azure-v1' "$slat" pack --format x x
 expect pack_machine 2 '^slat: --format azure-packing-2020 has shares of a machine' "$slat" pack --format azure-packing-2020 x
 expect pack_too_big 2 '^slat: guest 0 \(from 0\) asks for 7168 units; the largest host has 512$' "$slat" pack --host memory=1G $trace

@@ -30,8 +30,9 @@ _slat() {
 		--node) offer='local pack spread interleave contract first balance' ;;
 		--fit) offer='first best worst next buddy segregated scatter' ;;
 		--contiguous) offer='require prefer scatter' ;;
+		--compact) offer='never refused continuous' ;;
 		--on-refuse) offer='drop wait' ;;
-		--hosts | --from | --count | --seed | --granule | --split-above | --overcommit | --csv-step) offer= ;;
+		--hosts | --from | --count | --seed | --granule | --split-above | --overcommit | --csv-step | --compact-budget) offer= ;;
 		--trace) offer='exits' ;;
 		--sandbox) offer='on off' ;;
 		--gdb) offer='tcp: unix:' ;;

@@ -263,6 +263,39 @@ START_TEST(azure)
 }
 END_TEST
 
+/* The books are right while guests move, and no more moves than the budget has. _i: the fit. */
+START_TEST(compaction)
+{
+	struct fleet_shape shape = {.hosts = 3, .nodes = 2, .node = {{150, 0, CPUS}, {150, 0, CPUS}}};
+	const struct pack_source source = {.next = next};
+
+	load("tests/packing/azure_v1_dev.csv");
+	config = (struct pack_config){.fleet = {.fit = (enum fleet_fit)_i, .choose = FLEET_BEST}};
+	config.fleet.shape = &shape;
+	config.fleet.shapes = 1;
+	config.granule = UINT64_C(512) << 20;
+	config.compact_budget = 10;
+	for (unsigned c = PACK_COMPACT_NEVER; c <= PACK_COMPACT_CONTINUOUS; c++) {
+		struct pack_figures got;
+		struct failure f = {0};
+		struct pack *p;
+		uint64_t now;
+
+		config.compact = (enum pack_compact)c;
+		at = 0;
+		p = pack_open(&config, &f);
+		ck_assert_msg(p != NULL, "%s", f.text);
+		while (pack_step(p, &source, &now, &f) == EVENT_ONE)
+			ck_assert(pack_check(p));
+		ck_assert_msg(at == events, "%s", f.text);
+		got = pack_figures_read(p);
+		ck_assert((got.moves > 0) == (got.units_moved > 0) && (c != PACK_COMPACT_NEVER || got.moves == 0));
+		ck_assert(c != PACK_COMPACT_CONTINUOUS || got.units_moved <= got.span_us / 1000000 * 10);
+		pack_close(p);
+	}
+}
+END_TEST
+
 /* Static allocation problems, in one pool that grows. */
 START_TEST(minimalloc)
 {
@@ -287,6 +320,7 @@ Suite *pack_trace_suite(void)
 	TCase *plain = tcase_create("plain");
 
 	tcase_add_loop_test(plain, azure, 0, FLEET_FIT_SCATTER + 1);
+	tcase_add_loop_test(plain, compaction, 0, FLEET_FIT_SCATTER);
 	tcase_add_loop_test(plain, minimalloc, 0, FLEET_FIT_SCATTER + 1);
 	tcase_set_timeout(plain, 60);
 	suite_add_tcase(suite, plain);

@@ -37,6 +37,8 @@ static const char help[] =
 	"  --fit HOW                  first, best, worst, next, buddy, segregated; scatter: any free memory (best)\n"
 	"  --granule SIZE             memory is given in multiples of it (2M)\n"
 	"  --contiguous HOW           of each node: require one extent, prefer few, or scatter (require)\n"
+	"  --compact HOW              never; when a hole is refused (refused); or when a guest has left (continuous),\n"
+	"                             as far as --compact-budget SIZE goes, of bytes a second (never)\n"
 	"  --split-above SIZE         larger guests are spread evenly over all nodes of a host\n"
 	"  --overcommit PERCENT       of their memory guests give back: so much more fits (0)\n"
 	"  --latency NS               the nodes with the least local memory that keep this mean (contract)\n"
@@ -193,6 +195,8 @@ static void print_table(const struct pack_options *o, const struct pack_figures 
 	printf("%-28s %s mean\n", "holes", milli(n->holes_milli).s);
 	printf("%-28s %s mean\n", "empty hosts", milli(n->hosts_empty_milli).s);
 	printf("%-28s %s mean\n", "local memory", percent(n->local_ppm).s);
+	if (o->pack.compact != PACK_COMPACT_NEVER)
+		printf("%-28s %" PRIu64 " guests, %" PRIu64 " units\n", "moved", n->moves, n->units_moved);
 	if (o->pack.wait)
 		printf("%-28s %" PRIu64 " guests, %" PRIu64 " s in all, %s s mean, %s s at the 99th of 100\n", "waited",
 		       n->waited, n->wait_us / 1000000, milli(n->wait_mean_us / 1000).s,
@@ -226,9 +230,10 @@ static json_t *json_of_config(const struct pack_options *o)
 				  o->host_bytes[i] ? whole(o->host_bytes[i]) : json_null(), "cpus",
 				  limit ? whole((uint64_t)s->node[0].cpu_millis * s->nodes / 1000) : json_null()));
 	}
-	return json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:o, s:s, s:o}", "trace", o->trace, "hosts", hosts, "choose",
-			 pack_choose_name(o->pack.fleet.choose), "node", pack_nodes_name(o->pack.fleet.nodes), "fit",
-			 pack_fit_name(o->pack.fleet.fit), "contiguous", pack_contiguous_name(o->pack.fleet.contiguous),
+	return json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:o}", "trace", o->trace, "hosts", hosts,
+			 "choose", pack_choose_name(o->pack.fleet.choose), "node", pack_nodes_name(o->pack.fleet.nodes),
+			 "fit", pack_fit_name(o->pack.fleet.fit), "contiguous",
+			 pack_contiguous_name(o->pack.fleet.contiguous), "compact", pack_compact_name(o->pack.compact),
 			 "granule", whole(o->pack.granule), "on_refuse", o->pack.wait ? "wait" : "drop", "seed",
 			 whole(o->pack.fleet.seed));
 }
@@ -268,6 +273,8 @@ static int print_json(const struct pack_options *o, const struct pack_figures *n
 		{"top_over_live_mean_ppm", n->over_ppm},
 		{"top_over_live_at_peak_ppm", n->over_at_peak_ppm},
 		{"top_over_live_peaks_ppm", n->over_most_ppm},
+		{"moves", n->moves},
+		{"units_moved", n->units_moved},
 		{"waited", n->waited},
 		{"wait_us", n->wait_us},
 		{"wait_mean_us", n->wait_mean_us},

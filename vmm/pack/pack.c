@@ -25,10 +25,16 @@
 #include <string.h>
 
 #include "mm/port.h"
+#include "vmm/pack/host_index.h"
 #include "vmm/pack/pack_impl.h"
 
 #define PPM	 UINT64_C(1000000)
 #define NO_GUEST UINT32_MAX
+#define SECOND	 UINT64_C(1000000)
+#define HOUR	 (3600 * SECOND)
+
+/* Steps of search a plan: most plans are exact with far fewer, and none takes longer than some 100 us. */
+#define COMPACT_WORK 1000u
 
 /* ---- arrays that grow ---- */
 
@@ -90,6 +96,9 @@ static void sums_add(struct pack *p, uint64_t time_us)
 	struct pack_sums *s = &p->sums;
 
 	p->now_us = time_us;
+	p->compact_saved += (wide)p->compact_budget * span;
+	if (p->compact_saved > (wide)p->compact_budget * HOUR)
+		p->compact_saved = (wide)p->compact_budget * HOUR;
 	s->span += span;
 	s->given += (wide)t.units_given * span;
 	s->asked += (wide)t.units_asked * span;
@@ -173,19 +182,57 @@ static void guest_drop(struct pack *p, uint32_t number)
 	p->guest_free = number;
 }
 
-/* Leaves the fleet, if it is there. */
-static void leave(struct pack *p, uint32_t number)
+static void moves_count(struct pack *p, struct fleet_moved moved)
 {
-	if (fleet_depart(p->fleet, number))
+	p->figures.moves += moved.guests;
+	p->figures.units_moved += moved.units;
+}
+
+static int compact_host(struct pack *p, uint32_t host, struct failure *f)
+{
+	uint64_t budget = (uint64_t)(p->compact_saved / SECOND);
+	struct fleet_moved moved;
+
+	if (budget > 0 && fleet_compact_host(p->fleet, host, budget, COMPACT_WORK, &moved, f)) {
+		p->compact_saved -= (wide)moved.units * SECOND;
+		moves_count(p, moved);
+	}
+	return f->code;
+}
+
+/* Leaves the fleet, if it is there. */
+static int leave(struct pack *p, uint32_t number, struct failure *f)
+{
+	uint32_t host = HOST_NONE;
+
+	if (fleet_lives(p->fleet, number)) {
+		(void)fleet_where(p->fleet, number, &host, NULL, 0);
+		(void)fleet_depart(p->fleet, number);
 		p->figures.departures++;
+	}
 	guest_drop(p, number);
+	return p->compact == PACK_COMPACT_CONTINUOUS && host != HOST_NONE ? compact_host(p, host, f) : 0;
+}
+
+/* Where a hole is all that it lacks, one is opened, if it may be. */
+static int arrive_somehow(struct pack *p, uint32_t number, enum fleet_answer *answer, struct failure *f)
+{
+	const struct fleet_ask *ask = &guest_of(p, number)->ask;
+	struct fleet_moved moved;
+
+	if (fleet_arrive(p->fleet, number, ask, answer, f) || *answer != FLEET_NO_HOLE ||
+	    p->compact != PACK_COMPACT_REFUSED ||
+	    !fleet_compact_for(p->fleet, ask, UINT64_MAX, COMPACT_WORK, &moved, f))
+		return f->code;
+	moves_count(p, moved);
+	return fleet_arrive(p->fleet, number, ask, answer, f);
 }
 
 static int place(struct pack *p, uint32_t number, enum fleet_answer *answer, struct failure *f)
 {
 	struct pack_guest *g = guest_of(p, number);
 
-	if (fleet_arrive(p->fleet, number, &g->ask, answer, f))
+	if (arrive_somehow(p, number, answer, f))
 		return f->code;
 	if (*answer != FLEET_PLACED)
 		return 0;
@@ -318,8 +365,7 @@ static int depart(struct pack *p, const struct event *e, struct failure *f)
 		return life_resume(p, number)
 			       ? 0
 			       : fail(f, EXIT_HOST, "no memory for %" PRIu32 " late departures", p->lates);
-	leave(p, number);
-	return queue_serve(p, f);
+	return leave(p, number, f) ? f->code : queue_serve(p, f);
 }
 
 static bool played(const struct pack *p, const struct event *e)
@@ -345,8 +391,7 @@ static int late_play(struct pack *p, struct failure *f)
 	struct pack_late late = late_pop(p);
 
 	sums_add(p, late.time_us);
-	leave(p, late.guest);
-	return queue_serve(p, f);
+	return leave(p, late.guest, f) ? f->code : queue_serve(p, f);
 }
 
 /* ---- the interface ---- */
@@ -386,6 +431,8 @@ struct pack *pack_open(const struct pack_config *config, struct failure *f)
 	p->granule = config->granule;
 	p->largest = largest_host(&config->fleet);
 	p->wait = config->wait;
+	p->compact = config->compact;
+	p->compact_budget = config->compact_budget;
 	p->from = config->from;
 	p->count = config->count;
 	p->guest_free = NO_GUEST;

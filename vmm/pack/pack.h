@@ -14,9 +14,18 @@ struct pack_source {
 	enum event_next (*next)(void *self, struct event *out, struct failure *f);
 };
 
+enum pack_compact {
+	PACK_COMPACT_NEVER,
+	PACK_COMPACT_REFUSED,	 /* when a guest is refused a hole that could be opened */
+	PACK_COMPACT_CONTINUOUS, /* a host that a guest has left, as far as the budget goes */
+};
+
 struct pack_config {
 	struct fleet_config fleet;
-	uint64_t granule; /* sizes of events in a unit of the fleet; a guest takes as many as it begins */
+	enum pack_compact compact;
+	uint64_t compact_budget; /* continuous: units that may be moved a second; what is not used is kept, for an hour
+				  */
+	uint64_t granule;	 /* sizes of events in a unit of the fleet; a guest takes as many as it begins */
 	bool wait; /* who is refused waits, first come first served, and lives as long from then on; else it is gone */
 	uint64_t from, count; /* arrivals that are played; count 0: all that come */
 };
@@ -41,6 +50,8 @@ struct pack_figures {
 	/* Of an unbounded pool: its top over what lives, less 1. */
 	uint64_t over_ppm, over_at_peak_ppm,
 		over_most_ppm; /* mean; when most lived; highest top over most that lived */
+
+	uint64_t moves, units_moved; /* by compaction */
 
 	uint64_t waited;			     /* guests that had to */
 	uint64_t wait_us, wait_mean_us, wait_p99_us; /* in all; of the accepted; p99 to within a 32nd of it */

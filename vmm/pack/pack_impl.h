@@ -30,6 +30,9 @@ struct pack_sums { /* over time: times us */
 struct pack {
 	struct fleet *fleet;
 	uint64_t granule, largest, from, count;
+	enum pack_compact compact;
+	uint64_t compact_budget;
+	wide compact_saved; /* units times us */
 	bool wait, begun;
 	bool ahead, ended; /* event: read, and not played yet; there are no more */
 	struct event event;

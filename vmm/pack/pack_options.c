@@ -17,6 +17,7 @@
 static const char *const choose_names[] = {"first", "best", "worst", "global", "random", "dot", "two"};
 static const char *const nodes_names[] = {"local", "pack", "spread", "interleave", "contract", "first", "balance"};
 static const char *const fit_names[] = {"first", "best", "worst", "next", "buddy", "segregated", "scatter"};
+static const char *const compact_names[] = {"never", "refused", "continuous"};
 static const char *const contiguous_names[] = {"require", "prefer", "scatter"};
 
 const char *pack_choose_name(enum fleet_choose c)
@@ -37,6 +38,11 @@ const char *pack_fit_name(enum fleet_fit fit)
 const char *pack_contiguous_name(enum fleet_contiguous c)
 {
 	return contiguous_names[c];
+}
+
+const char *pack_compact_name(enum pack_compact c)
+{
+	return compact_names[c];
 }
 
 /* ---- values ---- */
@@ -243,6 +249,20 @@ static int set_refuse(struct pack_options *o, const char *value, struct failure 
 	return code;
 }
 
+static int set_compact(struct pack_options *o, const char *value, struct failure *f)
+{
+	unsigned n = 0;
+	int code = one_of("--compact", value, compact_names, COUNT(compact_names), &n, f);
+
+	o->pack.compact = (enum pack_compact)n;
+	return code;
+}
+
+static int set_budget(struct pack_options *o, const char *value, struct failure *f)
+{
+	return size("--compact-budget", value, &o->compact_bytes, f);
+}
+
 static int set_granule(struct pack_options *o, const char *value, struct failure *f)
 {
 	return size("--granule", value, &o->pack.granule, f);
@@ -312,6 +332,8 @@ static const struct option {
 	{"--node", set_node, 0},
 	{"--fit", set_fit, 0},
 	{"--contiguous", set_contiguous, 0},
+	{"--compact", set_compact, 0},
+	{"--compact-budget", set_budget, 0},
 	{"--granule", set_granule, 0},
 	{"--split-above", set_split, 0},
 	{"--overcommit", set_overcommit, 0},
@@ -423,6 +445,16 @@ static int judge(struct pack_options *o, struct failure *f)
 		if (o->shape[i].latency_ps[0][0] == 0 || (o->shape[i].nodes > 1 && o->shape[i].latency_ps[0][1] == 0))
 			return fail(f, EXIT_USAGE,
 				    "--latency: --host needs local= and remote=, such as local=80ns,remote=160ns");
+	if ((o->pack.compact == PACK_COMPACT_CONTINUOUS) != (o->compact_bytes > 0))
+		return fail(f, EXIT_USAGE,
+			    "--compact continuous and --compact-budget SIZE, of bytes a second, need each other");
+	if (o->pack.compact != PACK_COMPACT_NEVER && o->pack.fleet.contiguous != FLEET_REQUIRE)
+		return fail(f, EXIT_USAGE, "--compact %s: only with --contiguous require",
+			    compact_names[o->pack.compact]);
+	if (o->compact_bytes > 0 && o->compact_bytes < o->pack.granule)
+		return fail(f, EXIT_USAGE, "--compact-budget %s a second is less than the granule of %s",
+			    size_format(o->compact_bytes).s, size_format(o->pack.granule).s);
+	o->pack.compact_budget = o->compact_bytes / o->pack.granule;
 	o->pack.fleet.split_above /= o->pack.granule;
 	return 0;
 }

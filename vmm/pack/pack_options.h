@@ -17,6 +17,7 @@ struct pack_options {
 	uint64_t host_bytes[PACK_SHAPES_MAX]; /* 0: unbounded; with shape[].node as they follow from it */
 	const char *csv;		      /* NULL: no time series */
 	uint64_t csv_step_us;
+	uint64_t compact_bytes; /* a second; 0: not given */
 	bool json, help;
 };
 
@@ -30,5 +31,6 @@ const char *pack_choose_name(enum fleet_choose c);
 const char *pack_nodes_name(enum fleet_nodes n);
 const char *pack_fit_name(enum fleet_fit fit);
 const char *pack_contiguous_name(enum fleet_contiguous c);
+const char *pack_compact_name(enum pack_compact c);
 
 #endif
