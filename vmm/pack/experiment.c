@@ -1,0 +1,124 @@
+/* vmm/pack/experiment.c: one experiment, as the command line asks for it. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm/pack/experiment.h"
+
+#define SHOW_EVENTS (UINT64_C(1) << 17)
+#define TEMP_BYTES  4096u
+
+/* ---- what is shown while it runs ---- */
+
+static void show(const struct pack *p, uint64_t events)
+{
+	struct fleet_totals t = fleet_totals_read(pack_fleet(p));
+
+	fprintf(stderr, "\r\033[K%" PRIu64 " events, %" PRIu64 " guests live", events, t.guests);
+}
+
+/* ---- the time series ---- */
+
+struct series {
+	FILE *file;
+	const char *path;
+	char temp[TEMP_BYTES];
+	uint64_t step_us, next_us;
+};
+
+static int series_open(struct series *s, const struct pack_options *o, struct failure *f)
+{
+	if (!o->csv)
+		return 0;
+	s->path = o->csv;
+	s->step_us = o->csv_step_us;
+	if (snprintf(s->temp, sizeof(s->temp), "%s.part", o->csv) >= (int)sizeof(s->temp))
+		return fail(f, EXIT_USAGE, "--csv: a name of %zu bytes is too long", strlen(o->csv));
+	s->file = fopen(s->temp, "we");
+	if (!s->file)
+		return fail(f, EXIT_HOST, "--csv: %s cannot be written: %s", s->temp, strerror(errno));
+	fputs("time_s,guests,waiting,units_given,units_asked,units_free,largest_holes,holes,hosts_empty,refused\n",
+	      s->file);
+	return 0;
+}
+
+static void series_row(const struct series *s, const struct pack *p, uint64_t time_us)
+{
+	struct fleet_totals t = fleet_totals_read(pack_fleet(p));
+	struct pack_figures now = pack_figures_read(p);
+	uint64_t refused = 0;
+
+	for (unsigned i = 0; i < FLEET_ANSWERS; i++)
+		refused += now.refused[i];
+	fprintf(s->file,
+		"%" PRIu64 ".%06" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
+		",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\n",
+		time_us / 1000000, time_us % 1000000, t.guests, pack_waiting(p), t.units_given, t.units_asked,
+		t.units - t.units_given, t.largest_holes, t.holes, t.hosts_empty, refused - pack_waiting(p));
+}
+
+/* The first state of each step in which anything happens. */
+static void series_step(struct series *s, const struct pack *p, uint64_t time_us)
+{
+	if (!s->file || time_us < s->next_us)
+		return;
+	series_row(s, p, time_us);
+	s->next_us = time_us - time_us % s->step_us + s->step_us;
+}
+
+static int series_close(struct series *s, bool keep, struct failure *f)
+{
+	bool written;
+
+	if (!s->file)
+		return f->code;
+	written = !ferror(s->file);
+	written &= fclose(s->file) == 0;
+	s->file = NULL;
+	if (keep && written && rename(s->temp, s->path) == 0)
+		return 0;
+	unlink(s->temp);
+	return keep ? fail(f, EXIT_HOST, "--csv: %s cannot be written: %s", s->path, strerror(errno)) : f->code;
+}
+
+/* ---- the run ---- */
+
+static enum event_next next(void *self, struct event *out, struct failure *f)
+{
+	return trace_next(self, out, f);
+}
+
+static int play(struct pack *p, struct trace *t, struct series *series, bool show_it, struct failure *f)
+{
+	const struct pack_source source = {t, next};
+	const bool terminal = show_it && isatty(STDERR_FILENO);
+	enum event_next step;
+	uint64_t events = 0, time_us;
+
+	while ((step = pack_step(p, &source, &time_us, f)) == EVENT_ONE) {
+		series_step(series, p, time_us);
+		if (++events % SHOW_EVENTS == 0 && terminal)
+			show(p, events);
+	}
+	if (terminal && events >= SHOW_EVENTS)
+		fputs("\r\033[K", stderr);
+	return step == EVENT_FAILED ? f->code : 0;
+}
+
+int experiment_run(const struct pack_options *o, bool show_it, struct experiment *out, struct failure *f)
+{
+	struct trace *t = trace_open(o->trace, o->format, &o->reading, f);
+	struct pack *p = t ? pack_open(&o->pack, f) : NULL;
+	struct series series = {0};
+	bool good = p && series_open(&series, o, f) == 0 && play(p, t, &series, show_it, f) == 0;
+
+	if (series_close(&series, good, f) == 0 && good) {
+		out->figures = pack_figures_read(p);
+		out->read = trace_stats_read(t);
+	}
+	pack_close(p);
+	trace_close(t);
+	return f->code;
+}
