@@ -64,7 +64,7 @@ expect probe_help 0 '^slat probe' "$slat" probe --help
 expect help_top 0 'slat COMMAND' "$slat" --help
 expect no_command 2 'slat COMMAND' "$slat"
 expect version 0 '^slat [0-9]+\.[0-9]+\.[0-9]+$' "$slat" --version
-expect unknown_command 2 '^slat: unknown command frobnicate; the commands are: run, probe, table, pack ' "$slat" frobnicate
+expect unknown_command 2 '^slat: unknown command frobnicate; the commands are: run, probe, table, pack, sweep ' "$slat" frobnicate
 expect unknown_option 2 '^slat: unknown option --frob;' "$slat" run --frob x
 expect unknown_key 2 "^slat: --memory: unknown key 'sise'; the keys are: size, hugepages," "$slat" run --memory sise=1 x
 expect size_zero 2 '^slat: --memory size=0: a guest needs 2 MiB at least' "$slat" run --memory size=0 x
@@ -1141,6 +1141,56 @@ done
 "$slat" pack --csv "$work/series" --csv-step 100 --hosts 3 --host memory=1T $trace >"$work/out" 2>"$work/err"
 if [ "$(awk -F, 'NR > 1 && NF == 10 && $1 >= last { last = $1 + 0; n++ } END { print n }' "$work/series")" -gt 4 ] &&
 	[ ! -e "$work/series.part" ]; then pass pack_series; else fail pack_series "$(tail -n 1 "$work/series" "$work/err")"; fi
+
+# --- sweep
+cat >"$work/sweep.json" <<-END
+	{"options": ["--hosts", 3, "--host", "nodes=2,cpus=64,memory=128G", "$trace"],
+	 "cross": {"fit": ["first", "best", "worst", "buddy"], "choose": ["first", "best", "random"], "seed": [1, 2, 3]}}
+END
+expect sweep_help 0 '^slat sweep \[options\] FILE' "$slat" sweep --help
+expect sweep_no_file 2 '^slat: no file to sweep' "$slat" sweep
+expect sweep_shard 2 '^slat: --shard: 5/4 is not I/N' "$slat" sweep --shard 5/4 x
+expect sweep_jobs 2 '^slat: --jobs: 0 is no whole number' "$slat" sweep --jobs 0 x
+expect sweep_no_such_file 6 '/nonexistent' "$slat" sweep /nonexistent
+echo '{"options": []}' >"$work/bad.json"
+expect sweep_bad_keys 2 'bad.json: it needs these two keys' "$slat" sweep "$work/bad.json"
+echo '{"options": ["x"], "cross": {"fit": []}}' >"$work/bad.json"
+expect sweep_bad_values 2 'bad.json: each key of cross has a list' "$slat" sweep "$work/bad.json"
+echo '{"options": ["x"], "cross": {"fit": ["a b"]}}' >"$work/bad.json"
+expect sweep_bad_words 2 'bad.json: what is crossed are words' "$slat" sweep "$work/bad.json"
+echo '{"options": ["x"], "cross": {"fit": ["first", "frob"]}}' >"$work/bad.json"
+expect sweep_bad_point 2 '^slat: --fit: frob is none of .* \(point x --fit=frob\)$' "$slat" sweep "$work/bad.json"
+echo '{"options": ["/nonexistent"], "cross": {}}' >"$work/bad.json"
+expect sweep_bad_trace 6 '/nonexistent' "$slat" sweep "$work/bad.json"
+echo '{' >"$work/bad.json"
+expect sweep_no_json 2 'bad.json: line 2:' "$slat" sweep "$work/bad.json"
+expect sweep_missing 6 '^slat: 36 of 36 points are missing' "$slat" sweep --merge "$work/sweep.json"
+if "$slat" sweep "$work/sweep.json" >"$work/out" 2>&1 && [ ! -s "$work/out" ]; then pass sweep; else fail sweep "$(cat "$work/out")"; fi
+"$slat" sweep --merge "$work/sweep.json" >"$work/whole"
+# As one by one by slat pack; and by any number of ranks, of which one was cut off and played again.
+jq -c '.[] | [.experiment.fit, .experiment.choose, .experiment.seed, .accepted, .refused]' "$work/whole" >"$work/swept"
+for fit in first best worst buddy; do
+	for choose in first best random; do
+		for seed in 1 2 3; do
+			"$slat" pack --json --hosts 3 --host nodes=2,cpus=64,memory=128G --fit $fit --choose $choose --seed $seed $trace |
+				jq -c '[.experiment.fit, .experiment.choose, .experiment.seed, .accepted, .refused]'
+		done
+	done
+done >"$work/packed"
+if [ "$(wc -l <"$work/packed")" = 36 ] && cmp -s "$work/packed" "$work/swept"; then
+	pass sweep_is_pack
+else
+	fail sweep_is_pack "$(diff "$work/packed" "$work/swept" | head -n 2 | paste -sd' ')"
+fi
+for ranks in 2 4; do
+	for rank in $(seq $ranks); do "$slat" sweep --out "$work/ranks" --shard "$rank/$ranks" "$work/sweep.json"; done
+	truncate -s -50 "$work/ranks/rank-1-of-$ranks.jsonl"
+	expect sweep_cut_$ranks 6 '^slat: 1 of 36 points are missing' "$slat" sweep --out "$work/ranks" --merge "$work/sweep.json"
+	OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=$ranks "$slat" sweep --out "$work/ranks" "$work/sweep.json"
+	"$slat" sweep --out "$work/ranks" --merge "$work/sweep.json" >"$work/merged" 2>&1
+	if cmp -s "$work/whole" "$work/merged"; then pass sweep_ranks_$ranks; else fail sweep_ranks_$ranks "$(head -c 200 "$work/merged")"; fi
+	rm -r "$work/ranks"
+done
 
 # --- what `slat run` loads: libc and nothing else; each library more is start-up time
 libraries=$(readelf -d "$slat" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^lib(asan|ubsan|tsan)\.' | tr '\n' ' ')

@@ -13,6 +13,7 @@ static const char help[] = "slat COMMAND [options]: a hypervisor-level guest mem
 			   "  probe        what this host can do, and what slat would use\n"
 			   "  table FILE   what is in a table that run --dump-table wrote\n"
 			   "  pack TRACE   what a way to place guests does to a fleet of hosts\n"
+			   "  sweep FILE   many experiments of pack\n"
 			   "\n"
 			   "slat COMMAND --help tells more; slat --version prints the version.\n"
 			   "\n"
@@ -41,6 +42,8 @@ int main(int argc, char **argv)
 		return cmd_table(argc - 2, argv + 2);
 	if (strcmp(command, "pack") == 0)
 		return cmd_pack(argc - 2, argv + 2);
+	if (strcmp(command, "sweep") == 0)
+		return cmd_sweep(argc - 2, argv + 2);
 	if (strcmp(command, "--version") == 0 || strcmp(command, "-V") == 0) {
 		puts("slat " SLAT_VERSION);
 		return EXIT_OK;
@@ -49,6 +52,6 @@ int main(int argc, char **argv)
 		fputs(help, argc > 1 ? stdout : stderr);
 		return argc > 1 ? EXIT_OK : EXIT_USAGE;
 	}
-	fail(&f, EXIT_USAGE, "unknown command %.64s; the commands are: run, probe, table, pack (slat --help)", command);
+	fail(&f, EXIT_USAGE, "unknown command %.64s; the commands are: run, probe, table, pack, sweep (slat --help)", command);
 	return cmd_refuse(&f);
 }

@@ -30,6 +30,7 @@ _slat() {
 		--node) offer='local pack spread interleave contract first balance' ;;
 		--fit) offer='first best worst next buddy segregated scatter' ;;
 		--contiguous) offer='require prefer scatter' ;;
+		--jobs | --shard) offer= ;;
 		--compact) offer='never refused continuous' ;;
 		--on-refuse) offer='drop wait' ;;
 		--hosts | --from | --count | --seed | --granule | --split-above | --overcommit | --csv-step | --compact-budget) offer= ;;

@@ -14,6 +14,7 @@ int cmd_run(int argc, char **argv, uint64_t start_ns);
 int cmd_probe(int argc, char **argv);
 int cmd_table(int argc, char **argv);
 int cmd_pack(int argc, char **argv);
+int cmd_sweep(int argc, char **argv);
 
 /* Prints the sentence; returns the code. */
 int cmd_refuse(const struct failure *f);

@@ -1,0 +1,272 @@
+/* vmm/cmd/sweep.c: `slat sweep`: experiments by the hundred, on all CPUs, and on many machines. */
+#include <errno.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "vmm/cmd/cmd.h"
+#include "vmm/loop.h"
+#include "vmm/pack/sweep.h"
+
+#define JOBS_MAX  1024u
+#define RANKS_MAX 1000000u
+
+static const char help[] =
+	"slat sweep [options] FILE    many experiments of slat pack\n"
+	"\n"
+	"FILE is JSON: {\"options\": [words], \"cross\": {\"fit\": [\"first\", \"best\"], \"seed\": [1, 2, 3]}}: "
+	"options of slat\n"
+	"pack, its trace among them, and of some all values to try; every choice of one of each is a point. What is\n"
+	"finished is kept: a second run plays only what is missing.\n"
+	"\n"
+	"  --out FOLDER               where results are kept (FILE without .json, and .points)\n"
+	"  --jobs N                   so many points at once (the CPUs that it may use)\n"
+	"  --shard I/N                only part I, from 1, of N; mpirun and srun set it by their environment\n"
+	"  --merge                    plays nothing: all results, in the order of the points, as JSON\n"
+	"  --help                     this text\n"
+	"\n"
+	"Exit code: 0, 2 usage, 4 a trace is bad, 6 the host refuses, or, with --merge, points are missing.\n"
+	"\n"
+	"Example:  mpirun slat sweep fits.json && slat sweep --merge fits.json\n";
+
+struct asked {
+	const char *file, *folder;
+	struct sweep_rank shard;
+	uint32_t jobs;
+	bool merge, help;
+};
+
+/* ---- options ---- */
+
+static bool whole(const char *text, uint64_t most, char end, uint64_t *out, const char **rest)
+{
+	char *stop;
+
+	if (!text || *text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	*out = strtoull(text, &stop, 10);
+	*rest = stop;
+	return errno == 0 && *stop == end && *out <= most;
+}
+
+static int take_value(struct asked *a, const char *name, const char *value, struct failure *f)
+{
+	uint64_t one, all;
+	const char *rest;
+
+	if (strcmp(name, "--out") == 0) {
+		a->folder = value;
+		return 0;
+	}
+	if (strcmp(name, "--jobs") == 0) {
+		if (!whole(value, JOBS_MAX, '\0', &one, &rest) || one == 0)
+			return fail(f, EXIT_USAGE, "--jobs: %.64s is no whole number from 1 to %u", value, JOBS_MAX);
+		a->jobs = (uint32_t)one;
+		return 0;
+	}
+	if (!whole(value, RANKS_MAX, '/', &one, &rest) || !whole(rest + 1, RANKS_MAX, '\0', &all, &rest) || one == 0 ||
+	    one > all)
+		return fail(f, EXIT_USAGE, "--shard: %.64s is not I/N, part I of N, such as 1/4", value);
+	a->shard = (struct sweep_rank){(uint32_t)one - 1, (uint32_t)all};
+	return 0;
+}
+
+static int parse(int argc, char **argv, struct asked *a, struct failure *f)
+{
+	for (int i = 0; i < argc; i++) {
+		const char *word = argv[i];
+
+		if (strcmp(word, "--merge") == 0) {
+			a->merge = true;
+		} else if (strcmp(word, "--help") == 0) {
+			a->help = true;
+		} else if (strcmp(word, "--out") == 0 || strcmp(word, "--jobs") == 0 || strcmp(word, "--shard") == 0) {
+			if (++i == argc)
+				return fail(f, EXIT_USAGE, "%s needs a value", word);
+			if (take_value(a, word, argv[i], f))
+				return f->code;
+		} else if (word[0] == '-') {
+			return fail(f, EXIT_USAGE, "unknown option %.64s; slat sweep --help has all", word);
+		} else if (a->file) {
+			return fail(f, EXIT_USAGE, "two files: %.64s and %.64s", a->file, word);
+		} else {
+			a->file = word;
+		}
+	}
+	if (!a->file && !a->help)
+		return fail(f, EXIT_USAGE, "no file to sweep: slat sweep [options] FILE");
+	return 0;
+}
+
+/* A launcher's: OpenMPI, Slurm by srun, Slurm's array jobs. False iff the variables are not there or are nonsense. */
+static bool rank_by(const char *rank, const char *size, uint64_t from, struct sweep_rank *out)
+{
+	uint64_t one, all;
+	const char *rest;
+
+	if (!whole(getenv(rank), RANKS_MAX, '\0', &one, &rest) || !whole(getenv(size), RANKS_MAX, '\0', &all, &rest) ||
+	    one < from || one - from >= all)
+		return false;
+	*out = (struct sweep_rank){(uint32_t)(one - from), (uint32_t)all};
+	return true;
+}
+
+static struct sweep_rank rank_here(const struct asked *a)
+{
+	struct sweep_rank r = a->shard;
+	uint64_t first = 0;
+	const char *rest;
+
+	(void)whole(getenv("SLURM_ARRAY_TASK_MIN"), RANKS_MAX, '\0', &first, &rest);
+	if (r.ranks == 0 && !rank_by("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", 0, &r) &&
+	    !rank_by("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", first, &r) &&
+	    !rank_by("SLURM_PROCID", "SLURM_NTASKS", 0, &r))
+		r = (struct sweep_rank){0, 1};
+	return r;
+}
+
+/* CPUs, shared with the other ranks of this machine. */
+static uint32_t jobs_here(const struct asked *a)
+{
+	uint64_t ranks = 1;
+	const char *rest;
+	cpu_set_t set;
+	uint32_t cpus;
+
+	if (a->jobs > 0)
+		return a->jobs;
+	cpus = sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
+	if (!whole(getenv("OMPI_COMM_WORLD_LOCAL_SIZE"), RANKS_MAX, '\0', &ranks, &rest) || ranks == 0)
+		ranks = 1;
+	return cpus / ranks > 0 ? (uint32_t)(cpus / ranks) : 1;
+}
+
+/* ---- the run ---- */
+
+struct work {
+	struct sweep *s;
+	int file;
+	uint32_t all, done, live;
+	uint64_t start_ns;
+	bool terminal;
+	int code; /* of the first that failed */
+};
+
+static void show(const struct work *w)
+{
+	uint64_t seconds = (loop_now() - w->start_ns) / 1000000000;
+
+	if (!w->terminal)
+		return;
+	fprintf(stderr, "\r\033[K%" PRIu32 " of %" PRIu32 " points", w->done, w->all);
+	if (w->done > 0 && w->done < w->all)
+		fprintf(stderr, ", %" PRIu64 " s left", seconds * (w->all - w->done) / w->done);
+	if (w->done == w->all)
+		fputc('\n', stderr);
+}
+
+static void wait_one(struct work *w)
+{
+	int status;
+	pid_t child;
+
+	do
+		child = wait(&status);
+	while (child < 0 && errno == EINTR);
+	w->live--;
+	if (child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+		w->done++;
+		show(w);
+	} else if (w->code == 0) {
+		w->code = child > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_INTERNAL;
+	}
+}
+
+/* In a process of its own: what one point needs goes with it, and one that dies is one point. */
+static int start(struct work *w, uint32_t point, struct failure *f)
+{
+	pid_t parent = getpid(), child = fork();
+
+	if (child < 0)
+		return fail(f, EXIT_HOST, "no process for a point: %s", strerror(errno));
+	if (child == 0) {
+		struct failure its = {0};
+
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(EXIT_SIGNAL);
+		_exit(sweep_play(w->s, point, w->file, &its) ? cmd_refuse(&its) : EXIT_OK);
+	}
+	w->live++;
+	return 0;
+}
+
+static int play(struct sweep *s, const struct asked *a, struct failure *f)
+{
+	struct sweep_rank rank = rank_here(a);
+	struct work w = {.s = s, .start_ns = loop_now(), .terminal = isatty(STDERR_FILENO)};
+	uint32_t jobs = jobs_here(a);
+
+	for (uint32_t i = 0; i < s->points; i++)
+		w.all += !s->point[i].done && sweep_is_mine(s, i, rank);
+	w.file = sweep_append_to(s, rank, f);
+	if (w.file < 0)
+		return f->code;
+	for (uint32_t i = 0; i < s->points && !w.code && !f->code; i++) {
+		if (s->point[i].done || !sweep_is_mine(s, i, rank))
+			continue;
+		while (w.live >= jobs)
+			wait_one(&w);
+		if (!w.code)
+			(void)start(&w, i, f);
+	}
+	while (w.live > 0)
+		wait_one(&w);
+	close(w.file);
+	return f->code ? f->code : w.code;
+}
+
+static int merge(struct sweep *s, const char *file, json_t *results, struct failure *f)
+{
+	uint32_t missing = 0;
+
+	for (uint32_t i = 0; i < s->points; i++)
+		missing += !s->point[i].done;
+	if (missing > 0)
+		return fail(f, EXIT_HOST,
+			    "%" PRIu32 " of %" PRIu32 " points are missing in %s: slat sweep %s plays them", missing,
+			    s->points, s->path, file);
+	if (json_dumpf(results, stdout, JSON_INDENT(1)) != 0 || puts("") < 0 || fflush(stdout) != 0)
+		return fail(f, EXIT_HOST, "standard output cannot be written");
+	return 0;
+}
+
+int cmd_sweep(int argc, char **argv)
+{
+	struct failure f = {0};
+	struct asked a = {0};
+	struct sweep s = {0};
+	json_t *results = NULL;
+	int code = parse(argc, argv, &a, &f);
+
+	if (code == 0 && a.help) {
+		fputs(help, stdout);
+		return EXIT_OK;
+	}
+	if (code == 0)
+		code = sweep_open(&s, a.file, a.folder, &f);
+	if (code == 0)
+		code = sweep_read_done(&s, a.merge ? &results : NULL, &f);
+	if (code == 0)
+		code = a.merge ? merge(&s, a.file, results, &f) : play(&s, &a, &f);
+	json_decref(results);
+	sweep_close(&s);
+	return f.code ? cmd_refuse(&f) : code;
+}

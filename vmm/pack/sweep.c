@@ -1,0 +1,341 @@
+/* vmm/pack/sweep.c: many experiments.
+ *
+ * The file is JSON: {"options": [...], "cross": {"fit": ["first", "best"], "seed": [1, 2, 3]}}: options are words of
+ * slat pack's command line, the trace among them; each key of cross is one of its options without the dashes, with the
+ * values that it takes in turn. A point is one choice of each.
+ *
+ * What is kept. A folder with a file for each rank: lines of {"point": NAME, "result": {...}}, as `slat pack --json`
+ * says it. A point is known by its options, so that the file may be given more values later, and only what is new is
+ * played. No clock, no name of a machine is in a result: whoever played it, it is the same.
+ *
+ * Crash. A line is one write to a file that is appended to: it is there or not, but for a machine that dies: then the
+ * last line is cut, which is no line, and taken away before the next is written.
+ *
+ * Ranks do not speak with each other: a point is dealt out by a hash of its options. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmm/pack/pack_json.h"
+#include "vmm/pack/sweep.h"
+
+#define NAME_MAX_BYTES 4096u
+#define PATH_BYTES     4096u
+
+/* ---- points ---- */
+
+static int bad(struct failure *f, const char *file, const char *what)
+{
+	return fail(f, EXIT_USAGE,
+		    "%s: %s: {\"options\": [\"--hosts\", \"10\", ..., \"TRACE\"], \"cross\": {\"fit\": [\"first\", "
+		    "\"best\"]}}",
+		    file, what);
+}
+
+/* A string as it is, a whole number in digits; true: the option alone. */
+static bool value_text(const json_t *value, char *text, size_t size)
+{
+	if (json_is_string(value))
+		return (size_t)snprintf(text, size, "%s", json_string_value(value)) < size && !strchr(text, ' ');
+	if (json_is_integer(value))
+		return (size_t)snprintf(text, size, "%" JSON_INTEGER_FORMAT, json_integer_value(value)) < size;
+	return false;
+}
+
+static bool name_add(char *name, const char *dashes, const char *word, const char *equals, const char *value)
+{
+	size_t used = strlen(name);
+
+	return (size_t)snprintf(name + used, NAME_MAX_BYTES - used, "%s%s%s%s%s", used ? " " : "", dashes, word, equals,
+				value) < NAME_MAX_BYTES - used;
+}
+
+/* The words of a point, in a copy of its name. */
+static int words_of(char *copy, char **word)
+{
+	int words = 0;
+	char *rest;
+
+	for (char *w = strtok_r(copy, " ", &rest); w && words < (int)SWEEP_WORDS_MAX; w = strtok_r(NULL, " ", &rest))
+		word[words++] = w;
+	return words;
+}
+
+static int point_parse(const struct sweep_point *p, char *copy, struct pack_options *o, struct failure *f)
+{
+	char *word[SWEEP_WORDS_MAX];
+
+	snprintf(copy, NAME_MAX_BYTES, "%s", p->name);
+	return pack_options_parse(words_of(copy, word), word, o, f);
+}
+
+static int point_judge(const struct sweep_point *p, struct failure *f)
+{
+	char copy[NAME_MAX_BYTES];
+	struct failure its = {0};
+	struct pack_options o;
+	int code = point_parse(p, copy, &o, &its);
+
+	if (!code && (o.help || o.csv || o.json))
+		code = fail(&its, EXIT_USAGE, "--help, --json and --csv are for one experiment");
+	pack_options_free(&o);
+	return code ? fail(f, (enum exit_code)code, "%.400s (point %.400s)", its.text, p->name) : 0;
+}
+
+static int point_make(struct sweep *s, uint32_t n, const char *file, json_t *options, json_t *cross, struct failure *f)
+{
+	char name[NAME_MAX_BYTES] = "", text[NAME_MAX_BYTES];
+	uint32_t rest = s->points, pick = n;
+	json_t *value, *values;
+	const char *key;
+	size_t i;
+
+	json_array_foreach(options, i,
+			   value) if (!value_text(value, text, sizeof(text)) ||
+				      !name_add(name, "", text, "",
+						"")) return bad(f, file,
+								"options are words without spaces, or whole numbers");
+	json_object_foreach(cross, key, values)
+	{
+		rest /= (uint32_t)json_array_size(values);
+		value = json_array_get(values, pick / rest);
+		pick %= rest;
+		if (!value_text(value, text, sizeof(text)) || !name_add(name, "--", key, "=", text))
+			return bad(f, file, "what is crossed are words without spaces, or whole numbers");
+	}
+	s->point[n].name = strdup(name);
+	if (!s->point[n].name)
+		return fail(f, EXIT_HOST, "no memory for %" PRIu32 " points", s->points);
+	return point_judge(&s->point[n], f);
+}
+
+static int points_make(struct sweep *s, const char *file, json_t *root, struct failure *f)
+{
+	json_t *options = json_object_get(root, "options");
+	json_t *cross = json_object_get(root, "cross"), *values;
+	uint64_t points = 1;
+	const char *key;
+
+	if (!json_is_array(options) || !json_is_object(cross) || json_object_size(root) != 2)
+		return bad(f, file, "it needs these two keys, and no other");
+	json_object_foreach(cross, key, values)
+	{
+		if (!json_is_array(values) || json_array_size(values) == 0)
+			return bad(f, file, "each key of cross has a list of values");
+		points *= json_array_size(values);
+		if (points > SWEEP_POINTS_MAX)
+			return fail(f, EXIT_USAGE, "%s: more than %u points", file, SWEEP_POINTS_MAX);
+	}
+	s->points = (uint32_t)points;
+	s->point = calloc(points, sizeof(*s->point));
+	if (!s->point)
+		return fail(f, EXIT_HOST, "no memory for %" PRIu64 " points", points);
+	for (uint32_t i = 0; i < s->points; i++)
+		if (point_make(s, i, file, options, cross, f))
+			return f->code;
+	return 0;
+}
+
+static char *folder_beside(const char *file)
+{
+	size_t length = strlen(file);
+	char *path;
+
+	if (length > 5 && strcmp(file + length - 5, ".json") == 0)
+		length -= 5;
+	return asprintf(&path, "%.*s.points", (int)length, file) < 0 ? NULL : path;
+}
+
+int sweep_open(struct sweep *s, const char *file, const char *folder, struct failure *f)
+{
+	json_error_t error;
+	json_t *root = json_load_file(file, JSON_REJECT_DUPLICATES, &error);
+
+	*s = (struct sweep){0};
+	if (!root)
+		return fail(f, json_error_code(&error) == json_error_cannot_open_file ? EXIT_HOST : EXIT_USAGE,
+			    error.line > 0 ? "%s: line %d: %s" : "%s: %d: %s", file, error.line, error.text);
+	s->path = folder ? strdup(folder) : folder_beside(file);
+	if (!s->path)
+		(void)fail(f, EXIT_HOST, "no memory for a name");
+	else
+		(void)points_make(s, file, root, f);
+	json_decref(root);
+	return f->code;
+}
+
+void sweep_close(struct sweep *s)
+{
+	for (uint32_t i = 0; s->point && i < s->points; i++)
+		free(s->point[i].name);
+	free(s->point);
+	free(s->path);
+	*s = (struct sweep){0};
+}
+
+/* FNV-1a (Fowler, Noll, Vo), its high half folded in: neighbours differ in the last character alone. */
+bool sweep_is_mine(const struct sweep *s, uint32_t point, struct sweep_rank r)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (const char *c = s->point[point].name; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+	return (hash ^ hash >> 32) % r.ranks == r.rank;
+}
+
+/* ---- what is finished ---- */
+
+static int by_name(const void *a, const void *b)
+{
+	const struct sweep_point *const *x = a, *const *y = b;
+
+	return strcmp((*x)->name, (*y)->name);
+}
+
+struct done {
+	struct sweep *s;
+	struct sweep_point **sorted;
+	json_t *results;
+};
+
+/* A point that the sweep has not, is passed over: it was another one's. */
+static void line_take(struct done *d, const char *line, size_t bytes)
+{
+	json_t *root = json_loadb(line, bytes, 0, NULL);
+	const char *name = json_string_value(json_object_get(root, "point"));
+	json_t *result = json_object_get(root, "result");
+	struct sweep_point key = {.name = (char *)(uintptr_t)name}, *it = &key, **found = NULL;
+
+	if (name && json_is_object(result))
+		found = bsearch(&it, d->sorted, d->s->points, sizeof(struct sweep_point *), by_name);
+	if (found) {
+		(*found)->done = true;
+		if (d->results)
+			json_array_set(d->results, (size_t)(*found - d->s->point), result);
+	}
+	json_decref(root);
+}
+
+static int file_take(struct done *d, const char *path, struct failure *f)
+{
+	FILE *file = fopen(path, "re");
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t bytes;
+
+	if (!file)
+		return fail(f, EXIT_HOST, "%s cannot be read: %s", path, strerror(errno));
+	while ((bytes = getline(&line, &size, file)) > 0)
+		if (line[bytes - 1] == '\n')
+			line_take(d, line, (size_t)bytes);
+	free(line);
+	fclose(file);
+	return 0;
+}
+
+static int folder_take(struct done *d, struct failure *f)
+{
+	DIR *folder = opendir(d->s->path);
+	struct dirent *entry;
+	char path[PATH_BYTES];
+
+	if (!folder)
+		return errno == ENOENT ? 0 : fail(f, EXIT_HOST, "%s cannot be read: %s", d->s->path, strerror(errno));
+	while (!f->code && (entry = readdir(folder)) != NULL) {
+		size_t length = strlen(entry->d_name);
+
+		if (length > 6 && strcmp(entry->d_name + length - 6, ".jsonl") == 0 &&
+		    snprintf(path, sizeof(path), "%s/%s", d->s->path, entry->d_name) < (int)sizeof(path))
+			(void)file_take(d, path, f);
+	}
+	closedir(folder);
+	return f->code;
+}
+
+int sweep_read_done(struct sweep *s, json_t **results, struct failure *f)
+{
+	struct done d = {s, calloc(s->points, sizeof(struct sweep_point *)), results ? json_array() : NULL};
+
+	if (!d.sorted)
+		return fail(f, EXIT_HOST, "no memory for %" PRIu32 " points", s->points);
+	for (uint32_t i = 0; i < s->points; i++) {
+		d.sorted[i] = &s->point[i];
+		s->point[i].done = false;
+		if (results)
+			json_array_append_new(d.results, json_null());
+	}
+	qsort(d.sorted, s->points, sizeof(struct sweep_point *), by_name);
+	if (folder_take(&d, f) != 0)
+		json_decref(d.results);
+	else if (results)
+		*results = d.results;
+	free(d.sorted);
+	return f->code;
+}
+
+/* ---- what is played ---- */
+
+/* Where the last whole line ends. */
+static int64_t last_end(int fd, int64_t size)
+{
+	char c;
+
+	while (size > 0 && pread(fd, &c, 1, size - 1) == 1 && c != '\n')
+		size--;
+	return size;
+}
+
+int sweep_append_to(const struct sweep *s, struct sweep_rank r, struct failure *f)
+{
+	char path[PATH_BYTES];
+	struct stat stat;
+	int fd;
+
+	if (mkdir(s->path, 0777) < 0 && errno != EEXIST)
+		return (void)fail(f, EXIT_HOST, "%s cannot be made: %s", s->path, strerror(errno)), -1;
+	if (snprintf(path, sizeof(path), "%s/rank-%" PRIu32 "-of-%" PRIu32 ".jsonl", s->path, r.rank + 1, r.ranks) >=
+	    (int)sizeof(path))
+		return (void)fail(f, EXIT_HOST, "%s: a name too long", s->path), -1;
+	fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	if (fd < 0 || fstat(fd, &stat) < 0 || ftruncate(fd, last_end(fd, stat.st_size)) < 0) {
+		(void)fail(f, EXIT_HOST, "%s cannot be written: %s", path, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int append(const struct sweep *s, int file, const char *name, json_t *result, struct failure *f)
+{
+	json_t *root = json_pack("{s:s, s:o}", "point", name, "result", result);
+	char *text = json_dumps(root, JSON_COMPACT), *line = NULL;
+	int bytes = text ? asprintf(&line, "%s\n", text) : -1;
+
+	if (bytes < 0 || write(file, line, (size_t)bytes) != bytes)
+		(void)fail(f, EXIT_HOST, "a point cannot be written to %s: %s", s->path,
+			   strerror(bytes < 0 ? ENOMEM : errno));
+	if (bytes >= 0)
+		free(line);
+	free(text);
+	json_decref(root);
+	return f->code;
+}
+
+int sweep_play(const struct sweep *s, uint32_t point, int file, struct failure *f)
+{
+	char copy[NAME_MAX_BYTES];
+	struct experiment e;
+	struct pack_options o;
+
+	if (point_parse(&s->point[point], copy, &o, f) == 0 && experiment_run(&o, false, &e, f) == 0)
+		(void)append(s, file, s->point[point].name, pack_json(&o, &e), f);
+	pack_options_free(&o);
+	return f->code;
+}

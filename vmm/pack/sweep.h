@@ -1,0 +1,47 @@
+/* vmm/pack/sweep.h: many experiments, which a file crosses out of options of slat pack; dealt out among ranks, each of
+ * which keeps what is finished in a file of its own. Theory: top of sweep.c. Threads: one. */
+#ifndef SLAT_VMM_PACK_SWEEP_H
+#define SLAT_VMM_PACK_SWEEP_H
+
+#include <jansson.h>
+
+#include "vmm/failure.h"
+
+#define SWEEP_POINTS_MAX 1000000u
+#define SWEEP_WORDS_MAX	 128u
+
+struct sweep_point {
+	char *name; /* its options, one space between: what it is known by */
+	bool done;
+};
+
+struct sweep {
+	uint32_t points;
+	struct sweep_point *point; /* in the order of the file: its first key changes last */
+	char *path;		   /* of the folder */
+};
+
+struct sweep_rank {
+	uint32_t rank, ranks; /* rank below ranks */
+};
+
+/* Reads the file, crosses its points, and judges the options of each. folder NULL: beside the file, by its name.
+ * EXIT_USAGE with one sentence: it is no such file, or a point has options that slat pack refuses; EXIT_HOST: it cannot
+ * be read. */
+int sweep_open(struct sweep *s, const char *file, const char *folder, struct failure *f);
+void sweep_close(struct sweep *s); /* fine on a zeroed one */
+
+/* Which points are finished, by the files in the folder; a last line that was cut is no line. EXIT_HOST: they cannot be
+ * read. With `results`, of every point what it came to, or null. */
+int sweep_read_done(struct sweep *s, json_t **results, struct failure *f);
+
+/* The same points for the same rank, whatever else is done. */
+bool sweep_is_mine(const struct sweep *s, uint32_t point, struct sweep_rank r);
+
+/* A descriptor that appends to this rank's file; what a crash has cut off is taken away first. -1: EXIT_HOST. */
+int sweep_append_to(const struct sweep *s, struct sweep_rank r, struct failure *f);
+
+/* Plays one point, and appends it: one line by one write. As experiment_run(), EXIT_HOST: it cannot be written. */
+int sweep_play(const struct sweep *s, uint32_t point, int file, struct failure *f);
+
+#endif
