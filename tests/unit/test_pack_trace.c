@@ -89,6 +89,7 @@ static void count_peaks(void)
 		given += mhost[i].memory.units - mhost[i].memory.free;
 	}
 	sum.top_peak = units > sum.top_peak ? units : sum.top_peak;
+	ck_assert(units > 0);
 	if (given * PPM / units > want.utilisation_peak_ppm)
 		want.utilisation_peak_ppm = given * PPM / units;
 	if (given > sum.given_peak) {
@@ -230,6 +231,7 @@ static void compare(unsigned n, uint64_t units, uint64_t granule)
 	got = pack_figures_read(p);
 	pack_close(p);
 	model_run(units);
+	ck_assert(sum.units > 0 && sum.given > 0 && sum.over_span > 0 && want.span_us > 0 && sum.given_peak > 0);
 	ck_assert_uint_eq(got.arrivals, want.arrivals);
 	ck_assert_uint_eq(got.accepted, want.accepted);
 	ck_assert_uint_eq(got.units_accepted, want.units_accepted);
@@ -300,10 +302,10 @@ END_TEST
 START_TEST(minimalloc)
 {
 	config = (struct pack_config){.fleet = {.fit = (enum fleet_fit)_i, .nodes = FLEET_NODES_FIRST}};
-	for (char name = 'A'; name <= 'E'; name++) {
+	for (int name = 'A'; name <= 'E'; name++) {
 		char path[] = "../shared/data/minimalloc_?.csv.gz";
 
-		*strchr(path, '?') = name;
+		*strchr(path, '?') = (char)name;
 		if (access(path, R_OK) != 0)
 			continue;
 		load(path);
