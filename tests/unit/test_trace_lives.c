@@ -444,8 +444,7 @@ static const char *const others[] = {
 	"CREATE TABLE other (x)",
 	"CREATE TABLE vm (vmId, vmTypeId, starttime, endtime)",
 	"CREATE TABLE vm (vmId, vmTypeId, starttime); CREATE TABLE vmType (vmTypeId, machineId, core, memory)",
-	"CREATE TABLE vm (vmId, vmTypeId, starttime, endtime); CREATE TABLE vmType (vmTypeId, machineId, cores, "
-	"memory)",
+	"CREATE TABLE vm (vmId, vmTypeId, starttime, endtime); CREATE TABLE vmType (vmTypeId, machineId, core)",
 	"CREATE TABLE vmType (vmTypeId, machineId, core, memory); CREATE VIEW vm AS SELECT 1 AS vmId",
 };
 
