@@ -29,7 +29,7 @@
 #define SHARES 1000u
 
 _Static_assert(WORKLOAD_TIME_MAX / 2 * 45 * (7 + 1) < TRACE_TIME_MAX, "arrivals and a life stay in range");
-_Static_assert(WORKLOAD_SIZE_MAX * 45 < EVENT_SIZE_MAX && WORKLOAD_SIZE_MAX <= RANDOM_SCALE_MAX, "so does a size");
+_Static_assert(WORKLOAD_SIZE_MAX <= RANDOM_SCALE_MAX && RANDOM_SCALE_MAX * 45 < EVENT_SIZE_MAX, "so does a size");
 
 enum stream { STREAM_ARRIVALS, STREAM_SIZES, STREAM_LIVES, STREAMS };
 
