@@ -111,18 +111,20 @@ END_TEST
 START_TEST(below_is_even)
 {
 	struct random r = random_open(2, 0);
-	unsigned count[7] = {0};
+	unsigned count[7] = {0}, even = 0;
 
 	for (int i = 0; i < 70000; i++)
 		count[random_below(&r, 7)]++;
 	for (int i = 0; i < 7; i++)
 		ck_assert(count[i] > 9600 && count[i] < 10400);
-	/* of two thirds of 2^64, a third of the words is refused */
-	for (int i = 0; i < 10000; i++) {
-		const uint64_t n = UINT64_C(0xaaaaaaaaaaaaaaab);
+	/* of two thirds of 2^64, a third of the words is refused: or even numbers were as likely again */
+	for (int i = 0; i < 30000; i++) {
+		const uint64_t n = UINT64_C(0xaaaaaaaaaaaaaaab), x = random_below(&r, n);
 
-		EXPECT(random_below(&r, n) < n);
+		EXPECT(x < n);
+		even += x % 2 == 0;
 	}
+	ck_assert(even > 14500 && even < 15500);
 	ck_assert_uint_eq(random_below(&r, 1), 0);
 }
 END_TEST
