@@ -490,6 +490,8 @@ START_TEST(damaged_database)
 	make_sample();
 	whole = rig_play(rig_file(1), TRACE_AZURE_PACKING_2020, &options).text;
 	bytes = rig_read(rig_file(1), &size);
+	if (!bytes || size < 512)
+		ck_abort_msg("no sample");
 	for (size_t cut = 0; cut < size; cut += 512) {
 		told = rig_play(rig_write(0, bytes, cut), TRACE_AZURE_PACKING_2020, &options);
 		ck_assert_int_eq(told.f.code, EXIT_IMAGE);

@@ -330,7 +330,7 @@ static const struct {
 	{WORKLOAD_VM, {.size_max = 5}, "the workload vm has no smallest and largest size"},
 	{WORKLOAD_SPECTRUM, {.size_min = 5}, "the workload spectrum has no smallest and largest size"},
 	{WORKLOAD_UNIFORM, {.size_mean = 5}, "the workload uniform has no mean size"},
-	{WORKLOAD_UNIFORM, {.size_min = 500}, "a workload's sizes go from the smallest to the largest, up to 2^56"},
+	{WORKLOAD_UNIFORM, {.size_min = 500}, "a workload's sizes go from the smallest to the largest, up to 2^55"},
 	{WORKLOAD_UNIFORM, {.size_max = WORKLOAD_SIZE_MAX + 1}, "a workload's sizes go"},
 	{WORKLOAD_EXPONENTIAL, {.size_mean = WORKLOAD_SIZE_MAX + 1}, "a workload's sizes go"},
 	{WORKLOAD_VM, {.arrivals = WORKLOAD_ARRIVALS_MAX + 1}, "a workload takes at most 2^40 arrivals"},

@@ -29,7 +29,7 @@
 #define SHARES 1000u
 
 _Static_assert(WORKLOAD_TIME_MAX / 2 * 45 * (7 + 1) < TRACE_TIME_MAX, "arrivals and a life stay in range");
-_Static_assert(WORKLOAD_SIZE_MAX <= RANDOM_SCALE_MAX && RANDOM_SCALE_MAX * 45 < EVENT_SIZE_MAX, "so does a size");
+_Static_assert(WORKLOAD_SIZE_MAX <= RANDOM_SCALE_MAX && WORKLOAD_SIZE_MAX * 46 < EVENT_SIZE_MAX, "so does a size");
 
 enum stream { STREAM_ARRIVALS, STREAM_SIZES, STREAM_LIVES, STREAMS };
 
@@ -227,7 +227,7 @@ static int judge_sums(const struct workload_options *o, struct failure *f)
 	    o->interval_us > WORKLOAD_TIME_MAX / 2 / o->arrivals)
 		return fail(f, EXIT_USAGE, "a workload takes at most 2^40 arrivals, and some hundred years of time");
 	if (o->size_min > o->size_max || o->size_max > WORKLOAD_SIZE_MAX || o->size_mean > WORKLOAD_SIZE_MAX)
-		return fail(f, EXIT_USAGE, "a workload's sizes go from the smallest to the largest, up to 2^56");
+		return fail(f, EXIT_USAGE, "a workload's sizes go from the smallest to the largest, up to 2^55");
 	return 0;
 }
 

@@ -19,7 +19,7 @@
 #define WORKLOAD_ARRIVALS_MAX (UINT64_C(1) << 40)
 /* us: half of it for the mean life, half for all means between arrivals */
 #define WORKLOAD_TIME_MAX (UINT64_C(1) << 53)
-#define WORKLOAD_SIZE_MAX (UINT64_C(1) << 56)
+#define WORKLOAD_SIZE_MAX (UINT64_C(1) << 55)
 
 enum workload_kind {
 	WORKLOAD_VM,
