@@ -109,6 +109,24 @@ START_TEST(memory_stays)
 }
 END_TEST
 
+/* So many that some have the same hash. */
+START_TEST(same_hashes)
+{
+	struct alloc alloc = {0};
+	struct live_table *t = live_table_open(&alloc);
+	char name[32] = "a name that is not near";
+	uint32_t guest;
+
+	for (uint32_t i = 0; i < 600000; i++) {
+		const bool far = i % 2;
+
+		memcpy(name, &i, sizeof(i));
+		EXPECT(live_table_add(t, name, far ? sizeof(name) : sizeof(i), 0, &guest) == LIVE_OK && guest == i);
+	}
+	live_table_close(t);
+}
+END_TEST
+
 START_TEST(an_empty_name_is_a_name)
 {
 	struct alloc alloc = {0};
@@ -234,6 +252,7 @@ Suite *live_table_suite(void)
 	tcase_set_timeout(all, 60);
 	tcase_add_test(all, beside_a_model);
 	tcase_add_test(all, memory_stays);
+	tcase_add_test(all, same_hashes);
 	tcase_add_test(all, an_empty_name_is_a_name);
 	tcase_add_test(all, no_memory);
 	tcase_add_test(all, as_many_as_there_may_be);

@@ -3,6 +3,9 @@
  * none; shares of a machine, exactly. */
 #include "tests/unit/trace_rig.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "tests/unit/expect.h"
 #include "tests/unit/random.h"
 #include "vmm/pack/lifetimes.h"
@@ -444,8 +447,7 @@ static const char *const others[] = {
 	"CREATE TABLE other (x)",
 	"CREATE TABLE vm (vmId, vmTypeId, starttime, endtime)",
 	"CREATE TABLE vm (vmId, vmTypeId, starttime); CREATE TABLE vmType (vmTypeId, machineId, core, memory)",
-	"CREATE TABLE vm (vmId, vmTypeId, starttime, endtime); CREATE TABLE vmType (vmTypeId, machineId, cores, "
-	"memory)",
+	"CREATE TABLE vm (vmId, vmTypeId, starttime, endtime); CREATE TABLE vmType (vmTypeId, machineId, core)",
 	"CREATE TABLE vmType (vmTypeId, machineId, core, memory); CREATE VIEW vm AS SELECT 1 AS vmId",
 };
 
@@ -488,6 +490,8 @@ START_TEST(damaged_database)
 	make_sample();
 	whole = rig_play(rig_file(1), TRACE_AZURE_PACKING_2020, &options).text;
 	bytes = rig_read(rig_file(1), &size);
+	if (!bytes || size < 512)
+		ck_abort_msg("no sample");
 	for (size_t cut = 0; cut < size; cut += 512) {
 		told = rig_play(rig_write(0, bytes, cut), TRACE_AZURE_PACKING_2020, &options);
 		ck_assert_int_eq(told.f.code, EXIT_IMAGE);
@@ -507,6 +511,58 @@ START_TEST(damaged_database)
 	}
 	free(bytes);
 	free(whole);
+}
+END_TEST
+
+/* A page in the middle is noise: the rows cannot be sorted. */
+START_TEST(damaged_within)
+{
+	static const char sql[] = "CREATE TABLE vm (vmId, vmTypeId, starttime, endtime); CREATE TABLE vmType "
+				  "(vmTypeId, machineId, core, memory);"
+				  "INSERT INTO vmType VALUES (1, 0, 1, 1);"
+				  "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)"
+				  "INSERT INTO vm SELECT i, 1, i, i + 1 FROM n";
+	const struct trace_options options = machine(1000, 10);
+	struct rig_told told;
+	size_t size = 0;
+	char *bytes = rig_read(make_db(sql), &size);
+
+	told = rig_play(rig_file(1), TRACE_AZURE_PACKING_2020, &options);
+	ck_assert(told.f.code == 0 && told.stats.events == 10000);
+	free(told.text);
+	memset(bytes + size / 2, 0x5a, 4096);
+	told = rig_play(rig_write(0, bytes, size), TRACE_AZURE_PACKING_2020, &options);
+	ck_assert_int_eq(told.f.code, EXIT_IMAGE);
+	ck_assert_msg(strstr(told.f.text, "or is damaged: database disk image is malformed"), "%s", told.f.text);
+	free(told.text);
+	free(bytes);
+}
+END_TEST
+
+/* No room for the temporary file, sooner and later. */
+START_TEST(no_room_to_sort)
+{
+	const struct rlimit none = {0, 0}, some = {1u << 20, 1u << 20};
+	const unsigned rows = 250000;
+	struct rig_told told;
+	char *text;
+	size_t size;
+	FILE *to = open_memstream(&text, &size);
+
+	fprintf(to, "id,lower,upper,size\n");
+	for (unsigned i = 0; i < rows; i++)
+		fprintf(to, "a-long-name-of-a-guest-that-fills-pages-%u,%u,%u,1\n", i, rows - i, rows - i + 1);
+	fclose(to);
+	rig_write(0, text, size);
+	free(text);
+	signal(SIGXFSZ, SIG_IGN);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, i ? &none : &some), 0);
+		told = rig_play(rig_file(0), TRACE_MINIMALLOC, &strict);
+		ck_assert_int_eq(told.f.code, EXIT_HOST);
+		ck_assert_msg(strncmp(told.f.text, "cannot sort ", 12) == 0, "%s", told.f.text);
+		free(told.text);
+	}
 }
 END_TEST
 
@@ -589,6 +645,8 @@ Suite *trace_lives_suite(void)
 	tcase_add_test(all, other_schemas);
 	tcase_add_test(all, no_rows);
 	tcase_add_test(all, damaged_database);
+	tcase_add_test(all, damaged_within);
+	tcase_add_test(all, no_room_to_sort);
 	tcase_add_test(all, not_a_database);
 	tcase_add_test(all, no_memory);
 	suite_add_tcase(suite, all);

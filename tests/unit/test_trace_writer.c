@@ -2,6 +2,7 @@
  * there whole or as it was before, whatever fails. */
 #include "tests/unit/trace_rig.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "tests/unit/expect.h"
@@ -251,6 +252,20 @@ START_TEST(where_it_cannot_be)
 }
 END_TEST
 
+START_TEST(standard_output)
+{
+	const int kept = dup(STDOUT_FILENO), file = open(rig_file(0), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	struct failure f = {0};
+
+	fflush(stdout);
+	ck_assert(dup2(file, STDOUT_FILENO) == STDOUT_FILENO && kept >= 0);
+	ck_assert_int_eq(write_events("-", few, FEW, &bytes, &f), 0);
+	dup2(kept, STDOUT_FILENO);
+	close(file);
+	reads_back(rig_file(0), few, FEW);
+}
+END_TEST
+
 START_TEST(no_memory)
 {
 	for (unsigned file = 2; file < 4; file++) {
@@ -286,6 +301,7 @@ Suite *trace_writer_suite(void)
 	tcase_add_test(all, whole_or_not_at_all);
 	tcase_add_test(all, same_bytes);
 	tcase_add_test(all, where_it_cannot_be);
+	tcase_add_test(all, standard_output);
 	tcase_add_test(all, no_memory);
 	suite_add_tcase(suite, all);
 	return suite;

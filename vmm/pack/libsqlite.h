@@ -29,7 +29,7 @@
 
 struct libsqlite {
 	void *library; /* NULL: not loaded */
-#define X(f) typeof(sqlite3_##f) *f;
+#define X(f) typeof(sqlite3_##f) *(f);
 	LIBSQLITE_FUNCTIONS(X)
 #undef X
 };

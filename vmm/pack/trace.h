@@ -45,7 +45,7 @@ enum trace_format {
 	TRACE_FORMATS,
 };
 
-/* What a line, or a row, can be refused for; the first of these that it is. */
+/* What a line, or a row, can be refused for; one of these, whatever else is wrong with it. */
 enum trace_bad {
 	TRACE_BAD_LINE,	    /* not as many fields as the header, too long, a stray quote */
 	TRACE_BAD_VALUE,    /* a field that is not what its column holds */
@@ -62,7 +62,8 @@ struct trace_options {
 	/* azure-packing-2020: what a whole machine is; its shares are rounded up, to bytes and 1/1000 CPU. */
 	uint64_t machine_bytes; /* 1 to TRACE_MACHINE_BYTES_MAX */
 	uint32_t machine_cpus;	/* to TRACE_MACHINE_CPUS_MAX; 0: CPUs are not asked for */
-	/* Guests whose type does not run on it are left out; any: each type's machine of the lowest id. */
+	/* Its machineId: guests whose type does not run on it are left out. TRACE_MACHINE_ANY: each
+	 * type's machine of the lowest id. 0 is an id. */
 	int64_t machine;
 	uint64_t fail_after; /* fault injection: the n-th allocation is refused; 0: none is */
 };

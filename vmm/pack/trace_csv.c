@@ -144,8 +144,6 @@ static int place_column(struct trace *t, unsigned field, struct failure *f)
 
 		if (!csv_is(t->field[field], n->name))
 			continue;
-		if (n->column == TRACE_COLUMNS)
-			break;
 		if (trace_has(t, n->column))
 			return no_header(t, "has, once more, a column for the", words[n->column], f);
 		t->at[n->column] = field;

@@ -34,7 +34,7 @@ struct trace_column_name {
 struct trace_layout {
 	const struct trace_column_name *name;
 	unsigned names;
-	bool headless;		     /* columns are those of `name`, in that order */
+	bool headless;		     /* columns are those of `name`, in that order; TRACE_COLUMNS: of no interest */
 	unsigned needed;	     /* bits by enum trace_column */
 	const char *example;	     /* of a header */
 	const char *arrive, *depart; /* as the event's column says it */

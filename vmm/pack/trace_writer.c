@@ -269,8 +269,7 @@ void trace_writer_abandon(struct trace_writer *w)
 
 int trace_writer_close(struct trace_writer *w, struct failure *f)
 {
-	if (!f->code)
-		flush_text(w, true, f);
+	flush_text(w, true, f);
 	if (!f->code && w->draft && (fsync(w->fd) || rename(w->draft, w->path)))
 		cannot_write(w, f);
 	if (!f->code && w->draft) {
