@@ -176,7 +176,7 @@ static int plan_shares(struct make *m, const struct placement *p, uint64_t over,
 					"--placement: more than %u nodes; name fewer by host_numa_node=", ZONES_MAX);
 			m->plan[z->count] = (struct plan){.bytes = p->share[i].bytes};
 			z->zone[z->count].id = "mem0";
-			snprintf(z->zone[z->count].name, sizeof(z->zone[0].name), "--memory, on node %u,",
+			snprintf(z->zone[z->count].name, sizeof(z->zone[0].name), "--memory on node %u",
 				 z->map.node[i].id);
 			z->count++;
 		} else {
@@ -284,6 +284,20 @@ static enum pagetable_size huge_of(const struct make *m, unsigned i)
 	return m->plan[i].from ? m->plan[i].from->huge : m->o->memory.huge;
 }
 
+struct sum_text {
+	char s[sizeof(((struct zone *)0)->name) + sizeof(" and those before it")];
+};
+
+/* What is said of a sum over a zone and some before it. */
+static struct sum_text name_of(const struct make *m, unsigned i, uint64_t bytes)
+{
+	struct sum_text text;
+
+	snprintf(text.s, sizeof(text.s), "%s%s", m->z->zone[i].name,
+		 bytes > m->plan[i].bytes ? " and those before it" : "");
+	return text;
+}
+
 /* With those before it that are bound to the same node: the kernel counts them for the host, and not by node. */
 static int check_huge(const struct make *m, unsigned i, struct failure *f)
 {
@@ -300,7 +314,7 @@ static int check_huge(const struct make *m, unsigned i, struct failure *f)
 			bytes += m->plan[k].bytes;
 	if (bytes == p->bytes) /* the backing counts its own */
 		return 0;
-	return numa_map_check_huge(&m->z->map, m->z->zone[i].name, numa_map_place(&m->z->map, node),
+	return numa_map_check_huge(&m->z->map, name_of(m, i, bytes).s, numa_map_place(&m->z->map, node),
 				   size == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M,
 				   bytes / pagetable_size_bytes(size), f);
 }
@@ -332,7 +346,8 @@ static int check_bound(const struct make *m, unsigned i, struct failure *f)
 	if (bytes <= m->z->map.node[place].total_bytes)
 		return 0;
 	return fail(f, EXIT_HOST, "%s: --strict binds %s to node %u, which has %s: ask for less, or leave --strict out",
-		    m->z->zone[i].name, size_format(bytes).s, node, size_format(m->z->map.node[place].total_bytes).s);
+		    name_of(m, i, bytes).s, size_format(bytes).s, node,
+		    size_format(m->z->map.node[place].total_bytes).s);
 }
 
 static int check_plan(const struct make *m, struct failure *f)
@@ -354,8 +369,8 @@ static int check_plan(const struct make *m, struct failure *f)
 			continue;
 		touched += is_prefaulted(m, i) ? p->bytes : 0;
 		locked += m->o->memory.mlock ? p->bytes : 0;
-		if ((touched && limits_check_memory(&m->z->limits, name, touched, f)) ||
-		    (locked && limits_check_lock(&m->z->limits, name, locked, f)))
+		if ((touched && limits_check_memory(&m->z->limits, name_of(m, i, touched).s, touched, f)) ||
+		    (locked && limits_check_lock(&m->z->limits, name_of(m, i, locked).s, locked, f)))
 			return f->code;
 	}
 	return 0;

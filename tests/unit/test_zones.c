@@ -144,7 +144,7 @@ static const struct {
 	{"k --strict --memory size=4000T --placement policy=local", "--placement: the nodes that may be used have ",
 	 EXIT_HOST},
 	{"k --strict --memory-zone id=a,size=4M,host_numa_node=0 --memory-zone id=b,size=4000T,host_numa_node=0",
-	 "--memory-zone id=b: --strict binds 4", EXIT_HOST},
+	 "--memory-zone id=b and those before it: --strict binds 4", EXIT_HOST},
 	{"k --memory-zone id=a,size=4M --memory-zone id=b,size=4M,backing=devdax,file=/dev/null", "/dev/null",
 	 EXIT_HOST},
 };
