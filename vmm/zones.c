@@ -596,6 +596,7 @@ static void show_costs(struct zones *z, const uint8_t *place)
 			t->latency_ns[a][b] = (z->map.latency_ps[place[a]][place[b]] + 500) / 1000;
 			t->bandwidth_mib[a][b] = z->map.bandwidth_mib[place[a]][place[b]];
 		}
+	topology_fit(t);
 }
 
 /* Nothing, where all is on one. */
