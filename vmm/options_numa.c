@@ -278,6 +278,17 @@ static int settle_backing(struct options_zone *z, struct failure *f)
 	return 0;
 }
 
+/* Each would wipe what the other has. */
+static int judge_file(const struct run_options *o, const struct options_zone *z, struct failure *f)
+{
+	for (const struct options_zone *other = o->numa.zone; other < z; other++)
+		if (z->file.bytes && other->file.bytes == z->file.bytes &&
+		    memcmp(other->file.start, z->file.start, z->file.bytes) == 0)
+			return fail(f, EXIT_USAGE, "--memory-zone id=%s: file=%.*s is zone %s's already", z->id,
+				    CLIP(z->file), other->id);
+	return 0;
+}
+
 static int judge_zone(struct options_zone *z, const char *value, struct failure *f)
 {
 	const bool huge = z->backing == OPTIONS_HUGETLB;
@@ -309,7 +320,7 @@ int options_set_zone(struct run_options *o, const char *value, struct failure *f
 	*zone(o) = (struct options_zone){.huge = PAGETABLE_2M};
 	if (options_take_list(o, "--memory-zone", zone_keys, COUNT(zone_keys), value, f) || settle_backing(zone(o), f))
 		return f->code;
-	return judge_zone(zone(o), value, f);
+	return judge_zone(zone(o), value, f) || judge_file(o, zone(o), f) ? f->code : 0;
 }
 
 /* ---- the guest's nodes ---- */

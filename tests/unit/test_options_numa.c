@@ -165,6 +165,8 @@ static const struct {
 	 "--memory-zone id=a: backing=devdax needs a file, as in file=/dev/dax0.0"},
 	{"k --memory-zone id=a,size=1G,backing=memfd,file=/x",
 	 "--memory-zone id=a: file=/x is for backing=devdax, not memfd"},
+	{"k --memory-zone id=a,size=1G,backing=devdax,file=/x id=b,size=1G,backing=devdax,file=/x",
+	 "--memory-zone id=b: file=/x is zone a's already"},
 	{"k --memory-zone id=a,size=1G,file=/x", "--memory-zone id=a: file=/x is for backing=devdax, not anon"},
 	{"k --memory-zone id=a,size=1G,prefault=1", "--memory-zone prefault=1: the value is on or off"},
 	{"k --memory-zone id=a,size=1G,reserve=1", "--memory-zone reserve=1: the value is on or off"},
