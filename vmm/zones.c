@@ -93,9 +93,14 @@ static void plan_zones(struct make *m)
 
 /* ---- by placement ---- */
 
+static enum numa_huge_size huge_size_of(enum pagetable_size page)
+{
+	return page == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M;
+}
+
 static uint64_t room_of(const struct make *m, const struct numa_map_node *node)
 {
-	const struct numa_huge *huge = &node->huge[m->o->memory.huge == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M];
+	const struct numa_huge *huge = &node->huge[huge_size_of(m->o->memory.huge)];
 
 	if (!node->has_memory)
 		return 0;
@@ -320,8 +325,19 @@ static int check_huge(const struct make *m, unsigned i, struct failure *f)
 	if (bytes == p->bytes) /* the backing counts its own */
 		return 0;
 	return numa_map_check_huge(&m->z->map, name_of(m, i, bytes).s, numa_map_place(&m->z->map, node),
-				   size == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M,
-				   bytes / pagetable_size_bytes(size), f);
+				   huge_size_of(size), bytes / pagetable_size_bytes(size), f);
+}
+
+/* Control groups count them for all nodes together. */
+static int check_huge_limit(const struct make *m, unsigned i, struct failure *f)
+{
+	const enum pagetable_size size = huge_of(m, i);
+	uint64_t bytes = 0;
+
+	for (unsigned k = 0; k <= i; k++)
+		if (backing_of(m, k) == OPTIONS_HUGETLB && huge_of(m, k) == size)
+			bytes += m->plan[k].bytes;
+	return limits_check_huge(&m->z->limits, name_of(m, i, bytes).s, huge_size_of(size), bytes, f);
 }
 
 /* Interleaved pages go elsewhere where a node has no more: only a look at those that are there can tell. */
@@ -370,7 +386,9 @@ static int check_plan(const struct make *m, struct failure *f)
 		    limits_check_nodes(&m->z->limits, name, &p->nodes, f) || check_huge(m, i, f) ||
 		    check_bound(m, i, f) || check_strict(m, i, f))
 			return f->code;
-		if (backing == OPTIONS_HUGETLB) /* never swapped out; of no such limits */
+		if (backing == OPTIONS_HUGETLB && check_huge_limit(m, i, f))
+			return f->code;
+		if (backing == OPTIONS_HUGETLB) /* never swapped out; of no other limits */
 			continue;
 		touched += is_prefaulted(m, i) ? p->bytes : 0;
 		locked += m->o->memory.mlock ? p->bytes : 0;
