@@ -386,3 +386,22 @@ int numa_map_check_huge(const struct numa_map *m, const char *what, unsigned pla
 		    what, pages, huge_sizes[size].name, n->id, here->free, here->total, all - here->free,
 		    here->total + (pages - here->free), n->id, huge_sizes[size].directory);
 }
+
+int numa_map_check_huge_nodes(const struct numa_map *m, const char *what, const struct ids *nodes,
+			      enum numa_huge_size size, uint64_t pages, struct failure *f)
+{
+	uint64_t there = 0, all = 0;
+
+	for (unsigned i = 0; i < m->nodes; i++) {
+		all += m->node[i].huge[size].free;
+		there += ids_has(nodes, m->node[i].id) ? m->node[i].huge[size].free : 0;
+	}
+	if (pages <= there)
+		return 0;
+	return fail(f, EXIT_HOST,
+		    "%s: %" PRIu64 " huge pages of %s asked of nodes %s, which have %" PRIu64 " free together; %" PRIu64
+		    " are free elsewhere: add %" PRIu64 " to " NODE
+		    "/node%u/hugepages/%s/nr_hugepages, or ask other nodes",
+		    what, pages, huge_sizes[size].name, ids_format(nodes).s, there, all - there, pages - there,
+		    ids_next(nodes, 0), huge_sizes[size].directory);
+}

@@ -64,4 +64,8 @@ int numa_map_check_cpus(const struct numa_map *m, const char *what, const struct
 int numa_map_check_huge(const struct numa_map *m, const char *what, unsigned place, enum numa_huge_size size,
 			uint64_t pages, struct failure *f);
 
+/* The same of several nodes that are to give them together. */
+int numa_map_check_huge_nodes(const struct numa_map *m, const char *what, const struct ids *nodes,
+			      enum numa_huge_size size, uint64_t pages, struct failure *f);
+
 #endif

@@ -316,8 +316,11 @@ static int check_huge(const struct make *m, unsigned i, struct failure *f)
 	const unsigned node = ids_next(&p->nodes, 0);
 	uint64_t bytes = 0;
 
-	if (backing_of(m, i) != OPTIONS_HUGETLB || ids_count(&p->nodes) != 1)
+	if (backing_of(m, i) != OPTIONS_HUGETLB || node == IDS_MAX)
 		return 0;
+	if (ids_count(&p->nodes) > 1)
+		return numa_map_check_huge_nodes(&m->z->map, m->z->zone[i].name, &p->nodes, huge_size_of(size),
+						 p->bytes / pagetable_size_bytes(size), f);
 	for (unsigned k = 0; k <= i; k++)
 		if (backing_of(m, k) == OPTIONS_HUGETLB && huge_of(m, k) == size && ids_has(&m->plan[k].nodes, node) &&
 		    ids_count(&m->plan[k].nodes) == 1)

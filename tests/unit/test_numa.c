@@ -563,6 +563,7 @@ END_TEST
 START_TEST(huge_pages_of_a_node)
 {
 	struct failure f = {0};
+	struct ids nodes;
 
 	put_lists("0-1", "0-1");
 	put_node(0, "0", 64, "10 20");
@@ -588,6 +589,18 @@ START_TEST(huge_pages_of_a_node)
 	f = (struct failure){0};
 	ck_assert_int_eq(numa_map_check_huge(&map, "--zone", 1, NUMA_HUGE_1G, 1, &f), EXIT_HOST);
 	ck_assert_ptr_nonnull(strstr(f.text, "1 huge pages of 1 GiB asked of node 1, which has 0 free of 0"));
+	f = (struct failure){0};
+	nodes = set_of("0,1");
+	ck_assert_int_eq(numa_map_check_huge_nodes(&map, "--zone", &nodes, NUMA_HUGE_2M, 23, &f), 0);
+	ck_assert_int_eq(numa_map_check_huge_nodes(&map, "--zone", &nodes, NUMA_HUGE_2M, 24, &f), EXIT_HOST);
+	ck_assert_str_eq(f.text,
+			 "--zone: 24 huge pages of 2 MiB asked of nodes 0-1, which have 23 free together; 0 are "
+			 "free elsewhere: add 1 to /sys/devices/system/node/node0/hugepages/hugepages-2048kB/"
+			 "nr_hugepages, or ask other nodes");
+	f = (struct failure){0};
+	nodes = set_of("0,5");
+	ck_assert_int_eq(numa_map_check_huge_nodes(&map, "--zone", &nodes, NUMA_HUGE_2M, 8, &f), EXIT_HOST);
+	ck_assert_ptr_nonnull(strstr(f.text, "asked of nodes 0,5, which have 7 free together; 16 are free elsewhere"));
 }
 END_TEST
 
