@@ -20,7 +20,7 @@
  * places, so nodes without CPUs get rows, too, which mean nothing to anyone.
  *
  * Invariants, of what numa_map_read() fills, whatever the files hold: ids ascend, without
- * a double, and are below NUMA_MAP_IDS; nodes is 1 at least; free is at most total; a
+ * a double, and are below NUMA_MAP_IDS; nodes is 1 at least; free is at most total, and cached the rest; a
  * distance is 10 at least, 10 from a node to itself; a latency is 0 everywhere iff !has_hmat
  * (but 0 to nodes without memory); each CPU is at one place, and node[].cpus counts them.
  *
@@ -71,6 +71,9 @@ static void read_memory(struct numa_map_node *n, const char *meminfo)
 	n->free_bytes = meminfo_bytes(meminfo, "MemFree:");
 	if (n->free_bytes > n->total_bytes)
 		n->free_bytes = n->total_bytes;
+	n->cached_bytes = meminfo_bytes(meminfo, "Active(file):") + meminfo_bytes(meminfo, "Inactive(file):");
+	if (n->cached_bytes > n->total_bytes - n->free_bytes)
+		n->cached_bytes = n->total_bytes - n->free_bytes;
 }
 
 static void read_huge(const char *root, struct numa_huge *h, const char *directory)

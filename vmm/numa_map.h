@@ -21,7 +21,7 @@ struct numa_map_node {
 	unsigned id;
 	uint32_t cpus; /* online; 0: a node of memory alone */
 	bool has_memory;
-	uint64_t total_bytes, free_bytes;
+	uint64_t total_bytes, free_bytes, cached_bytes; /* cached: of files, which the kernel can drop; not free */
 	struct numa_huge huge[NUMA_HUGE_SIZES];
 };
 

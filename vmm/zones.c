@@ -129,13 +129,46 @@ static void describe_host(const struct make *m, const struct ids *nodes, struct 
 	}
 }
 
+/* Those with memory. */
+static struct ids may_use(const struct make *m)
+{
+	const struct ids asked = ids_of(&m->o->numa.host);
+	struct ids nodes = numa_map_memory(&m->z->map);
+
+	ids_keep(&nodes, &m->z->limits.nodes);
+	if (ids_count(&asked))
+		ids_keep(&nodes, &asked);
+	return nodes;
+}
+
+struct advice_text {
+	char s[160];
+};
+
+/* The kernel fills what nobody uses with files, and takes a page of the next node before it drops one. */
+static struct advice_text advice(const struct make *m)
+{
+	const struct ids nodes = may_use(m);
+	struct advice_text text = {""};
+	uint64_t cached = 0;
+
+	for (unsigned i = 0; i < m->z->map.nodes; i++)
+		cached += ids_has(&nodes, m->z->map.node[i].id) ? m->z->map.node[i].cached_bytes : 0;
+	if (m->o->memory.hugepages)
+		snprintf(text.s, sizeof(text.s),
+			 ", in huge pages; get more as root (sysctl vm.nr_hugepages=), or use hugepages=off");
+	else if (cached)
+		snprintf(text.s, sizeof(text.s),
+			 "; %s more hold cached files, freed as root by sysctl vm.drop_caches=1",
+			 size_format(cached).s);
+	return text;
+}
+
 static int refuse_placement(const struct make *m, enum placement_result why, const struct placement *best,
 			    struct failure *f)
 {
 	const struct size_text bytes = size_format(m->o->memory.bytes);
-	const char *more = m->o->memory.hugepages
-				   ? ", in huge pages; get more as root (sysctl vm.nr_hugepages=), or use hugepages=off"
-				   : "";
+	const struct ids nodes = may_use(m);
 	uint64_t there = 0;
 
 	for (unsigned i = 0; i < m->z->map.nodes; i++)
@@ -152,13 +185,16 @@ static int refuse_placement(const struct make *m, enum placement_result why, con
 			    m->o->numa.latency_ps / 1000, m->o->numa.latency_ps % 1000, bytes.s,
 			    best->latency_ps / 1000, best->latency_ps % 1000);
 	case PLACEMENT_NO_CPUS:
-		return fail(f, EXIT_HOST, "--placement: none of the nodes that may be used has CPUs");
+		return fail(f, EXIT_HOST,
+			    "--placement: none of the nodes that may be used (%s) has CPUs that slat may use; "
+			    "--memory-zone takes the memory of such nodes (host_numa_node=)",
+			    ids_format(&nodes).s);
 	case PLACEMENT_NO_HOLE:
 		return fail(f, EXIT_HOST, "--placement policy=%s: no node has %s free; the largest has %s%s",
-			    options_policy_name(m->o->numa.policy), bytes.s, size_format(there).s, more);
+			    options_policy_name(m->o->numa.policy), bytes.s, size_format(there).s, advice(m).s);
 	default:
 		return fail(f, EXIT_HOST, "--placement: the nodes that may be used have %s free together, not %s%s",
-			    size_format(there).s, bytes.s, more);
+			    size_format(there).s, bytes.s, advice(m).s);
 	}
 }
 

@@ -46,11 +46,13 @@ static struct ids set_of(const char *list)
 
 static void put_node(unsigned id, const char *cpus, unsigned mib, const char *distances)
 {
-	char text[256];
+	char text[512];
 
 	fake_host_put(&fake, cpus, NODE "/node%u/cpulist", id);
-	snprintf(text, sizeof(text), "\nNode %u MemTotal:       %u kB\nNode %u MemFree:        %u kB\n", id, mib << 10,
-		 id, mib << 9);
+	snprintf(text, sizeof(text),
+		 "\nNode %u MemTotal:       %u kB\nNode %u MemFree:        %u kB\nNode %u Inactive: 9 kB\n"
+		 "Node %u Active(file): %u kB\nNode %u Inactive(file): %u kB\n",
+		 id, mib << 10, id, mib << 9, id, id, mib << 7, id, mib << 6);
 	fake_host_put(&fake, text, NODE "/node%u/meminfo", id);
 	fake_host_put(&fake, distances, NODE "/node%u/distance", id);
 }
@@ -89,6 +91,7 @@ static void check_map(void)
 		ck_assert(i == 0 || n->id > map.node[i - 1].id);
 		ck_assert_uint_eq(n->cpus, counted[i]);
 		ck_assert_uint_le(n->free_bytes, n->total_bytes);
+		ck_assert_uint_le(n->cached_bytes, n->total_bytes - n->free_bytes);
 		for (unsigned k = 0; k < NUMA_HUGE_SIZES; k++)
 			ck_assert_uint_le(n->huge[k].free, n->huge[k].total);
 		ck_assert_uint_eq(map.distance[i][i], 10);
@@ -127,6 +130,7 @@ START_TEST(most_room_is_beside_cpus_and_within_the_cpuset)
 	put_node(7, "2\n", 0, "20 20 10 20\n");
 	put_node(63, "\n", 1024, "20 20 20 10\n");
 	read_map();
+	ck_assert_uint_eq(map.node[1].cached_bytes, (16 + 8) << 20); /* an eighth, and a sixteenth */
 	ck_assert_uint_eq(numa_map_roomiest(&map, &all), 5);
 	ck_assert_uint_eq(numa_map_roomiest(&map, &some), 63); /* 7 has no memory */
 	ck_assert_uint_eq(numa_map_roomiest(&map, &none), 0);
