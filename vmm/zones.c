@@ -294,16 +294,13 @@ static int make_plan(struct make *m, struct failure *f)
 	const struct options_numa *n = &m->o->numa;
 	const struct ids host = ids_of(&n->host);
 
-	if (check_options(m->o, f))
+	if (check_options(m->o, f) || numa_map_check_nodes(&m->z->map, "--placement", &host, f) ||
+	    limits_check_nodes(&m->z->limits, "--placement", &host, f))
 		return f->code;
 	if (n->zones)
 		plan_zones(m);
 	else if (n->policy_given || n->latency_ps || n->strict || options_any_number(&n->host))
-		return numa_map_check_nodes(&m->z->map, "--placement", &host, f) ||
-				       limits_check_nodes(&m->z->limits, "--placement", &host, f) ||
-				       plan_placement(m, f)
-			       ? f->code
-			       : 0;
+		return plan_placement(m, f);
 	else
 		plan_whole(m);
 	return 0;
