@@ -32,6 +32,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -221,6 +222,15 @@ static int check_device(struct backing *b, const struct backing_config *config, 
 	return 0;
 }
 
+/* What sysfs tells is of its own device, whatever has that name: a file would be wiped, and said to be at an address.
+ */
+static bool is_device(int fd, const struct devdax *d)
+{
+	struct stat s;
+
+	return !d->number || (fstat(fd, &s) == 0 && S_ISCHR(s.st_mode) && s.st_rdev == d->number);
+}
+
 static int open_device(struct backing *b, const struct backing_config *config, struct failure *f)
 {
 	const char *option = config->zone ? config->zone : "--memory";
@@ -231,6 +241,9 @@ static int open_device(struct backing *b, const struct backing_config *config, s
 	b->fd = open(config->devdax, O_RDWR | O_CLOEXEC);
 	if (b->fd < 0)
 		return fail(f, EXIT_HOST, "%s: cannot open %s: %s", option, config->devdax, strerror(errno));
+	if (!is_device(b->fd, &d))
+		return fail(f, EXIT_HOST, "%s: %s is not the device %s but something of its name", option,
+			    config->devdax, d.name);
 	if (flock(b->fd, LOCK_EX | LOCK_NB) != 0)
 		fail(f, EXIT_HOST, "%s: %s is in use by another slat", option, config->devdax);
 	else
