@@ -417,6 +417,11 @@ else
 	zones_refuse outside_cpuset 6 "^slat: --memory-zone id=a: memory node $second_node is outside the cpuset that slat was started in, which allows $first_node$" \
 		--memory-zone "id=a,size=64M,host_numa_node=$second_node"
 	zones_refuse placement_outside_cpuset 6 "^slat: --placement: memory node $second_node is outside the cpuset" --placement "host_numa_node=$second_node"
+	# Without a word of nodes: however much is free on the other.
+	for node in $first_node $second_node; do
+		echo "$node" >"$group/cpuset.mems"
+		expect_kvm "within_cpuset_$node" 1 "of anonymous memory on node $node\$" "${confined[@]}" "$slat" run --memory size=16M "$guests/exit.elf"
+	done
 fi
 confined=()
 for group in "${groups[@]}"; do rmdir "$group" || fail group_left "$group"; done

@@ -76,9 +76,24 @@ void numa_close_library(struct numa *n)
 	n->library = NULL;
 }
 
+/* The nodes of the cpuset; all of them where the kernel does not say. */
+static struct ids allowed_nodes(const struct numa *n)
+{
+	typeof(get_mempolicy) *get = n->library ? dlsym(n->library, "get_mempolicy") : NULL;
+	unsigned long mask[MASK_BITS / 64];
+	struct ids allowed = {0};
+
+	memset(mask, 0xff, sizeof(mask));
+	if (get && get(NULL, mask, MASK_BITS + 1, NULL, MPOL_F_MEMS_ALLOWED))
+		memset(mask, 0xff, sizeof(mask));
+	memcpy(allowed.word, mask, sizeof(mask));
+	return allowed;
+}
+
 unsigned numa_roomiest(const struct numa *n)
 {
 	typeof(numa_node_size64) *size = n->library ? dlsym(n->library, "numa_node_size64") : NULL;
+	const struct ids allowed = allowed_nodes(n);
 	unsigned best = n->node[0];
 	long long most = -1;
 
@@ -86,7 +101,7 @@ unsigned numa_roomiest(const struct numa *n)
 		long long unused = 0;
 
 		size((int)n->node[i], &unused);
-		if (unused > most) {
+		if (ids_has(&allowed, n->node[i]) && unused > most) {
 			most = unused;
 			best = n->node[i];
 		}

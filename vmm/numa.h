@@ -25,7 +25,7 @@ struct numa {
 int numa_open(struct numa *n, struct failure *f);
 void numa_close_library(struct numa *n);
 
-/* The node with the most free memory. */
+/* Of the nodes that this process may have memory of, the one with the most free. */
 unsigned numa_roomiest(const struct numa *n);
 
 /* Memory of [host, host + bytes), not touched yet, will come from this node as long as it has some. */
