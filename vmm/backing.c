@@ -300,6 +300,12 @@ static int open_pages(struct backing *b, const struct backing_config *config, st
 		return f->code;
 	if (config->hugepages && config->on_node && config->map && check_huge(config, f))
 		return f->code;
+	if (config->reserve && b->kind == BACKING_MEMFD)
+		return fail(
+			f, EXIT_HOST,
+			"%s: reserve=on: the kernel counts a memfd as it is touched, and sets nothing aside for it; "
+			"use backing=anon, or prefault=on",
+			config->zone ? config->zone : "--memory");
 	if (config->shared && open_memfd(b, config->hugepages, f))
 		return f->code;
 	b->host = config->hugepages ? map_huge(b) : map_plain(b, config->reserve);

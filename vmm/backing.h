@@ -25,7 +25,7 @@ enum backing_kind {
 struct backing_config {
 	uint64_t bytes; /* a multiple of 4K; of the huge page's size with hugepages */
 	bool hugepages, thp, shared;
-	bool reserve;		    /* plain pages: counted against what the host promises (overcommit_memory) */
+	bool reserve;		    /* private pages: counted against what the host promises (overcommit_memory) */
 	bool lock;		    /* never swapped out: what is touched stays (mlock) */
 	bool no_dump;		    /* not in a core file of slat's */
 	bool on_node;		    /* all of it is to be on `node`: refused before it is mapped if that cannot be */

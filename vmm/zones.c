@@ -363,23 +363,6 @@ static int check_plan(const struct make *m, struct failure *f)
 
 /* ---- pools ---- */
 
-/* The node that is allowed and has the most free. */
-static unsigned roomiest(const struct zones *z)
-{
-	unsigned best = numa_roomiest(&z->host->numa);
-	uint64_t most = 0;
-
-	for (unsigned i = 0; i < z->map.nodes; i++) {
-		const struct numa_map_node *node = &z->map.node[i];
-
-		if (node->has_memory && ids_has(&z->limits.nodes, node->id) && node->free_bytes > most) {
-			best = node->id;
-			most = node->free_bytes;
-		}
-	}
-	return best;
-}
-
 /* The CPUs that are to touch it: a page is wiped by one of them. */
 static const struct ids *cpus_beside(const struct zones *z, struct zone *zone, unsigned node)
 {
@@ -405,7 +388,7 @@ static int pool_of(struct make *m, unsigned i, struct pool_config *config, struc
 	struct zone *zone = &z->zone[i];
 	const struct plan *p = &m->plan[i];
 	const unsigned nodes = ids_count(&p->nodes);
-	const unsigned node = nodes ? ids_next(&p->nodes, 0) : roomiest(z);
+	const unsigned node = nodes ? ids_next(&p->nodes, 0) : numa_roomiest(&z->host->numa);
 	const char *note = NULL;
 
 	config->backing.on_node = nodes == 1;
