@@ -15,7 +15,7 @@
  *     holds off a program that does not ask;
  * B3. it holds zeroes when backing_clear() comes back: no kernel wiped it after its last user. All of it is touched
  *     by that, by all workers, and prefault has nothing left to do. It is not done by backing_open(), so that what
- *     is refused later was not destroyed before.
+ *     is refused later was not destroyed before (host_clear()).
  * Who may not read the physical address (not root) gets the memory nevertheless, with frames that are numbers of
  * slat's own, and a note.
  *

@@ -222,14 +222,20 @@ int host_add_pool(struct host *h, unsigned node, const struct pool_config *confi
 		p->node = p->backing.node;
 	else if (!backing->devdax && node != HOST_TABLES)
 		numa_place(&h->numa, p->backing.host, p->backing.bytes, node);
-	if (set_base(h, p, backing->devdax, f) || move_into_mirror(h, p, f) || open_books(h, p, config->segments, f) ||
-	    backing_clear(&p->backing, f)) {
+	if (set_base(h, p, backing->devdax, f) || move_into_mirror(h, p, f) || open_books(h, p, config->segments, f)) {
 		pool_close(h, p);
 		return f->code;
 	}
 	h->pools++;
 	*out = p;
 	return 0;
+}
+
+int host_clear(const struct host *h, struct failure *f)
+{
+	for (unsigned i = 0; i < h->pools && !f->code; i++)
+		(void)backing_clear(&h->pool[i].backing, f);
+	return f->code;
 }
 
 int pool_alloc(struct pool *p, uint64_t bytes, struct block *out, struct failure *f)

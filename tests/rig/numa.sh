@@ -98,7 +98,7 @@ two)
 	;;
 four)
 	lies spread '0:64 1:64 2:64 3:64' --cpus boot=4 $size $touched --placement policy=spread
-	lies some '1:128 3:128' $size $touched --placement policy=interleave,host_numa_node=1,host_numa_node=3
+	lies some '1:128 3:128' $size $touched --placement policy=interleave,host_numa_node=1,3
 	;;
 unequal)
 	lies local 0:2048 $size size=2G,prefault=on --placement policy=local

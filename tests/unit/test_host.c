@@ -293,7 +293,7 @@ START_TEST(frames_of_a_dax_are_the_host_s)
 }
 END_TEST
 
-START_TEST(a_dax_is_wiped_before_it_is_a_pool)
+START_TEST(a_dax_is_wiped_when_nothing_is_refused_any_more)
 {
 	struct failure f = {0};
 	struct pool *pool;
@@ -312,7 +312,12 @@ START_TEST(a_dax_is_wiped_before_it_is_a_pool)
 			      &(struct pool_config){.backing = {.bytes = 4 * MIB, .devdax = path, .root = sys.root}},
 			      &pool, &f),
 		0);
-	ck_assert_uint_eq(pool->backing.host[MIB], 0);
+	ck_assert_uint_eq(pool->backing.host[MIB], 'o');
+	ck_assert_int_eq(add_dax("dax1.0", 0x40000000, 4 * MIB, &pool, &f), EXIT_HOST); /* where the first is */
+	f = (struct failure){0};
+	ck_assert_uint_eq(many.pool[0].backing.host[MIB], 'o');
+	ck_assert_int_eq(host_clear(&many, &f), 0);
+	ck_assert_uint_eq(many.pool[0].backing.host[MIB], 0);
 }
 END_TEST
 
@@ -542,7 +547,7 @@ Suite *host_suite(void)
 	tcase_set_timeout(t, 30);
 	tcase_add_checked_fixture(t, open_host, close_host);
 	tcase_add_test(t, frames_of_a_dax_are_the_host_s);
-	tcase_add_test(t, a_dax_is_wiped_before_it_is_a_pool);
+	tcase_add_test(t, a_dax_is_wiped_when_nothing_is_refused_any_more);
 	tcase_add_test(t, a_dax_where_others_are_is_refused);
 	tcase_add_test(t, numbers_go_around_what_is_taken);
 	tcase_add_test(t, numbers_begin_anew_at_the_end);
