@@ -485,17 +485,19 @@ static int join(struct memory *memory, struct block_list *all, struct block_list
 	return 0;
 }
 
-/* A leaf is as large on both sides, so where a zone begins in the guest counts, too. */
+/* A leaf is as large on both sides, so where a zone begins in the guest counts, too. A gap before it would give it its
+ * pages, and put every address behind it (--guard, --ro, what the guest was told of) elsewhere than sizes say. */
 static void note_start(const struct zone *zone, uint64_t offset)
 {
 	const uint64_t page = pagetable_size_bytes(zone->pool->backing.leaf);
+	const enum pagetable_size left = offset % pagetable_size_bytes(PAGETABLE_2M) ? PAGETABLE_4K : PAGETABLE_2M;
 
 	if (offset % page && zone->bytes >= page)
 		fprintf(stderr,
-			"slat: %s: it begins behind %s of others, so none of its pages of %s is one for the guest; "
-			"sizes that "
-			"are multiples of that avoid it\n",
-			zone->name, size_format(offset).s, size_format(page).s);
+			"slat: %s: it begins behind %s of others, so the guest has its pages of %s by leaves of %s; "
+			"zones before it whose sizes are multiples of %s, or that come behind it, avoid that\n",
+			zone->name, size_format(offset).s, size_format(page).s,
+			size_format(pagetable_size_bytes(left)).s, size_format(page).s);
 }
 
 static int open_pools(struct make *m, uint32_t blocks_max, struct block_list *out, struct failure *f)
@@ -513,6 +515,7 @@ static int open_pools(struct make *m, uint32_t blocks_max, struct block_list *ou
 		struct pool_config c = config_of(m, i);
 
 		c.segments = 2 * gather_blocks_most(&ask, 0) + 2;
+		c.gpa = stitch_gpa(offset);
 		z->zone[i].bytes = ask.bytes;
 		if (name_device(m, i, &c, path, sizeof(path), f) || pool_of(m, i, &c, f) ||
 		    gather(z->zone[i].pool, z->memory, &ask, &more, f) || join(z->memory, out, &more, f))

@@ -6,10 +6,13 @@
 #undef fail
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
 
 #include "vmm/layout.h"
+#include "vmm/stitch.h"
+#include "vmm/vm.h"
 #include "vmm/zones.h"
 
 Suite *zones_suite(void);
@@ -233,6 +236,134 @@ START_TEST(as_many_zones_as_there_can_be)
 }
 END_TEST
 
+/* ---- leaves ---- */
+
+struct tables {
+	uint8_t *page;
+	uint64_t taken, most;
+};
+
+static enum mm_err get(void *self, struct pfn *out)
+{
+	struct tables *t = self;
+
+	*out = (struct pfn){t->taken};
+	return t->taken++ < t->most ? MM_OK : MM_ENOMEM;
+}
+
+static void put(void *self, struct pfn page)
+{
+	(void)self;
+	(void)page;
+}
+
+/* As slat run does; but the table takes leaves of 1G, as if one of the zones were of such pages. */
+static void map_all(struct tables *t, struct pagetable *table)
+{
+	const struct stitch stitch = {blocks.block, blocks.count, &options.ranges};
+	const struct pagetable_attr attr = {PAGETABLE_READ | PAGETABLE_WRITE, PAGETABLE_WRITE_BACK};
+	struct pagetable_config config = {
+		.format = PAGETABLE_EPT, .phys_bits = HOST_PHYS_BITS, .leaf_max = PAGETABLE_1G, .pages = {t, get, put}};
+
+	*t = (struct tables){.most = stitch_table_pages(&stitch, PAGETABLE_1G)};
+	config.arena_frames = t->most;
+	config.arena = t->page = aligned_alloc(FRAME_BYTES, t->most * FRAME_BYTES);
+	ck_assert_int_eq(pagetable_init(table, &config), MM_OK);
+	ck_assert_int_eq(stitch_map(&stitch, table, attr), MM_OK);
+	ck_assert_uint_eq(t->taken, t->most);
+	ck_assert(pagetable_check(table));
+}
+
+static const struct {
+	const char *line;
+	bool whole; /* each zone begins and ends where its pages do */
+} mixtures[] = {
+	{"k --memory-zone id=a,size=64M id=b,size=64M,backing=memfd id=c,size=64M", true},
+	{"k --memory-zone id=a,size=64M,backing=memfd id=b,size=64M id=c,size=8K", true},
+	{"k --memory thp=off --memory-zone id=a,size=1G id=b,size=2M", true},
+	{"k --memory-zone id=a,size=1G id=b,size=1G,backing=memfd id=c,size=1G id=d,size=1G", true}, /* the hole */
+	{"k --memory-zone id=a,size=1G id=b,size=3G", true},
+	{"k --memory-zone id=a,size=1022M id=b,size=1026M id=c,size=1G", true},
+	{"k --memory-zone id=a,size=3M id=b,size=1027M id=c,size=4K id=d,size=5M,backing=memfd", false},
+	{"k --memory-zone id=a,size=3076K id=b,size=3068K,backing=memfd id=c,size=4K id=d,size=32M", false},
+	{"k --memory contiguous=scatter --memory-zone id=a,size=32M id=b,size=32M,backing=memfd id=c,size=10M", true},
+	{"k --memory contiguous=scatter,extent_size=8M --memory-zone id=a,size=66M,backing=memfd id=b,size=98M", false},
+	{"k --memory contiguous=scatter,extent_size=1G --memory-zone id=a,size=1G id=b,size=2G,backing=memfd", true},
+	{"k --guard 3M+4K --ro 65M+8K --memory-zone id=a,size=64M id=b,size=64M,backing=memfd", false},
+};
+
+START_TEST(each_zone_has_leaves_of_its_own_pages)
+{
+	struct pagetable table;
+	struct tables t;
+
+	if (!has_room(4 * GIB))
+		return;
+	made(mixtures[_i].line);
+	check_zones();
+	map_all(&t, &table);
+	for (unsigned i = 0; i < zones->count; i++) {
+		const struct pool *pool = zones->zone[i].pool;
+		const struct vm vm = {.table = table};
+		uint64_t leaves[PAGETABLE_SIZES], bytes = 0;
+
+		vm_leaves_of(&vm, pool, leaves);
+		for (unsigned size = 0; size < PAGETABLE_SIZES; size++) {
+			const uint64_t page = pagetable_size_bytes((enum pagetable_size)size);
+
+			bytes += leaves[size] * page;
+			ck_assert(leaves[size] == 0 || size <= pool->backing.leaf);
+			if (mixtures[_i].whole && size == pool->backing.leaf)
+				ck_assert_uint_eq(leaves[size], pool->backing.bytes / page);
+		}
+		ck_assert(bytes == pool->backing.bytes || options.ranges.count);
+	}
+	free(t.page);
+}
+END_TEST
+
+START_TEST(the_table_takes_the_largest_page_of_all)
+{
+	made("k --memory-zone id=a,size=64M id=b,size=64M,backing=memfd");
+	zones->zone[0].pool->backing.leaf = PAGETABLE_4K;
+	zones->zone[1].pool->backing.leaf = PAGETABLE_1G;
+	ck_assert_int_eq(block_list_leaf(&blocks), PAGETABLE_1G);
+	zones->zone[1].pool->backing.leaf = PAGETABLE_2M;
+	ck_assert_int_eq(block_list_leaf(&blocks), PAGETABLE_2M);
+	zones->zone[0].pool->backing.leaf = PAGETABLE_1G;
+	ck_assert_int_eq(block_list_leaf(&blocks), PAGETABLE_1G);
+}
+END_TEST
+
+/* Two of device-dax may be neighbours by number, and one run. */
+START_TEST(leaves_of_neighbours_are_told_apart)
+{
+	const struct pool low = {.base = {512}, .backing.bytes = 4 * MIB},
+			  high = {.base = {512 + 1024}, .backing.bytes = 4 * MIB},
+			  other = {.base = {4096}, .backing.bytes = 4 * MIB};
+	const struct pagetable_attr attr = {PAGETABLE_READ | PAGETABLE_WRITE, PAGETABLE_WRITE_BACK};
+	struct tables t = {.most = 8};
+	struct pagetable_config config = {.format = PAGETABLE_EPT,
+					  .phys_bits = HOST_PHYS_BITS,
+					  .leaf_max = PAGETABLE_2M,
+					  .pages = {&t, get, put}};
+	uint64_t leaves[PAGETABLE_SIZES];
+	struct vm vm = {0};
+
+	config.arena_frames = t.most;
+	config.arena = t.page = aligned_alloc(FRAME_BYTES, t.most * FRAME_BYTES);
+	ck_assert_int_eq(pagetable_init(&vm.table, &config), MM_OK);
+	ck_assert_int_eq(pagetable_map(&vm.table, MIB, 3 * MIB, 7 * MIB, attr), MM_OK);
+	vm_leaves_of(&vm, &low, leaves);
+	ck_assert(leaves[PAGETABLE_2M] == 1 && leaves[PAGETABLE_4K] == 256 && leaves[PAGETABLE_1G] == 0);
+	vm_leaves_of(&vm, &high, leaves);
+	ck_assert(leaves[PAGETABLE_2M] == 2 && leaves[PAGETABLE_4K] == 0);
+	vm_leaves_of(&vm, &other, leaves);
+	ck_assert(leaves[PAGETABLE_2M] == 0 && leaves[PAGETABLE_4K] == 0);
+	free(t.page);
+}
+END_TEST
+
 /* A share is whole large pages; what the guest does not have of the last is not taken. */
 START_TEST(a_placement_is_as_large_as_was_asked)
 {
@@ -349,6 +480,9 @@ Suite *zones_suite(void)
 	tcase_add_test(t, all_zones_share_the_memslots);
 	tcase_add_test(t, the_hole_lies_within_a_zone);
 	tcase_add_test(t, as_many_zones_as_there_can_be);
+	tcase_add_loop_test(t, each_zone_has_leaves_of_its_own_pages, 0, sizeof(mixtures) / sizeof(mixtures[0]));
+	tcase_add_test(t, the_table_takes_the_largest_page_of_all);
+	tcase_add_test(t, leaves_of_neighbours_are_told_apart);
 	tcase_add_loop_test(t, a_placement_is_as_large_as_was_asked, 0, 4);
 	tcase_add_test(t, pages_are_counted_once_they_are_touched);
 	tcase_add_test(t, threads_are_kept_beside_memory);
