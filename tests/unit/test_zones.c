@@ -87,7 +87,9 @@ static void check_zones(void)
 		const struct pool *p = zones->zone[i].pool;
 
 		bytes += zones->zone[i].bytes;
-		ck_assert_uint_eq(p->backing.bytes, zones->zone[i].bytes);
+		ck_assert_uint_eq(p->backing.bytes, options.pool.bytes == options.memory.bytes || options.numa.zones
+							    ? zones->zone[i].bytes
+							    : options.pool.bytes);
 		for (unsigned k = 0; k < i; k++)
 			ck_assert_ptr_ne(p, zones->zone[k].pool);
 		if (host.mirror)
@@ -132,12 +134,11 @@ static const struct {
 	const char *line, *sentence;
 	int code;
 } refusals[] = {
-	{"k --placement policy=pack --memory size=8M --pool size=16M,taken=1M+4K",
-	 "--pool is for RAM of one pool that lies anywhere: not with --numa, --placement, --latency or --strict",
-	 EXIT_USAGE},
-	{"k --numa guest_numa_id=0 --memory size=8M --pool size=16M",
-	 "--pool is for RAM of one pool that lies anywhere: not with --numa, --placement, --latency or --strict",
-	 EXIT_USAGE},
+	{"k --placement policy=pack --memory size=8M --pool size=16M,taken=15M+2M",
+	 "--pool taken=0xf00000+0x200000: not free in a pool of 16 MiB", EXIT_USAGE},
+	{"k --placement policy=local --memory size=8M --pool size=16M,taken=7M+2M",
+	 "no contiguous block of 8 MiB in the pool of node ", EXIT_HOST},
+	{"k --placement policy=local --memory size=8M --pool size=4000T", "free together, not 4000 TiB", EXIT_HOST},
 	{"k --strict --memory-zone id=a,size=4M",
 	 "--strict: none of the zones was asked from a node; give host_numa_node=", EXIT_USAGE},
 	{"k --memory-zone id=a,size=4M,host_numa_node=1000 --memory-zone id=b,size=4M",
@@ -233,6 +234,43 @@ START_TEST(as_many_zones_as_there_can_be)
 	made(line);
 	check_zones();
 	ck_assert_uint_eq(zones->count, ZONES_MAX);
+}
+END_TEST
+
+/* A history is one pool's, wherever that one is asked from. */
+START_TEST(a_pool_with_a_history_lies_where_it_is_asked)
+{
+	static const char *const lines[] = {
+		"k --memory size=8M --pool size=24M,taken=4M+4K,taken=16M+1M --numa guest_numa_id=0",
+		"k --memory size=8M --pool size=24M,taken=4M+4K,taken=16M+1M --placement policy=local",
+		"k --memory size=8M --pool size=24M,taken=4M+4K,taken=16M+1M --placement policy=interleave",
+		"k --memory size=8M,contiguous=scatter --pool size=24M,taken=4M+4K,taken=16M+1M --placement "
+		"policy=local",
+		"k --memory size=8M --pool size=8M --placement policy=local",
+	};
+
+	made(lines[_i]);
+	check_zones();
+	ck_assert_uint_eq(zones->count, 1);
+	ck_assert_ptr_null(host.mirror);
+	ck_assert_uint_eq(zones->zone[0].bytes, 8 * MIB);
+	ck_assert_uint_eq(blocks.count, _i == 3 ? 4 : 1);
+	if (_i < 3) /* the smallest hole that holds it, from a multiple of the page on */
+		ck_assert_uint_ge(blocks.block->first.n - zones->zone[0].pool->base.n, 4 * MIB / FRAME_BYTES);
+	ck_assert_uint_eq(extent_stats_read(zones->zone[0].pool->space).units_free,
+			  _i == 4 ? 0 : (15 * MIB - 4096) / FRAME_BYTES);
+}
+END_TEST
+
+START_TEST(a_pool_with_a_history_is_one)
+{
+	struct failure f = {0};
+
+	if (host.numa.nodes < 2)
+		return;
+	ck_assert_int_eq(make("k --cpus boot=2 --memory size=8M --pool size=24M --placement policy=spread", &f),
+			 EXIT_USAGE);
+	ck_assert_ptr_nonnull(strstr(f.text, "--pool is one pool, and --placement policy=spread makes 2 of the RAM"));
 }
 END_TEST
 
@@ -480,6 +518,8 @@ Suite *zones_suite(void)
 	tcase_add_test(t, all_zones_share_the_memslots);
 	tcase_add_test(t, the_hole_lies_within_a_zone);
 	tcase_add_test(t, as_many_zones_as_there_can_be);
+	tcase_add_loop_test(t, a_pool_with_a_history_lies_where_it_is_asked, 0, 5);
+	tcase_add_test(t, a_pool_with_a_history_is_one);
 	tcase_add_loop_test(t, each_zone_has_leaves_of_its_own_pages, 0, sizeof(mixtures) / sizeof(mixtures[0]));
 	tcase_add_test(t, the_table_takes_the_largest_page_of_all);
 	tcase_add_test(t, leaves_of_neighbours_are_told_apart);
