@@ -158,19 +158,32 @@ static int refuse_physical(const struct pool *p, const struct pool *other, const
 		    device, first, other->base.n << FRAME_SHIFT, size_format(other->backing.bytes).s);
 }
 
-/* The numbers of an open backing. */
-static int set_base(const struct host *h, struct pool *p, const char *device, struct failure *f)
+/* How many frames behind a multiple of 1G its numbers are to begin, so that beside larger pages of others its own are
+ * the largest that its leaves can be: out of step with the guest's addresses by one of them. */
+static uint64_t skew(const struct host *h, const struct pool *p, uint64_t gpa)
 {
-	const uint64_t frames = p->backing.bytes / FRAME_BYTES;
+	const uint64_t page = pagetable_size_bytes(p->backing.leaf);
+
+	if (!h->mirror || p->node == HOST_TABLES || p->backing.leaf == PAGETABLE_1G)
+		return 0;
+	gpa = (gpa + page - 1) & ~(page - 1);
+	return (gpa + page) % pagetable_size_bytes((enum pagetable_size)(p->backing.leaf + 1)) / FRAME_BYTES;
+}
+
+/* The numbers of an open backing. */
+static int set_base(const struct host *h, struct pool *p, uint64_t gpa, const char *device, struct failure *f)
+{
+	const uint64_t frames = p->backing.bytes / FRAME_BYTES, behind = skew(h, p, gpa);
 	const struct pool *other;
 
 	if (!p->backing.physical) {
 		const uint64_t own =
 			p->node == HOST_TABLES ? 0 : (p->node % HOST_NODES_MAX + UINT64_C(1)) * NODE_FRAMES;
 
-		if (!find_numbers(h, own, frames, &p->base.n))
+		if (!find_numbers(h, own, behind + frames, &p->base.n))
 			return fail(f, EXIT_HOST, "no frame numbers are left for a pool of %s",
 				    size_format(p->backing.bytes).s);
+		p->base.n += behind;
 		return 0;
 	}
 	p->base = p->backing.first;
@@ -222,7 +235,8 @@ int host_add_pool(struct host *h, unsigned node, const struct pool_config *confi
 		p->node = p->backing.node;
 	else if (!backing->devdax && node != HOST_TABLES)
 		numa_place(&h->numa, p->backing.host, p->backing.bytes, node);
-	if (set_base(h, p, backing->devdax, f) || move_into_mirror(h, p, f) || open_books(h, p, config->segments, f)) {
+	if (set_base(h, p, config->gpa, backing->devdax, f) || move_into_mirror(h, p, f) ||
+	    open_books(h, p, config->segments, f)) {
 		pool_close(h, p);
 		return f->code;
 	}

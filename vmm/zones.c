@@ -42,8 +42,8 @@
 
 struct plan {				 /* of one zone */
 	const struct options_zone *from; /* NULL: --memory describes it */
-	uint64_t bytes;
-	struct ids nodes; /* none: any */
+	uint64_t bytes, pool_bytes;	 /* the pool is larger with --pool alone */
+	struct ids nodes;		 /* none: any */
 };
 
 struct make {
@@ -84,7 +84,7 @@ static void plan_zones(struct make *m)
 	for (unsigned i = 0; i < n->zones; i++) {
 		const struct options_numbers *host = options_any_number(&n->zone[i].host) ? &n->zone[i].host : &n->host;
 
-		m->plan[i] = (struct plan){&n->zone[i], n->zone[i].bytes, ids_of(host)};
+		m->plan[i] = (struct plan){&n->zone[i], n->zone[i].bytes, n->zone[i].bytes, ids_of(host)};
 		m->z->zone[i].id = n->zone[i].id;
 		snprintf(m->z->zone[i].name, sizeof(m->z->zone[i].name), "--memory-zone id=%s", n->zone[i].id);
 	}
@@ -127,7 +127,7 @@ static void describe_host(const struct make *m, const struct ids *nodes, struct 
 static int refuse_placement(const struct make *m, enum placement_result why, const struct placement *best,
 			    struct failure *f)
 {
-	const struct size_text bytes = size_format(m->o->memory.bytes);
+	const struct size_text bytes = size_format(m->o->pool.bytes);
 	const char *more = m->o->memory.hugepages
 				   ? ", in huge pages; get more as root (sysctl vm.nr_hugepages=), or use hugepages=off"
 				   : "";
@@ -166,6 +166,12 @@ static void keep_cpus(struct zones *z, const struct placement *p)
 			z->cpu_place[cpu++] = (uint8_t)i;
 }
 
+/* One that is not just the guest's RAM. */
+static bool has_pool(const struct run_options *o)
+{
+	return o->pool.taken || o->pool.bytes > o->memory.bytes;
+}
+
 /* `over`: what the shares are too much together, less than a granule. */
 static int plan_shares(struct make *m, const struct placement *p, uint64_t over, struct failure *f)
 {
@@ -191,6 +197,15 @@ static int plan_shares(struct make *m, const struct placement *p, uint64_t over,
 		ids_add(&m->plan[z->count - 1].nodes, z->map.node[i].id);
 	}
 	m->plan[z->count - 1].bytes -= over;
+	if (has_pool(m->o) && z->count > 1)
+		return fail(f, EXIT_USAGE,
+			    "--pool is one pool, and --placement policy=%s makes %u of the RAM: take policy=local or "
+			    "interleave, or name one node by host_numa_node=",
+			    options_policy_name(m->o->numa.policy), z->count);
+	for (unsigned i = 0; i < z->count; i++)
+		m->plan[i].pool_bytes = m->plan[i].bytes;
+	if (has_pool(m->o))
+		m->plan[0].bytes = m->o->memory.bytes;
 	return 0;
 }
 
@@ -201,7 +216,7 @@ static int plan_placement(struct make *m, struct failure *f)
 	/* A share that is no multiple of 2M would leave no place for a large leaf in all that follow. */
 	const uint64_t granule = pagetable_size_bytes(o->memory.hugepages ? o->memory.huge : PAGETABLE_2M);
 	const struct placement_guest guest = {
-		.bytes = (o->memory.bytes + granule - 1) / granule * granule,
+		.bytes = (o->pool.bytes + granule - 1) / granule * granule,
 		.granule = granule,
 		.cpus = o->cpus,
 		.policy = o->numa.latency_ps ? PLACEMENT_CONTRACT : o->numa.policy,
@@ -220,12 +235,12 @@ static int plan_placement(struct make *m, struct failure *f)
 		return refuse_placement(m, result, &p, f);
 	m->z->latency_ps = p.latency_ps;
 	keep_cpus(m->z, &p);
-	return plan_shares(m, &p, guest.bytes - o->memory.bytes, f);
+	return plan_shares(m, &p, guest.bytes - o->pool.bytes, f);
 }
 
 static void plan_whole(struct make *m)
 {
-	m->plan[0] = (struct plan){.bytes = m->o->memory.bytes};
+	m->plan[0] = (struct plan){.bytes = m->o->memory.bytes, .pool_bytes = m->o->pool.bytes};
 	m->z->zone[0].id = "mem0";
 	snprintf(m->z->zone[0].name, sizeof(m->z->zone[0].name), "--memory");
 	m->z->count = 1;
@@ -239,10 +254,6 @@ static int check_options(const struct run_options *o, struct failure *f)
 
 	for (unsigned i = 0; i < n->zones; i++)
 		named = named || options_any_number(&n->zone[i].host);
-	if (o->pool.taken || o->pool.bytes != o->memory.bytes)
-		return fail(f, EXIT_USAGE,
-			    "--pool is for RAM of one pool that lies anywhere: not with --numa, --placement, --latency "
-			    "or --strict");
 	if (n->strict && !named)
 		return fail(f, EXIT_USAGE, "--strict: none of the zones was asked from a node; give host_numa_node=");
 	return 0;
@@ -299,7 +310,7 @@ static struct sum_text name_of(const struct make *m, unsigned i, uint64_t bytes)
 	struct sum_text text;
 
 	snprintf(text.s, sizeof(text.s), "%s%s", m->z->zone[i].name,
-		 bytes > m->plan[i].bytes ? " and those before it" : "");
+		 i && bytes > m->plan[i].bytes ? " and those before it" : "");
 	return text;
 }
 
@@ -316,8 +327,8 @@ static int check_huge(const struct make *m, unsigned i, struct failure *f)
 	for (unsigned k = 0; k <= i; k++)
 		if (backing_of(m, k) == OPTIONS_HUGETLB && huge_of(m, k) == size && ids_has(&m->plan[k].nodes, node) &&
 		    ids_count(&m->plan[k].nodes) == 1)
-			bytes += m->plan[k].bytes;
-	if (bytes == p->bytes) /* the backing counts its own */
+			bytes += m->plan[k].pool_bytes;
+	if (bytes == p->pool_bytes) /* the backing counts its own */
 		return 0;
 	return numa_map_check_huge(&m->z->map, name_of(m, i, bytes).s, numa_map_place(&m->z->map, node),
 				   size == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M,
@@ -373,7 +384,7 @@ static int check_plan(const struct make *m, struct failure *f)
 		if (backing == OPTIONS_HUGETLB) /* never swapped out; of no such limits */
 			continue;
 		touched += is_prefaulted(m, i) ? p->bytes : 0;
-		locked += m->o->memory.mlock ? p->bytes : 0;
+		locked += m->o->memory.mlock ? p->pool_bytes : 0;
 		if ((touched && limits_check_memory(&m->z->limits, name_of(m, i, touched).s, touched, f)) ||
 		    (locked && limits_check_lock(&m->z->limits, name_of(m, i, locked).s, locked, f)))
 			return f->code;
@@ -445,7 +456,7 @@ static struct pool_config config_of(const struct make *m, unsigned i)
 		.prefault = is_prefaulted(m, i),
 		.backing =
 			{
-				.bytes = m->plan[i].bytes,
+				.bytes = m->plan[i].pool_bytes,
 				.hugepages = backing_of(m, i) == OPTIONS_HUGETLB,
 				.huge = huge_of(m, i),
 				.thp = o->memory.thp,
@@ -488,17 +499,28 @@ static int join(struct memory *memory, struct block_list *all, struct block_list
 	return 0;
 }
 
-/* A leaf is as large on both sides, so where a zone begins in the guest counts, too. */
+/* A leaf is as large on both sides, so where a zone begins in the guest counts, too. A gap before it would give it its
+ * pages, and put every address behind it (--guard, --ro, what the guest was told of) elsewhere than sizes say. */
 static void note_start(const struct zone *zone, uint64_t offset)
 {
 	const uint64_t page = pagetable_size_bytes(zone->pool->backing.leaf);
+	const enum pagetable_size left = offset % pagetable_size_bytes(PAGETABLE_2M) ? PAGETABLE_4K : PAGETABLE_2M;
 
 	if (offset % page && zone->bytes >= page)
 		fprintf(stderr,
-			"slat: %s: it begins behind %s of others, so none of its pages of %s is one for the guest; "
-			"sizes that "
-			"are multiples of that avoid it\n",
-			zone->name, size_format(offset).s, size_format(page).s);
+			"slat: %s: it begins behind %s of others, so the guest has its pages of %s by leaves of %s; "
+			"zones before it whose sizes are multiples of %s, or that come behind it, avoid that\n",
+			zone->name, size_format(offset).s, size_format(page).s,
+			size_format(pagetable_size_bytes(left)).s, size_format(page).s);
+}
+
+/* Of the one pool that there is with --pool. */
+static int take_history(const struct make *m, struct pool *pool, struct failure *f)
+{
+	for (unsigned i = 0; i < m->o->pool.taken; i++)
+		if (pool_take(pool, m->o->pool.take[i].start, m->o->pool.take[i].bytes, f))
+			return f->code;
+	return 0;
 }
 
 static int open_pools(struct make *m, uint32_t blocks_max, struct block_list *out, struct failure *f)
@@ -515,10 +537,12 @@ static int open_pools(struct make *m, uint32_t blocks_max, struct block_list *ou
 		char path[PATH_MAX];
 		struct pool_config c = config_of(m, i);
 
-		c.segments = 2 * gather_blocks_most(&ask, 0) + 2;
+		c.segments = 2 * (gather_blocks_most(&ask, m->o->pool.taken) + m->o->pool.taken) + 2;
+		c.gpa = stitch_gpa(offset);
 		z->zone[i].bytes = ask.bytes;
 		if (name_device(m, i, &c, path, sizeof(path), f) || pool_of(m, i, &c, f) ||
-		    gather(z->zone[i].pool, z->memory, &ask, &more, f) || join(z->memory, out, &more, f))
+		    take_history(m, z->zone[i].pool, f) || gather(z->zone[i].pool, z->memory, &ask, &more, f) ||
+		    join(z->memory, out, &more, f))
 			return f->code;
 		note_start(&z->zone[i], offset);
 		offset += ask.bytes;

@@ -489,6 +489,27 @@ START_TEST(whole_gigabytes_do_not_touch)
 }
 END_TEST
 
+/* So that no leaf is larger than a page of the pool's, wherever the guest has it. */
+START_TEST(numbers_are_out_of_step_with_guest_addresses)
+{
+	static const uint64_t gpas[] = {0, FRAME_BYTES, 2 * MIB, 3 * MIB, 1022 * MIB, 1023 * MIB, 4096 * MIB};
+	struct failure f = {0};
+
+	ck_assert_int_eq(host_mirror(&many, &f), 0);
+	for (unsigned i = 0; i < 2 * sizeof(gpas) / sizeof(gpas[0]); i++) {
+		const uint64_t gpa = gpas[i / 2];
+		const struct pool_config config = {.backing = {.bytes = 4 * MIB, .thp = i % 2}, .gpa = gpa};
+		const struct pool *pool = add_pool(&config);
+		const uint64_t page = pagetable_size_bytes(pool->backing.leaf), first = pool->base.n * FRAME_BYTES;
+
+		ck_assert_uint_eq(first % page, 0);
+		ck_assert_uint_ne((first - gpa) % (512 * page), 0);
+		ck_assert(gpa % page || (first - gpa) % page == 0);
+		ck_assert_ptr_eq(pool->backing.host, many.mirror + first);
+	}
+}
+END_TEST
+
 START_TEST(the_table_s_pool_stays_out_of_the_mirror)
 {
 	const struct pool_config config = {.backing = {.bytes = 2 * MIB}};
@@ -512,7 +533,7 @@ START_TEST(a_refused_pool_leaves_the_mirror_whole)
 
 	ck_assert_int_eq(host_mirror(&many, &f), 0);
 	mirror = many.mirror;
-	at = mirror + HOST_POOL_BYTES_MAX;
+	at = mirror + HOST_POOL_BYTES_MAX + FRAME_BYTES; /* out of step by a page */
 	heap_fail_after(&memory.heap, 1);
 	ck_assert_int_eq(host_add_pool(&many, 0, &config, &pool, &f), EXIT_HOST);
 	ck_assert_ptr_nonnull(strstr(f.text, "no memory for the pool's book-keeping ("));
@@ -559,6 +580,7 @@ Suite *host_suite(void)
 	tcase_add_checked_fixture(t, open_host, close_host);
 	tcase_add_loop_test(t, pools_lie_where_their_numbers_say, 0, 8);
 	tcase_add_test(t, whole_gigabytes_do_not_touch);
+	tcase_add_test(t, numbers_are_out_of_step_with_guest_addresses);
 	tcase_add_test(t, the_table_s_pool_stays_out_of_the_mirror);
 	tcase_add_test(t, a_refused_pool_leaves_the_mirror_whole);
 	suite_add_tcase(s, t);
