@@ -40,18 +40,6 @@
 #include "vmm/stitch.h"
 #include "vmm/zones_impl.h"
 
-struct plan {				 /* of one zone */
-	const struct options_zone *from; /* NULL: --memory describes it */
-	uint64_t bytes, pool_bytes;	 /* the pool is larger with --pool alone */
-	struct ids nodes;		 /* none: any */
-};
-
-struct make {
-	struct zones *z;
-	const struct run_options *o;
-	struct plan plan[ZONES_MAX];
-};
-
 bool zones_asked(const struct run_options *o)
 {
 	return o->numa.zones || o->numa.nodes || o->numa.policy_given || o->numa.latency_ps || o->numa.strict ||
@@ -172,31 +160,61 @@ static bool has_pool(const struct run_options *o)
 	return o->pool.taken || o->pool.bytes > o->memory.bytes;
 }
 
-/* `over`: what the shares are too much together, less than a granule. */
-static int plan_shares(struct make *m, const struct placement *p, uint64_t over, struct failure *f)
+/* The place whose memory the guest's CPUs wait for longest; of equals the last. */
+static unsigned slowest_of(const struct placement_host *host, const struct placement *p)
+{
+	unsigned slowest = 0;
+	uint64_t most = 0;
+
+	for (unsigned to = 0; to < host->nodes; to++) {
+		uint64_t wait = 0;
+
+		for (unsigned from = 0; from < host->nodes; from++)
+			wait += (uint64_t)p->share[from].cpus * host->latency_ps[from][to];
+		if (p->share[to].bytes && wait >= most) {
+			most = wait;
+			slowest = to;
+		}
+	}
+	return slowest;
+}
+
+static int plan_share(struct make *m, unsigned place, uint64_t bytes, struct failure *f)
 {
 	struct zones *z = m->z;
 
-	for (unsigned i = 0; i < z->map.nodes; i++) {
-		if (!p->share[i].bytes)
-			continue;
-		if (m->o->numa.policy != PLACEMENT_INTERLEAVE || !z->count) {
-			if (z->count == ZONES_MAX)
-				return fail(
-					f, EXIT_HOST,
-					"--placement: more than %u nodes; name fewer by host_numa_node=", ZONES_MAX);
-			m->plan[z->count] = (struct plan){.bytes = p->share[i].bytes};
-			z->zone[z->count].id = "mem0";
-			snprintf(z->zone[z->count].name, sizeof(z->zone[0].name), "--memory on node %u",
-				 z->map.node[i].id);
-			z->count++;
-		} else {
-			m->plan[0].bytes += p->share[i].bytes;
-			snprintf(z->zone[0].name, sizeof(z->zone[0].name), "--memory");
-		}
-		ids_add(&m->plan[z->count - 1].nodes, z->map.node[i].id);
+	if (z->count && m->o->numa.policy == PLACEMENT_INTERLEAVE) {
+		m->plan[0].bytes += bytes;
+		snprintf(z->zone[0].name, sizeof(z->zone[0].name), "--memory");
+	} else if (z->count == ZONES_MAX) {
+		return fail(f, EXIT_HOST, "--placement: more than %u nodes; name fewer by host_numa_node=", ZONES_MAX);
+	} else {
+		m->plan[z->count] = (struct plan){.bytes = bytes};
+		z->zone[z->count].id = "mem0";
+		snprintf(z->zone[z->count].name, sizeof(z->zone[0].name), "--memory on node %u", z->map.node[place].id);
+		z->count++;
 	}
-	m->plan[z->count - 1].bytes -= over;
+	ids_add(&m->plan[z->count - 1].nodes, z->map.node[place].id);
+	return 0;
+}
+
+/* What the guest does not have of its last granule it does not have of the slowest memory: so no mean becomes longer
+ * than the one that was promised. That share is the last, for what follows it would have no large page. */
+static int plan_shares(struct make *m, const struct placement_host *host, const struct placement *p, struct failure *f)
+{
+	const unsigned last = slowest_of(host, p);
+	struct zones *z = m->z;
+	uint64_t before = 0;
+
+	for (unsigned i = 0; i < host->nodes; i++) {
+		if (i == last || !p->share[i].bytes)
+			continue;
+		if (plan_share(m, i, p->share[i].bytes, f))
+			return f->code;
+		before += p->share[i].bytes;
+	}
+	if (plan_share(m, last, m->o->pool.bytes - before, f))
+		return f->code;
 	if (has_pool(m->o) && z->count > 1)
 		return fail(f, EXIT_USAGE,
 			    "--pool is one pool, and --placement policy=%s makes %u of the RAM: take policy=local or "
@@ -230,12 +248,15 @@ static int plan_placement(struct make *m, struct failure *f)
 		return fail(f, EXIT_HOST, "no memory for --placement");
 	describe_host(m, &nodes, host);
 	result = placement_choose(host, &guest, &p);
+	if (result == PLACEMENT_OK) {
+		m->z->latency_ps = p.latency_ps;
+		keep_cpus(m->z, &p);
+		(void)plan_shares(m, host, &p, f);
+	} else {
+		refuse_placement(m, result, &p, f);
+	}
 	memory_free(m->z->memory, host);
-	if (result != PLACEMENT_OK)
-		return refuse_placement(m, result, &p, f);
-	m->z->latency_ps = p.latency_ps;
-	keep_cpus(m->z, &p);
-	return plan_shares(m, &p, guest.bytes - o->pool.bytes, f);
+	return f->code;
 }
 
 static void plan_whole(struct make *m)
@@ -259,7 +280,7 @@ static int check_options(const struct run_options *o, struct failure *f)
 	return 0;
 }
 
-static int make_plan(struct make *m, struct failure *f)
+int zones_plan(struct make *m, struct failure *f)
 {
 	const struct options_numa *n = &m->o->numa;
 	const struct ids host = ids_of(&n->host);
@@ -754,7 +775,7 @@ static int open_all(struct zones *z, uint32_t blocks_max, struct block_list *out
 	if (!m)
 		return fail(f, EXIT_HOST, "no memory for the plan of zones");
 	*m = (struct make){.z = z, .o = z->options};
-	if (numa_map_read("", &z->map, f) == 0 && limits_read("", &z->limits, f) == 0 && make_plan(m, f) == 0 &&
+	if (numa_map_read("", &z->map, f) == 0 && limits_read("", &z->limits, f) == 0 && zones_plan(m, f) == 0 &&
 	    check_plan(m, f) == 0 && open_pools(m, blocks_max, out, f) == 0)
 		(void)zones_show(z, f);
 	memory_free(z->memory, m);

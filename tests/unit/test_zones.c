@@ -5,6 +5,7 @@
  * has such hosts). */
 #include <check.h>
 #undef fail
+#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -523,6 +524,51 @@ static void show_host(const char *line, const char *cpus, const char *zones_on)
 	}
 }
 
+/* ---- a plan, of hosts of several nodes ---- */
+
+/* So much of each node of show_host() is planned for, in the order of zones: "40:1024 3:512" in KiB. */
+static const char *planned(const struct make *m)
+{
+	static char text[256];
+
+	text[0] = '\0';
+	for (unsigned i = 0; i < shown.count; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s:%" PRIu64, i ? " " : "",
+			 ids_format(&m->plan[i].nodes).s, m->plan[i].bytes >> 10);
+	return text;
+}
+
+static const char *plan(const char *line, const char *cpus)
+{
+	struct make m = {.z = &shown, .o = &options};
+	struct failure f = {0};
+
+	show_host(line, cpus, "");
+	shown.memory = &memory;
+	memset(&shown.limits.nodes, 0xff, sizeof(shown.limits.nodes));
+	for (unsigned i = 0; i < NODES; i++)
+		shown.map.node[i].free_bytes = shown.map.node[i].total_bytes = GIB;
+	ck_assert_msg(zones_plan(&m, &f) == 0, "%s: %s", line, f.text);
+	return planned(&m);
+}
+
+/* A contract is kept by what is taken, and not by granules that the guest has not whole: what it lacks, it lacks of the
+ * slow ones. */
+START_TEST(an_odd_size_keeps_its_contract)
+{
+	ck_assert_str_eq(plan("k --memory size=8M --latency 101ns", "010"), "8:6144 3:2048");
+	ck_assert_str_eq(plan("k --memory size=7M --latency 101ns", "010"), "8:6144 3:1024");
+	ck_assert_str_eq(plan("k --memory size=8M --latency 100ns", "001"), "40:6144 3:2048");
+	ck_assert_str_eq(plan("k --memory size=7M --latency 100ns", "001"), "40:6144 3:1024");
+	ck_assert_str_eq(plan("k --memory size=7M --latency 101ns", "100"), "3:6144 8:1024");
+	ck_assert_uint_le(shown.latency_ps, 101000);
+	ck_assert_str_eq(plan("k --memory size=7M --placement policy=interleave", "111"), "3,8,40:7168");
+	ck_assert_str_eq(plan("k --cpus boot=3 --memory size=7M --placement policy=spread", "111"),
+			 "3:4096 8:2048 40:1024");
+	ck_assert_str_eq(plan("k --memory size=5M --placement policy=local", "001"), "40:5120");
+}
+END_TEST
+
 static void is_shown(void)
 {
 	struct failure f = {0};
@@ -678,6 +724,7 @@ Suite *zones_suite(void)
 	tcase_add_test(t, pages_are_counted_once_they_are_touched);
 	tcase_add_test(t, threads_are_kept_beside_memory);
 	tcase_add_test(t, who_is_kept_nowhere_runs_anywhere);
+	tcase_add_test(t, an_odd_size_keeps_its_contract);
 	tcase_add_test(t, vcpus_are_where_zones_and_cpus_are);
 	tcase_add_test(t, a_node_of_memory_alone_has_no_vcpus);
 	tcase_add_test(t, whom_a_placement_chose_stays);
