@@ -62,6 +62,12 @@ const char *backing_kind_name(enum backing_kind k);
  * EXIT_HOST with one sentence, nothing left behind, iff the host has not got so much, or not so many huge pages free,
  * or none that is as was asked. */
 int backing_open(struct backing *b, const struct backing_config *config, struct failure *f);
+
+/* The same in two steps, for who has a place of his own for it. First all is known but host, which is NULL. Then it is
+ * mapped at `at`, a multiple of its largest page, over what is there; NULL: anywhere. Refused, it is closed, and at
+ * `at` there may be nothing any more. */
+int backing_prepare(struct backing *b, const struct backing_config *config, struct failure *f);
+int backing_map(struct backing *b, const struct backing_config *config, uint8_t *at, struct failure *f);
 void backing_close(struct backing *b);
 
 /* A device-dax has what its last user left there: every byte becomes 0. Nothing is to be done for the other kinds.

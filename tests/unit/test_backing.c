@@ -111,7 +111,8 @@ START_TEST(dax_of_another_user_is_wiped)
 	ck_assert_uint_eq(b.host[0], 's'); /* who is refused after this has destroyed nothing */
 	ck_assert_int_eq(backing_clear(&b, &f), 0);
 	for (uint64_t at = 0; at < b.bytes; at++)
-		ck_assert_uint_eq(b.host[at], 0);
+		if (b.host[at]) /* each ck_assert costs a write: not 8 million of them */
+			ck_abort_msg("byte %" PRIu64 " is 0x%x", at, b.host[at]);
 	backing_close(&b);
 	ck_assert_int_eq(pread(fd, &was, 1, 8 * MIB), 1);
 	ck_assert_uint_eq(was, 's'); /* what was not asked for is not ours */
