@@ -486,6 +486,7 @@ static struct pool_config config_of(const struct make *m, unsigned i)
 				.lock = o->memory.mlock,
 				.no_dump = o->memory.dontdump,
 				.zone = m->z->zone[i].name,
+				.root = m->root,
 			},
 	};
 }
@@ -544,29 +545,58 @@ static int take_history(const struct make *m, struct pool *pool, struct failure 
 	return 0;
 }
 
-static int open_pools(struct make *m, uint32_t blocks_max, struct block_list *out, struct failure *f)
+static struct gather_request request_of(const struct make *m, unsigned i, uint32_t blocks_max)
+{
+	return (struct gather_request){m->o->memory.contiguous, m->plan[i].bytes, m->o->memory.extent_bytes,
+				       blocks_max};
+}
+
+/* offset: how much RAM comes before it. */
+static int open_pool(struct make *m, unsigned i, uint64_t offset, uint32_t blocks_max, struct failure *f)
+{
+	const struct gather_request ask = request_of(m, i, blocks_max);
+	struct pool_config c = config_of(m, i);
+	char path[PATH_MAX];
+
+	c.segments = 2 * (gather_blocks_most(&ask, m->o->pool.taken) + m->o->pool.taken) + 2;
+	c.gpa = stitch_gpa(offset);
+	m->z->zone[i].bytes = m->plan[i].bytes;
+	if (name_device(m, i, &c, path, sizeof(path), f) || pool_of(m, i, &c, f))
+		return f->code;
+	note_start(&m->z->zone[i], offset);
+	return 0;
+}
+
+/* Those of devices first: their numbers are their addresses, and others' go around them. */
+static int open_in_order(struct make *m, uint32_t blocks_max, struct failure *f)
+{
+	for (unsigned pass = 0; pass < 2; pass++) {
+		uint64_t offset = 0;
+
+		for (unsigned i = 0; i < m->z->count; i++) {
+			const bool device = backing_of(m, i) == OPTIONS_DEVDAX;
+
+			if (device == (pass == 0) && open_pool(m, i, offset, blocks_max, f))
+				return f->code;
+			offset += m->plan[i].bytes;
+		}
+	}
+	return 0;
+}
+
+int zones_open_pools(struct make *m, uint32_t blocks_max, struct block_list *out, struct failure *f)
 {
 	struct zones *z = m->z;
-	uint64_t offset = 0;
 
-	if (z->count > 1 && host_mirror(z->host, f))
+	if ((z->count > 1 && host_mirror(z->host, f)) || open_in_order(m, blocks_max, f))
 		return f->code;
 	for (unsigned i = 0; i < z->count; i++) {
-		struct gather_request ask = {m->o->memory.contiguous, m->plan[i].bytes, m->o->memory.extent_bytes,
-					     blocks_max - out->count};
+		const struct gather_request ask = request_of(m, i, blocks_max - out->count);
 		struct block_list more = {0};
-		char path[PATH_MAX];
-		struct pool_config c = config_of(m, i);
 
-		c.segments = 2 * (gather_blocks_most(&ask, m->o->pool.taken) + m->o->pool.taken) + 2;
-		c.gpa = stitch_gpa(offset);
-		z->zone[i].bytes = ask.bytes;
-		if (name_device(m, i, &c, path, sizeof(path), f) || pool_of(m, i, &c, f) ||
-		    take_history(m, z->zone[i].pool, f) || gather(z->zone[i].pool, z->memory, &ask, &more, f) ||
+		if (take_history(m, z->zone[i].pool, f) || gather(z->zone[i].pool, z->memory, &ask, &more, f) ||
 		    join(z->memory, out, &more, f))
 			return f->code;
-		note_start(&z->zone[i], offset);
-		offset += ask.bytes;
 	}
 	return 0;
 }
@@ -776,7 +806,7 @@ static int open_all(struct zones *z, uint32_t blocks_max, struct block_list *out
 		return fail(f, EXIT_HOST, "no memory for the plan of zones");
 	*m = (struct make){.z = z, .o = z->options};
 	if (numa_map_read("", &z->map, f) == 0 && limits_read("", &z->limits, f) == 0 && zones_plan(m, f) == 0 &&
-	    check_plan(m, f) == 0 && open_pools(m, blocks_max, out, f) == 0)
+	    check_plan(m, f) == 0 && zones_open_pools(m, blocks_max, out, f) == 0)
 		(void)zones_show(z, f);
 	memory_free(z->memory, m);
 	return f->code;

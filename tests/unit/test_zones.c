@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 
+#include "tests/unit/fake_sys.h"
 #include "vmm/layout.h"
 #include "vmm/stitch.h"
 #include "vmm/vm.h"
@@ -524,6 +525,40 @@ static void show_host(const char *line, const char *cpus, const char *zones_on)
 	}
 }
 
+/* ---- a device among others ---- */
+
+/* It lies where the numbers of the zone before it would begin: these go around it, and the guest has both in its order.
+ */
+START_TEST(a_device_s_numbers_are_nobody_else_s)
+{
+	const uint64_t resource = (host.numa.node[0] % HOST_NODES_MAX + 1) * HOST_POOL_BYTES_MAX + 4 * MIB;
+	const struct fake_dax dax = {
+		.name = "dax0.0", .bytes = 8 * MIB, .align = 2 * MIB, .resource = resource, .node = -1};
+	struct fake_sys sys;
+	struct failure f = {0};
+	struct make m = {.z = &shown, .o = &options, .root = sys.root};
+	char line[256];
+
+	fake_sys_open(&sys);
+	fake_dax_add(&sys, &dax);
+	snprintf(line, sizeof(line),
+		 "k --memory-zone id=a,size=8M,host_numa_node=%u id=d,size=4M,backing=devdax,file=%s/dev/dax0.0",
+		 host.numa.node[0], sys.root);
+	parse(line);
+	shown = (struct zones){.memory = &memory, .options = &options, .host = &host};
+	blocks.memory = &memory;
+	ck_assert_int_eq(numa_map_read("", &shown.map, &f), 0);
+	ck_assert_int_eq(limits_read("", &shown.limits, &f), 0);
+	ck_assert_int_eq(zones_plan(&m, &f), 0);
+	ck_assert_msg(zones_open_pools(&m, SLOTS, &blocks, &f) == 0, "%s", f.text);
+	ck_assert_uint_eq(blocks.count, 2);
+	ck_assert_ptr_eq(blocks.block[0].pool, shown.zone[0].pool);
+	ck_assert_uint_eq(blocks.block[1].first.n, resource / FRAME_BYTES);
+	ck_assert_uint_ge(blocks.block[0].first.n, (resource + 4 * MIB) / FRAME_BYTES);
+	fake_sys_close(&sys);
+}
+END_TEST
+
 /* ---- a plan, of hosts of several nodes ---- */
 
 /* So much of each node of show_host() is planned for, in the order of zones: "40:1024 3:512" in KiB. */
@@ -724,6 +759,7 @@ Suite *zones_suite(void)
 	tcase_add_test(t, pages_are_counted_once_they_are_touched);
 	tcase_add_test(t, threads_are_kept_beside_memory);
 	tcase_add_test(t, who_is_kept_nowhere_runs_anywhere);
+	tcase_add_test(t, a_device_s_numbers_are_nobody_else_s);
 	tcase_add_test(t, an_odd_size_keeps_its_contract);
 	tcase_add_test(t, vcpus_are_where_zones_and_cpus_are);
 	tcase_add_test(t, a_node_of_memory_alone_has_no_vcpus);
