@@ -55,7 +55,10 @@ int host_open(struct host *h, struct memory *memory, struct failure *f);
 void host_close(struct host *h); /* fine on a half-built one */
 
 /* From now on pools lie in one range of addresses, each where its numbers say: mirror + 4096 * number. So one struct
- * ram reaches all of them. Before the first pool. EXIT_HOST iff the process may not have so many addresses. */
+ * ram reaches all of them, and one table maps them: it takes leaves of the largest page of any, and the numbers of a
+ * pool of smaller ones are out of step with guest addresses by one of its pages, so that none of its leaves is larger
+ * than that (but of a device-dax: its numbers are physical, and leaves as large as they are right for a CPU).
+ * Before the first pool. EXIT_HOST iff the process may not have so many addresses. */
 int host_mirror(struct host *h, struct failure *f);
 
 /* The guests' pool that has this frame; NULL: none. O(pools). */
@@ -64,6 +67,7 @@ const struct pool *host_pool_of(const struct host *h, struct pfn frame);
 struct pool_config {
 	struct backing_config backing;
 	bool prefault;	   /* whoever maps it for a guest touches what it maps */
+	uint64_t gpa;	   /* with a mirror: where the guest is to have its first byte */
 	uint32_t segments; /* live blocks and the holes between them, at most; 0: some hundred */
 };
 

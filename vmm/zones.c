@@ -40,18 +40,6 @@
 #include "vmm/stitch.h"
 #include "vmm/zones_impl.h"
 
-struct plan {				 /* of one zone */
-	const struct options_zone *from; /* NULL: --memory describes it */
-	uint64_t bytes;
-	struct ids nodes; /* none: any */
-};
-
-struct make {
-	struct zones *z;
-	const struct run_options *o;
-	struct plan plan[ZONES_MAX];
-};
-
 bool zones_asked(const struct run_options *o)
 {
 	return o->numa.zones || o->numa.nodes || o->numa.policy_given || o->numa.latency_ps || o->numa.strict ||
@@ -84,7 +72,7 @@ static void plan_zones(struct make *m)
 	for (unsigned i = 0; i < n->zones; i++) {
 		const struct options_numbers *host = options_any_number(&n->zone[i].host) ? &n->zone[i].host : &n->host;
 
-		m->plan[i] = (struct plan){&n->zone[i], n->zone[i].bytes, ids_of(host)};
+		m->plan[i] = (struct plan){&n->zone[i], n->zone[i].bytes, n->zone[i].bytes, ids_of(host)};
 		m->z->zone[i].id = n->zone[i].id;
 		snprintf(m->z->zone[i].name, sizeof(m->z->zone[i].name), "--memory-zone id=%s", n->zone[i].id);
 	}
@@ -167,7 +155,7 @@ static struct advice_text advice(const struct make *m)
 static int refuse_placement(const struct make *m, enum placement_result why, const struct placement *best,
 			    struct failure *f)
 {
-	const struct size_text bytes = size_format(m->o->memory.bytes);
+	const struct size_text bytes = size_format(m->o->pool.bytes);
 	const struct ids nodes = may_use(m);
 	uint64_t there = 0;
 
@@ -207,31 +195,76 @@ static void keep_cpus(struct zones *z, const struct placement *p)
 			z->cpu_place[cpu++] = (uint8_t)i;
 }
 
-/* `over`: what the shares are too much together, less than a granule. */
-static int plan_shares(struct make *m, const struct placement *p, uint64_t over, struct failure *f)
+/* One that is not just the guest's RAM. */
+static bool has_pool(const struct run_options *o)
+{
+	return o->pool.taken || o->pool.bytes > o->memory.bytes;
+}
+
+/* The place whose memory the guest's CPUs wait for longest; of equals the last. */
+static unsigned slowest_of(const struct placement_host *host, const struct placement *p)
+{
+	unsigned slowest = 0;
+	uint64_t most = 0;
+
+	for (unsigned to = 0; to < host->nodes; to++) {
+		uint64_t wait = 0;
+
+		for (unsigned from = 0; from < host->nodes; from++)
+			wait += (uint64_t)p->share[from].cpus * host->latency_ps[from][to];
+		if (p->share[to].bytes && wait >= most) {
+			most = wait;
+			slowest = to;
+		}
+	}
+	return slowest;
+}
+
+static int plan_share(struct make *m, unsigned place, uint64_t bytes, struct failure *f)
 {
 	struct zones *z = m->z;
 
-	for (unsigned i = 0; i < z->map.nodes; i++) {
-		if (!p->share[i].bytes)
-			continue;
-		if (m->o->numa.policy != PLACEMENT_INTERLEAVE || !z->count) {
-			if (z->count == ZONES_MAX)
-				return fail(
-					f, EXIT_HOST,
-					"--placement: more than %u nodes; name fewer by host_numa_node=", ZONES_MAX);
-			m->plan[z->count] = (struct plan){.bytes = p->share[i].bytes};
-			z->zone[z->count].id = "mem0";
-			snprintf(z->zone[z->count].name, sizeof(z->zone[0].name), "--memory on node %u",
-				 z->map.node[i].id);
-			z->count++;
-		} else {
-			m->plan[0].bytes += p->share[i].bytes;
-			snprintf(z->zone[0].name, sizeof(z->zone[0].name), "--memory");
-		}
-		ids_add(&m->plan[z->count - 1].nodes, z->map.node[i].id);
+	if (z->count && m->o->numa.policy == PLACEMENT_INTERLEAVE) {
+		m->plan[0].bytes += bytes;
+		snprintf(z->zone[0].name, sizeof(z->zone[0].name), "--memory");
+	} else if (z->count == ZONES_MAX) {
+		return fail(f, EXIT_HOST, "--placement: more than %u nodes; name fewer by host_numa_node=", ZONES_MAX);
+	} else {
+		m->plan[z->count] = (struct plan){.bytes = bytes};
+		z->zone[z->count].id = "mem0";
+		snprintf(z->zone[z->count].name, sizeof(z->zone[0].name), "--memory on node %u", z->map.node[place].id);
+		z->count++;
 	}
-	m->plan[z->count - 1].bytes -= over;
+	ids_add(&m->plan[z->count - 1].nodes, z->map.node[place].id);
+	return 0;
+}
+
+/* What the guest does not have of its last granule it does not have of the slowest memory: so no mean becomes longer
+ * than the one that was promised. That share is the last, for what follows it would have no large page. */
+static int plan_shares(struct make *m, const struct placement_host *host, const struct placement *p, struct failure *f)
+{
+	const unsigned last = slowest_of(host, p);
+	struct zones *z = m->z;
+	uint64_t before = 0;
+
+	for (unsigned i = 0; i < host->nodes; i++) {
+		if (i == last || !p->share[i].bytes)
+			continue;
+		if (plan_share(m, i, p->share[i].bytes, f))
+			return f->code;
+		before += p->share[i].bytes;
+	}
+	if (plan_share(m, last, m->o->pool.bytes - before, f))
+		return f->code;
+	if (has_pool(m->o) && z->count > 1)
+		return fail(f, EXIT_USAGE,
+			    "--pool is one pool, and --placement policy=%s makes %u of the RAM: take policy=local or "
+			    "interleave, or name one node by host_numa_node=",
+			    options_policy_name(m->o->numa.policy), z->count);
+	for (unsigned i = 0; i < z->count; i++)
+		m->plan[i].pool_bytes = m->plan[i].bytes;
+	if (has_pool(m->o))
+		m->plan[0].bytes = m->o->memory.bytes;
 	return 0;
 }
 
@@ -242,7 +275,7 @@ static int plan_placement(struct make *m, struct failure *f)
 	/* A share that is no multiple of 2M would leave no place for a large leaf in all that follow. */
 	const uint64_t granule = pagetable_size_bytes(o->memory.hugepages ? o->memory.huge : PAGETABLE_2M);
 	const struct placement_guest guest = {
-		.bytes = (o->memory.bytes + granule - 1) / granule * granule,
+		.bytes = (o->pool.bytes + granule - 1) / granule * granule,
 		.granule = granule,
 		.cpus = o->cpus,
 		.policy = o->numa.latency_ps ? PLACEMENT_CONTRACT : o->numa.policy,
@@ -256,17 +289,20 @@ static int plan_placement(struct make *m, struct failure *f)
 		return fail(f, EXIT_HOST, "no memory for --placement");
 	describe_host(m, &nodes, host);
 	result = placement_choose(host, &guest, &p);
+	if (result == PLACEMENT_OK) {
+		m->z->latency_ps = p.latency_ps;
+		keep_cpus(m->z, &p);
+		(void)plan_shares(m, host, &p, f);
+	} else {
+		refuse_placement(m, result, &p, f);
+	}
 	memory_free(m->z->memory, host);
-	if (result != PLACEMENT_OK)
-		return refuse_placement(m, result, &p, f);
-	m->z->latency_ps = p.latency_ps;
-	keep_cpus(m->z, &p);
-	return plan_shares(m, &p, guest.bytes - o->memory.bytes, f);
+	return f->code;
 }
 
 static void plan_whole(struct make *m)
 {
-	m->plan[0] = (struct plan){.bytes = m->o->memory.bytes};
+	m->plan[0] = (struct plan){.bytes = m->o->memory.bytes, .pool_bytes = m->o->pool.bytes};
 	m->z->zone[0].id = "mem0";
 	snprintf(m->z->zone[0].name, sizeof(m->z->zone[0].name), "--memory");
 	m->z->count = 1;
@@ -280,16 +316,12 @@ static int check_options(const struct run_options *o, struct failure *f)
 
 	for (unsigned i = 0; i < n->zones; i++)
 		named = named || options_any_number(&n->zone[i].host);
-	if (o->pool.taken || o->pool.bytes != o->memory.bytes)
-		return fail(f, EXIT_USAGE,
-			    "--pool is for RAM of one pool that lies anywhere: not with --numa, --placement, --latency "
-			    "or --strict");
 	if (n->strict && !named)
 		return fail(f, EXIT_USAGE, "--strict: none of the zones was asked from a node; give host_numa_node=");
 	return 0;
 }
 
-static int make_plan(struct make *m, struct failure *f)
+int zones_plan(struct make *m, struct failure *f)
 {
 	const struct options_numa *n = &m->o->numa;
 	const struct ids host = ids_of(&n->host);
@@ -337,7 +369,7 @@ static struct sum_text name_of(const struct make *m, unsigned i, uint64_t bytes)
 	struct sum_text text;
 
 	snprintf(text.s, sizeof(text.s), "%s%s", m->z->zone[i].name,
-		 bytes > m->plan[i].bytes ? " and those before it" : "");
+		 i && bytes > m->plan[i].bytes ? " and those before it" : "");
 	return text;
 }
 
@@ -353,12 +385,12 @@ static int check_huge(const struct make *m, unsigned i, struct failure *f)
 		return 0;
 	if (ids_count(&p->nodes) > 1)
 		return numa_map_check_huge_nodes(&m->z->map, m->z->zone[i].name, &p->nodes, huge_size_of(size),
-						 p->bytes / pagetable_size_bytes(size), f);
+						 p->pool_bytes / pagetable_size_bytes(size), f);
 	for (unsigned k = 0; k <= i; k++)
 		if (backing_of(m, k) == OPTIONS_HUGETLB && huge_of(m, k) == size && ids_has(&m->plan[k].nodes, node) &&
 		    ids_count(&m->plan[k].nodes) == 1)
-			bytes += m->plan[k].bytes;
-	if (bytes == p->bytes) /* the backing counts its own */
+			bytes += m->plan[k].pool_bytes;
+	if (bytes == p->pool_bytes) /* the backing counts its own */
 		return 0;
 	return numa_map_check_huge(&m->z->map, name_of(m, i, bytes).s, numa_map_place(&m->z->map, node),
 				   huge_size_of(size), bytes / pagetable_size_bytes(size), f);
@@ -372,7 +404,7 @@ static int check_huge_limit(const struct make *m, unsigned i, struct failure *f)
 
 	for (unsigned k = 0; k <= i; k++)
 		if (backing_of(m, k) == OPTIONS_HUGETLB && huge_of(m, k) == size)
-			bytes += m->plan[k].bytes;
+			bytes += m->plan[k].bytes; /* what a pool has more is promised, and not used */
 	return limits_check_huge(&m->z->limits, name_of(m, i, bytes).s, huge_size_of(size), bytes, f);
 }
 
@@ -427,7 +459,7 @@ static int check_plan(const struct make *m, struct failure *f)
 		if (backing == OPTIONS_HUGETLB) /* never swapped out; of no other limits */
 			continue;
 		touched += is_prefaulted(m, i) ? p->bytes : 0;
-		locked += m->o->memory.mlock ? p->bytes : 0;
+		locked += m->o->memory.mlock ? p->pool_bytes : 0;
 		if ((touched && limits_check_memory(&m->z->limits, name_of(m, i, touched).s, touched, f)) ||
 		    (locked && limits_check_lock(&m->z->limits, name_of(m, i, locked).s, locked, f)))
 			return f->code;
@@ -499,7 +531,7 @@ static struct pool_config config_of(const struct make *m, unsigned i)
 		.prefault = is_prefaulted(m, i),
 		.backing =
 			{
-				.bytes = m->plan[i].bytes,
+				.bytes = m->plan[i].pool_bytes,
 				.hugepages = backing_of(m, i) == OPTIONS_HUGETLB,
 				.huge = huge_of(m, i),
 				.thp = o->memory.thp,
@@ -508,6 +540,7 @@ static struct pool_config config_of(const struct make *m, unsigned i)
 				.lock = o->memory.mlock,
 				.no_dump = o->memory.dontdump,
 				.zone = m->z->zone[i].name,
+				.root = m->root,
 			},
 	};
 }
@@ -542,40 +575,82 @@ static int join(struct memory *memory, struct block_list *all, struct block_list
 	return 0;
 }
 
-/* A leaf is as large on both sides, so where a zone begins in the guest counts, too. */
+/* A leaf is as large on both sides, so where a zone begins in the guest counts, too. A gap before it would give it its
+ * pages, and put every address behind it (--guard, --ro, what the guest was told of) elsewhere than sizes say. */
 static void note_start(const struct zone *zone, uint64_t offset)
 {
 	const uint64_t page = pagetable_size_bytes(zone->pool->backing.leaf);
+	const enum pagetable_size left = offset % pagetable_size_bytes(PAGETABLE_2M) ? PAGETABLE_4K : PAGETABLE_2M;
 
 	if (offset % page && zone->bytes >= page)
 		fprintf(stderr,
-			"slat: %s: it begins behind %s of others, so none of its pages of %s is one for the guest; "
-			"sizes that "
-			"are multiples of that avoid it\n",
-			zone->name, size_format(offset).s, size_format(page).s);
+			"slat: %s: it begins behind %s of others, so the guest has its pages of %s by leaves of %s; "
+			"zones before it whose sizes are multiples of %s, or that come behind it, avoid that\n",
+			zone->name, size_format(offset).s, size_format(page).s,
+			size_format(pagetable_size_bytes(left)).s, size_format(page).s);
 }
 
-static int open_pools(struct make *m, uint32_t blocks_max, struct block_list *out, struct failure *f)
+/* Of the one pool that there is with --pool. */
+static int take_history(const struct make *m, struct pool *pool, struct failure *f)
+{
+	for (unsigned i = 0; i < m->o->pool.taken; i++)
+		if (pool_take(pool, m->o->pool.take[i].start, m->o->pool.take[i].bytes, f))
+			return f->code;
+	return 0;
+}
+
+static struct gather_request request_of(const struct make *m, unsigned i, uint32_t blocks_max)
+{
+	return (struct gather_request){m->o->memory.contiguous, m->plan[i].bytes, m->o->memory.extent_bytes,
+				       blocks_max};
+}
+
+/* offset: how much RAM comes before it. */
+static int open_pool(struct make *m, unsigned i, uint64_t offset, uint32_t blocks_max, struct failure *f)
+{
+	const struct gather_request ask = request_of(m, i, blocks_max);
+	struct pool_config c = config_of(m, i);
+	char path[PATH_MAX];
+
+	c.segments = 2 * (gather_blocks_most(&ask, m->o->pool.taken) + m->o->pool.taken) + 2;
+	c.gpa = stitch_gpa(offset);
+	m->z->zone[i].bytes = m->plan[i].bytes;
+	if (name_device(m, i, &c, path, sizeof(path), f) || pool_of(m, i, &c, f))
+		return f->code;
+	note_start(&m->z->zone[i], offset);
+	return 0;
+}
+
+/* Those of devices first: their numbers are their addresses, and others' go around them. */
+static int open_in_order(struct make *m, uint32_t blocks_max, struct failure *f)
+{
+	for (unsigned pass = 0; pass < 2; pass++) {
+		uint64_t offset = 0;
+
+		for (unsigned i = 0; i < m->z->count; i++) {
+			const bool device = backing_of(m, i) == OPTIONS_DEVDAX;
+
+			if (device == (pass == 0) && open_pool(m, i, offset, blocks_max, f))
+				return f->code;
+			offset += m->plan[i].bytes;
+		}
+	}
+	return 0;
+}
+
+int zones_open_pools(struct make *m, uint32_t blocks_max, struct block_list *out, struct failure *f)
 {
 	struct zones *z = m->z;
-	uint64_t offset = 0;
 
-	if (z->count > 1 && host_mirror(z->host, f))
+	if ((z->count > 1 && host_mirror(z->host, f)) || open_in_order(m, blocks_max, f))
 		return f->code;
 	for (unsigned i = 0; i < z->count; i++) {
-		struct gather_request ask = {m->o->memory.contiguous, m->plan[i].bytes, m->o->memory.extent_bytes,
-					     blocks_max - out->count};
+		const struct gather_request ask = request_of(m, i, blocks_max - out->count);
 		struct block_list more = {0};
-		char path[PATH_MAX];
-		struct pool_config c = config_of(m, i);
 
-		c.segments = 2 * gather_blocks_most(&ask, 0) + 2;
-		z->zone[i].bytes = ask.bytes;
-		if (name_device(m, i, &c, path, sizeof(path), f) || pool_of(m, i, &c, f) ||
-		    gather(z->zone[i].pool, z->memory, &ask, &more, f) || join(z->memory, out, &more, f))
+		if (take_history(m, z->zone[i].pool, f) || gather(z->zone[i].pool, z->memory, &ask, &more, f) ||
+		    join(z->memory, out, &more, f))
 			return f->code;
-		note_start(&z->zone[i], offset);
-		offset += ask.bytes;
 	}
 	return 0;
 }
@@ -784,8 +859,8 @@ static int open_all(struct zones *z, uint32_t blocks_max, struct block_list *out
 	if (!m)
 		return fail(f, EXIT_HOST, "no memory for the plan of zones");
 	*m = (struct make){.z = z, .o = z->options};
-	if (numa_map_read("", &z->map, f) == 0 && limits_read("", &z->limits, f) == 0 && make_plan(m, f) == 0 &&
-	    check_plan(m, f) == 0 && open_pools(m, blocks_max, out, f) == 0)
+	if (numa_map_read("", &z->map, f) == 0 && limits_read("", &z->limits, f) == 0 && zones_plan(m, f) == 0 &&
+	    check_plan(m, f) == 0 && zones_open_pools(m, blocks_max, out, f) == 0)
 		(void)zones_show(z, f);
 	memory_free(z->memory, m);
 	return f->code;

@@ -480,8 +480,27 @@ static void show_ranges(const struct vm *vm)
 		fprintf(stderr, "slat:   and %" PRIu32 " more\n", n - SHOWN_MAX);
 }
 
-static void show_zones(const struct zones *z)
+/* Zones have pages of their own, and the table leaves of all sizes. */
+static void show_leaves(const struct vm *vm, const struct pool *pool)
 {
+	static const char *const names[PAGETABLE_SIZES] = {"4K", "2M", "1G"};
+	uint64_t leaves[PAGETABLE_SIZES];
+	const char *between = "; leaves: ";
+
+	vm_leaves_of(vm, pool, leaves);
+	for (unsigned size = PAGETABLE_SIZES; size-- > 0;) {
+		if (!leaves[size])
+			continue;
+		fprintf(stderr, "%s%" PRIu64 " of %s", between, leaves[size], names[size]);
+		between = ", ";
+	}
+	fputc('\n', stderr);
+}
+
+static void show_zones(const struct vm *vm)
+{
+	const struct zones *z = vm->guest.zones;
+
 	fprintf(stderr, " in %u zone%s\n", z->count, z->count == 1 ? "" : "s");
 	for (unsigned i = 0; i < z->count; i++) {
 		const struct zone *one = &z->zone[i];
@@ -489,14 +508,15 @@ static void show_zones(const struct zones *z)
 		fprintf(stderr, "slat:   %s: %s of %s memory, ", one->id, size_format(one->bytes).s,
 			backing_kind_name(one->pool->backing.kind));
 		if (!one->ruled)
-			fprintf(stderr, "node %u\n", one->pool->node);
+			fprintf(stderr, "node %u", one->pool->node);
 		else if (one->verified && where_elsewhere(&one->where, &one->rule.nodes))
-			fprintf(stderr, "%s, node %s, but %s elsewhere\n", numa_policy_name(one->rule.policy),
+			fprintf(stderr, "%s, node %s, but %s elsewhere", numa_policy_name(one->rule.policy),
 				ids_format(&one->rule.nodes).s,
 				size_format(where_elsewhere(&one->where, &one->rule.nodes)).s);
 		else
-			fprintf(stderr, "%s, node %s\n", numa_policy_name(one->rule.policy),
+			fprintf(stderr, "%s, node %s", numa_policy_name(one->rule.policy),
 				ids_format(&one->rule.nodes).s);
+		show_leaves(vm, one->pool);
 	}
 	if (z->latency_ps)
 		fprintf(stderr, "slat:   a CPU waits %" PRIu32 ".%" PRIu32 " ns for memory on average\n",
@@ -513,7 +533,7 @@ static void show_memory(const struct run *r)
 	fprintf(stderr, "slat: %s (%s), %u CPU%s, %s", r->options.image, boot_format_name(r->boot.format), vm->cpus,
 		vm->cpus == 1 ? "" : "s", size_format(vm->ram_bytes).s);
 	if (r->zones)
-		show_zones(r->zones);
+		show_zones(vm);
 	else
 		fprintf(stderr, " of %s memory on node %u\n", backing_kind_name(pool->backing.kind), pool->node);
 	show_blocks(vm);
