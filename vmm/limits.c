@@ -372,25 +372,14 @@ int limits_check_lock(const struct limits *l, const char *what, uint64_t bytes, 
 		    what, size_format(bytes).s, size_format(l->lock_max_bytes).s, size_format(l->locked_bytes).s);
 }
 
-static int check_ids(const struct ids *allowed, const char *kind, const char *what, const struct ids *asked,
-		     struct failure *f)
+int limits_check_nodes(const struct limits *l, const char *what, const struct ids *nodes, struct failure *f)
 {
 	unsigned id = 0;
 
-	if (ids_within(asked, allowed))
+	if (ids_within(nodes, &l->nodes))
 		return 0;
-	while (ids_has(allowed, id = ids_next(asked, id)))
+	while (ids_has(&l->nodes, id = ids_next(nodes, id)))
 		id++;
-	return fail(f, EXIT_HOST, "%s: %s %u is outside the cpuset that slat was started in, which allows %s", what,
-		    kind, id, ids_format(allowed).s);
-}
-
-int limits_check_nodes(const struct limits *l, const char *what, const struct ids *nodes, struct failure *f)
-{
-	return check_ids(&l->nodes, "memory node", what, nodes, f);
-}
-
-int limits_check_cpus(const struct limits *l, const char *what, const struct ids *cpus, struct failure *f)
-{
-	return check_ids(&l->cpus, "CPU", what, cpus, f);
+	return fail(f, EXIT_HOST, "%s: memory node %u is outside the cpuset that slat was started in, which allows %s",
+		    what, id, ids_format(&l->nodes).s);
 }

@@ -46,6 +46,5 @@ int limits_check_lock(const struct limits *l, const char *what, uint64_t bytes, 
 
 /* EXIT_HOST with one sentence iff one of these is outside the cpuset. */
 int limits_check_nodes(const struct limits *l, const char *what, const struct ids *nodes, struct failure *f);
-int limits_check_cpus(const struct limits *l, const char *what, const struct ids *cpus, struct failure *f);
 
 #endif

@@ -347,21 +347,6 @@ int numa_map_check_nodes(const struct numa_map *m, const char *what, const struc
 	return 0;
 }
 
-int numa_map_check_cpus(const struct numa_map *m, const char *what, const struct ids *cpus, struct failure *f)
-{
-	struct ids online = {0};
-
-	for (unsigned cpu = ids_next(cpus, 0); cpu < IDS_MAX; cpu = ids_next(cpus, cpu + 1))
-		if (m->cpu_node[cpu] == NUMA_MAP_NONE) {
-			for (unsigned other = 0; other < IDS_MAX; other++)
-				if (m->cpu_node[other] != NUMA_MAP_NONE)
-					ids_add(&online, other);
-			return fail(f, EXIT_HOST, "%s: CPU %u is not online on this host: those that are: %s", what,
-				    cpu, ids_format(&online).s);
-		}
-	return 0;
-}
-
 int numa_map_check_huge(const struct numa_map *m, const char *what, unsigned place, enum numa_huge_size size,
 			uint64_t pages, struct failure *f)
 {

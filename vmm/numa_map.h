@@ -56,9 +56,6 @@ unsigned numa_map_roomiest(const struct numa_map *m, const struct ids *allowed);
 /* EXIT_HOST with one sentence iff one of these is not online, or has no memory. what: the option that asked. */
 int numa_map_check_nodes(const struct numa_map *m, const char *what, const struct ids *nodes, struct failure *f);
 
-/* EXIT_HOST with one sentence iff one of these CPUs is not online. */
-int numa_map_check_cpus(const struct numa_map *m, const char *what, const struct ids *cpus, struct failure *f);
-
 /* EXIT_HOST with one sentence (asked, there, elsewhere, how to get more) iff the node at that place has fewer of this
  * size free, or those free on all nodes are promised so far that fewer are left. */
 int numa_map_check_huge(const struct numa_map *m, const char *what, unsigned place, enum numa_huge_size size,

@@ -71,7 +71,6 @@ START_TEST(nothing_to_read_limits_nothing)
 
 	read_limits();
 	ids_add(&far, 8191);
-	ck_assert_int_eq(limits_check_cpus(&l, "x", &far, &f), 0);
 	ck_assert_int_eq(limits_check_nodes(&l, "x", &far, &f), 0);
 	ck_assert_int_eq(limits_check_memory(&l, "x", UINT64_MAX, &f), 0);
 	ck_assert_uint_eq(l.group_max_bytes, LIMITS_NONE);
@@ -99,9 +98,6 @@ START_TEST(lists_of_the_cpuset)
 	ck_assert_int_eq(limits_check_nodes(&l, "--zone", &asked, &f), EXIT_HOST);
 	ck_assert_str_eq(f.text,
 			 "--zone: memory node 1 is outside the cpuset that slat was started in, which allows 0,63");
-	f = (struct failure){0};
-	ck_assert_int_eq(limits_check_cpus(&l, "--cpus", &asked, &f), EXIT_HOST);
-	ck_assert_str_eq(f.text, "--cpus: CPU 63 is outside the cpuset that slat was started in, which allows 0-3,8");
 }
 END_TEST
 

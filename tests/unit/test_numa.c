@@ -555,12 +555,6 @@ START_TEST(refusals_name_what_there_is)
 	asked = set_of("2");
 	ck_assert_int_eq(numa_map_check_nodes(&map, "--zone", &asked, &f), EXIT_HOST);
 	ck_assert_str_eq(f.text, "--zone: memory node 2 of this host has no memory: nodes with memory are 0-1");
-	f = (struct failure){0};
-	asked = set_of("0-3");
-	ck_assert_int_eq(numa_map_check_cpus(&map, "--cpus", &asked, &f), 0);
-	asked = set_of("3-4");
-	ck_assert_int_eq(numa_map_check_cpus(&map, "--cpus", &asked, &f), EXIT_HOST);
-	ck_assert_str_eq(f.text, "--cpus: CPU 4 is not online on this host: those that are: 0-3");
 }
 END_TEST
 
