@@ -57,9 +57,8 @@ const char *backing_kind_name(enum backing_kind k)
 	return names[k];
 }
 
-static int check_host(const struct backing_config *config, struct failure *f)
+int backing_check_host(const char *option, uint64_t bytes, struct failure *f)
 {
-	const uint64_t bytes = config->bytes;
 	struct sysinfo host;
 	uint64_t total;
 
@@ -70,10 +69,7 @@ static int check_host(const struct backing_config *config, struct failure *f)
 		return fail(f, EXIT_HOST,
 			    "%s size=%s is more than the host has: %" PRIu64
 			    " MiB of RAM and swap together; ask for less",
-			    config->zone     ? config->zone
-			    : config->option ? config->option
-					     : "--memory",
-			    size_format(bytes).s, total >> 20);
+			    option, size_format(bytes).s, total >> 20);
 	return 0;
 }
 
@@ -304,7 +300,9 @@ static int check_huge(const struct backing_config *config, struct failure *f)
 
 static int open_pages(struct backing *b, const struct backing_config *config, struct failure *f)
 {
-	if (check_host(config, f))
+	const char *option = config->zone ? config->zone : config->option ? config->option : "--memory";
+
+	if (backing_check_host(option, config->bytes, f))
 		return f->code;
 	if (config->hugepages && config->on_node && config->map && check_huge(config, f))
 		return f->code;

@@ -58,6 +58,9 @@ struct backing {
 
 const char *backing_kind_name(enum backing_kind k);
 
+/* EXIT_HOST with one sentence iff so many bytes are more than the host's RAM and swap. option: that asked for them. */
+int backing_check_host(const char *option, uint64_t bytes, struct failure *f);
+
 /* Maps the memory; nothing of it is touched.
  * EXIT_HOST with one sentence, nothing left behind, iff the host has not got so much, or not so many huge pages free,
  * or none that is as was asked. */

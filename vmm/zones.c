@@ -441,7 +441,7 @@ static int check_bound(const struct make *m, unsigned i, struct failure *f)
 
 static int check_plan(const struct make *m, struct failure *f)
 {
-	uint64_t touched = 0, locked = 0; /* by all zones so far */
+	uint64_t all = 0, touched = 0, locked = 0; /* by all zones so far */
 
 	for (unsigned i = 0; i < m->z->count; i++) {
 		const enum options_backing backing = backing_of(m, i);
@@ -453,6 +453,9 @@ static int check_plan(const struct make *m, struct failure *f)
 		if (numa_map_check_nodes(&m->z->map, name, &p->nodes, f) ||
 		    limits_check_nodes(&m->z->limits, name, &p->nodes, f) || check_huge(m, i, f) ||
 		    check_bound(m, i, f) || check_strict(m, i, f))
+			return f->code;
+		all += p->pool_bytes;
+		if (i && backing_check_host(name_of(m, i, all).s, all, f)) /* the backing judges its own */
 			return f->code;
 		if (backing == OPTIONS_HUGETLB && check_huge_limit(m, i, f))
 			return f->code;

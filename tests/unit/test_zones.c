@@ -167,6 +167,23 @@ START_TEST(refused_with_a_sentence)
 }
 END_TEST
 
+/* Each would be taken. */
+START_TEST(zones_are_not_more_than_the_host_together)
+{
+	struct failure f = {0};
+	struct sysinfo all;
+	char line[128];
+	uint64_t mib;
+
+	ck_assert_int_eq(sysinfo(&all), 0);
+	mib = ((uint64_t)all.totalram + all.totalswap) * all.mem_unit / 4 * 3 / MIB;
+	snprintf(line, sizeof(line), "k --memory-zone id=a,size=%" PRIu64 "M id=b,size=%" PRIu64 "M", mib, mib);
+	ck_assert_int_eq(make(line, &f), EXIT_HOST);
+	ck_assert_ptr_eq(strstr(f.text, "--memory-zone id=b and those before it size="), f.text);
+	ck_assert_ptr_nonnull(strstr(f.text, " is more than the host has: "));
+}
+END_TEST
+
 /* ---- what they come to ---- */
 
 START_TEST(zones_are_pools_in_the_order_of_addresses)
@@ -746,6 +763,7 @@ Suite *zones_suite(void)
 	tcase_add_checked_fixture(t, open_host, close_host);
 	tcase_add_test(t, only_who_asks_gets_zones);
 	tcase_add_loop_test(t, refused_with_a_sentence, 0, sizeof(refusals) / sizeof(refusals[0]));
+	tcase_add_test(t, zones_are_not_more_than_the_host_together);
 	tcase_add_test(t, zones_are_pools_in_the_order_of_addresses);
 	tcase_add_test(t, one_zone_needs_no_mirror);
 	tcase_add_test(t, scattered_zones_are_in_pieces);
