@@ -501,7 +501,25 @@ START_TEST(a_refused_backing_leaves_the_mirror_whole)
 	ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &most), 0);
 	fake_host_refuse_if(SYS_mlock2, 2, MLOCK_ONFAULT, EPERM);
 	ck_assert_int_eq(host_add_pool(&many, many.numa.node[0], &config, &pool, &f), EXIT_HOST);
-	ck_assert(is_mapped(many.mirror + (many.numa.node[0] + 1) * HOST_POOL_BYTES_MAX));
+	/* A page behind: out of step with the guest's addresses. */
+	ck_assert(is_mapped(many.mirror + (many.numa.node[0] + 1) * HOST_POOL_BYTES_MAX + FRAME_BYTES));
+	ck_assert_uint_eq(many.pools, 0);
+}
+END_TEST
+
+START_TEST(what_a_short_mirror_does_not_reach_is_refused)
+{
+	const struct pool_config config = {.backing = {.bytes = 4 * MIB}};
+	struct failure f = {0};
+	struct pool *pool;
+	uint64_t all;
+
+	ck_assert_int_eq(host_mirror(&many, &f), 0);
+	all = many.mirror_bytes;
+	many.mirror_bytes = (many.numa.node[0] + 1) * HOST_POOL_BYTES_MAX + 2 * MIB;
+	ck_assert_int_eq(host_add_pool(&many, many.numa.node[0], &config, &pool, &f), EXIT_HOST);
+	ck_assert_ptr_nonnull(strstr(f.text, "this process may not have the addresses for a pool whose frames begin"));
+	many.mirror_bytes = all;
 	ck_assert_uint_eq(many.pools, 0);
 }
 END_TEST
@@ -615,6 +633,7 @@ Suite *host_suite(void)
 	tcase_add_loop_test(t, pools_lie_where_their_numbers_say, 0, 8);
 	tcase_add_loop_test(t, nothing_is_moved_into_the_mirror, 0, 2);
 	tcase_add_test(t, a_refused_backing_leaves_the_mirror_whole);
+	tcase_add_test(t, what_a_short_mirror_does_not_reach_is_refused);
 	tcase_add_test(t, whole_gigabytes_do_not_touch);
 	tcase_add_test(t, numbers_are_out_of_step_with_guest_addresses);
 	tcase_add_test(t, the_table_s_pool_stays_out_of_the_mirror);
