@@ -252,16 +252,15 @@ static uint64_t unit(uint32_t ps, uint8_t distance)
 /* Of the memory of that place; 0: none was measured to it. */
 static uint64_t unit_measured(const struct numa_map *map, uint32_t ps[NUMA_NODES_MAX][NUMA_NODES_MAX], unsigned memory)
 {
-	uint8_t nearest = 0;
-	uint64_t best = 0;
+	uint64_t best = 0, nearest = UINT64_MAX;
 
 	for (unsigned from = 0; from < map->nodes; from++) {
 		const uint8_t distance = map->distance[from][memory];
+		const uint64_t one = unit(ps[from][memory], distance);
 
-		if (!ps[from][memory] || (nearest && distance > nearest))
+		if (!one || distance > nearest || (distance == nearest && one >= best))
 			continue;
-		if (distance != nearest || unit(ps[from][memory], distance) < best)
-			best = unit(ps[from][memory], distance);
+		best = one;
 		nearest = distance;
 	}
 	return best;

@@ -212,16 +212,17 @@ static int plan_placement(struct make *m, struct failure *f)
 		.latency_ps = o->numa.latency_ps,
 	};
 	struct placement_host *host = memory_alloc_zeroed(m->z->memory, 1, sizeof(*host));
-	enum placement_result result = PLACEMENT_OK;
+	enum placement_result result;
 	struct placement p;
 
 	if (!host)
 		return fail(f, EXIT_HOST, "no memory for --placement");
-	if (describe_host(m, &nodes, host, f) == 0)
-		result = placement_choose(host, &guest, &p);
-	memory_free(m->z->memory, host);
-	if (f->code)
+	if (describe_host(m, &nodes, host, f)) {
+		memory_free(m->z->memory, host);
 		return f->code;
+	}
+	result = placement_choose(host, &guest, &p);
+	memory_free(m->z->memory, host);
 	if (result != PLACEMENT_OK)
 		return refuse_placement(m, result, &p, f);
 	m->z->latency_ps = p.latency_ps;
