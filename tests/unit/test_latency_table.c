@@ -5,10 +5,12 @@
 
 #include <check.h>
 #undef fail
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "mm/placement.h"
 #include "tests/unit/expect.h"
@@ -687,6 +689,14 @@ START_TEST(a_file_is_refused)
 }
 END_TEST
 
+START_TEST(a_file_that_cannot_be_read)
+{
+	put(text, used);
+	fake_host_refuse_if(SYS_read, 2, (unsigned)used, EIO);
+	use_refused(EXIT_HOST, "cannot be read: Input/output error");
+}
+END_TEST
+
 START_TEST(a_file_as_large_as_it_can_be)
 {
 	put(text, used);
@@ -749,6 +759,7 @@ static TCase *cases_of_files(void)
 	tcase_add_checked_fixture(t, open_files, close_files);
 	tcase_add_test(t, a_file_is_used);
 	tcase_add_test(t, a_file_is_refused);
+	tcase_add_test(t, a_file_that_cannot_be_read);
 	tcase_add_test(t, a_file_as_large_as_it_can_be);
 	tcase_add_loop_test(t, a_file_that_is_a_burden, 0, 6);
 	tcase_add_test(t, each_allocation_refused);
