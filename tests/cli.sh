@@ -326,8 +326,9 @@ zones_refuse zone_size_huge 2 '^slat: --memory-zone id=a,size=3 MiB: with huge p
 zones_refuse zone_too_large 6 '^slat: --memory-zone id=a size=1000 GiB is more than the host has: ' --memory-zone id=a,size=1000G
 zones_refuse zone_and_size 2 '^slat: --memory size=64 MiB: with --memory-zone, which have the sizes, size=0 or none$' \
 	--memory size=64M --memory-zone id=a,size=64M
-zones_refuse zones_balloon 2 "^slat: --balloon works on RAM of one zone, and this guest's lies in several$" \
-	--memory-zone id=a,size=64M id=b,size=64M --balloon size=0
+zones_refuse zones_pool 2 '^slat: --pool: not with --memory-zone, each of which has a pool of its own$' --pool size=128M --memory-zone id=a,size=64M
+zones_refuse zones_balloon_large 2 '^slat: --balloon asks for 129 MiB of a guest that has 128 MiB of RAM$' \
+	--memory-zone id=a,size=64M id=b,size=64M --balloon size=129M
 zones_refuse zones_latency 2 '^slat: --latency: not with --memory-zone, which have nodes of their own' --latency 100ns --memory-zone id=a,size=64M --
 zones_refuse zones_policy 2 '^slat: --placement policy: not with --memory-zone' --placement policy=spread --memory-zone id=a,size=64M --
 zones_refuse numa_no_zone 2 '^slat: --numa guest_numa_id=0: there is no --memory-zone id=c' --memory-zone id=a,size=64M --numa guest_numa_id=0,memory_zones=c
@@ -351,7 +352,7 @@ fi
 if [ "$huge_free" = none ] || [ "$huge_free" = 0 ]; then
 	echo 'SKIP cli/zones_huge_node: no free huge page of 2M'
 else
-	zones_refuse zones_huge_node 6 "^slat: --memory-zone id=b: 1 huge pages of 2 MiB asked of node $first_node, which has 0 free of " \
+	zones_refuse zones_huge_node 6 "^slat: --memory-zone id=b and those before it: $((huge_free + 1)) huge pages of 2 MiB asked of node $first_node, which has $huge_free free of " \
 		--memory-zone "id=a,size=$((huge_free * 2))M,backing=hugetlb,host_numa_node=$first_node" "id=b,size=2M,backing=hugetlb,host_numa_node=$first_node"
 fi
 # Where firmware tells latencies, 1 ns is what none keeps.
@@ -399,11 +400,11 @@ zones_refuse latencies_pipe 6 "^slat: --latencies $work/pipe: not a regular file
 confined=(prlimit --memlock=1048576 setpriv --inh-caps=-ipc_lock --bounding-set=-ipc_lock)
 [ "$(id -u)" = 0 ] || confined=(prlimit --memlock=1048576)
 if "${confined[@]}" true 2>/dev/null; then
-	for option in '' '--memory-zone id=a,size=64M'; do
-		# shellcheck disable=SC2086 # words
-		zones_refuse "lock_limit${option:+_zone}" 6 "^slat: ${option:+--memory-zone id=a}.*: this process may lock 1 MiB \(RLIMIT_MEMLOCK\), not [0-9]+ MiB; raise it" \
-			--memory mlock=on $option
-	done
+	zones_refuse lock_limit 6 '^slat: .*: this process may lock 1 MiB \(RLIMIT_MEMLOCK\), not [0-9]+ MiB; raise it' --memory mlock=on
+	sentence='cannot be locked, for the limit of this process is 1 MiB, of which 0 bytes are locked: raise it'
+	zones_refuse lock_limit_zone 6 "^slat: --memory-zone id=a: 64 MiB $sentence" --memory mlock=on --memory-zone id=a,size=64M
+	zones_refuse lock_limit_zones 6 "^slat: --memory-zone id=b and those before it: 2 MiB $sentence" \
+		--memory mlock=on --memory-zone id=a,size=1M id=b,size=1M
 else
 	echo 'SKIP cli/lock_limit: no limit on what may be locked can be set here'
 fi
@@ -411,7 +412,7 @@ fi
 cgroup() {
 	local at
 	for at in /sys/fs/cgroup "/sys/fs/cgroup/$1"; do
-		{ grep -qw "$1" "$at/cgroup.subtree_control" || [ -e "$at/$1.limit_in_bytes" ] || [ -e "$at/$1.mems" ]; } 2>/dev/null || continue
+		{ grep -qw "$1" "$at/cgroup.subtree_control" || [ -e "$at/$1.limit_in_bytes" ] || [ -e "$at/$1.2MB.limit_in_bytes" ] || [ -e "$at/$1.mems" ]; } 2>/dev/null || continue
 		at+=/slat-cli.$$
 		mkdir "$at" 2>/dev/null || continue
 		groups+=("$at")
@@ -434,9 +435,22 @@ else
 	zones_refuse group_limit 6 "^slat: --memory prefault=on: 128 MiB $sentence" --memory size=128M,prefault=on
 	zones_refuse group_limit_zone 6 "^slat: --memory-zone id=b: 128 MiB $sentence" --memory-zone id=a,size=64M id=b,size=128M,prefault=on
 	# Each would fit.
-	zones_refuse group_limit_zones 6 "^slat: what prefault=on touches, all zones together: 80 MiB $sentence" \
+	zones_refuse group_limit_zones 6 "^slat: --memory-zone id=b and those before it: 80 MiB $sentence" \
 		--memory-zone id=a,size=40M,prefault=on id=b,size=40M,prefault=on
 	expect_kvm group_limit_kept 1 'left with value 0' "${confined[@]}" "$slat" run --memory size=16M,prefault=on "$guests/exit.elf"
+fi
+if ! cgroup hugetlb; then
+	echo 'SKIP cli/group_limit_huge: no control group of huge pages can be made here'
+else
+	group=$(cat "$work/group")
+	limit=hugetlb.2MB.max
+	[ -e "$group/$limit" ] || limit=hugetlb.2MB.limit_in_bytes
+	echo 4M >"$group/$limit"
+	confined=("${in_group[@]}" "$group")
+	sentence="of huge pages of 2 MiB asked, and the control group $group has room for 4 MiB of its limit of 4 MiB: raise that, or ask for less$"
+	zones_refuse group_limit_huge 6 "^slat: --memory hugepages=on: 64 MiB $sentence" --memory size=64M,hugepages=on
+	zones_refuse group_limit_huge_zones 6 "^slat: --memory-zone id=b and those before it: 6 MiB $sentence" \
+		--memory-zone id=a,size=4M,backing=hugetlb id=b,size=2M,backing=hugetlb
 fi
 # A node that is there, and not for us: needs two.
 second_node=$(sed 's/.*[-,]//' /sys/devices/system/node/has_memory 2>/dev/null || echo 0)
@@ -452,6 +466,11 @@ else
 	zones_refuse outside_cpuset 6 "^slat: --memory-zone id=a: memory node $second_node is outside the cpuset that slat was started in, which allows $first_node$" \
 		--memory-zone "id=a,size=64M,host_numa_node=$second_node"
 	zones_refuse placement_outside_cpuset 6 "^slat: --placement: memory node $second_node is outside the cpuset" --placement "host_numa_node=$second_node"
+	# Without a word of nodes: however much is free on the other.
+	for node in $first_node $second_node; do
+		echo "$node" >"$group/cpuset.mems"
+		expect_kvm "within_cpuset_$node" 1 "of anonymous memory on node $node\$" "${confined[@]}" "$slat" run --memory size=16M "$guests/exit.elf"
+	done
 fi
 confined=()
 for group in "${groups[@]}"; do rmdir "$group" || fail group_left "$group"; done
@@ -474,6 +493,29 @@ report zones_each '[.zones[] | [.id, .bytes, .backing, .policy]] == [["a", 33554
 	--memory-zone "id=a,size=32M,prefault=on,host_numa_node=$first_node" id=b,size=16M,backing=memfd id=c,size=16M,reserve=on -- "$guests/exit.elf"
 report zones_none '.zones == null' "$guests/exit.elf"
 report zone_one_balloon '.end.code == 1 and .zones[0].id == "a"' --memory-zone id=a,size=64M --balloon size=0 "$guests/exit.elf"
+# What goes back of each zone, and what is there of it while the guest holds it.
+report zones_balloon '.devices[0].balloon | .returned_bytes == 33554432 and .absent_bytes == 0 and .absent_bytes_max == 16777216 and .refused == 0
+	and .strays == 0' --memory-zone id=a,size=24M id=b,size=20M,backing=memfd id=c,size=20M --balloon size=0 "$guests/balloon.elf"
+report zones_locked_balloon '.devices[0].balloon | .returned_bytes == 33554432 and .refused == 0' --memory mlock=on \
+	--memory-zone id=a,size=24M id=b,size=20M,backing=memfd id=c,size=20M --balloon size=0 "$guests/balloon.elf"
+# Each zone has leaves of its own pages; the table's are their sum, in its file too.
+report zones_leaves '(.zones | map(.page_bytes as $page | .bytes == (.leaves."4k" * 4096 + .leaves."2m" * 2097152) and
+	(if $page == 4096 then .leaves."2m" == 0 else .leaves."4k" == 0 end)) | all) and .zones[1].page_bytes == 4096
+	and .table.leaves."4k" == (.zones | map(.leaves."4k") | add) and .table.leaves."2m" == (.zones | map(.leaves."2m") | add)' \
+	--dump-table "$work/table" --memory-zone id=a,size=32M id=b,size=16M,backing=memfd id=c,size=16M -- "$guests/exit.elf"
+if needs_kvm zones_leaves_dump; then
+	dumped=$("$slat" table --json "$work/table" | jq -c .leaves)
+	if [ -n "$dumped" ] && [ "$dumped" = "$(jq -c .table.leaves "$work/r.json")" ]; then
+		pass zones_leaves_dump
+	else
+		fail zones_leaves_dump "the file has '$dumped', the report $(jq -c .table.leaves "$work/r.json")"
+	fi
+fi
+# A history lies where it was asked from.
+report placed_pool '.memory.extents == 2 and .zones[0].bytes == 67108864 and .end.code == 1' \
+	--memory size=64M,contiguous=prefer --pool size=96M,taken=40M+8M --placement "host_numa_node=$first_node" "$guests/exit.elf"
+report numa_pool '.memory.extents == 2 and .end.code == 1' --memory size=64M,contiguous=prefer --pool size=96M,taken=40M+8M \
+	--numa guest_numa_id=0 -- "$guests/exit.elf"
 report lock '.end.code == 1' --memory size=64M,mlock=on,dontdump=on "$guests/exit.elf"
 if needs_kvm numa_seen; then
 	timeout -k 5 60 "$slat" run --cpus boot=3 --memory-zone id=a,size=64M id=b,size=32M \

@@ -62,16 +62,27 @@ static json_t *report_where(const struct where *w)
 	return nodes;
 }
 
-/* null: nothing was asked for, and the blocks have the one node. */
-static json_t *report_zones(const struct zones *z)
+static json_t *report_leaves(const uint64_t leaves[PAGETABLE_SIZES])
 {
+	return json_pack("{s:I, s:I, s:I}", "4k", number(leaves[PAGETABLE_4K]), "2m", number(leaves[PAGETABLE_2M]),
+			 "1g", number(leaves[PAGETABLE_1G]));
+}
+
+/* null: nothing was asked for, and the blocks have the one node. */
+static json_t *report_zones(const struct vm *vm)
+{
+	const struct zones *z = vm->guest.zones;
 	json_t *list = z ? json_array() : json_null();
 
 	for (unsigned i = 0; z && i < z->count; i++) {
 		const struct zone *one = &z->zone[i];
-		json_t *zone = json_pack("{s:s, s:I, s:s}", "id", one->id, "bytes", number(one->bytes), "backing",
-					 backing_kind_name(one->pool->backing.kind));
+		json_t *zone = json_pack("{s:s, s:I, s:s, s:I}", "id", one->id, "bytes", number(one->bytes), "backing",
+					 backing_kind_name(one->pool->backing.kind), "page_bytes",
+					 number(pagetable_size_bytes(one->pool->backing.leaf)));
+		uint64_t leaves[PAGETABLE_SIZES];
 
+		vm_leaves_of(vm, one->pool, leaves);
+		json_object_set_new(zone, "leaves", report_leaves(leaves));
 		json_object_set_new(zone, "policy",
 				    one->ruled ? json_string(numa_policy_name(one->rule.policy)) : json_null());
 		json_object_set_new(zone, "nodes",
@@ -132,10 +143,8 @@ static json_t *report_table(const struct vm *vm)
 {
 	struct pagetable_stats s = pagetable_stats_read(&vm->table);
 
-	return json_pack("{s:s, s:{s:I, s:I, s:I}, s:I, s:I}", "format",
-			 vm->table.config.format == PAGETABLE_EPT ? "ept" : "npt", "leaves", "4k",
-			 number(s.leaves[PAGETABLE_4K]), "2m", number(s.leaves[PAGETABLE_2M]), "1g",
-			 number(s.leaves[PAGETABLE_1G]), "bytes", number(s.tables * FRAME_BYTES), "tlb_reach_bytes",
+	return json_pack("{s:s, s:o, s:I, s:I}", "format", vm->table.config.format == PAGETABLE_EPT ? "ept" : "npt",
+			 "leaves", report_leaves(s.leaves), "bytes", number(s.tables * FRAME_BYTES), "tlb_reach_bytes",
 			 number(vm_tlb_reach(vm)));
 }
 
@@ -197,14 +206,14 @@ int report_write(const struct report_facts *facts, FILE *to, struct failure *f)
 	const struct vm *vm = facts->vm;
 	json_t *image =
 		json_pack("{s:o, s:s}", "path", text(facts->options->image), "format", boot_format_name(facts->format));
-	json_t *report = json_pack(
-		"{s:s*, s:o, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o}", "name",
-		facts->options->name, "image", image, "kvm", kvm_module_name(vm->kvm.module), "cpus", (int)vm->cpus,
-		"memory", report_memory(vm, facts->smaps), "zones", report_zones(vm->guest.zones), "latency",
-		report_latency(vm->guest.zones), "blocks", report_blocks(vm), "ranges", report_ranges(vm), "table",
-		report_table(vm), "memslots", report_slots(vm), "devices", report_devices(vm), "exits",
-		report_exits(vm), "strays", number(atomic_load(&vm->strays)), "faults", report_faults(vm), "times_ms",
-		report_times(facts), "end", report_end(facts));
+	json_t *report =
+		json_pack("{s:s*, s:o, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o}",
+			  "name", facts->options->name, "image", image, "kvm", kvm_module_name(vm->kvm.module), "cpus",
+			  (int)vm->cpus, "memory", report_memory(vm, facts->smaps), "zones", report_zones(vm),
+			  "latency", report_latency(vm->guest.zones), "blocks", report_blocks(vm), "ranges",
+			  report_ranges(vm), "table", report_table(vm), "memslots", report_slots(vm), "devices",
+			  report_devices(vm), "exits", report_exits(vm), "strays", number(atomic_load(&vm->strays)),
+			  "faults", report_faults(vm), "times_ms", report_times(facts), "end", report_end(facts));
 	bool bad;
 
 	errno = 0; /* what is left of the run says nothing here; who has no memory says nothing either */

@@ -338,15 +338,18 @@ static int open_pool(struct run *r, const struct gather_request *ask, struct poo
 }
 
 /* Touched beyond its control group's limit, slat would be killed without a word. */
-static int check_prefault(const struct run *r, struct failure *f)
+static int check_limits(const struct run *r, struct failure *f)
 {
 	const struct run_options *o = &r->options;
 	struct limits l;
 
-	if (!o->memory.prefault || o->memory.hugepages)
-		return 0;
-	return limits_read("", &l, f) || limits_check_memory(&l, "--memory prefault=on", o->memory.bytes, f) ? f->code
-													     : 0;
+	if ((!o->memory.prefault && !o->memory.hugepages) || limits_read("", &l, f))
+		return f->code;
+	if (o->memory.hugepages)
+		return limits_check_huge(&l, "--memory hugepages=on",
+					 o->memory.huge == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M, o->memory.bytes,
+					 f);
+	return limits_check_memory(&l, "--memory prefault=on", o->memory.bytes, f);
 }
 
 static int give_blocks(struct run *r, const struct gather_request *ask, struct failure *f)
@@ -357,7 +360,7 @@ static int give_blocks(struct run *r, const struct gather_request *ask, struct f
 		r->zones = zones_open(r->memory, &r->options, &r->host, ask->blocks_max, &r->blocks, f);
 		return r->zones ? 0 : f->code;
 	}
-	if (check_prefault(r, f) || open_pool(r, ask, &pool, f))
+	if (check_limits(r, f) || open_pool(r, ask, &pool, f))
 		return f->code;
 	return gather(pool, r->memory, ask, &r->blocks, f);
 }
@@ -478,8 +481,27 @@ static void show_ranges(const struct vm *vm)
 		fprintf(stderr, "slat:   and %" PRIu32 " more\n", n - SHOWN_MAX);
 }
 
-static void show_zones(const struct zones *z)
+/* Zones have pages of their own, and the table leaves of all sizes. */
+static void show_leaves(const struct vm *vm, const struct pool *pool)
 {
+	static const char *const names[PAGETABLE_SIZES] = {"4K", "2M", "1G"};
+	uint64_t leaves[PAGETABLE_SIZES];
+	const char *between = "; leaves: ";
+
+	vm_leaves_of(vm, pool, leaves);
+	for (unsigned size = PAGETABLE_SIZES; size-- > 0;) {
+		if (!leaves[size])
+			continue;
+		fprintf(stderr, "%s%" PRIu64 " of %s", between, leaves[size], names[size]);
+		between = ", ";
+	}
+	fputc('\n', stderr);
+}
+
+static void show_zones(const struct vm *vm)
+{
+	const struct zones *z = vm->guest.zones;
+
 	fprintf(stderr, " in %u zone%s\n", z->count, z->count == 1 ? "" : "s");
 	for (unsigned i = 0; i < z->count; i++) {
 		const struct zone *one = &z->zone[i];
@@ -487,14 +509,15 @@ static void show_zones(const struct zones *z)
 		fprintf(stderr, "slat:   %s: %s of %s memory, ", one->id, size_format(one->bytes).s,
 			backing_kind_name(one->pool->backing.kind));
 		if (!one->ruled)
-			fprintf(stderr, "node %u\n", one->pool->node);
+			fprintf(stderr, "node %u", one->pool->node);
 		else if (one->verified && where_elsewhere(&one->where, &one->rule.nodes))
-			fprintf(stderr, "%s, node %s, but %s elsewhere\n", numa_policy_name(one->rule.policy),
+			fprintf(stderr, "%s, node %s, but %s elsewhere", numa_policy_name(one->rule.policy),
 				ids_format(&one->rule.nodes).s,
 				size_format(where_elsewhere(&one->where, &one->rule.nodes)).s);
 		else
-			fprintf(stderr, "%s, node %s\n", numa_policy_name(one->rule.policy),
+			fprintf(stderr, "%s, node %s", numa_policy_name(one->rule.policy),
 				ids_format(&one->rule.nodes).s);
+		show_leaves(vm, one->pool);
 	}
 	if (z->latency_ps)
 		fprintf(stderr,
@@ -512,7 +535,7 @@ static void show_memory(const struct run *r)
 	fprintf(stderr, "slat: %s (%s), %u CPU%s, %s", r->options.image, boot_format_name(r->boot.format), vm->cpus,
 		vm->cpus == 1 ? "" : "s", size_format(vm->ram_bytes).s);
 	if (r->zones)
-		show_zones(r->zones);
+		show_zones(vm);
 	else
 		fprintf(stderr, " of %s memory on node %u\n", backing_kind_name(pool->backing.kind), pool->node);
 	show_blocks(vm);
@@ -690,7 +713,7 @@ static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 	r->vm.fault_report = r->options.fault_report;
 	if (r->gdb)
 		gdb_server_serve_vm(r->gdb, &r->vm, r->options.wait);
-	return load(r, entry, f);
+	return host_clear(&r->host, f) || load(r, entry, f) ? f->code : 0;
 }
 
 static int run(struct run *r, uint64_t start_ns, struct failure *f)
