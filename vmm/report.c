@@ -171,6 +171,15 @@ static json_t *report_exits(const struct vm *vm)
 	return exits;
 }
 
+/* null: no placement chose it, or by no latencies. */
+static json_t *report_latency(const struct zones *z)
+{
+	if (!z || !z->latency_ps)
+		return json_null();
+	return json_pack("{s:I, s:s}", "mean_ps", number(z->latency_ps), "source",
+			 latency_source_name(z->latency_source));
+}
+
 static json_t *report_times(const struct report_facts *facts)
 {
 	uint64_t first = atomic_load(&facts->vm->first_instruction_ns);
@@ -197,13 +206,14 @@ int report_write(const struct report_facts *facts, FILE *to, struct failure *f)
 	const struct vm *vm = facts->vm;
 	json_t *image =
 		json_pack("{s:o, s:s}", "path", text(facts->options->image), "format", boot_format_name(facts->format));
-	json_t *report = json_pack("{s:s*, s:o, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o}",
-				   "name", facts->options->name, "image", image, "kvm", kvm_module_name(vm->kvm.module),
-				   "cpus", (int)vm->cpus, "memory", report_memory(vm, facts->smaps), "zones",
-				   report_zones(vm), "blocks", report_blocks(vm), "ranges", report_ranges(vm), "table",
-				   report_table(vm), "memslots", report_slots(vm), "devices", report_devices(vm),
-				   "exits", report_exits(vm), "strays", number(atomic_load(&vm->strays)), "faults",
-				   report_faults(vm), "times_ms", report_times(facts), "end", report_end(facts));
+	json_t *report =
+		json_pack("{s:s*, s:o, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o}",
+			  "name", facts->options->name, "image", image, "kvm", kvm_module_name(vm->kvm.module), "cpus",
+			  (int)vm->cpus, "memory", report_memory(vm, facts->smaps), "zones", report_zones(vm),
+			  "latency", report_latency(vm->guest.zones), "blocks", report_blocks(vm), "ranges",
+			  report_ranges(vm), "table", report_table(vm), "memslots", report_slots(vm), "devices",
+			  report_devices(vm), "exits", report_exits(vm), "strays", number(atomic_load(&vm->strays)),
+			  "faults", report_faults(vm), "times_ms", report_times(facts), "end", report_end(facts));
 	bool bad;
 
 	errno = 0; /* what is left of the run says nothing here; who has no memory says nothing either */
