@@ -352,7 +352,7 @@ fi
 if [ "$huge_free" = none ] || [ "$huge_free" = 0 ]; then
 	echo 'SKIP cli/zones_huge_node: no free huge page of 2M'
 else
-	zones_refuse zones_huge_node 6 "^slat: --memory-zone id=b: 1 huge pages of 2 MiB asked of node $first_node, which has 0 free of " \
+	zones_refuse zones_huge_node 6 "^slat: --memory-zone id=b and those before it: $((huge_free + 1)) huge pages of 2 MiB asked of node $first_node, which has $huge_free free of " \
 		--memory-zone "id=a,size=$((huge_free * 2))M,backing=hugetlb,host_numa_node=$first_node" "id=b,size=2M,backing=hugetlb,host_numa_node=$first_node"
 fi
 # Where firmware tells latencies, 1 ns is what none keeps.
@@ -365,11 +365,11 @@ fi
 confined=(prlimit --memlock=1048576 setpriv --inh-caps=-ipc_lock --bounding-set=-ipc_lock)
 [ "$(id -u)" = 0 ] || confined=(prlimit --memlock=1048576)
 if "${confined[@]}" true 2>/dev/null; then
-	for option in '' '--memory-zone id=a,size=64M'; do
-		# shellcheck disable=SC2086 # words
-		zones_refuse "lock_limit${option:+_zone}" 6 "^slat: ${option:+--memory-zone id=a}.*: this process may lock 1 MiB \(RLIMIT_MEMLOCK\), not [0-9]+ MiB; raise it" \
-			--memory mlock=on $option
-	done
+	zones_refuse lock_limit 6 '^slat: .*: this process may lock 1 MiB \(RLIMIT_MEMLOCK\), not [0-9]+ MiB; raise it' --memory mlock=on
+	sentence='cannot be locked, for the limit of this process is 1 MiB, of which 0 bytes are locked: raise it'
+	zones_refuse lock_limit_zone 6 "^slat: --memory-zone id=a: 64 MiB $sentence" --memory mlock=on --memory-zone id=a,size=64M
+	zones_refuse lock_limit_zones 6 "^slat: --memory-zone id=b and those before it: 2 MiB $sentence" \
+		--memory mlock=on --memory-zone id=a,size=1M id=b,size=1M
 else
 	echo 'SKIP cli/lock_limit: no limit on what may be locked can be set here'
 fi
@@ -400,7 +400,7 @@ else
 	zones_refuse group_limit 6 "^slat: --memory prefault=on: 128 MiB $sentence" --memory size=128M,prefault=on
 	zones_refuse group_limit_zone 6 "^slat: --memory-zone id=b: 128 MiB $sentence" --memory-zone id=a,size=64M id=b,size=128M,prefault=on
 	# Each would fit.
-	zones_refuse group_limit_zones 6 "^slat: what prefault=on touches, all zones together: 80 MiB $sentence" \
+	zones_refuse group_limit_zones 6 "^slat: --memory-zone id=b and those before it: 80 MiB $sentence" \
 		--memory-zone id=a,size=40M,prefault=on id=b,size=40M,prefault=on
 	expect_kvm group_limit_kept 1 'left with value 0' "${confined[@]}" "$slat" run --memory size=16M,prefault=on "$guests/exit.elf"
 fi
@@ -418,6 +418,11 @@ else
 	zones_refuse outside_cpuset 6 "^slat: --memory-zone id=a: memory node $second_node is outside the cpuset that slat was started in, which allows $first_node$" \
 		--memory-zone "id=a,size=64M,host_numa_node=$second_node"
 	zones_refuse placement_outside_cpuset 6 "^slat: --placement: memory node $second_node is outside the cpuset" --placement "host_numa_node=$second_node"
+	# Without a word of nodes: however much is free on the other.
+	for node in $first_node $second_node; do
+		echo "$node" >"$group/cpuset.mems"
+		expect_kvm "within_cpuset_$node" 1 "of anonymous memory on node $node\$" "${confined[@]}" "$slat" run --memory size=16M "$guests/exit.elf"
+	done
 fi
 confined=()
 for group in "${groups[@]}"; do rmdir "$group" || fail group_left "$group"; done

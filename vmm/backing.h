@@ -25,7 +25,7 @@ enum backing_kind {
 struct backing_config {
 	uint64_t bytes; /* a multiple of 4K; of the huge page's size with hugepages */
 	bool hugepages, thp, shared;
-	bool reserve;		    /* plain pages: counted against what the host promises (overcommit_memory) */
+	bool reserve;		    /* private pages: counted against what the host promises (overcommit_memory) */
 	bool lock;		    /* never swapped out: what is touched stays (mlock) */
 	bool no_dump;		    /* not in a core file of slat's */
 	bool on_node;		    /* all of it is to be on `node`: refused before it is mapped if that cannot be */
@@ -58,10 +58,19 @@ struct backing {
 
 const char *backing_kind_name(enum backing_kind k);
 
+/* EXIT_HOST with one sentence iff so many bytes are more than the host's RAM and swap. option: that asked for them. */
+int backing_check_host(const char *option, uint64_t bytes, struct failure *f);
+
 /* Maps the memory; nothing of it is touched.
  * EXIT_HOST with one sentence, nothing left behind, iff the host has not got so much, or not so many huge pages free,
  * or none that is as was asked. */
 int backing_open(struct backing *b, const struct backing_config *config, struct failure *f);
+
+/* The same in two steps, for who has a place of his own for it. First all is known but host, which is NULL. Then it is
+ * mapped at `at`, a multiple of its largest page, over what is there; NULL: anywhere. Refused, it is closed, and at
+ * `at` there may be nothing any more. */
+int backing_prepare(struct backing *b, const struct backing_config *config, struct failure *f);
+int backing_map(struct backing *b, const struct backing_config *config, uint8_t *at, struct failure *f);
 void backing_close(struct backing *b);
 
 /* A device-dax has what its last user left there: every byte becomes 0. Nothing is to be done for the other kinds.

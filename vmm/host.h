@@ -78,6 +78,10 @@ struct pool_config {
 int host_add_pool(struct host *h, unsigned node, const struct pool_config *config, struct pool **out,
 		  struct failure *f);
 
+/* What a device-dax's last user left there becomes 0, which is not undone by a refusal: so it comes when nothing is
+ * left to be refused, and before a guest has any of it. As backing_clear(). */
+int host_clear(const struct host *h, struct failure *f);
+
 /* One contiguous block from the smallest hole that holds it, aligned to the pool's largest page. EXIT_HOST iff no hole
  * is long enough: the sentence has the largest. */
 int pool_alloc(struct pool *p, uint64_t bytes, struct block *out, struct failure *f);

@@ -314,6 +314,23 @@ struct ids numa_map_memory(const struct numa_map *m)
 	return memory;
 }
 
+static bool is_roomier(const struct numa_map_node *a, const struct numa_map_node *b)
+{
+	if ((a->cpus > 0) != (b->cpus > 0))
+		return a->cpus > 0;
+	return a->free_bytes > b->free_bytes;
+}
+
+unsigned numa_map_roomiest(const struct numa_map *m, const struct ids *allowed)
+{
+	const struct numa_map_node *best = NULL;
+
+	for (const struct numa_map_node *n = m->node; n < m->node + m->nodes; n++)
+		if (n->has_memory && ids_has(allowed, n->id) && (!best || is_roomier(n, best)))
+			best = n;
+	return best ? best->id : m->node[0].id;
+}
+
 int numa_map_check_nodes(const struct numa_map *m, const char *what, const struct ids *nodes, struct failure *f)
 {
 	struct ids memory = numa_map_memory(m);

@@ -49,6 +49,10 @@ unsigned numa_map_place(const struct numa_map *m, unsigned id);
 struct ids numa_map_cpus(const struct numa_map *m, unsigned place); /* its CPUs that are online */
 struct ids numa_map_memory(const struct numa_map *m);		    /* the ids of nodes that have memory */
 
+/* The id of the node that memory for a guest comes from unless something else is asked: of those in `allowed` with
+ * memory, with CPUs before without, the one with the most free. The first of all iff there is none. */
+unsigned numa_map_roomiest(const struct numa_map *m, const struct ids *allowed);
+
 /* EXIT_HOST with one sentence iff one of these is not online, or has no memory. what: the option that asked. */
 int numa_map_check_nodes(const struct numa_map *m, const char *what, const struct ids *nodes, struct failure *f);
 

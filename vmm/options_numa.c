@@ -131,10 +131,11 @@ static bool take_two(struct options_text text, char between, uint64_t most, unsi
 	return !middle || take_number((struct options_text){middle + 1, text.bytes - bytes - 1}, most, b);
 }
 
-/* "0-3,8": numbers up to `most`, of what, each at most once. */
+/* "0-3,8": numbers up to `most`, of what, each at most once. They take the place of those that *set had. */
 static int take_numbers(const char *where, struct options_text value, unsigned most, const char *what,
 			struct options_numbers *set, struct failure *f)
 {
+	struct options_numbers taken = {0};
 	struct options_text rest, part;
 	unsigned first, last;
 
@@ -145,11 +146,12 @@ static int take_numbers(const char *where, struct options_text value, unsigned m
 			return fail(f, EXIT_USAGE, "%s=%.*s: not numbers of %s from 0 to %u, such as 0-3,8", where,
 				    CLIP(value), what, most);
 		for (unsigned n = first; n <= last; n++) {
-			if (options_has_number(set, n))
+			if (options_has_number(&taken, n))
 				return fail(f, EXIT_USAGE, "%s=%.*s: it has %u twice", where, CLIP(value), n);
-			set->bits[n / 64] |= UINT64_C(1) << n % 64;
+			taken.bits[n / 64] |= UINT64_C(1) << n % 64;
 		}
 	}
+	*set = taken;
 	return 0;
 }
 
@@ -276,6 +278,17 @@ static int settle_backing(struct options_zone *z, struct failure *f)
 	return 0;
 }
 
+/* Each would wipe what the other has. */
+static int judge_file(const struct run_options *o, const struct options_zone *z, struct failure *f)
+{
+	for (const struct options_zone *other = o->numa.zone; other < z; other++)
+		if (z->file.bytes && other->file.bytes == z->file.bytes &&
+		    memcmp(other->file.start, z->file.start, z->file.bytes) == 0)
+			return fail(f, EXIT_USAGE, "--memory-zone id=%s: file=%.*s is zone %s's already", z->id,
+				    CLIP(z->file), other->id);
+	return 0;
+}
+
 static int judge_zone(struct options_zone *z, const char *value, struct failure *f)
 {
 	const bool huge = z->backing == OPTIONS_HUGETLB;
@@ -307,7 +320,7 @@ int options_set_zone(struct run_options *o, const char *value, struct failure *f
 	*zone(o) = (struct options_zone){.huge = PAGETABLE_2M};
 	if (options_take_list(o, "--memory-zone", zone_keys, COUNT(zone_keys), value, f) || settle_backing(zone(o), f))
 		return f->code;
-	return judge_zone(zone(o), value, f);
+	return judge_zone(zone(o), value, f) || judge_file(o, zone(o), f) ? f->code : 0;
 }
 
 /* ---- the guest's nodes ---- */
@@ -349,6 +362,7 @@ static int node_zones(struct run_options *o, const char *where, struct options_t
 
 	if (open_list(where, value, &rest, f))
 		return f->code;
+	node(o)->zones = 0;
 	while (next_part(&rest, &part)) {
 		if (!part.bytes)
 			return fail(f, EXIT_USAGE, "%s=%.*s: a zone's id is missing", where, CLIP(value));
@@ -367,6 +381,7 @@ static int node_distances(struct run_options *o, const char *where, struct optio
 
 	if (open_list(where, value, &rest, f))
 		return f->code;
+	memset(node(o)->distance, 0, sizeof(node(o)->distance));
 	while (next_part(&rest, &part)) {
 		if (!memchr(part.start, '@', part.bytes) || !take_two(part, '@', DISTANCE_MAX, &to, &distance) ||
 		    to >= TOPOLOGY_NODES_MAX || distance < DISTANCE_LOCAL)
@@ -443,7 +458,7 @@ int options_set_latency(struct run_options *o, const char *value, struct failure
 	    ns > LATENCY_MAX_NS)
 		return fail(f, EXIT_USAGE, "--latency %.64s: not nanoseconds from 1ns to %uns, such as 100ns", value,
 			    LATENCY_MAX_NS);
-	o->numa.latency_ps = (uint32_t)(ns * PS_A_NS);
+	o->numa.latency_ps = (uint32_t)(ns * PS_A_NS + 0.5);
 	return 0;
 }
 
@@ -482,6 +497,9 @@ int options_judge_zones(struct run_options *o, struct failure *f)
 	if (!o->numa.zones && !o->memory.bytes)
 		return fail(f, EXIT_USAGE, "--memory size=0: a guest needs %s at least, or --memory-zone",
 			    size_format(OPTIONS_MEMORY_MIN).s);
+	if (o->memory.bytes > OPTIONS_ZONES_BYTES)
+		return fail(f, EXIT_USAGE, "--memory size=%s: a guest addresses %s at most",
+			    size_format(o->memory.bytes).s, size_format(OPTIONS_ZONES_BYTES).s);
 	if (!o->numa.zones || judge_memory_of_zones(o, f))
 		return f->code;
 	for (unsigned i = 0; i < o->numa.zones; i++)

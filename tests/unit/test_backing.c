@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 #include "tests/unit/fake_sys.h"
 #include "vmm/backing.h"
@@ -110,7 +111,8 @@ START_TEST(dax_of_another_user_is_wiped)
 	ck_assert_uint_eq(b.host[0], 's'); /* who is refused after this has destroyed nothing */
 	ck_assert_int_eq(backing_clear(&b, &f), 0);
 	for (uint64_t at = 0; at < b.bytes; at++)
-		ck_assert_uint_eq(b.host[at], 0);
+		if (b.host[at]) /* each ck_assert costs a write: not 8 million of them */
+			ck_abort_msg("byte %" PRIu64 " is 0x%x", at, b.host[at]);
 	backing_close(&b);
 	ck_assert_int_eq(pread(fd, &was, 1, 8 * MIB), 1);
 	ck_assert_uint_eq(was, 's'); /* what was not asked for is not ours */
@@ -177,6 +179,25 @@ START_TEST(dax_is_refused_with_a_sentence)
 	fake_dax_add(&sys, &d);
 	config.devdax = "/dev/dax3.0";
 	refused(&config, "16 MiB at physical 0x140001000, which does not agree with its alignment of 2 MiB");
+}
+END_TEST
+
+/* A file of that name, and another device: neither is touched, let alone wiped. */
+START_TEST(what_has_only_a_dax_s_name_is_refused)
+{
+	struct backing_config config = dax_config(16 * MIB);
+	struct stat null;
+
+	fake_dax_add(&sys, &plain);
+	ck_assert_int_eq(stat("/dev/null", &null), 0);
+	fake_sys_write(&sys, "/sys/bus/dax/devices/dax0.0/dev", "%u:%u\n", major(null.st_rdev), minor(null.st_rdev));
+	refused(&config, "dax0.0 is not the device dax0.0 but something of its name");
+	ck_assert_int_eq(unlink(dax_path), 0);
+	ck_assert_int_eq(symlink("/dev/zero", dax_path), 0);
+	refused(&config, "dax0.0 is not the device dax0.0 but something of its name");
+	ck_assert_int_eq(unlink(dax_path), 0);
+	ck_assert_int_eq(symlink("/dev/null", dax_path), 0);
+	refused(&config, ": cannot map ");
 }
 END_TEST
 
@@ -317,6 +338,10 @@ START_TEST(core_files_and_reservations)
 	struct failure f = {0};
 	struct backing b;
 
+	if (config.shared && config.reserve) { /* nobody could have it */
+		refused(&config, "--memory: reserve=on: the kernel counts a memfd as it is touched");
+		return;
+	}
 	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
 	ck_assert_int_eq(flagged(&b, " dd"), config.no_dump);
 	ck_assert_int_eq(flagged(&b, " nr"), !config.reserve);
@@ -602,6 +627,7 @@ Suite *backing_suite(void)
 	tcase_add_test(t, dax_of_another_user_is_wiped);
 	tcase_add_loop_test(t, dax_pages_are_its_alignment, 0, 3);
 	tcase_add_test(t, dax_is_refused_with_a_sentence);
+	tcase_add_test(t, what_has_only_a_dax_s_name_is_refused);
 	tcase_add_test(t, dax_is_one_user_s);
 	tcase_add_test(t, dax_of_unknown_address_is_not_physical);
 	tcase_add_test(t, all_dax_are_listed);

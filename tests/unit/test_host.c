@@ -1,10 +1,14 @@
 /* Pools and blocks: one contiguous block, its place, its return; backings that can be had anywhere. */
 #include <check.h>
 #undef fail
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tests/unit/fake_host.h"
 #include "tests/unit/fake_sys.h"
 #include "vmm/host.h"
 
@@ -293,7 +297,7 @@ START_TEST(frames_of_a_dax_are_the_host_s)
 }
 END_TEST
 
-START_TEST(a_dax_is_wiped_before_it_is_a_pool)
+START_TEST(a_dax_is_wiped_when_nothing_is_refused_any_more)
 {
 	struct failure f = {0};
 	struct pool *pool;
@@ -312,7 +316,12 @@ START_TEST(a_dax_is_wiped_before_it_is_a_pool)
 			      &(struct pool_config){.backing = {.bytes = 4 * MIB, .devdax = path, .root = sys.root}},
 			      &pool, &f),
 		0);
-	ck_assert_uint_eq(pool->backing.host[MIB], 0);
+	ck_assert_uint_eq(pool->backing.host[MIB], 'o');
+	ck_assert_int_eq(add_dax("dax1.0", 0x40000000, 4 * MIB, &pool, &f), EXIT_HOST); /* where the first is */
+	f = (struct failure){0};
+	ck_assert_uint_eq(many.pool[0].backing.host[MIB], 'o');
+	ck_assert_int_eq(host_clear(&many, &f), 0);
+	ck_assert_uint_eq(many.pool[0].backing.host[MIB], 0);
 }
 END_TEST
 
@@ -467,6 +476,35 @@ START_TEST(pools_lie_where_their_numbers_say)
 }
 END_TEST
 
+/* A kernel before 5.16 does not move huge pages. */
+START_TEST(nothing_is_moved_into_the_mirror)
+{
+	const struct pool_config config = {.backing = {.bytes = 4 * MIB, .shared = _i}};
+	struct failure f = {0};
+
+	fake_host_refuse_if(SYS_mremap, 3, MREMAP_MAYMOVE | MREMAP_FIXED, EINVAL);
+	ck_assert_int_eq(host_mirror(&many, &f), 0);
+	ck_assert_ptr_eq(add_pool(&config)->backing.host, many.mirror + many.pool[0].base.n * FRAME_BYTES);
+}
+END_TEST
+
+/* Locked, it is more than the process may: mapped, and refused then. */
+START_TEST(a_refused_backing_leaves_the_mirror_whole)
+{
+	const struct pool_config config = {.backing = {.bytes = 4 * MIB, .lock = true}};
+	const struct rlimit most = {MIB, MIB};
+	struct failure f = {0};
+	struct pool *pool;
+
+	ck_assert_int_eq(host_mirror(&many, &f), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &most), 0);
+	fake_host_refuse_if(SYS_mlock2, 2, MLOCK_ONFAULT, EPERM);
+	ck_assert_int_eq(host_add_pool(&many, many.numa.node[0], &config, &pool, &f), EXIT_HOST);
+	ck_assert(is_mapped(many.mirror + (many.numa.node[0] + 1) * HOST_POOL_BYTES_MAX));
+	ck_assert_uint_eq(many.pools, 0);
+}
+END_TEST
+
 /* The kernel makes one mapping of two of one kind that touch, and shows one sum. */
 START_TEST(whole_gigabytes_do_not_touch)
 {
@@ -563,7 +601,7 @@ Suite *host_suite(void)
 	tcase_set_timeout(t, 30);
 	tcase_add_checked_fixture(t, open_host, close_host);
 	tcase_add_test(t, frames_of_a_dax_are_the_host_s);
-	tcase_add_test(t, a_dax_is_wiped_before_it_is_a_pool);
+	tcase_add_test(t, a_dax_is_wiped_when_nothing_is_refused_any_more);
 	tcase_add_test(t, a_dax_where_others_are_is_refused);
 	tcase_add_test(t, numbers_go_around_what_is_taken);
 	tcase_add_test(t, numbers_begin_anew_at_the_end);
@@ -574,6 +612,8 @@ Suite *host_suite(void)
 	tcase_set_timeout(t, 30);
 	tcase_add_checked_fixture(t, open_host, close_host);
 	tcase_add_loop_test(t, pools_lie_where_their_numbers_say, 0, 8);
+	tcase_add_loop_test(t, nothing_is_moved_into_the_mirror, 0, 2);
+	tcase_add_test(t, a_refused_backing_leaves_the_mirror_whole);
 	tcase_add_test(t, whole_gigabytes_do_not_touch);
 	tcase_add_test(t, numbers_are_out_of_step_with_guest_addresses);
 	tcase_add_test(t, the_table_s_pool_stays_out_of_the_mirror);

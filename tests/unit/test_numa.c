@@ -116,6 +116,23 @@ static void refuse(const char *sentence)
 	ck_assert_msg(strstr(f.text, sentence), "%s", f.text);
 }
 
+START_TEST(most_room_is_beside_cpus_and_within_the_cpuset)
+{
+	struct ids all, some = set_of("7,63,1000"), none = set_of("");
+
+	memset(&all, 0xff, sizeof(all));
+	put_lists("0,5,7,63\n", "0,5,63\n");
+	put_node(0, "0\n", 64, "10 20 20 20\n");
+	put_node(5, "1\n", 128, "20 10 20 20\n");
+	put_node(7, "2\n", 0, "20 20 10 20\n");
+	put_node(63, "\n", 1024, "20 20 20 10\n");
+	read_map();
+	ck_assert_uint_eq(numa_map_roomiest(&map, &all), 5);
+	ck_assert_uint_eq(numa_map_roomiest(&map, &some), 63); /* 7 has no memory */
+	ck_assert_uint_eq(numa_map_roomiest(&map, &none), 0);
+}
+END_TEST
+
 START_TEST(sets_of_numbers)
 {
 	struct ids s = set_of("0-3,8,8191"), other = set_of("2-8"), empty = set_of("");
@@ -737,6 +754,7 @@ Suite *numa_suite(void)
 	TCase *trees = tcase_create("trees"), *here = tcase_create("here");
 
 	tcase_add_checked_fixture(trees, setup, teardown);
+	tcase_add_test(trees, most_room_is_beside_cpus_and_within_the_cpuset);
 	tcase_add_test(trees, sets_of_numbers);
 	tcase_add_test(trees, long_sets_are_cut);
 	tcase_add_test(trees, sets_against_a_model);

@@ -1,19 +1,22 @@
 /* RAM by zones, on the host that the tests run on: of several nodes or of one. What is
  * refused before a pool is opened, what the zones come to, and that a refusal at any
- * allocation leaves nothing. What it does not see: pages on the wrong node, which
- * needs several (the rig has such hosts). */
+ * allocation leaves nothing. What the guest is told and where its vCPUs go, on hosts that
+ * are made up. What it does not see: pages on the wrong node, which needs several (the rig
+ * has such hosts). */
 #include <check.h>
 #undef fail
+#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
 
+#include "tests/unit/fake_sys.h"
 #include "vmm/layout.h"
 #include "vmm/stitch.h"
 #include "vmm/vm.h"
-#include "vmm/zones.h"
+#include "vmm/zones_impl.h"
 
 Suite *zones_suite(void);
 
@@ -148,7 +151,7 @@ static const struct {
 	{"k --strict --memory size=4000T --placement policy=local", "--placement: the nodes that may be used have ",
 	 EXIT_HOST},
 	{"k --strict --memory-zone id=a,size=4M,host_numa_node=0 --memory-zone id=b,size=4000T,host_numa_node=0",
-	 "--memory-zone id=b: --strict binds 4", EXIT_HOST},
+	 "--memory-zone id=b and those before it: --strict binds 4", EXIT_HOST},
 	{"k --memory-zone id=a,size=4M --memory-zone id=b,size=4M,backing=devdax,file=/dev/null", "/dev/null",
 	 EXIT_HOST},
 };
@@ -159,6 +162,23 @@ START_TEST(refused_with_a_sentence)
 
 	ck_assert_int_eq(make(refusals[_i].line, &f), refusals[_i].code);
 	ck_assert_msg(strstr(f.text, refusals[_i].sentence) != NULL, "%s", f.text);
+}
+END_TEST
+
+/* Each would be taken. */
+START_TEST(zones_are_not_more_than_the_host_together)
+{
+	struct failure f = {0};
+	struct sysinfo all;
+	char line[128];
+	uint64_t mib;
+
+	ck_assert_int_eq(sysinfo(&all), 0);
+	mib = ((uint64_t)all.totalram + all.totalswap) * all.mem_unit / 4 * 3 / MIB;
+	snprintf(line, sizeof(line), "k --memory-zone id=a,size=%" PRIu64 "M id=b,size=%" PRIu64 "M", mib, mib);
+	ck_assert_int_eq(make(line, &f), EXIT_HOST);
+	ck_assert_ptr_eq(strstr(f.text, "--memory-zone id=b and those before it size="), f.text);
+	ck_assert_ptr_nonnull(strstr(f.text, " is more than the host has: "));
 }
 END_TEST
 
@@ -479,6 +499,235 @@ START_TEST(who_is_kept_nowhere_runs_anywhere)
 }
 END_TEST
 
+/* ---- what the guest is told, of hosts of several nodes ---- */
+
+#define NODES 3u
+
+static struct zones shown;
+static struct pool shown_pools[NODES];
+
+/* Nodes 3, 8 and 40, 80 ns each and 160 to the others. cpus: how many each has, zones_on: where each zone lies, a
+ * digit each. */
+static void show_host(const char *line, const char *cpus, const char *zones_on)
+{
+	static const unsigned ids[NODES] = {3, 8, 40};
+	unsigned cpu = 0;
+
+	parse(line);
+	memset(&shown, 0, sizeof(shown));
+	shown.options = &options;
+	shown.map.nodes = NODES;
+	shown.map.has_hmat = true;
+	memset(shown.map.cpu_node, NUMA_MAP_NONE, sizeof(shown.map.cpu_node));
+	memset(&shown.limits.cpus, 0xff, sizeof(shown.limits.cpus));
+	memset(shown.cpu_place, ZONES_ANY, sizeof(shown.cpu_place));
+	for (unsigned i = 0; i < NODES; i++) {
+		shown.map.node[i] =
+			(struct numa_map_node){.id = ids[i], .cpus = (unsigned)(cpus[i] - '0'), .has_memory = true};
+		for (unsigned n = 0; n < shown.map.node[i].cpus; n++)
+			shown.map.cpu_node[cpu++] = (uint8_t)i;
+		for (unsigned k = 0; k < NODES; k++) {
+			shown.map.distance[i][k] = i == k ? 10 : (uint8_t)(20 + k);
+			shown.map.latency_ps[i][k] = i == k ? 80000 : 160000 + k * 1000;
+		}
+		shown_pools[i] = (struct pool){.node = ids[i]};
+	}
+	for (; zones_on[shown.count]; shown.count++) {
+		struct zone *zone = &shown.zone[shown.count];
+
+		zone->bytes = 4 * MIB;
+		zone->pool = &shown_pools[zones_on[shown.count] - '0'];
+		zone->ruled = true;
+		ids_add(&zone->rule.nodes, zone->pool->node);
+	}
+}
+
+/* ---- a device among others ---- */
+
+/* It lies where the numbers of the zone before it would begin: these go around it, and the guest has both in its order.
+ */
+START_TEST(a_device_s_numbers_are_nobody_else_s)
+{
+	const uint64_t resource = (host.numa.node[0] % HOST_NODES_MAX + 1) * HOST_POOL_BYTES_MAX + 4 * MIB;
+	const struct fake_dax dax = {
+		.name = "dax0.0", .bytes = 8 * MIB, .align = 2 * MIB, .resource = resource, .node = -1};
+	struct fake_sys sys;
+	struct failure f = {0};
+	struct make m = {.z = &shown, .o = &options, .root = sys.root};
+	char line[256];
+
+	fake_sys_open(&sys);
+	fake_dax_add(&sys, &dax);
+	snprintf(line, sizeof(line),
+		 "k --memory-zone id=a,size=8M,host_numa_node=%u id=d,size=4M,backing=devdax,file=%s/dev/dax0.0",
+		 host.numa.node[0], sys.root);
+	parse(line);
+	shown = (struct zones){.memory = &memory, .options = &options, .host = &host};
+	blocks.memory = &memory;
+	ck_assert_int_eq(numa_map_read("", &shown.map, &f), 0);
+	ck_assert_int_eq(limits_read("", &shown.limits, &f), 0);
+	ck_assert_int_eq(zones_plan(&m, &f), 0);
+	ck_assert_msg(zones_open_pools(&m, SLOTS, &blocks, &f) == 0, "%s", f.text);
+	ck_assert_uint_eq(blocks.count, 2);
+	ck_assert_ptr_eq(blocks.block[0].pool, shown.zone[0].pool);
+	ck_assert_uint_eq(blocks.block[1].first.n, resource / FRAME_BYTES);
+	ck_assert_uint_ge(blocks.block[0].first.n, (resource + 4 * MIB) / FRAME_BYTES);
+	fake_sys_close(&sys);
+}
+END_TEST
+
+/* ---- a plan, of hosts of several nodes ---- */
+
+/* So much of each node of show_host() is planned for, in the order of zones: "40:1024 3:512" in KiB. */
+static const char *planned(const struct make *m)
+{
+	static char text[256];
+
+	text[0] = '\0';
+	for (unsigned i = 0; i < shown.count; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s:%" PRIu64, i ? " " : "",
+			 ids_format(&m->plan[i].nodes).s, m->plan[i].bytes >> 10);
+	return text;
+}
+
+static const char *plan(const char *line, const char *cpus)
+{
+	struct make m = {.z = &shown, .o = &options};
+	struct failure f = {0};
+
+	show_host(line, cpus, "");
+	shown.memory = &memory;
+	memset(&shown.limits.nodes, 0xff, sizeof(shown.limits.nodes));
+	for (unsigned i = 0; i < NODES; i++)
+		shown.map.node[i].free_bytes = shown.map.node[i].total_bytes = GIB;
+	ck_assert_msg(zones_plan(&m, &f) == 0, "%s: %s", line, f.text);
+	return planned(&m);
+}
+
+/* A contract is kept by what is taken, and not by granules that the guest has not whole: what it lacks, it lacks of the
+ * slow ones. */
+START_TEST(an_odd_size_keeps_its_contract)
+{
+	ck_assert_str_eq(plan("k --memory size=8M --latency 101ns", "010"), "8:6144 3:2048");
+	ck_assert_str_eq(plan("k --memory size=7M --latency 101ns", "010"), "8:6144 3:1024");
+	ck_assert_str_eq(plan("k --memory size=8M --latency 100ns", "001"), "40:6144 3:2048");
+	ck_assert_str_eq(plan("k --memory size=7M --latency 100ns", "001"), "40:6144 3:1024");
+	ck_assert_str_eq(plan("k --memory size=7M --latency 101ns", "100"), "3:6144 8:1024");
+	ck_assert_uint_le(shown.latency_ps, 101000);
+	ck_assert_str_eq(plan("k --memory size=7M --placement policy=interleave", "111"), "3,8,40:7168");
+	ck_assert_str_eq(plan("k --cpus boot=3 --memory size=7M --placement policy=spread", "111"),
+			 "3:4096 8:2048 40:1024");
+	ck_assert_str_eq(plan("k --memory size=5M --placement policy=local", "001"), "40:5120");
+}
+END_TEST
+
+static void is_shown(void)
+{
+	struct failure f = {0};
+
+	ck_assert_msg(zones_show(&shown, &f) == 0, "%s", f.text);
+}
+
+#define TWO_ZONES "k --cpus boot=4 --memory-zone id=a,size=4M id=b,size=4M"
+
+START_TEST(vcpus_are_where_zones_and_cpus_are)
+{
+	const struct topology *t = &shown.topology;
+
+	show_host(TWO_ZONES, "220", "01");
+	is_shown();
+	ck_assert(t->nodes == 2 && t->cpus == 4 && t->ranges == 2);
+	for (unsigned cpu = 0; cpu < 4; cpu++)
+		ck_assert(shown.cpu_place[cpu] == cpu / 2 && t->cpu_node[cpu] == cpu / 2);
+	show_host(TWO_ZONES, "220", "11"); /* on one node: the guest is told nothing, and runs anywhere */
+	is_shown();
+	ck_assert(t->nodes == 0 && shown.cpu_place[0] == ZONES_ANY && shown.cpu_place[3] == ZONES_ANY);
+	show_host(TWO_ZONES, "220", "01");
+	for (unsigned cpu = 0; cpu < 2; cpu++) /* a cpuset that leaves node 3's CPUs out */
+		shown.limits.cpus.word[0] &= ~(UINT64_C(1) << cpu);
+	is_shown();
+	ck_assert(shown.cpu_place[0] == 1 && shown.cpu_place[3] == 1);
+	ck_assert(t->nodes == 2 && topology_has_cpus(t, 0) && !topology_has_cpus(t, 1));
+	ck_assert(t->range[0].node == 1 && t->range[1].node == 0);
+}
+END_TEST
+
+START_TEST(a_node_of_memory_alone_has_no_vcpus)
+{
+	const struct topology *t = &shown.topology;
+
+	show_host(TWO_ZONES, "100", "10"); /* the RAM begins on it */
+	is_shown();
+	ck_assert(t->nodes == 2 && t->range[0].node == 1 && t->range[1].node == 0);
+	ck_assert(topology_has_cpus(t, 0) && !topology_has_cpus(t, 1));
+	ck_assert(t->has_hmat && t->latency_ns[0][0] == 80 && t->latency_ns[0][1] == 161);
+	ck_assert(t->distance[0][1] == 21 && t->distance[1][0] == 20);
+	show_host(TWO_ZONES, "100", "12"); /* all of it is: then there is one of CPUs alone */
+	is_shown();
+	ck_assert(t->nodes == 3 && topology_has_cpus(t, 0) && !topology_has_memory(t, 0));
+	ck_assert(t->latency_ns[0][1] == 161 && t->latency_ns[0][2] == 162 && shown.cpu_place[3] == 0);
+	show_host(TWO_ZONES, "011", "00"); /* one node, and no question */
+	is_shown();
+	ck_assert_uint_eq(t->nodes, 0);
+	show_host(TWO_ZONES, "000", "12"); /* no CPU that the map knows */
+	is_shown();
+	ck_assert(t->nodes == 2 && shown.cpu_place[0] == ZONES_ANY);
+}
+END_TEST
+
+START_TEST(whom_a_placement_chose_stays)
+{
+	show_host(TWO_ZONES, "121", "01");
+	memset(shown.cpu_place, 2, 4);
+	is_shown();
+	ck_assert(shown.cpu_place[0] == 2 && shown.cpu_place[3] == 2);
+	ck_assert(shown.topology.nodes == 3 && shown.topology.cpu_node[0] == 0);
+	ck_assert(shown.topology.latency_ns[0][1] == 160 && shown.topology.latency_ns[0][2] == 161);
+}
+END_TEST
+
+START_TEST(figures_that_no_table_tells_refuse_nobody)
+{
+	show_host(TWO_ZONES, "110", "01");
+	shown.map.distance[0][1] = shown.map.distance[1][0] = 10; /* numa=fake */
+	shown.map.latency_ps[0][1] = 0;				  /* a device's */
+	is_shown();
+	ck_assert(shown.topology.distance[0][1] == 11 && !shown.topology.has_hmat);
+}
+END_TEST
+
+#define TWO_NODES                                                                                                      \
+	TWO_ZONES " --numa guest_numa_id=0,cpus=0-1,memory_zones=a,distances=1@33 guest_numa_id=1,cpus=2-3,"           \
+		  "memory_zones=b"
+
+START_TEST(numa_has_the_hosts_latencies)
+{
+	const struct topology *t = &shown.topology;
+
+	show_host(TWO_NODES, "111", "20");
+	is_shown();
+	for (unsigned cpu = 0; cpu < 4; cpu++)
+		ck_assert(shown.cpu_place[cpu] == (cpu < 2 ? 2 : 0) && t->cpu_node[cpu] == cpu / 2);
+	ck_assert(t->has_hmat && t->latency_ns[0][0] == 80 && t->latency_ns[0][1] == 160 && t->latency_ns[1][0] == 162);
+	ck_assert(t->distance[0][1] == 33 && t->distance[1][0] == 33); /* as asked */
+	show_host(TWO_NODES, "110", "20");			       /* CPUs 0 and 1 may run anywhere */
+	is_shown();
+	ck_assert(!t->has_hmat && shown.cpu_place[0] == ZONES_ANY && shown.cpu_place[2] == 0);
+	show_host(TWO_NODES, "111", "20");
+	ids_add(&shown.zone[0].rule.nodes, 3); /* interleaved */
+	is_shown();
+	ck_assert(!t->has_hmat && shown.cpu_place[0] == ZONES_ANY);
+	show_host(TWO_NODES, "111", "20");
+	shown.cpu_place[1] = 1; /* a placement's */
+	is_shown();
+	ck_assert(!t->has_hmat && shown.cpu_place[1] == 1 && shown.cpu_place[0] == 2);
+	show_host(TWO_NODES, "111", "20");
+	shown.map.has_hmat = false;
+	is_shown();
+	ck_assert(!t->has_hmat && t->nodes == 2);
+}
+END_TEST
+
 /* ---- refused half way ---- */
 
 START_TEST(each_allocation_refused)
@@ -512,6 +761,7 @@ Suite *zones_suite(void)
 	tcase_add_checked_fixture(t, open_host, close_host);
 	tcase_add_test(t, only_who_asks_gets_zones);
 	tcase_add_loop_test(t, refused_with_a_sentence, 0, sizeof(refusals) / sizeof(refusals[0]));
+	tcase_add_test(t, zones_are_not_more_than_the_host_together);
 	tcase_add_test(t, zones_are_pools_in_the_order_of_addresses);
 	tcase_add_test(t, one_zone_needs_no_mirror);
 	tcase_add_test(t, scattered_zones_are_in_pieces);
@@ -527,6 +777,13 @@ Suite *zones_suite(void)
 	tcase_add_test(t, pages_are_counted_once_they_are_touched);
 	tcase_add_test(t, threads_are_kept_beside_memory);
 	tcase_add_test(t, who_is_kept_nowhere_runs_anywhere);
+	tcase_add_test(t, a_device_s_numbers_are_nobody_else_s);
+	tcase_add_test(t, an_odd_size_keeps_its_contract);
+	tcase_add_test(t, vcpus_are_where_zones_and_cpus_are);
+	tcase_add_test(t, a_node_of_memory_alone_has_no_vcpus);
+	tcase_add_test(t, whom_a_placement_chose_stays);
+	tcase_add_test(t, figures_that_no_table_tells_refuse_nobody);
+	tcase_add_test(t, numa_has_the_hosts_latencies);
 	tcase_add_loop_test(t, each_allocation_refused, 0, 2);
 	suite_add_tcase(s, t);
 	return s;

@@ -708,7 +708,7 @@ static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 	r->vm.fault_report = r->options.fault_report;
 	if (r->gdb)
 		gdb_server_serve_vm(r->gdb, &r->vm, r->options.wait);
-	return load(r, entry, f);
+	return host_clear(&r->host, f) || load(r, entry, f) ? f->code : 0;
 }
 
 static int run(struct run *r, uint64_t start_ns, struct failure *f)
