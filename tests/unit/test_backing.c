@@ -20,6 +20,7 @@
 #include "vmm/devdax.h"
 #include "vmm/numa_map.h"
 #include "vmm/prefault.h"
+#include "vmm/resident.h"
 
 Suite *backing_suite(void);
 
@@ -61,6 +62,14 @@ static void refused(const struct backing_config *config, const char *sentence)
 	ck_assert_int_eq(b.fd, -1);
 }
 
+static const struct resident_use *use_of(const struct backing *b)
+{
+	static struct resident_use use;
+
+	resident_read_once(b, &use);
+	return &use;
+}
+
 /* ---- device-dax ---- */
 
 START_TEST(dax_is_mapped_as_it_lies)
@@ -84,8 +93,8 @@ START_TEST(dax_is_mapped_as_it_lies)
 	ck_assert_int_eq(backing_prefault(&b, 0, b.bytes, &f), 0);
 	ck_assert_uint_eq(b.host[8 * MIB - 1], 0x5a); /* prefault leaves it alone */
 	backing_spare(&b, FRAME_BYTES, FRAME_BYTES);
-	ck_assert_uint_eq(backing_use_read(&b, NULL).resident, 8 * MIB);
-	ck_assert_uint_eq(backing_use_read(&b, NULL).huge, 8 * MIB);
+	ck_assert_uint_eq(use_of(&b)->resident, 8 * MIB);
+	ck_assert_uint_eq(use_of(&b)->huge, 8 * MIB);
 	c = contiguity_read(&b, 0, b.bytes, -1);
 	ck_assert(c.known && c.runs == 1 && c.bytes == 8 * MIB && c.largest_bytes == 8 * MIB);
 	ck_assert_uint_eq(contiguity_read(&b, 0, 0, -1).runs, 0);
@@ -132,7 +141,7 @@ START_TEST(dax_pages_are_its_alignment)
 	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
 	ck_assert_int_eq(b.leaf, leaf[_i]);
 	ck_assert_uint_eq((uintptr_t)b.host % d.align, 0);
-	ck_assert_uint_eq(backing_use_read(&b, NULL).huge, _i ? GIB : 0);
+	ck_assert_uint_eq(use_of(&b)->huge, _i ? GIB : 0);
 	backing_close(&b);
 }
 END_TEST
@@ -290,7 +299,7 @@ END_TEST
 /* Of the mapping that the backing is, the line of smaps that begins so. */
 static bool smaps_line(const struct backing *b, const char *key, char *line, int size)
 {
-	FILE *smaps = backing_smaps_open();
+	FILE *smaps = fopen("/proc/self/smaps", "re");
 	bool inside = false, found = false;
 	uint64_t first, end;
 
@@ -394,11 +403,7 @@ static void refuse_call(unsigned number, unsigned third, unsigned error)
 
 static uint64_t resident_of(const struct backing *b)
 {
-	FILE *smaps = backing_smaps_open();
-	const uint64_t bytes = backing_use_read(b, smaps).resident;
-
-	fclose(smaps);
-	return bytes;
+	return use_of(b)->resident;
 }
 
 /* By any number of workers, from anywhere on: all of it and nothing else, and what was there stays. */
@@ -570,7 +575,7 @@ START_TEST(real_pages_are_counted)
 	struct failure f = {0};
 	struct contiguity c;
 	struct backing b;
-	int pagemap = contiguity_open();
+	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 
 	ck_assert_int_ge(pagemap, 0);
 	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
@@ -583,7 +588,7 @@ START_TEST(real_pages_are_counted)
 		ck_assert_uint_ge(c.runs, 1);
 		ck_assert_uint_le(c.runs, 8 * MIB / FRAME_BYTES);
 		ck_assert_uint_ge(c.largest_bytes * c.runs, c.bytes);
-		if (_i == 1 && b.leaf == PAGETABLE_2M && backing_use_read(&b, NULL).huge == 8 * MIB)
+		if (_i == 1 && b.leaf == PAGETABLE_2M && use_of(&b)->huge == 8 * MIB)
 			ck_assert_uint_le(c.runs, 4);
 	}
 	close(pagemap);

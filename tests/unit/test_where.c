@@ -279,7 +279,7 @@ START_TEST(both_say_the_same)
 		if (_i & 4) /* several mappings in one range */
 			mprotect(memory + 4 * MIB, (round + 1) * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC);
 		look(memory, SIZE);
-		ck_assert(where_resident(maps, memory, SIZE, &sums));
+		ck_assert(where_resident(maps, &(struct where_range){memory, SIZE, &sums}, 1));
 		if (_i & 1) /* what is not mapped here, or in the page cache alone, only move_pages leaves out */
 			ck_assert_uint_le(where_elsewhere(&sums, &(struct ids){0}), SIZE);
 		else
@@ -294,9 +294,9 @@ START_TEST(no_numa_maps)
 	static const struct where nothing;
 	int folder = open("/", O_RDONLY | O_CLOEXEC);
 
-	ck_assert(!where_resident(-1, &w, 4096, &w));
+	ck_assert(!where_resident(-1, &(struct where_range){&w, 4096, &w}, 1));
 	ck_assert_mem_eq(&w, &nothing, sizeof(w));
-	ck_assert(!where_resident(folder, &w, 4096, &w));
+	ck_assert(!where_resident(folder, &(struct where_range){&w, 4096, &w}, 1));
 	ck_assert_mem_eq(&w, &nothing, sizeof(w));
 	close(folder);
 }
@@ -309,9 +309,10 @@ static struct where_scan scan;
 /* In pieces of this many bytes. True: it was read to the end. */
 static bool feed(const char *text, size_t piece, uint64_t from, uint64_t to)
 {
+	const struct where_range range = {(const void *)(uintptr_t)from, to - from, &w};
 	size_t length = strlen(text);
 
-	where_scan_begin(&scan, from, to, &w);
+	where_scan_begin(&scan, &range, 1);
 	for (size_t at = 0; at < length; at += piece)
 		if (!where_scan_feed(&scan, text + at, piece < length - at ? piece : length - at))
 			return false;
