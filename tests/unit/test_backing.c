@@ -516,12 +516,14 @@ END_TEST
 
 /* ---- contiguity ---- */
 
-#define HERE UINT64_C(0x7f0000000000)
+#define HERE   UINT64_C(0x7f0000000000)
+
+#define SHARED (UINT64_C(1) << 62) /* here: somebody else's, too */
 
 /* frames: what pagemap is to say; 0: not there. */
-static struct contiguity judge(const uint64_t *frames, unsigned pages, unsigned told)
+static struct contiguity judge(const uint64_t *frames, unsigned pages, unsigned told, int memfd)
 {
-	const struct backing b = {.host = (uint8_t *)HERE};
+	const struct backing b = {.host = (uint8_t *)HERE, .fd = memfd};
 	struct contiguity c;
 	char path[PATH_MAX];
 	int fd;
@@ -529,7 +531,8 @@ static struct contiguity judge(const uint64_t *frames, unsigned pages, unsigned 
 	fake_sys_path(&sys, path, "/pagemap");
 	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	for (unsigned i = 0; i < told; i++) {
-		const uint64_t entry = frames[i] ? frames[i] | UINT64_C(1) << 63 | UINT64_C(1) << 56 : 0;
+		const uint64_t alone = frames[i] & SHARED ? 0 : UINT64_C(1) << 56;
+		const uint64_t entry = frames[i] ? (frames[i] & ~SHARED) | UINT64_C(1) << 63 | alone : 0;
 
 		ck_assert_int_eq(pwrite(fd, &entry, 8, (off_t)((HERE / FRAME_BYTES + 1 + i) * 8)), 8);
 	}
@@ -542,19 +545,35 @@ START_TEST(runs_are_maximal)
 {
 	static const uint64_t frames[] = {7, 8, 9, 20, 0, 21, 22, 0, 0, 5, 4, 3, 100, 101, 102, 103};
 	uint64_t many[3000];
-	struct contiguity c = judge(frames, 16, 16);
+	struct contiguity c = judge(frames, 16, 16, -1);
 
 	ck_assert(c.known);
 	ck_assert_uint_eq(c.runs, 7); /* 7-9, 20, 21-22, 5, 4, 3, 100-103 */
 	ck_assert_uint_eq(c.bytes, 13 * FRAME_BYTES);
 	ck_assert_uint_eq(c.largest_bytes, 4 * FRAME_BYTES);
-	ck_assert(judge(frames, 0, 0).known);
+	ck_assert(judge(frames, 0, 0, -1).known);
 	for (unsigned i = 0; i < 3000; i++) /* through several reads */
 		many[i] = 1000 + i + (i >= 2500 ? 1 : 0);
-	c = judge(many, 3000, 3000);
+	c = judge(many, 3000, 3000, 5);
 	ck_assert(c.known);
 	ck_assert_uint_eq(c.runs, 2);
 	ck_assert_uint_eq(c.largest_bytes, 2500 * FRAME_BYTES);
+}
+END_TEST
+
+/* In private memory it is the page of zeros; a memfd's is memory nevertheless. */
+START_TEST(what_others_map_too)
+{
+	static const uint64_t frames[] = {7, 8, 9 | SHARED, 10, 11 | SHARED, 11 | SHARED};
+	struct contiguity c = judge(frames, 6, 6, -1);
+
+	ck_assert(c.known);
+	ck_assert_uint_eq(c.runs, 2); /* 7-8, 10 */
+	ck_assert_uint_eq(c.bytes, 3 * FRAME_BYTES);
+	c = judge(frames, 6, 6, 5);
+	ck_assert_uint_eq(c.runs, 2); /* 7-11, 11 */
+	ck_assert_uint_eq(c.bytes, 6 * FRAME_BYTES);
+	ck_assert_uint_eq(c.largest_bytes, 5 * FRAME_BYTES);
 }
 END_TEST
 
@@ -562,18 +581,40 @@ START_TEST(frames_that_are_not_told_are_not_known)
 {
 	static const uint64_t frames[] = {7, 8, UINT64_C(1) << 57 /* there, and frame 0 */, 9};
 
-	ck_assert(!judge(frames, 4, 4).known);
-	ck_assert_uint_eq(judge(frames, 4, 4).runs, 0);
-	ck_assert(!judge(frames, 4, 2).known); /* the file ends */
-	ck_assert(!contiguity_read(&(struct backing){.host = (uint8_t *)HERE}, 0, FRAME_BYTES, -1).known);
+	ck_assert(!judge(frames, 4, 4, -1).known);
+	ck_assert_uint_eq(judge(frames, 4, 4, -1).runs, 0);
+	ck_assert(!judge(frames, 4, 2, -1).known); /* the file ends */
+	ck_assert(!contiguity_read(&(struct backing){.host = (uint8_t *)HERE, .fd = -1}, 0, FRAME_BYTES, -1).known);
 }
 END_TEST
+
+/* One entry after the other, in one read. */
+static struct contiguity plainly(const struct backing *b, int pagemap)
+{
+	const size_t pages = b->bytes / FRAME_BYTES;
+	uint64_t *entry = calloc(pages, 8), last = 0, run = 0;
+	struct contiguity c = {.known = true};
+
+	ck_assert_int_eq(pread(pagemap, entry, pages * 8, (off_t)((uintptr_t)b->host / FRAME_BYTES * 8)), pages * 8);
+	for (size_t i = 0; i < pages; i++) {
+		const bool alone = entry[i] >> 56 & 1, file = entry[i] >> 61 & 1, there = entry[i] >> 63;
+		const uint64_t frame = there && (alone || (file && b->fd >= 0)) ? entry[i] << 9 >> 9 : 0;
+
+		run = frame && frame == last + 1 ? run + FRAME_BYTES : frame ? FRAME_BYTES : 0;
+		c.runs += run == FRAME_BYTES;
+		c.bytes += frame ? FRAME_BYTES : 0;
+		c.largest_bytes = run > c.largest_bytes ? run : c.largest_bytes;
+		last = frame;
+	}
+	free(entry);
+	return c;
+}
 
 START_TEST(real_pages_are_counted)
 {
 	const struct backing_config config = {.bytes = 16 * MIB, .thp = _i & 1, .shared = _i & 2};
+	struct contiguity c, right;
 	struct failure f = {0};
-	struct contiguity c;
 	struct backing b;
 	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 
@@ -582,14 +623,16 @@ START_TEST(real_pages_are_counted)
 	c = contiguity_read(&b, 0, b.bytes, pagemap);
 	ck_assert(c.known && c.runs == 0 && c.bytes == 0);
 	ck_assert_int_eq(backing_prefault(&b, 4 * MIB, 8 * MIB, &f), 0);
+	(void)*(volatile uint8_t *)(b.host +
+				    MIB); /* brings no memory into a private mapping, and a page into a memfd */
+	(void)*(volatile uint8_t *)(b.host + MIB + FRAME_BYTES);
 	c = contiguity_read(&b, 0, b.bytes, pagemap);
 	if (c.known) { /* as root */
-		ck_assert_uint_eq(c.bytes, 8 * MIB);
-		ck_assert_uint_ge(c.runs, 1);
-		ck_assert_uint_le(c.runs, 8 * MIB / FRAME_BYTES);
-		ck_assert_uint_ge(c.largest_bytes * c.runs, c.bytes);
-		if (_i == 1 && b.leaf == PAGETABLE_2M && use_of(&b)->huge == 8 * MIB)
-			ck_assert_uint_le(c.runs, 4);
+		right = plainly(&b, pagemap);
+		ck_assert_uint_eq(c.bytes, right.bytes);
+		ck_assert_uint_eq(c.runs, right.runs);
+		ck_assert_uint_eq(c.largest_bytes, right.largest_bytes);
+		ck_assert_uint_eq(c.bytes, resident_of(&b));
 	}
 	close(pagemap);
 	backing_close(&b);
@@ -612,6 +655,7 @@ Suite *backing_suite(void)
 	tcase_add_test(t, all_dax_are_listed);
 	tcase_add_test(t, huge_pages_are_counted_by_node);
 	tcase_add_test(t, runs_are_maximal);
+	tcase_add_test(t, what_others_map_too);
 	tcase_add_test(t, frames_that_are_not_told_are_not_known);
 	suite_add_tcase(s, t);
 	t = tcase_create("mapping"); /* without files: some are nobody's any more at their end */

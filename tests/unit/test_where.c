@@ -345,6 +345,47 @@ START_TEST(lines_of_a_kernel)
 }
 END_TEST
 
+/* Each range has what one pass for it alone finds, whatever lies between. */
+START_TEST(ranges_of_one_pass)
+{
+	static const uint64_t at[][2] = {{0x557000000000, 0x557000004000},
+					 {0x7f0000000000, 0x7f0000200000},
+					 {0x7f0000201000, 0x7f0000202000},
+					 {0x7f0000400000, 0x7f0000800000},
+					 {0x7f0000800000, 0x7f0000809000}};
+	static const uint64_t sums[] = {4 * PAGE, 3 * PAGE, 5 * PAGE, 4 * MIB, 9 * PAGE};
+	static struct where out[5];
+	struct where_range range[5];
+
+	for (unsigned set = 0; set < 32; set++)
+		for (size_t piece = 1; piece < 70; piece += 3) {
+			unsigned ranges = 0;
+
+			for (unsigned i = 0; i < 5; i++)
+				if (set & 1u << i)
+					range[ranges++] = (struct where_range){(const void *)(uintptr_t)at[i][0],
+									       at[i][1] - at[i][0], &out[i]};
+			memset(out, 0xff, sizeof(out));
+			where_scan_begin(&scan, range, ranges);
+			for (size_t from = 0; from < sizeof(real) - 1; from += piece)
+				if (!where_scan_feed(&scan, real + from,
+						     piece < sizeof(real) - 1 - from ? piece : sizeof(real) - 1 - from))
+					break;
+			for (unsigned i = 0; i < 5; i++)
+				if (set & 1u << i)
+					ck_assert_uint_eq(where_elsewhere(&out[i], &(struct ids){0}), sums[i]);
+		}
+}
+END_TEST
+
+START_TEST(no_range)
+{
+	where_scan_begin(&scan, NULL, 0);
+	ck_assert(!where_scan_feed(&scan, real, sizeof(real) - 1));
+	ck_assert_int_eq(where_resident(maps, NULL, 0), maps >= 0);
+}
+END_TEST
+
 struct odd {
 	const char *line;
 	uint64_t node0, node1023;
@@ -434,6 +475,8 @@ Suite *where_suite(void)
 	tcase_add_loop_test(t, both_say_the_same, 0, 8);
 	tcase_add_test(t, no_numa_maps);
 	tcase_add_test(text, lines_of_a_kernel);
+	tcase_add_test(text, ranges_of_one_pass);
+	tcase_add_test(t, no_range);
 	tcase_add_loop_test(text, lines_of_none, 0, sizeof(odds) / sizeof(odds[0]));
 	tcase_add_test(text, any_bytes);
 	suite_add_tcase(s, t);
