@@ -51,7 +51,7 @@ struct contiguity contiguity_read(const struct backing *b, uint64_t from, uint64
 	/* Of private memory, what is not ours alone is the page of zeros. */
 	struct scan s = {.counts = b->fd >= 0 ? PAGEMAP_PRESENT : PAGEMAP_PRESENT | PAGEMAP_ALONE};
 
-	if (b->physical)
+	if (b->kind == BACKING_DEVDAX)
 		return (struct contiguity){true, bytes, bytes ? 1 : 0, bytes};
 	for (uint64_t left = pages, got; left; left -= got, first += got) {
 		const uint64_t ask = left < ENTRIES ? left : ENTRIES;
