@@ -477,6 +477,7 @@ shown resident_shown --memory-zone id=a,size=16M,prefault=on id=b,size=10M,prefa
 shown resident_shown_4k --memory thp=off --memory-zone id=a,size=20M id=b,size=16M,backing=memfd id=c,size=10M,prefault=on --
 # Frames are for those who may know them: CAP_SYS_ADMIN.
 if [ $((16#$(sed -n 's/^CapEff:\s*//p' /proc/self/status) >> 21 & 1)) = 1 ]; then
+	# shellcheck disable=SC2016 # the variable is jq's
 	report frames_known '.memory.physical as $all | [.zones[] | .physical.runs * 4096 <= .resident_bytes and .physical.largest_run_bytes <= .resident_bytes
 		and .physical.runs * .physical.largest_run_bytes >= .resident_bytes] == [true, true] and $all.runs == ([.zones[].physical.runs] | add)
 		and $all.largest_run_bytes == ([.zones[].physical.largest_run_bytes] | max)' \

@@ -146,24 +146,28 @@ void resident_close(struct resident *r)
 
 void resident_lines(int file, bool (*each)(void *self, const char *line), void *self)
 {
-	char line[RESIDENT_LINE + 1], text[1024];
+	char line[RESIDENT_LINE + 1] = {0}, text[1024];
 	unsigned used = 0;
-	bool more = file >= 0 && lseek(file, 0, SEEK_SET) == 0;
+	ssize_t got = 0, at = 0;
 
-	while (more) {
-		const ssize_t got = read(file, text, sizeof(text));
-
-		more = got > 0 || (got < 0 && errno == EINTR);
-		for (ssize_t i = 0; more && i < got; i++) {
-			if (text[i] != '\n') {
-				line[used] = text[i];
-				used += used < RESIDENT_LINE;
-				continue;
-			}
-			line[used] = '\0';
-			used = 0;
-			more = each(self, line);
+	if (file < 0 || lseek(file, 0, SEEK_SET) != 0)
+		return;
+	for (;;) {
+		if (at == got) {
+			at = 0;
+			got = read(file, text, sizeof(text));
 		}
+		if (got <= 0)
+			return;
+		if (text[at++] != '\n') {
+			line[used] = text[at - 1];
+			used += used < RESIDENT_LINE;
+			continue;
+		}
+		line[used] = '\0';
+		used = 0;
+		if (!each(self, line))
+			return;
 	}
 }
 
