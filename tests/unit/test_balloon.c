@@ -23,6 +23,7 @@
 #include "tests/unit/random.h"
 #include "vmm/balloon.h"
 #include "vmm/loop.h"
+#include "vmm/resident.h"
 
 Suite *balloon_suite(void);
 
@@ -52,13 +53,17 @@ static struct pagetable_reader reader;
 
 static uint64_t resident_bytes(void)
 {
-	FILE *smaps = backing_smaps_open();
-	uint64_t bytes = backing_use_read(&w.backing, smaps).resident;
+	struct resident_use use;
+	uint64_t bytes;
 
-	bytes += w.second.bytes ? backing_use_read(&w.second, smaps).resident : 0;
-	ck_assert_ptr_nonnull(smaps);
-	fclose(smaps);
-	return bytes;
+	resident_read_once(&w.backing, &use);
+	ck_assert(use.known);
+	bytes = use.resident;
+	if (!w.second.bytes)
+		return bytes;
+	resident_read_once(&w.second, &use);
+	ck_assert(use.known);
+	return bytes + use.resident;
 }
 static const struct balloon_ops *const ops = &balloon_ops;
 
