@@ -363,10 +363,45 @@ else
 fi
 # Where firmware tells latencies, 1 ns is what none keeps.
 if compgen -G '/sys/devices/system/node/node*/access*/initiators/read_latency' >/dev/null; then
-	zones_refuse latency_too_low 6 '^slat: --latency 1\.000ns cannot be kept: the best that 512 MiB can have now is [0-9.]+ns$' --latency 1ns
+	zones_refuse latency_too_low 6 '^slat: --latency 1\.000ns cannot be kept: the best that 512 MiB can have now is [0-9.]+ns \(latencies: hmat\)$' --latency 1ns
 else
-	zones_refuse latency_without_hmat 6 '^slat: --latency: this host tells no latencies of its nodes \(HMAT\); measure them by slat probe --latency$' --latency 100ns
+	zones_refuse latency_without_hmat 6 '^slat: --latency: this host tells no latencies of its nodes \(HMAT\); have them measured \(slat probe --latency --json >FILE\) and give --latencies FILE$' --latency 100ns
 fi
+# A table of latencies: what probe wrote here is taken, and what was done to it since is refused.
+"$slat" probe --latency --json >"$work/table" 2>/dev/null
+slowest=$(jq '[.latencies.ps[][] | values] | max // 1000 | . / 1000 | ceil' "$work/table")
+fastest=$(jq '[.latencies.ps[][] | values] | min // 2000000 | . / 1000 - 1 | floor' "$work/table")
+report latencies_contract ".end.code == 1 and (.latency.source | startswith(\"measured\")) and .latency.mean_ps <= ${slowest}000
+	and ([.zones[].bytes_by_node | add] | add == 67108864)" \
+	--memory size=64M,prefault=on --latency "${slowest}ns" --latencies "$work/table" "$guests/exit.elf"
+report latencies_policy '.latency.mean_ps > 1000 and (.latency.source | startswith("measured"))' \
+	--memory size=64M --placement policy=local --latencies "$work/table" "$guests/exit.elf"
+report latencies_none '.latency == null' "$guests/exit.elf"
+zones_refuse latencies_too_low 6 "^slat: --latency $fastest\.000ns cannot be kept: the best that 64 MiB can have now is [0-9.]+ns \(latencies: measured" \
+	--memory size=64M --latency "${fastest}ns" --latencies "$work/table"
+zones_refuse latencies_alone 2 "^slat: --latencies $work/table: nothing is placed by them without --latency or --placement$" --latencies "$work/table"
+zones_refuse latencies_zones 2 '^slat: --latencies: not with --memory-zone' --latencies "$work/table" --memory-zone id=a,size=64M --
+# name, code, sentence after the file's name, jq's filter for the table
+spoilt() {
+	jq "$4" "$work/table" >"$work/spoilt" 2>/dev/null
+	zones_refuse "latencies_$1" "$2" "^slat: --latencies $work/spoilt: $3$" --latency 200ns --latencies "$work/spoilt"
+}
+probes='not what slat probe --latency --json writes'
+spoilt no_json 4 "$probes: it is cut short" empty
+spoilt other_json 4 "$probes: nodes is no list of 1 to 64 nodes" '.slat_would'
+spoilt no_node 6 "it has memory node $no_node, and this host has [0-9]+[-0-9,]*: measure again" \
+	".nodes[-1].id = $no_node"
+spoilt other_distance 4 "$probes: the distance from node [0-9]+ to [0-9]+ is no number from 10 to 255, 10 from a node to itself" '.distances[0][0] = 11'
+spoilt ragged 4 "$probes: ps of latencies has not one row and one column for each node" '.latencies.ps[0] += [80000]'
+spoilt absurd 4 "$probes: the latency from node [0-9]+ to [0-9]+ is neither null nor picoseconds from 1000 to 1000000000" '.latencies.ps[0][0] = 1000000001'
+spoilt negative 4 "$probes: the latency from node [0-9]+ to [0-9]+ is neither .*" '.latencies.ps[0][0] = -1'
+spoilt nothing 4 'nothing is measured in it: .*' '.latencies.ps |= map(map(null))'
+spoilt not_measured 4 'its latencies are not measured: slat probe --latency --json does that' '.latencies.source = "hmat"'
+head -c 200 "$work/table" >"$work/spoilt"
+zones_refuse latencies_cut 4 "^slat: --latencies $work/spoilt: $probes: it is cut short$" --latency 200ns --latencies "$work/spoilt"
+zones_refuse latencies_missing 6 '^slat: --latencies /nonexistent: cannot be opened: No such file or directory$' --latency 200ns --latencies /nonexistent
+mkfifo "$work/pipe"
+zones_refuse latencies_pipe 6 "^slat: --latencies $work/pipe: not a regular file$" --latency 200ns --latencies "$work/pipe"
 # What may be locked: by a user that has no right to more.
 confined=(prlimit --memlock=1048576 setpriv --inh-caps=-ipc_lock --bounding-set=-ipc_lock)
 [ "$(id -u)" = 0 ] || confined=(prlimit --memlock=1048576)
@@ -503,6 +538,10 @@ report zones_balloon '.devices[0].balloon | .returned_bytes == 33554432 and .abs
 	and .strays == 0' --memory-zone id=a,size=24M id=b,size=20M,backing=memfd id=c,size=20M --balloon size=0 "$guests/balloon.elf"
 report zones_locked_balloon '.devices[0].balloon | .returned_bytes == 33554432 and .refused == 0' --memory mlock=on \
 	--memory-zone id=a,size=24M id=b,size=20M,backing=memfd id=c,size=20M --balloon size=0 "$guests/balloon.elf"
+# What came again lies by its zone's rule, by the kernel's own figures at the end: all that was touched before.
+report zones_balloon_rule '(.zones | map(.elsewhere_bytes == 0 and .policy == "bind" and (.bytes_by_node | add) >= .bytes - 4194304) | all)
+	and .devices[0].balloon.returned_bytes == 33554432' --strict --memory-zone "id=a,size=24M,prefault=on,host_numa_node=$first_node" \
+	"id=b,size=40M,backing=memfd,prefault=on,host_numa_node=$first_node" --balloon size=0 "$guests/balloon.elf"
 # Each zone has leaves of its own pages; the table's are their sum, in its file too.
 report zones_leaves '(.zones | map(.page_bytes as $page | .bytes == (.leaves."4k" * 4096 + .leaves."2m" * 2097152) and
 	(if $page == 4096 then .leaves."2m" == 0 else .leaves."4k" == 0 end)) | all) and .zones[1].page_bytes == 4096

@@ -98,6 +98,7 @@ struct options_numa {
 	bool policy_given; /* else PLACEMENT_LOCAL; PLACEMENT_CONTRACT iff latency_ps */
 	enum placement_policy policy;
 	uint32_t latency_ps;	     /* 0: not given */
+	const char *latencies;	     /* a file; NULL: those of the firmware */
 	struct options_numbers host; /* which nodes may be used; empty: any. A zone's own go before */
 	bool strict;
 };

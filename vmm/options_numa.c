@@ -1,8 +1,8 @@
 /* vmm/options_numa.c: the options that say where memory lies, and what the guest is
  * shown of it.
  *
- * What it is. --memory-zone, --numa, --placement, --latency and --strict, taken word
- * by word and then, once all is known, judged against one another: a --numa may name
+ * What it is. --memory-zone, --numa, --placement, --latency, --latencies and --strict,
+ * taken word by word and then, once all is known, judged against one another: a --numa may name
  * a zone, a CPU or a node that comes later on the command line. It is pure. What only
  * the host can tell (does that node exist, has it so many huge pages, how is that
  * device aligned) is judged by those who look at it.
@@ -23,7 +23,8 @@
  *     some of its RAM throws away all of it (Linux: numa_meminfo_cover_memory()).
  *   - 10 to another node is refused, and anything else to itself: Linux takes no SLIT
  *     that has one (slit_valid()).
- *   - --latency alone is enough: only the policy `contract` can keep it.
+ *   - --latency alone is enough: only the policy `contract` can keep it. --latencies alone
+ *     is refused: it says by what to choose, and not that there is a choice.
  *
  * Cost: everything is bounded by 16 zones, 16 nodes and 1024 numbers. */
 #include <ctype.h>
@@ -462,6 +463,13 @@ int options_set_latency(struct run_options *o, const char *value, struct failure
 	return 0;
 }
 
+int options_set_latencies(struct run_options *o, const char *value, struct failure *f)
+{
+	(void)f;
+	o->numa.latencies = value;
+	return 0;
+}
+
 int options_set_strict(struct run_options *o, const char *value, struct failure *f)
 {
 	(void)value;
@@ -643,12 +651,18 @@ int options_judge_numa(struct run_options *o, struct failure *f)
 		return fail(f, EXIT_USAGE,
 			    "--latency %.9gns: --placement policy=%s does not keep it, policy=contract does",
 			    n->latency_ps / (double)PS_A_NS, options_policy_name(n->policy));
-	if (n->zones && (n->policy_given || n->latency_ps))
+	if (n->zones && (n->policy_given || n->latency_ps || n->latencies))
 		return fail(
 			f, EXIT_USAGE,
 			"%s: not with --memory-zone, which have nodes of their own (host_numa_node=): nothing is left "
 			"to choose",
-			n->latency_ps ? "--latency" : "--placement policy");
+			n->latency_ps  ? "--latency"
+			: n->latencies ? "--latencies"
+				       : "--placement policy");
+	if (n->latencies && !n->latency_ps && !n->policy_given && !options_any_number(&n->host))
+		return fail(f, EXIT_USAGE,
+			    "--latencies %.64s: nothing is placed by them without --latency or --placement",
+			    n->latencies);
 	if (n->policy == PLACEMENT_CONTRACT && !n->latency_ps)
 		return fail(f, EXIT_USAGE, "--placement policy=contract: a latency is missing, as in --latency 100ns");
 	if (n->latency_ps)

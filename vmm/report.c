@@ -28,6 +28,15 @@ static json_t *text(const char *s)
 	return json_string(plain);
 }
 
+/* null: no placement chose it, or by no latencies. */
+static json_t *report_latency(const struct zones *z)
+{
+	if (!z || !z->latency_ps)
+		return json_null();
+	return json_pack("{s:I, s:s}", "mean_ps", number(z->latency_ps), "source",
+			 latency_source_name(z->latency_source));
+}
+
 static json_t *report_blocks(const struct vm *vm)
 {
 	const struct dma_ram *pins = vm->dma_ram;
@@ -133,13 +142,14 @@ int report_write(const struct report_facts *facts, FILE *to, struct failure *f)
 	struct report_truth *truth = report_truth_read(vm, facts->resident);
 	json_t *image =
 		json_pack("{s:o, s:s}", "path", text(facts->options->image), "format", boot_format_name(facts->format));
-	json_t *report = json_pack(
-		"{s:s*, s:o, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o}", "name",
-		facts->options->name, "image", image, "kvm", kvm_module_name(vm->kvm.module), "cpus", (int)vm->cpus,
-		"memory", report_memory(vm, truth), "zones", report_zones(vm, truth), "blocks", report_blocks(vm),
-		"ranges", report_ranges(vm), "table", report_table(vm), "memslots", report_slots(vm), "devices",
-		report_devices(vm), "exits", report_exits(vm), "strays", number(atomic_load(&vm->strays)), "faults",
-		report_faults(vm), "times_ms", report_times(facts), "end", report_end(facts));
+	json_t *report =
+		json_pack("{s:s*, s:o, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o}",
+			  "name", facts->options->name, "image", image, "kvm", kvm_module_name(vm->kvm.module), "cpus",
+			  (int)vm->cpus, "memory", report_memory(vm, truth), "zones", report_zones(vm, truth),
+			  "latency", report_latency(vm->guest.zones), "blocks", report_blocks(vm), "ranges",
+			  report_ranges(vm), "table", report_table(vm), "memslots", report_slots(vm), "devices",
+			  report_devices(vm), "exits", report_exits(vm), "strays", number(atomic_load(&vm->strays)),
+			  "faults", report_faults(vm), "times_ms", report_times(facts), "end", report_end(facts));
 	bool bad;
 
 	errno = 0; /* what is left of the run says nothing here; who has no memory says nothing either */

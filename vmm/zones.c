@@ -22,6 +22,9 @@
  * Z5  HMAT is the host's, of the nodes where the guest's are: with --numa, only if each has
  *     its memory and its vCPUs on one.
  *
+ * The latencies that a placement is chosen by are those of --latencies, else the firmware's.
+ * What the guest is told of them (HMAT) is the firmware's always: a table has no bandwidths.
+ *
  * Cost. Some hundred small files of sysfs, once, and only if asked for.
  *
  * Rejected. One mapping for all, with rules by range: backings differ, and frames of
@@ -90,7 +93,7 @@ static uint64_t room_of(const struct make *m, const struct numa_map_node *node)
 	return m->o->memory.hugepages ? huge->free * pagetable_size_bytes(m->o->memory.huge) : node->free_bytes;
 }
 
-static void describe_host(const struct make *m, const struct ids *nodes, struct placement_host *h)
+static int describe_host(const struct make *m, const struct ids *nodes, struct placement_host *h, struct failure *f)
 {
 	const struct numa_map *map = &m->z->map;
 
@@ -110,6 +113,10 @@ static void describe_host(const struct make *m, const struct ids *nodes, struct 
 		memcpy(h->latency_ps[i], map->latency_ps[i], sizeof(h->latency_ps[i]));
 		memcpy(h->distance[i], map->distance[i], sizeof(h->distance[i]));
 	}
+	m->z->latency_source = map->has_hmat ? LATENCY_HMAT : LATENCY_UNKNOWN;
+	if (!m->o->numa.latencies)
+		return 0;
+	return latency_table_use(m->z->memory, m->o->numa.latencies, map, h->latency_ps, &m->z->latency_source, f);
 }
 
 static int refuse_placement(const struct make *m, enum placement_result why, const struct placement *best,
@@ -126,14 +133,16 @@ static int refuse_placement(const struct make *m, enum placement_result why, con
 	switch (why) {
 	case PLACEMENT_UNKNOWN:
 		return fail(f, EXIT_HOST,
-			    "--latency: this host tells no latencies of its nodes (HMAT); measure them by slat probe "
-			    "--latency");
+			    "--latency: this host tells no latencies of its nodes (HMAT); have them measured (slat "
+			    "probe --latency --json >FILE) and give --latencies FILE");
 	case PLACEMENT_TOO_SLOW:
 		return fail(f, EXIT_HOST,
 			    "--latency %" PRIu32 ".%03" PRIu32
-			    "ns cannot be kept: the best that %s can have now is %" PRIu32 ".%03" PRIu32 "ns",
+			    "ns cannot be kept: the best that %s can have now is %" PRIu32 ".%03" PRIu32
+			    "ns (latencies: %s)",
 			    m->o->numa.latency_ps / 1000, m->o->numa.latency_ps % 1000, bytes.s,
-			    best->latency_ps / 1000, best->latency_ps % 1000);
+			    best->latency_ps / 1000, best->latency_ps % 1000,
+			    latency_source_name(m->z->latency_source));
 	case PLACEMENT_NO_CPUS:
 		return fail(f, EXIT_HOST, "--placement: none of the nodes that may be used has CPUs");
 	case PLACEMENT_NO_HOLE:
@@ -246,7 +255,10 @@ static int plan_placement(struct make *m, struct failure *f)
 
 	if (!host)
 		return fail(f, EXIT_HOST, "no memory for --placement");
-	describe_host(m, &nodes, host);
+	if (describe_host(m, &nodes, host, f)) {
+		memory_free(m->z->memory, host);
+		return f->code;
+	}
 	result = placement_choose(host, &guest, &p);
 	if (result == PLACEMENT_OK) {
 		m->z->latency_ps = p.latency_ps;

@@ -285,6 +285,17 @@ static const struct {
 	{"k --latency -5ns", "--latency -5ns: not nanoseconds from 1ns to 1000000ns, such as 100ns"},
 	{"k --latency nanns", "--latency nanns: not nanoseconds from 1ns to 1000000ns, such as 100ns"},
 	{"k --latency=", "--latency : not nanoseconds from 1ns to 1000000ns, such as 100ns"},
+	{"k --latencies", "--latencies needs a value"},
+	{"k --latencies t", "--latencies t: nothing is placed by them without --latency or --placement"},
+	{"k --latencies t --strict", "--latencies t: nothing is placed by them without --latency or --placement"},
+	{"k --latencies t --numa guest_numa_id=0",
+	 "--latencies t: nothing is placed by them without --latency or --placement"},
+	{"k --latencies t --memory-zone id=a,size=1G",
+	 "--latencies: not with --memory-zone, which have nodes of their own (host_numa_node=): nothing is left to "
+	 "choose"},
+	{"k --latencies t --latency 9ns --memory-zone id=a,size=1G",
+	 "--latency: not with --memory-zone, which have nodes of their own (host_numa_node=): nothing is left to "
+	 "choose"},
 	{"k --strict=on", "--strict takes no value"},
 	{"k --memory-zone id=a,size=1G --guard 1G+4K", "--guard 0x40000000+0x1000 is not inside the guest's RAM, "
 						       "0x0..0x40000000"},
@@ -408,6 +419,13 @@ START_TEST(policies)
 	ck_assert_uint_eq(o.numa.latency_ps, 128200);
 	take("k --latency=1000000ns", &o);
 	ck_assert_uint_eq(o.numa.latency_ps, 1000000000);
+	ck_assert_ptr_null(o.numa.latencies);
+	take("k --latencies a --latency 100ns --latencies=b", &o);
+	ck_assert_str_eq(o.numa.latencies, "b");
+	take("k --latencies a --placement policy=spread", &o);
+	ck_assert_str_eq(o.numa.latencies, "a");
+	take("k --placement host_numa_node=0 --latencies a", &o);
+	ck_assert_str_eq(o.numa.latencies, "a");
 	ck_assert_str_eq(options_backing_name(OPTIONS_ANON), "anon");
 	ck_assert_str_eq(options_backing_name(OPTIONS_MEMFD), "memfd");
 	ck_assert_str_eq(options_backing_name(OPTIONS_HUGETLB), "hugetlb");

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
+#include <unistd.h>
 
 #include "tests/unit/fake_sys.h"
 #include "vmm/layout.h"
@@ -154,6 +155,10 @@ static const struct {
 	 "--memory-zone id=b and those before it: --strict binds 4", EXIT_HOST},
 	{"k --memory-zone id=a,size=4M --memory-zone id=b,size=4M,backing=devdax,file=/dev/null", "/dev/null",
 	 EXIT_HOST},
+	{"k --memory size=4M --latency 100ns --latencies /nonexistent/t",
+	 "--latencies /nonexistent/t: cannot be opened: No such file or directory", EXIT_HOST},
+	{"k --memory size=4M --placement policy=local --latencies /dev/null",
+	 "--latencies /dev/null: not a regular file", EXIT_HOST},
 };
 
 START_TEST(refused_with_a_sentence)
@@ -436,6 +441,93 @@ START_TEST(a_placement_is_as_large_as_was_asked)
 		ck_assert_str_eq(zones->zone[i].id, "mem0");
 		ck_assert(i + 1 == zones->count || zones->zone[i].bytes % (2 * MIB) == 0);
 	}
+}
+END_TEST
+
+/* ---- by which latencies ---- */
+
+#define TABLE "/tmp/slat-zones.XXXXXX"
+
+/* As slat probe would write it for this host: so many ps from each node to itself, and nothing else. */
+static void write_table(char *name, unsigned local_ps)
+{
+	static struct numa_map map;
+	struct failure f = {0};
+	const int fd = mkstemp(name);
+	FILE *file = fdopen(fd, "w");
+
+	ck_assert(file && numa_map_read("", &map, &f) == 0);
+	fputs("{\"nodes\": [", file);
+	for (unsigned i = 0; i < map.nodes; i++)
+		fprintf(file, "%s{\"id\": %u}", i ? ", " : "", map.node[i].id);
+	fputs("], \"distances\": [", file);
+	for (unsigned i = 0; i < map.nodes; i++)
+		for (unsigned k = 0; k < map.nodes; k++)
+			fprintf(file, "%s%u%s",
+				k   ? ", "
+				: i ? ", ["
+				    : "[",
+				map.distance[i][k], k + 1 == map.nodes ? "]" : "");
+	fputs("], \"latencies\": {\"source\": \"measured\", \"ps\": [", file);
+	for (unsigned i = 0; i < map.nodes; i++)
+		for (unsigned k = 0; k < map.nodes; k++) {
+			fputs(k ? ", " : i ? ", [" : "[", file);
+			fprintf(file, k == i ? "%u" : "null", local_ps);
+			fputs(k + 1 == map.nodes ? "]" : "", file);
+		}
+	fputs("]}}", file);
+	ck_assert_int_eq(fclose(file), 0);
+}
+
+START_TEST(a_placement_by_a_table)
+{
+	static const char *const options_of[] = {"--latency 123ns", "--placement policy=local"};
+	char name[] = TABLE, line[128];
+
+	write_table(name, 123000);
+	snprintf(line, sizeof(line), "k --memory size=8M --latencies %s %s", name, options_of[_i]);
+	made(line);
+	unlink(name);
+	check_zones();
+	ck_assert_uint_eq(zones->latency_ps, 123000);
+	ck_assert_int_eq(zones->latency_source, zones->map.nodes == 1 ? LATENCY_MEASURED : LATENCY_SCALED);
+}
+END_TEST
+
+START_TEST(a_table_too_slow)
+{
+	char name[] = TABLE, line[128];
+	struct failure f = {0};
+
+	write_table(name, 123000);
+	snprintf(line, sizeof(line), "k --memory size=8M --latency 122.9ns --latencies %s", name);
+	ck_assert_int_eq(make(line, &f), EXIT_HOST);
+	unlink(name);
+	ck_assert_ptr_nonnull(strstr(f.text, "the best that 8 MiB can have now is 123.000ns (latencies: measured"));
+}
+END_TEST
+
+/* Of each allocation that is refused nothing is left, those of JSON included. */
+START_TEST(a_table_without_memory)
+{
+	char name[] = TABLE, line[128];
+	unsigned n = 0;
+	int code;
+
+	write_table(name, 123000);
+	snprintf(line, sizeof(line), "k --memory size=8M --latency 200ns --latencies %s", name);
+	do {
+		struct failure f = {0};
+
+		memory_lend_json(&memory);
+		heap_fail_after(&memory.heap, ++n);
+		code = make(line, &f);
+		ck_assert((code != 0) == (f.text[0] != '\0'));
+		close_host();
+		open_host();
+	} while (code && n < 4 * ALLOCATIONS_MAX);
+	unlink(name);
+	ck_assert(code == 0 && n > 20);
 }
 END_TEST
 
@@ -774,6 +866,9 @@ Suite *zones_suite(void)
 	tcase_add_test(t, the_table_takes_the_largest_page_of_all);
 	tcase_add_test(t, leaves_of_neighbours_are_told_apart);
 	tcase_add_loop_test(t, a_placement_is_as_large_as_was_asked, 0, 4);
+	tcase_add_loop_test(t, a_placement_by_a_table, 0, 2);
+	tcase_add_test(t, a_table_too_slow);
+	tcase_add_test(t, a_table_without_memory);
 	tcase_add_test(t, pages_are_counted_once_they_are_touched);
 	tcase_add_test(t, threads_are_kept_beside_memory);
 	tcase_add_test(t, who_is_kept_nowhere_runs_anywhere);

@@ -14,6 +14,7 @@
 #include "vmm/host.h"
 #include "vmm/kvm.h"
 #include "vmm/latency.h"
+#include "vmm/latency_table.h"
 #include "vmm/limits.h"
 #include "vmm/memory.h"
 #include "vmm/numa_map.h"
@@ -122,7 +123,9 @@ static uint32_t latency_of(const struct probe *p, unsigned from, unsigned to)
 
 static const char *latency_source(const struct probe *p)
 {
-	return p->has_measured ? "measured" : p->map.has_hmat ? "hmat" : "unknown";
+	return latency_source_name(p->has_measured   ? LATENCY_MEASURED
+				   : p->map.has_hmat ? LATENCY_HMAT
+						     : LATENCY_UNKNOWN);
 }
 
 static struct numa_huge huge_of(const struct probe *p, enum numa_huge_size size)
@@ -182,7 +185,11 @@ static void judge_nodes(struct probe *p)
 		      node, p->map.node[numa_map_place(&p->map, node)].cpus ? ", of nodes with CPUs" : "");
 	else
 		would(p, NODES, "have nothing to place: all memory is one node");
-	if (p->has_measured || p->map.has_hmat)
+	if (p->has_measured)
+		would(p, LATENCIES,
+		      "hold a latency contract against these figures, kept by --json >FILE, with "
+		      "slat run --latencies FILE");
+	else if (p->map.has_hmat)
 		would(p, LATENCIES, "hold a latency contract against these figures");
 	else
 		would(p, LATENCIES, "know no latency, as firmware tells none: slat probe --latency measures");

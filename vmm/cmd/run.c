@@ -74,6 +74,7 @@ static const char help[] =
 	"                                 contract        as --latency says\n"
 	"                             host_numa_node=LIST which nodes may be used (any)\n"
 	"  --latency 100ns            the mean that a CPU waits for memory at most; implies policy=contract\n"
+	"  --latencies FILE           places by what slat probe --latency --json wrote, not by firmware (HMAT)\n"
 	"  --strict                   ends the run if a page is not on a node that it was asked from\n"
 	"  --pool KEY=VALUE,...       size=SIZE           the pool's, if not the guest's RAM\n"
 	"                             taken=START+SIZE    not free in it; may be repeated\n"
@@ -517,8 +518,9 @@ static void show_zones(const struct vm *vm)
 		show_leaves(vm, one->pool);
 	}
 	if (z->latency_ps)
-		fprintf(stderr, "slat:   a CPU waits %" PRIu32 ".%" PRIu32 " ns for memory on average\n",
-			z->latency_ps / 1000, z->latency_ps % 1000 / 100);
+		fprintf(stderr,
+			"slat:   a CPU waits %" PRIu32 ".%" PRIu32 " ns for memory on average (latencies: %s)\n",
+			z->latency_ps / 1000, z->latency_ps % 1000 / 100, latency_source_name(z->latency_source));
 }
 
 /* Where the guest's memory lies: what this program is about. */
