@@ -7,6 +7,7 @@
 
 #include "vmm/report_devices.h"
 #include "vmm/report_memory.h"
+#include "vmm/zones.h"
 
 static json_int_t number(uint64_t n)
 {
