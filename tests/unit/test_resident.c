@@ -397,9 +397,9 @@ START_TEST(high_water_of_what_the_kernel_has_none_of)
 	look(&b);
 	ck_assert_uint_eq(r.most_beside, 16 * MIB);
 	ck_assert_uint_ge(sum.high, own + 2 * 16 * MIB - MIB); /* plain memory is in both */
-	madvise(b.host, SIZE, MADV_DONTNEED);
+	madvise(b.host, 12 * MIB, MADV_DONTNEED);
 	look(&b);
-	ck_assert_uint_eq(use[0].resident, 0);
+	ck_assert_uint_eq(use[0].resident, 4 * MIB);
 	ck_assert_uint_eq(r.most_beside, 16 * MIB);
 	ck_assert_uint_ge(sum.high, own + 16 * MIB);
 	b.kind = BACKING_DEVDAX;
