@@ -10,8 +10,8 @@
 
 struct report_truth; /* of all pools, at one moment */
 
-/* By resident_open()'s descriptors. Costs what resident_read() says, and, where slat may know frames, some 8 ms for a
- * GiB that is there in pages of 4K, 0.6 ms in huge ones. NULL: no memory; fine for those below, which then say null. */
+/* By resident_open()'s descriptors. Costs what resident_read() says, and, where slat may know frames, some 10 ms for a
+ * GiB that is there in pages of 4K, 2 ms in huge ones. NULL: no memory; fine for those below, which then say null. */
 struct report_truth *report_truth_read(const struct vm *vm, struct resident *r);
 void report_truth_free(const struct vm *vm, struct report_truth *t);
 

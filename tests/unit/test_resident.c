@@ -219,6 +219,21 @@ START_TEST(page_of_zeros_is_nobody_s)
 }
 END_TEST
 
+/* More of them than one scan tells. */
+START_TEST(pages_in_no_row)
+{
+	struct backing b = open_one(false, false);
+
+	for (uint64_t at = 0; at < 4 * MIB; at += 2 * PAGE)
+		b.host[at] = 1;
+	b.host[SIZE - 1] = 1;
+	look(&b);
+	is_plain(&b);
+	ck_assert_uint_eq(use[0].resident, 2 * MIB + PAGE);
+	backing_close(&b);
+}
+END_TEST
+
 /* A child has mapped a part of it, too. */
 START_TEST(shared_is_what_another_maps)
 {
@@ -382,9 +397,9 @@ START_TEST(high_water_of_what_the_kernel_has_none_of)
 	look(&b);
 	ck_assert_uint_eq(r.most_beside, 16 * MIB);
 	ck_assert_uint_ge(sum.high, own + 2 * 16 * MIB - MIB); /* plain memory is in both */
-	madvise(b.host, SIZE, MADV_DONTNEED);
+	madvise(b.host, 12 * MIB, MADV_DONTNEED);
 	look(&b);
-	ck_assert_uint_eq(use[0].resident, 0);
+	ck_assert_uint_eq(use[0].resident, 4 * MIB);
 	ck_assert_uint_eq(r.most_beside, 16 * MIB);
 	ck_assert_uint_ge(sum.high, own + 16 * MIB);
 	b.kind = BACKING_DEVDAX;
@@ -593,6 +608,7 @@ Suite *resident_suite(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, whatever_was_touched, 0, 32);
 	tcase_add_loop_test(t, page_of_zeros_is_nobody_s, 0, 2);
+	tcase_add_test(t, pages_in_no_row);
 	tcase_add_test(t, shared_is_what_another_maps);
 	tcase_add_loop_test(t, huge_pages_that_were_reserved, 0, 2);
 	tcase_add_loop_test(t, several_at_once, 0, 8);
