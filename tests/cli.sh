@@ -418,7 +418,7 @@ fi
 cgroup() {
 	local at
 	for at in /sys/fs/cgroup "/sys/fs/cgroup/$1"; do
-		{ grep -qw "$1" "$at/cgroup.subtree_control" || [ -e "$at/$1.limit_in_bytes" ] || [ -e "$at/$1.mems" ]; } 2>/dev/null || continue
+		{ grep -qw "$1" "$at/cgroup.subtree_control" || [ -e "$at/$1.limit_in_bytes" ] || [ -e "$at/$1.2MB.limit_in_bytes" ] || [ -e "$at/$1.mems" ]; } 2>/dev/null || continue
 		at+=/slat-cli.$$
 		mkdir "$at" 2>/dev/null || continue
 		groups+=("$at")
@@ -444,6 +444,19 @@ else
 	zones_refuse group_limit_zones 6 "^slat: --memory-zone id=b and those before it: 80 MiB $sentence" \
 		--memory-zone id=a,size=40M,prefault=on id=b,size=40M,prefault=on
 	expect_kvm group_limit_kept 1 'left with value 0' "${confined[@]}" "$slat" run --memory size=16M,prefault=on "$guests/exit.elf"
+fi
+if ! cgroup hugetlb; then
+	echo 'SKIP cli/group_limit_huge: no control group of huge pages can be made here'
+else
+	group=$(cat "$work/group")
+	limit=hugetlb.2MB.max
+	[ -e "$group/$limit" ] || limit=hugetlb.2MB.limit_in_bytes
+	echo 4M >"$group/$limit"
+	confined=("${in_group[@]}" "$group")
+	sentence="of huge pages of 2 MiB asked, and the control group $group has room for 4 MiB of its limit of 4 MiB: raise that, or ask for less$"
+	zones_refuse group_limit_huge 6 "^slat: --memory hugepages=on: 64 MiB $sentence" --memory size=64M,hugepages=on
+	zones_refuse group_limit_huge_zones 6 "^slat: --memory-zone id=b and those before it: 6 MiB $sentence" \
+		--memory-zone id=a,size=4M,backing=hugetlb id=b,size=2M,backing=hugetlb
 fi
 # A node that is there, and not for us: needs two.
 second_node=$(sed 's/.*[-,]//' /sys/devices/system/node/has_memory 2>/dev/null || echo 0)

@@ -20,7 +20,7 @@
  * places, so nodes without CPUs get rows, too, which mean nothing to anyone.
  *
  * Invariants, of what numa_map_read() fills, whatever the files hold: ids ascend, without
- * a double, and are below NUMA_MAP_IDS; nodes is 1 at least; free is at most total; a
+ * a double, and are below NUMA_MAP_IDS; nodes is 1 at least; free is at most total, and cached the rest; a
  * distance is 10 at least, 10 from a node to itself; a latency is 0 everywhere iff !has_hmat
  * (but 0 to nodes without memory); each CPU is at one place, and node[].cpus counts them.
  *
@@ -71,6 +71,9 @@ static void read_memory(struct numa_map_node *n, const char *meminfo)
 	n->free_bytes = meminfo_bytes(meminfo, "MemFree:");
 	if (n->free_bytes > n->total_bytes)
 		n->free_bytes = n->total_bytes;
+	n->cached_bytes = meminfo_bytes(meminfo, "Active(file):") + meminfo_bytes(meminfo, "Inactive(file):");
+	if (n->cached_bytes > n->total_bytes - n->free_bytes)
+		n->cached_bytes = n->total_bytes - n->free_bytes;
 }
 
 static void read_huge(const char *root, struct numa_huge *h, const char *directory)
@@ -385,4 +388,23 @@ int numa_map_check_huge(const struct numa_map *m, const char *what, unsigned pla
 		    "/node%u/hugepages/%s/nr_hugepages, or ask another node",
 		    what, pages, huge_sizes[size].name, n->id, here->free, here->total, all - here->free,
 		    here->total + (pages - here->free), n->id, huge_sizes[size].directory);
+}
+
+int numa_map_check_huge_nodes(const struct numa_map *m, const char *what, const struct ids *nodes,
+			      enum numa_huge_size size, uint64_t pages, struct failure *f)
+{
+	uint64_t there = 0, all = 0;
+
+	for (unsigned i = 0; i < m->nodes; i++) {
+		all += m->node[i].huge[size].free;
+		there += ids_has(nodes, m->node[i].id) ? m->node[i].huge[size].free : 0;
+	}
+	if (pages <= there)
+		return 0;
+	return fail(f, EXIT_HOST,
+		    "%s: %" PRIu64 " huge pages of %s asked of nodes %s, which have %" PRIu64 " free together; %" PRIu64
+		    " are free elsewhere: add %" PRIu64 " to " NODE
+		    "/node%u/hugepages/%s/nr_hugepages, or ask other nodes",
+		    what, pages, huge_sizes[size].name, ids_format(nodes).s, there, all - there, pages - there,
+		    ids_next(nodes, 0), huge_sizes[size].directory);
 }

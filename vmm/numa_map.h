@@ -21,7 +21,7 @@ struct numa_map_node {
 	unsigned id;
 	uint32_t cpus; /* online; 0: a node of memory alone */
 	bool has_memory;
-	uint64_t total_bytes, free_bytes;
+	uint64_t total_bytes, free_bytes, cached_bytes; /* cached: of files, which the kernel can drop; not free */
 	struct numa_huge huge[NUMA_HUGE_SIZES];
 };
 
@@ -63,5 +63,9 @@ int numa_map_check_cpus(const struct numa_map *m, const char *what, const struct
  * size free, or those free on all nodes are promised so far that fewer are left. */
 int numa_map_check_huge(const struct numa_map *m, const char *what, unsigned place, enum numa_huge_size size,
 			uint64_t pages, struct failure *f);
+
+/* The same of several nodes that are to give them together. */
+int numa_map_check_huge_nodes(const struct numa_map *m, const char *what, const struct ids *nodes,
+			      enum numa_huge_size size, uint64_t pages, struct failure *f);
 
 #endif

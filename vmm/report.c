@@ -29,15 +29,6 @@ static json_t *text(const char *s)
 	return json_string(plain);
 }
 
-/* null: no placement chose it, or by no latencies. */
-static json_t *report_latency(const struct zones *z)
-{
-	if (!z || !z->latency_ps)
-		return json_null();
-	return json_pack("{s:I, s:s}", "mean_ps", number(z->latency_ps), "source",
-			 latency_source_name(z->latency_source));
-}
-
 static json_t *report_blocks(const struct vm *vm)
 {
 	const struct dma_ram *pins = vm->dma_ram;
@@ -114,6 +105,15 @@ static json_t *report_exits(const struct vm *vm)
 				json_integer(json_integer_value(json_object_get(exits, name)) + number(count)));
 	}
 	return exits;
+}
+
+/* null: no placement chose it, or by no latencies. */
+static json_t *report_latency(const struct zones *z)
+{
+	if (!z || !z->latency_ps)
+		return json_null();
+	return json_pack("{s:I, s:s}", "mean_ps", number(z->latency_ps), "source",
+			 latency_source_name(z->latency_source));
 }
 
 static json_t *report_times(const struct report_facts *facts)

@@ -21,6 +21,9 @@
  *     would be told that it runs on one where it does not.
  * Z5  HMAT is the host's, of the nodes where the guest's are: with --numa, only if each has
  *     its memory and its vCPUs on one.
+ * Z6  no leaf of a zone is larger than a page of its backing, whatever others have: its
+ *     numbers see to that (host_mirror()), and the table takes leaves of the largest of all.
+ * Z7  a pool is as large as its zone, but with --pool, when there is one zone alone.
  *
  * The latencies that a placement is chosen by are those of --latencies, else the firmware's.
  * What the guest is told of them (HMAT) is the firmware's always: a table has no bandwidths.
@@ -84,9 +87,14 @@ static void plan_zones(struct make *m)
 
 /* ---- by placement ---- */
 
+static enum numa_huge_size huge_size_of(enum pagetable_size page)
+{
+	return page == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M;
+}
+
 static uint64_t room_of(const struct make *m, const struct numa_map_node *node)
 {
-	const struct numa_huge *huge = &node->huge[m->o->memory.huge == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M];
+	const struct numa_huge *huge = &node->huge[huge_size_of(m->o->memory.huge)];
 
 	if (!node->has_memory)
 		return 0;
@@ -119,13 +127,46 @@ static int describe_host(const struct make *m, const struct ids *nodes, struct p
 	return latency_table_use(m->z->memory, m->o->numa.latencies, map, h->latency_ps, &m->z->latency_source, f);
 }
 
+/* Those with memory. */
+static struct ids may_use(const struct make *m)
+{
+	const struct ids asked = ids_of(&m->o->numa.host);
+	struct ids nodes = numa_map_memory(&m->z->map);
+
+	ids_keep(&nodes, &m->z->limits.nodes);
+	if (ids_count(&asked))
+		ids_keep(&nodes, &asked);
+	return nodes;
+}
+
+struct advice_text {
+	char s[160];
+};
+
+/* The kernel fills what nobody uses with files, and takes a page of the next node before it drops one. */
+static struct advice_text advice(const struct make *m)
+{
+	const struct ids nodes = may_use(m);
+	struct advice_text text = {""};
+	uint64_t cached = 0;
+
+	for (unsigned i = 0; i < m->z->map.nodes; i++)
+		cached += ids_has(&nodes, m->z->map.node[i].id) ? m->z->map.node[i].cached_bytes : 0;
+	if (m->o->memory.hugepages)
+		snprintf(text.s, sizeof(text.s),
+			 ", in huge pages; get more as root (sysctl vm.nr_hugepages=), or use hugepages=off");
+	else if (cached)
+		snprintf(text.s, sizeof(text.s),
+			 "; %s more hold cached files, freed as root by sysctl vm.drop_caches=1",
+			 size_format(cached).s);
+	return text;
+}
+
 static int refuse_placement(const struct make *m, enum placement_result why, const struct placement *best,
 			    struct failure *f)
 {
 	const struct size_text bytes = size_format(m->o->pool.bytes);
-	const char *more = m->o->memory.hugepages
-				   ? ", in huge pages; get more as root (sysctl vm.nr_hugepages=), or use hugepages=off"
-				   : "";
+	const struct ids nodes = may_use(m);
 	uint64_t there = 0;
 
 	for (unsigned i = 0; i < m->z->map.nodes; i++)
@@ -144,13 +185,16 @@ static int refuse_placement(const struct make *m, enum placement_result why, con
 			    best->latency_ps / 1000, best->latency_ps % 1000,
 			    latency_source_name(m->z->latency_source));
 	case PLACEMENT_NO_CPUS:
-		return fail(f, EXIT_HOST, "--placement: none of the nodes that may be used has CPUs");
+		return fail(f, EXIT_HOST,
+			    "--placement: none of the nodes that may be used (%s) has CPUs that slat may use; "
+			    "--memory-zone takes the memory of such nodes (host_numa_node=)",
+			    ids_format(&nodes).s);
 	case PLACEMENT_NO_HOLE:
 		return fail(f, EXIT_HOST, "--placement policy=%s: no node has %s free; the largest has %s%s",
-			    options_policy_name(m->o->numa.policy), bytes.s, size_format(there).s, more);
+			    options_policy_name(m->o->numa.policy), bytes.s, size_format(there).s, advice(m).s);
 	default:
 		return fail(f, EXIT_HOST, "--placement: the nodes that may be used have %s free together, not %s%s",
-			    size_format(there).s, bytes.s, more);
+			    size_format(there).s, bytes.s, advice(m).s);
 	}
 }
 
@@ -297,16 +341,13 @@ int zones_plan(struct make *m, struct failure *f)
 	const struct options_numa *n = &m->o->numa;
 	const struct ids host = ids_of(&n->host);
 
-	if (check_options(m->o, f))
+	if (check_options(m->o, f) || numa_map_check_nodes(&m->z->map, "--placement", &host, f) ||
+	    limits_check_nodes(&m->z->limits, "--placement", &host, f))
 		return f->code;
 	if (n->zones)
 		plan_zones(m);
 	else if (n->policy_given || n->latency_ps || n->strict || options_any_number(&n->host))
-		return numa_map_check_nodes(&m->z->map, "--placement", &host, f) ||
-				       limits_check_nodes(&m->z->limits, "--placement", &host, f) ||
-				       plan_placement(m, f)
-			       ? f->code
-			       : 0;
+		return plan_placement(m, f);
 	else
 		plan_whole(m);
 	return 0;
@@ -355,8 +396,11 @@ static int check_huge(const struct make *m, unsigned i, struct failure *f)
 	const unsigned node = ids_next(&p->nodes, 0);
 	uint64_t bytes = 0;
 
-	if (backing_of(m, i) != OPTIONS_HUGETLB || ids_count(&p->nodes) != 1)
+	if (backing_of(m, i) != OPTIONS_HUGETLB || node == IDS_MAX)
 		return 0;
+	if (ids_count(&p->nodes) > 1)
+		return numa_map_check_huge_nodes(&m->z->map, m->z->zone[i].name, &p->nodes, huge_size_of(size),
+						 p->pool_bytes / pagetable_size_bytes(size), f);
 	for (unsigned k = 0; k <= i; k++)
 		if (backing_of(m, k) == OPTIONS_HUGETLB && huge_of(m, k) == size && ids_has(&m->plan[k].nodes, node) &&
 		    ids_count(&m->plan[k].nodes) == 1)
@@ -364,8 +408,19 @@ static int check_huge(const struct make *m, unsigned i, struct failure *f)
 	if (bytes == p->pool_bytes) /* the backing counts its own */
 		return 0;
 	return numa_map_check_huge(&m->z->map, name_of(m, i, bytes).s, numa_map_place(&m->z->map, node),
-				   size == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M,
-				   bytes / pagetable_size_bytes(size), f);
+				   huge_size_of(size), bytes / pagetable_size_bytes(size), f);
+}
+
+/* Control groups count them for all nodes together. */
+static int check_huge_limit(const struct make *m, unsigned i, struct failure *f)
+{
+	const enum pagetable_size size = huge_of(m, i);
+	uint64_t bytes = 0;
+
+	for (unsigned k = 0; k <= i; k++)
+		if (backing_of(m, k) == OPTIONS_HUGETLB && huge_of(m, k) == size)
+			bytes += m->plan[k].bytes; /* what a pool has more is promised, and not used */
+	return limits_check_huge(&m->z->limits, name_of(m, i, bytes).s, huge_size_of(size), bytes, f);
 }
 
 /* Interleaved pages go elsewhere where a node has no more: only a look at those that are there can tell. */
@@ -417,7 +472,9 @@ static int check_plan(const struct make *m, struct failure *f)
 		all += p->pool_bytes;
 		if (i && backing_check_host(name_of(m, i, all).s, all, f)) /* the backing judges its own */
 			return f->code;
-		if (backing == OPTIONS_HUGETLB) /* never swapped out; of no such limits */
+		if (backing == OPTIONS_HUGETLB && check_huge_limit(m, i, f))
+			return f->code;
+		if (backing == OPTIONS_HUGETLB) /* never swapped out; of no other limits */
 			continue;
 		touched += is_prefaulted(m, i) ? p->bytes : 0;
 		locked += m->o->memory.mlock ? p->pool_bytes : 0;

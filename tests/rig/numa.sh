@@ -123,6 +123,11 @@ sees() {
 	fi
 }
 
+# What probe would have measured here, in ps.
+table() {
+	"$slat" probe --json | jq --argjson ps "$1" '.latencies = {source: "measured", ps: $ps}' >"$work/table"
+}
+
 free_mib() { awk '$3 == "MemFree:" { print int($4 / 1024) }' "$nodes/node$1/meminfo"; }
 
 # What has just been given back is not counted as free at once: 48 MiB more or less. So node 0 is left less than others.
@@ -182,6 +187,12 @@ two() {
 	fill
 	policies '1:64 on 1 1' '0:64 on 0 0' '0:32 1:32 on 0 1' '0:32 1:32 on [01] [01]' $ram "${two_cpus[@]}"
 	refused contract "$no_latency" --memory $ram --latency 100ns
+	table '[[80000, 160000], [160000, 80000]]'
+	lies contract_measured '0:48 1:16 on 0' --memory $ram --latency 100ns --latencies "$work/table"
+	table '[[80000, null], [null, 80000]]' # 168 ns, by the distance of 21
+	lies contract_scaled '0:50 1:14 on 0' --memory $ram --latency 100ns --latencies "$work/table"
+	refused contract_79 '--latency 79\.000ns cannot be kept: the best that 64 MiB can have now is 80\.000ns \(latencies: measured and distances\)' \
+		--memory $ram --latency 79ns --latencies "$work/table"
 	lies strict '1:64 on 1' --memory "$ram,prefault=on" --placement host_numa_node=1 --strict
 	lies memfd '0:32 1:32 on [01]' --memory "$ram,shared=on" --placement policy=interleave
 	lies huge '0:32 1:32 on [01]' --memory "$ram,hugepages=on" --placement policy=interleave
@@ -267,8 +278,10 @@ hmat() {
 	lies contract_140 '0:16 1:48 on 0' --memory "$ram,prefault=on" --latency 140ns
 	lies contract_80 '0:64 on 0' --memory $ram --latency 80ns
 	lies contract_huge '0:48 1:16 on 0' --memory "$ram,hugepages=on" --placement policy=contract --latency 100ns --strict
-	refused contract_79 '--latency 79\.000ns cannot be kept: the best that 64 MiB can have now is 80\.000ns' \
+	refused contract_79 '--latency 79\.000ns cannot be kept: the best that 64 MiB can have now is 80\.000ns \(latencies: hmat\)' \
 		--memory $ram --latency 79ns
+	table '[[50000, 100000], [100000, 50000]]'
+	lies contract_measured '0:52 1:12 on 0' --memory $ram --latency 60ns --latencies "$work/table"
 	sees topology 'node 0 cpus 0 memory [0x0000000000,0x0002000000)|node 1 cpus 1 memory [0x0002000000,0x0004000000)|distance from 0: 10 20|distance from 1: 20 10|latency from 0: 80 160 ns|latency from 1: 160 80 ns|bandwidth from 0: 10240 5120 MiB/s|bandwidth from 1: 5120 10240 MiB/s|ok 2 nodes' \
 		"${two_cpus[@]}" --memory $ram --placement policy=spread
 }

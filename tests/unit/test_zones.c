@@ -149,6 +149,8 @@ static const struct {
 	 "--memory-zone id=a: ", EXIT_HOST},
 	{"k --memory-zone id=a,size=4M --memory-zone id=b,size=4M,host_numa_node=1000",
 	 "--memory-zone id=b: ", EXIT_HOST},
+	{"k --placement host_numa_node=1000 --memory-zone id=a,size=4M,host_numa_node=0",
+	 "--placement: memory node 1000 does not exist on this host", EXIT_HOST},
 	{"k --strict --memory size=4000T --placement policy=local", "--placement: the nodes that may be used have ",
 	 EXIT_HOST},
 	{"k --strict --memory-zone id=a,size=4M,host_numa_node=0 --memory-zone id=b,size=4000T,host_numa_node=0",

@@ -339,15 +339,18 @@ static int open_pool(struct run *r, const struct gather_request *ask, struct poo
 }
 
 /* Touched beyond its control group's limit, slat would be killed without a word. */
-static int check_prefault(const struct run *r, struct failure *f)
+static int check_limits(const struct run *r, struct failure *f)
 {
 	const struct run_options *o = &r->options;
 	struct limits l;
 
-	if (!o->memory.prefault || o->memory.hugepages)
-		return 0;
-	return limits_read("", &l, f) || limits_check_memory(&l, "--memory prefault=on", o->memory.bytes, f) ? f->code
-													     : 0;
+	if ((!o->memory.prefault && !o->memory.hugepages) || limits_read("", &l, f))
+		return f->code;
+	if (o->memory.hugepages)
+		return limits_check_huge(&l, "--memory hugepages=on",
+					 o->memory.huge == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M, o->memory.bytes,
+					 f);
+	return limits_check_memory(&l, "--memory prefault=on", o->memory.bytes, f);
 }
 
 static int give_blocks(struct run *r, const struct gather_request *ask, struct failure *f)
@@ -358,7 +361,7 @@ static int give_blocks(struct run *r, const struct gather_request *ask, struct f
 		r->zones = zones_open(r->memory, &r->options, &r->host, ask->blocks_max, &r->blocks, f);
 		return r->zones ? 0 : f->code;
 	}
-	if (check_prefault(r, f) || open_pool(r, ask, &pool, f))
+	if (check_limits(r, f) || open_pool(r, ask, &pool, f))
 		return f->code;
 	return gather(pool, r->memory, ask, &r->blocks, f);
 }
