@@ -21,6 +21,9 @@
  *     would be told that it runs on one where it does not.
  * Z5  HMAT is the host's, of the nodes where the guest's are: with --numa, only if each has
  *     its memory and its vCPUs on one.
+ * Z6  no leaf of a zone is larger than a page of its backing, whatever others have: its
+ *     numbers see to that (host_mirror()), and the table takes leaves of the largest of all.
+ * Z7  a pool is as large as its zone, but with --pool, when there is one zone alone.
  *
  * The latencies that a placement is chosen by are those of --latencies, else the firmware's.
  * What the guest is told of them (HMAT) is the firmware's always: a table has no bandwidths.

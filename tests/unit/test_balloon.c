@@ -23,6 +23,7 @@
 #include "tests/unit/random.h"
 #include "vmm/balloon.h"
 #include "vmm/loop.h"
+#include "vmm/resident.h"
 
 Suite *balloon_suite(void);
 
@@ -52,13 +53,17 @@ static struct pagetable_reader reader;
 
 static uint64_t resident_bytes(void)
 {
-	FILE *smaps = backing_smaps_open();
-	uint64_t bytes = backing_use_read(&w.backing, smaps).resident;
+	struct resident_use use;
+	uint64_t bytes;
 
-	bytes += w.second.bytes ? backing_use_read(&w.second, smaps).resident : 0;
-	ck_assert_ptr_nonnull(smaps);
-	fclose(smaps);
-	return bytes;
+	resident_read_once(&w.backing, &use);
+	ck_assert(use.known);
+	bytes = use.resident;
+	if (!w.second.bytes)
+		return bytes;
+	resident_read_once(&w.second, &use);
+	ck_assert(use.known);
+	return bytes + use.resident;
 }
 static const struct balloon_ops *const ops = &balloon_ops;
 
@@ -415,6 +420,23 @@ START_TEST(each_zone_gives_by_its_own_page)
 	ck_assert(balloon_check(&w.balloon));
 	ops->reset(&w.balloon);
 	ck_assert_uint_eq(stats().held + stats().absent, 0);
+	close_world();
+}
+END_TEST
+
+/* A run of the guest's goes from a place of one zone to the place behind it of the other. */
+START_TEST(places_of_zones_are_told_apart)
+{
+	const uint64_t half = BYTES / 2;
+
+	ck_assert(open_zones(ANONYMOUS, ANONYMOUS, false));
+	map(0, 0, FRAME, false);
+	map(FRAME, half + FRAME, FRAME, false);
+	map(2 * FRAME, half, FRAME, false);
+	memset(w.host, 0x5a, BYTES);
+	ck_assert_uint_eq(ops->give(&w.balloon, 0, 2 * FRAME), 2 * FRAME);
+	ck_assert_uint_eq(stats().runs, 2);
+	ck_assert(w.host[0] == 0 && w.host[FRAME] == 0x5a && w.host[half] == 0x5a && w.host[half + FRAME] == 0);
 	close_world();
 }
 END_TEST
@@ -923,6 +945,7 @@ Suite *balloon_suite(void)
 	tcase_add_loop_test(c, reset_gives_all_back_to_the_guest, 0, HUGETLB);
 	tcase_add_test(c, pool_that_ends_within_a_page);
 	tcase_add_test(c, each_zone_gives_by_its_own_page);
+	tcase_add_test(c, places_of_zones_are_told_apart);
 	tcase_add_loop_test(c, each_zone_goes_back_its_own_way, 0, PAIRS);
 	tcase_add_loop_test(c, locked_memory_goes_back_and_is_locked_again, 0, 2);
 	tcase_add_loop_test(c, memory_comes_again_by_its_rule, 0, PAIRS);

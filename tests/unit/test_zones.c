@@ -267,16 +267,16 @@ END_TEST
 /* A history is one pool's, wherever that one is asked from. */
 START_TEST(a_pool_with_a_history_lies_where_it_is_asked)
 {
-	static const char *const lines[] = {
-		"k --memory size=8M --pool size=24M,taken=4M+4K,taken=16M+1M --numa guest_numa_id=0",
-		"k --memory size=8M --pool size=24M,taken=4M+4K,taken=16M+1M --placement policy=local",
-		"k --memory size=8M --pool size=24M,taken=4M+4K,taken=16M+1M --placement policy=interleave",
-		"k --memory size=8M,contiguous=scatter --pool size=24M,taken=4M+4K,taken=16M+1M --placement "
-		"policy=local",
-		"k --memory size=8M --pool size=8M --placement policy=local",
+	static const char *const asks[] = {
+		"--memory size=8M --numa guest_numa_id=0",
+		"--memory size=8M --placement policy=local",
+		"--memory size=8M --placement policy=interleave",
+		"--memory size=8M,contiguous=scatter --placement policy=local",
 	};
+	char line[160];
 
-	made(lines[_i]);
+	snprintf(line, sizeof(line), "k --pool size=24M,taken=4M+4K,taken=16M+1M %s", asks[_i]);
+	made(line);
 	check_zones();
 	ck_assert_uint_eq(zones->count, 1);
 	ck_assert_ptr_null(host.mirror);
@@ -285,7 +285,7 @@ START_TEST(a_pool_with_a_history_lies_where_it_is_asked)
 	if (_i < 3) /* the smallest hole that holds it, from a multiple of the page on */
 		ck_assert_uint_ge(blocks.block->first.n - zones->zone[0].pool->base.n, 4 * MIB / FRAME_BYTES);
 	ck_assert_uint_eq(extent_stats_read(zones->zone[0].pool->space).units_free,
-			  _i == 4 ? 0 : (15 * MIB - 4096) / FRAME_BYTES);
+			  (15 * MIB - FRAME_BYTES) / FRAME_BYTES);
 }
 END_TEST
 
@@ -862,7 +862,7 @@ Suite *zones_suite(void)
 	tcase_add_test(t, all_zones_share_the_memslots);
 	tcase_add_test(t, the_hole_lies_within_a_zone);
 	tcase_add_test(t, as_many_zones_as_there_can_be);
-	tcase_add_loop_test(t, a_pool_with_a_history_lies_where_it_is_asked, 0, 5);
+	tcase_add_loop_test(t, a_pool_with_a_history_lies_where_it_is_asked, 0, 4);
 	tcase_add_test(t, a_pool_with_a_history_is_one);
 	tcase_add_loop_test(t, each_zone_has_leaves_of_its_own_pages, 0, sizeof(mixtures) / sizeof(mixtures[0]));
 	tcase_add_test(t, the_table_takes_the_largest_page_of_all);
