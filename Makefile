@@ -23,7 +23,7 @@ DEVICES = $(call obj,$(wildcard devices/*.c))
 VMM = $(call obj,$(filter-out vmm/main.c vmm/sandbox_list.c,$(wildcard vmm/*.c vmm/boot/*.c vmm/cmd/*.c)))
 UNIT = $(wildcard tests/unit/test_*.c)
 MM_BENCH = extent frames objects
-MEM_BENCH = prefault placement
+MEM_BENCH = prefault resident placement
 FUZZ = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 PARTS = $(BUILD)/libslat.a $(BUILD)/libdevices.a $(BUILD)/libmm.a
 
@@ -199,7 +199,7 @@ $(BUILD)/bench/iommu: $(call obj,tests/bench/iommu.c tests/bench/bench.c vmm/por
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
 
-$(BUILD)/bench/prefault: $(call obj,tests/bench/prefault.c tests/bench/bench.c) $(PARTS)
+$(BUILD)/bench/prefault $(BUILD)/bench/resident: $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c) $(PARTS)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $(call group,$^) -lm $(LIBS)
 
