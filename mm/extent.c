@@ -27,7 +27,7 @@
  *   I3  marks make sense: only live extents are movable, pinned or have slack,
  *       only zones lend and have borders; a zone starts at a border, and lends
  *       as a whole; in it a movable extent lies only if it lends, unpinned;
- *   I4  the trees by size hold exactly the holes of their kind;
+ *   I4  the trees by size hold exactly the holes of their kind, the longest of which is known;
  *   I5  holes, extents and all units_ counters are what the segments say; marks
  *       of high and low water bound them; holes and extents are at most
  *       segments_max.
@@ -274,6 +274,16 @@ static bool tree_of(const struct extent_space *e, uint8_t mark, enum extent_tree
 	return e->region[EXTENT_SIZES] != 0 && (mark & (EXTENT_ZONE | EXTENT_LENT)) != EXTENT_ZONE;
 }
 
+static enum extent_tree sizes_of(enum extent_kind kind)
+{
+	return kind == EXTENT_PLAIN ? EXTENT_BY_SIZE : EXTENT_BY_SIZE_LENT;
+}
+
+static enum extent_kind kind_of(enum extent_tree t)
+{
+	return t == EXTENT_BY_SIZE ? EXTENT_PLAIN : EXTENT_LENDING;
+}
+
 struct seat { /* a slot of a leaf by size */
 	uint32_t leaf, slot;
 };
@@ -287,6 +297,11 @@ static struct seat seat_of(const struct extent_space *e, enum extent_tree t, ext
 	return (struct seat){leaf, extent_sizes_up(e, l, key)};
 }
 
+EXTENT_COLD static void longest_renew(struct extent_space *e, enum extent_tree t)
+{
+	e->longest[kind_of(t)] = extent_longest_of(e, t);
+}
+
 static void size_add(struct extent_space *e, enum extent_tree t, extent_key key)
 {
 	struct extent_sizes *l = extent_sizes(e, extent_sizes_of(e, t, key));
@@ -296,6 +311,8 @@ static void size_add(struct extent_space *e, enum extent_tree t, extent_key key)
 		l = extent_sizes(e, extent_sizes_of(e, t, key));
 	}
 	extent_sizes_set(e, l, l->head.count++, key);
+	if (EXTENT_RARELY(extent_key_units(e, key) > e->longest[kind_of(t)]))
+		e->longest[kind_of(t)] = extent_key_units(e, key);
 }
 
 static void size_cut_at(struct extent_space *e, enum extent_tree t, struct seat at, extent_key key)
@@ -307,6 +324,8 @@ static void size_cut_at(struct extent_space *e, enum extent_tree t, struct seat 
 	extent_sizes_set(e, l, last, 0);
 	if (last < (e->wide ? EXTENT_FEW(EXTENT_SIZE_SLOTS) : EXTENT_NARROW_FEW) && e->root[t].height > 0)
 		extent_make_dense(e, t, key);
+	if (EXTENT_RARELY(extent_key_units(e, key) == e->longest[kind_of(t)]))
+		longest_renew(e, t);
 }
 
 static struct seat size_find(const struct extent_space *e, enum extent_tree t, extent_key key)
@@ -562,11 +581,6 @@ static bool fits(const struct extent_space *e, const struct wish *w, struct exte
 	return true;
 }
 
-static enum extent_tree sizes_of(enum extent_kind kind)
-{
-	return kind == EXTENT_PLAIN ? EXTENT_BY_SIZE : EXTENT_BY_SIZE_LENT;
-}
-
 /* The first hole, of a key of `least` or more, that it fits; no longer than `most`. */
 static bool place_seated(const struct extent_space *e, const struct wish *w, extent_key least, uint64_t most,
 			 struct place *p)
@@ -618,7 +632,7 @@ static uint64_t shorter_size(const struct extent_space *e, enum extent_tree t, u
 EXTENT_COLD static bool place_worst(const struct extent_space *e, const struct wish *w, struct place *p)
 {
 	enum extent_tree t = sizes_of(w->kind);
-	uint64_t units = extent_longest(e, t);
+	uint64_t units = e->longest[w->kind];
 
 	for (; units >= w->units; units = shorter_size(e, t, units))
 		if (place_seated(e, w, extent_key_of(e, 0, units), units, p))
@@ -1409,7 +1423,7 @@ static bool check_sizes(const struct extent_space *e, enum extent_kind kind, uin
 			    !extent_is_hole(*mark_of(s), kind))
 				return false;
 		}
-	return found == holes;
+	return found == holes && e->longest[kind] == extent_longest_of(e, sizes_of(kind));
 }
 
 bool extent_check(const struct extent_space *e)
