@@ -13,8 +13,8 @@
 # that code, a translation of the half-patched code stays. The kernel then dies of an int3
 # that was taken back, triple-faults, or hangs: 2 of 10 boots of a stock kernel under slat,
 # and once in some hundred runs a guest that patches nothing. With one CPU there is one
-# thread. On more the rig's own kernel starts the others when it has patched
-# what it will (host_init). A rig that is lost all the same is started again. Two CPUs on
+# thread. On more the others are started when the rig's kernel has patched what it will, with a
+# guest that waits for ever: with the first and the last on a machine KVM patches the scheduler. A rig that is lost all the same is started again. Two CPUs on
 # one thread are no way out: interrupts between the CPUs of a nested guest get lost.
 # Not seen here: VT-x and EPT, time (TCG is slow), faults of real TLBs.
 set -u
@@ -55,6 +55,7 @@ once() {
 	cat >"$run/job" <<-END
 		cd '$tree' && export BUILD='$(realpath -m --relative-base="$tree" "$BUILD")' KVM=/dev/kvm HOME=/tmp LC_ALL=C
 		export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+		tests/rig/cpus.sh
 		$2
 	END
 	# no_timer_check: on a busy machine QEMU's timer is late, and a kernel that waits for it panics.
