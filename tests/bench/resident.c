@@ -1,30 +1,32 @@
-/* tests/bench/resident.c: what it costs to tell where a guest's memory is, as a report does that is read each second:
- * beside one read of /proc/self/smaps_rollup by the same process, in which the kernel looks at the same page tables.
+/* tests/bench/resident.c: what it costs to tell where a guest's memory is, as a report does that is read each second
+ * (vmm/resident.h), beside one read of /proc/self/smaps_rollup by the same process.
  *
  *   resident OUT.json
  *
- * BYTES are there, touched, in 4K pages or in transparent huge ones, private or of a memfd. Files are open before; a
- * read begins at their start.
- *   "slat"          resident, huge, shared and by node.
- *   "smaps_rollup"  the file read to its end, and nothing made of it. slat is to cost at most 1.2 times that.
+ * BYTES are there, touched, in 4K pages or in transparent huge ones, private or of a memfd that nobody else maps.
+ *   "slat"          all that resident_read() tells: configured, resident, huge, shared, by node, high-water.
+ *   "smaps_rollup"  the file read from its start to its end, and nothing made of it. It has not got all of that, and
+ *                   the kernel looks at each page for it. slat is to cost at most 1.2 times that.
+ * On a host of one node nobody need ask the kernel which node pages are on. The rows "nodes asked for" are as if there
+ * were more: of several the kernel's answer costs the same, as it looks at each page, wherever that is.
  *
- * What it cannot see: more nodes than one, and a guest that touches memory meanwhile, which waits for the kernel's
- * lock of the mappings as long as such a read lasts. */
+ * What it cannot see: a guest that touches memory meanwhile, which may wait for the kernel's
+ * lock of the mappings while it is read. */
+#include "vmm/resident.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "tests/bench/bench.h"
-#include "vmm/backing.h"
 #include "vmm/prefault.h"
-#include "vmm/where.h"
 
-#define BYTES (UINT64_C(1) << 30)
-#define READS 64u /* in a round, of huge pages; of 4K pages one takes as long */
-#define US    1e3
+#define BYTES	   (UINT64_C(1) << 30)
+#define READS_HUGE 64u /* in a round; of 4K pages one takes as long */
+#define US	   1e3
 
 static const char *const peers[] = {"smaps_rollup", NULL};
 
@@ -32,8 +34,8 @@ struct residing {
 	struct backing_config config;
 	unsigned reads;
 	struct backing backing;
-	int maps, rollup;
-	FILE *smaps;
+	struct resident kernel;
+	int rollup;
 };
 
 static void make(struct residing *r)
@@ -48,31 +50,41 @@ static void make(struct residing *r)
 	work.bytes = r->backing.bytes;
 	if (prefault_touch(&work))
 		bench_refuse("the host could not provide all of it", NULL);
-	r->maps = where_maps_open();
-	r->smaps = backing_smaps_open();
+	resident_open(&r->kernel);
 	r->rollup = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
-	if (r->maps < 0 || !r->smaps || r->rollup < 0)
-		bench_refuse("the kernel does not tell where memory is", NULL);
+	if (r->rollup < 0)
+		bench_refuse("there is no smaps_rollup", NULL);
 }
 
 static void unmake(struct residing *r)
 {
 	close(r->rollup);
-	close(r->maps);
-	fclose(r->smaps);
+	resident_close(&r->kernel);
 	backing_close(&r->backing);
 }
 
-static void ask(const struct residing *r)
+/* It looks like a host of two nodes now. */
+static void ask_for_nodes(struct residing *r)
 {
-	struct backing_use use;
-	struct where nodes;
+	static const char two[] = "0-1\n";
+	const int nodes = memfd_create("has_memory", MFD_CLOEXEC);
 
-	if (!where_resident(r->maps, r->backing.host, r->backing.bytes, &nodes) || nodes.absent_bytes)
-		bench_refuse("not all of it is there", NULL);
-	use = backing_use_read(&r->backing, r->smaps);
-	if (use.resident < BYTES)
-		bench_refuse("not all of it is there", NULL);
+	if (nodes < 0 || write(nodes, two, sizeof(two) - 1) != sizeof(two) - 1)
+		bench_refuse("the host has no memory for this", NULL);
+	if (r->kernel.nodes >= 0)
+		close(r->kernel.nodes);
+	r->kernel.nodes = nodes;
+}
+
+static void ask(struct residing *r)
+{
+	const struct backing *b = &r->backing;
+	static struct resident_use use;
+	static struct resident_sum sum;
+
+	resident_read(&r->kernel, &b, 1, &use, &sum);
+	if (use.resident < BYTES || use.where.absent_bytes || !use.where_known || !sum.high_known)
+		bench_refuse("not all of it is known, or there", NULL);
 }
 
 static void read_rollup(const struct residing *r)
@@ -91,7 +103,7 @@ static void read_rollup(const struct residing *r)
 
 static double round_of_reads(void *self, unsigned column)
 {
-	const struct residing *r = self;
+	struct residing *r = self;
 	double start = bench_ns();
 
 	if (column == BENCH_FLOOR)
@@ -112,9 +124,10 @@ int main(int argc, char **argv)
 		struct residing memory;
 	} all[] = {
 		{"1 GiB, 4K pages", {.reads = 1}},
-		{"1 GiB, transparent huge pages", {.config.thp = true, .reads = READS}},
+		{"1 GiB, transparent huge pages", {.config.thp = true, .reads = READS_HUGE}},
 		{"1 GiB, shared, 4K pages", {.config.shared = true, .reads = 1}},
 	};
+	char name[64];
 	struct bench b;
 
 	if (argc != 2)
@@ -123,9 +136,14 @@ int main(int argc, char **argv)
 	bench_open(&b, peers);
 	printf("smaps_rollup (/ peer: at most 1.2): read once, from its start to its end\n");
 	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-		make(&all[i].memory);
-		bench_case(&b, all[i].name, "us", round_of_reads, &all[i].memory);
-		unmake(&all[i].memory);
+		struct residing *r = &all[i].memory;
+
+		make(r);
+		bench_case(&b, all[i].name, "us", round_of_reads, r);
+		ask_for_nodes(r);
+		snprintf(name, sizeof(name), "%s, nodes asked for", all[i].name);
+		bench_case(&b, name, "us", round_of_reads, r);
+		unmake(r);
 	}
 	return bench_close(&b, argv[1]);
 }
