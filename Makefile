@@ -118,7 +118,7 @@ bench-io: ## the IOMMU beside bare loads, slat's disk beside QEMU's
 	$(Q)$(BUILD)/bench/iommu $(BUILD)/bench/iommu.json
 	$(Q)$(BUILD)/bench/io $(BUILD)/slat $(BUILD)/guests/io.elf $(BUILD)/bench/io.json && tests/bench/table.sh
 
-bench-mem: ## what placing a guest costs beside a tree's best fit
+bench-mem: ## touching memory, telling where it is, and placing a guest
 	$(Q)+$(SUB) $(MEM_BENCH:%=$(BUILD)/bench/%)
 	$(Q)for name in $(MEM_BENCH); do $(BUILD)/bench/$$name $(BUILD)/bench/$$name.json || exit; done
 	$(Q)tests/bench/table.sh
