@@ -119,6 +119,14 @@ static void describe_host(const struct make *m, const struct ids *nodes, struct 
 	}
 }
 
+static int check_huge_pages(const struct make *m, const char *what, unsigned node, uint64_t bytes,
+			    enum pagetable_size size, struct failure *f)
+{
+	return numa_map_check_huge(&m->z->map, what, numa_map_place(&m->z->map, node),
+				   size == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M,
+				   bytes / pagetable_size_bytes(size), f);
+}
+
 static int refuse_placement(const struct make *m, enum placement_result why, const struct placement *best,
 			    struct failure *f)
 {
@@ -126,10 +134,15 @@ static int refuse_placement(const struct make *m, enum placement_result why, con
 	const char *more = m->o->memory.hugepages
 				   ? ", in huge pages; get more as root (sysctl vm.nr_hugepages=), or use hugepages=off"
 				   : "";
+	const struct ids nodes = ids_of(&m->o->numa.host);
 	uint64_t there = 0;
 
 	for (unsigned i = 0; i < m->z->map.nodes; i++)
 		there += best->share[i].bytes;
+	/* The one node that may be used: what others have is told, too. */
+	if (m->o->memory.hugepages && ids_count(&nodes) == 1 &&
+	    check_huge_pages(m, "--memory hugepages=on", ids_next(&nodes, 0), m->o->memory.bytes, m->o->memory.huge, f))
+		return f->code;
 	switch (why) {
 	case PLACEMENT_UNKNOWN:
 		return fail(f, EXIT_HOST,
@@ -300,9 +313,7 @@ static int check_huge(const struct make *m, unsigned i, struct failure *f)
 			bytes += m->plan[k].bytes;
 	if (bytes == p->bytes) /* the backing counts its own */
 		return 0;
-	return numa_map_check_huge(&m->z->map, m->z->zone[i].name, numa_map_place(&m->z->map, node),
-				   size == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M,
-				   bytes / pagetable_size_bytes(size), f);
+	return check_huge_pages(m, m->z->zone[i].name, node, bytes, size, f);
 }
 
 /* Interleaved pages go elsewhere where a node has no more: only a look at those that are there can tell. */

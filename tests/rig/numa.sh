@@ -7,7 +7,7 @@ set -u
 host=$1 slat=$BUILD/slat
 work=$(mktemp -d)
 nodes=/sys/devices/system/node
-slat_run=("$slat" run --timeout 100 --report "$work/report")
+slat_run=("$slat" run --timeout 300 --report "$work/report")
 before=()
 
 pass() { echo "PASS rig/numa_$host/$1"; }
@@ -187,7 +187,7 @@ two() {
 
 four() {
 	fill
-	policies '1:64 on 1|2:64 on 2|3:64 on 3' '0:64 on 0' '0:16 1:16 2:16 3:16 on 0 1 2 3' \
+	policies '([1-3]):64 on \1 \1 \1 \1' '0:64 on 0 0 0 0' '0:16 1:16 2:16 3:16 on 0 1 2 3' \
 		'0:16 1:16 2:16 3:16 on ([0-3]) \1 \1 \1' $ram --cpus boot=4
 	lies some '1:32 3:32 on [13]' --memory $ram --placement policy=interleave,host_numa_node=1,host_numa_node=3
 	refused contract "$no_latency" --memory $ram --latency 100ns
@@ -202,7 +202,8 @@ unequal() {
 	refused hole '--placement policy=local: no node has 768 MiB free; the largest has 512 MiB, in huge pages; .*' \
 		--memory size=768M,hugepages=on --placement policy=local
 	lies spill "$(spilt $more) on 1" --memory-zone "id=a,size=${more}M,host_numa_node=1,prefault=on" --numa guest_numa_id=0,cpus=0
-	refused strict "--strict.*" --memory-zone "id=a,size=2G,host_numa_node=1" --strict --
+	refused strict '--memory-zone id=a: --strict binds 2 GiB to node 1, which has [0-9]+ KiB: ask for less, or leave --strict out' \
+		--memory-zone id=a,size=2G,host_numa_node=1 --strict --
 	refused contract "$no_latency" --memory $ram --latency 100ns
 }
 # A full node 1, to which the kernel leaves a reserve, and the rest on 0.
@@ -270,10 +271,10 @@ huge() {
 	local there='1:64 on 1 1'
 
 	policies "$there" "$there" "$there" "$there" $ram,hugepages=on "${two_cpus[@]}"
-	lies zone '1:64 on [01]' --memory-zone id=a,size=64M,backing=hugetlb,host_numa_node=1
+	lies zone '1:64 on 0-1' --memory-zone id=a,size=64M,backing=hugetlb,host_numa_node=1
 	refused elsewhere "--memory-zone id=a: 32 huge pages of 2 MiB asked of node 0, which has 0 free of 0; 512 are free elsewhere: write 32 to $nodes/node0/hugepages/hugepages-2048kB/nr_hugepages, or ask another node" \
 		--memory-zone id=a,size=64M,backing=hugetlb,host_numa_node=0
-	refused placement_elsewhere "--memory: 32 huge pages of 2 MiB asked of node 0, which has 0 free of 0; 512 are free elsewhere: .*" \
+	refused placement_elsewhere "--memory hugepages=on: 32 huge pages of 2 MiB asked of node 0, which has 0 free of 0; 512 are free elsewhere: .*" \
 		--memory "$ram,hugepages=on" --placement host_numa_node=0
 	refused too_many '--memory-zone id=b: 513 huge pages of 2 MiB asked of node 1, which has 512 free of 512; 0 are free elsewhere: write 513 to .*' \
 		--memory-zone id=a,size=64M,backing=hugetlb,host_numa_node=1 id=b,size=962M,backing=hugetlb,host_numa_node=1 --

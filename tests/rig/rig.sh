@@ -117,7 +117,7 @@ inside_and_hosts() {
 }
 inside_and_hosts &
 pids=($!)
-(part stock two 1 tests/rig/stock.sh) &
+(part stock hmat 1 tests/rig/stock.sh) &
 pids+=($!)
 bad=0
 for pid in "${pids[@]}"; do wait "$pid" || bad=1; done
