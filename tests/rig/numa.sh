@@ -300,8 +300,8 @@ device() {
 	is pages "$want" "$got"
 	refused busy '--memory-zone id=a: /dev/dax0\.0 is in use by another slat' "${file[@]}"
 	end
-	got=$("$slat" table --json "$work/table" | jq -c '[.runs[] | select(.gpa >= 33554432) | [.gpa, .bytes, .hpa, .leaves]]')
-	is leaves "[[$((32 << 20)),$((128 << 20)),$resource,64]]" "$got"
+	got=$("$slat" table --json "$work/table" | jq -c '[.runs[] | select(.gpa >= 33554432) | [.gpa, .bytes, .hpa, (.leaves | add), .leaves."2m"]]')
+	is leaves "[[$((32 << 20)),$((128 << 20)),$resource,64,64]]" "$got"
 }
 is() { # name, what is right, what there is
 	if [ "$3" = "$2" ]; then pass "$1"; else fail "$1" "'$3', not '$2': $(tail -n 1 "$work/err")"; fi
