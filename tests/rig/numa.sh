@@ -41,7 +41,8 @@ confined() {
 
 # What an own command is put before. In $pid, once the guest has touched all of its RAM; else in vain.
 start() {
-	"${before[@]}" "${slat_run[@]}" "$@" "$BUILD/guests/memtest.elf" --cmdline touch=2 >"$work/out" 2>"$work/err" \
+	: >"$work/out" && : >"$work/err"
+	"${before[@]}" "${slat_run[@]}" "$@" "$BUILD/guests/memtest.elf" --cmdline touch=2 >>"$work/out" 2>>"$work/err" \
 		</dev/null &
 	pid=$!
 	until grep -q 'memtest: touched' "$work/out" || ! kill -0 $pid 2>/dev/null; do sleep 0.1; done
