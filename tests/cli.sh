@@ -222,6 +222,12 @@ report report_end '.end == {"how": "debug-exit", "value": 3, "code": 7} and .exi
 report report_small_leaves '.table.leaves == {"4k": 16384, "2m": 0, "1g": 0} and .memory.page_bytes == 4096' \
 	--memory size=64M,thp=off "$guests/exit.elf"
 report report_prefault '.memory.resident_bytes == 67108864' --memory size=64M,prefault=on "$guests/exit.elf"
+report report_resident '.memory | .resident_bytes > 0 and .resident_bytes < 67108864 and .huge_bytes <= .resident_bytes and .shared_bytes == 0
+	and (.bytes_by_node | add) == .resident_bytes and .resident_bytes_max >= .resident_bytes' \
+	--memory size=64M "$guests/exit.elf"
+# A huge page is the size of the whole, and what was only read is nothing.
+report report_huge '.memory | .page_bytes == 4096 or (.huge_bytes == 67108864 and .resident_bytes_max >= 67108864)' \
+	--memory size=64M,prefault=on "$guests/exit.elf"
 report report_times '.times_ms.to_first_instruction > 0 and .times_ms.to_end >= .times_ms.to_first_instruction' \
 	"$guests/exit.elf"
 report report_name '.name == "one" and .image.format == "Multiboot" and .cpus == 2' --name one --cpus boot=2 "$guests/exit.elf"
@@ -423,9 +429,10 @@ fi
 confined=()
 for group in "${groups[@]}"; do rmdir "$group" || fail group_left "$group"; done
 groups=()
-# What is had. bytes_by_node is the kernel's answer, and resident_bytes another one.
+# What is had. verified_by_node is what move_pages said before the guest's start, bytes_by_node is at the end.
 one_place='(.zones | length == 1) and .zones[0].nodes != null and (.zones[0].bytes_by_node | to_entries | map(.value) | add == 67108864)
-	and .memory.resident_bytes == 67108864 and .end.code == 1'
+	and .zones[0].verified_by_node == .zones[0].bytes_by_node and .zones[0].elsewhere_bytes == 0
+	and .memory.resident_bytes == 67108864 and .memory.bytes_by_node == .zones[0].bytes_by_node and .end.code == 1'
 for policy in local pack spread; do
 	report "place_$policy" "$one_place and .zones[0].bytes_by_node == {\"$first_node\": 67108864} and .zones[0].policy == \"preferred\"" \
 		--memory size=64M,prefault=on --placement "policy=$policy,host_numa_node=$first_node" "$guests/exit.elf"
@@ -436,9 +443,55 @@ report zone_strict "$one_place and .zones[0].id == \"a\" and .zones[0].policy ==
 	and .zones[0].bytes_by_node == {\"$first_node\": 67108864}" \
 	--memory-zone "id=a,size=64M,backing=memfd,prefault=on,host_numa_node=$first_node" --strict "$guests/exit.elf"
 report zones_each '[.zones[] | [.id, .bytes, .backing, .policy]] == [["a", 33554432, "anonymous", "preferred"], ["b", 16777216, "memfd", null],
-	["c", 16777216, "anonymous", null]] and (.zones[0].bytes_by_node | add == 33554432) and .zones[1].bytes_by_node == null
+	["c", 16777216, "anonymous", null]] and (.zones[0].bytes_by_node | add == 33554432) and (.zones[0].verified_by_node | add == 33554432)
+	and ([.zones[] | .verified_by_node, .elsewhere_bytes][2:] == [null, null, null, null])
+	and ([.zones[] | .bytes_by_node | add // 0] == [.zones[].resident_bytes]) and ([.zones[].resident_bytes] | add) == .memory.resident_bytes
 	and (.blocks | length == 3) and .memory.bytes == 67108864 and (.ranges | map(.gpa) == [0, 33554432, 50331648])' \
 	--memory-zone "id=a,size=32M,prefault=on,host_numa_node=$first_node" id=b,size=16M,backing=memfd id=c,size=16M,reserve=on -- "$guests/exit.elf"
+# The report's figures are those that the kernel shows of the mappings while the guest runs; each has a size of its own.
+# Name, slat's options...
+shown() {
+	local name=$1 pid kernel told
+
+	shift
+	needs_kvm "$name" || return
+	rm -f "$work/r.json"
+	"$slat" run --timeout 20 --report "$work/r.json" "$@" "$work/spin" >"$work/out" 2>"$work/err" </dev/null &
+	pid=$!
+	until grep -q memslot "$work/err" || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
+	sleep 0.3
+	kernel=$(awk '/^[0-9a-f]+-/ { size = 0 } /^Size:/ { size = $2 } size == 10240 || size == 16384 || size == 20480 {
+		if (/^Rss:/) resident[size] += $2
+		if (/^(AnonHugePages|ShmemPmdMapped):/) huge[size] += $2
+		if (/^Shared_(Clean|Dirty):/) shared[size] += $2
+	} END { for (i = split("10240 16384 20480", by); i; i--) printf "%d %d %d ", resident[by[i]], huge[by[i]], shared[by[i]] }' \
+		"/proc/$pid/smaps")
+	kill $pid
+	wait $pid
+	told=$(jq -r '.zones | sort_by(-.bytes) | map((.resident_bytes, .huge_bytes, .shared_bytes) / 1024) | map("\(.) ") | add' "$work/r.json")
+	if [ "$kernel" = "$told" ] && [ "$told" != '0 0 0 0 0 0 0 0 0 ' ]; then
+		pass "$name"
+	else
+		fail "$name" "resident, huge and shared KiB: '$told', and the kernel showed '$kernel': $(tail -n 1 "$work/err")"
+	fi
+}
+shown resident_shown --memory-zone id=a,size=16M,prefault=on id=b,size=10M,prefault=on,backing=memfd id=c,size=20M --
+shown resident_shown_4k --memory thp=off --memory-zone id=a,size=20M id=b,size=16M,backing=memfd id=c,size=10M,prefault=on --
+# Frames are for those who may know them: CAP_SYS_ADMIN.
+if [ $((16#$(sed -n 's/^CapEff:\s*//p' /proc/self/status) >> 21 & 1)) = 1 ]; then
+	# shellcheck disable=SC2016 # the variable is jq's
+	report frames_known '.memory.physical as $all | [.zones[] | .physical.runs * 4096 <= .resident_bytes and .physical.largest_run_bytes <= .resident_bytes
+		and .physical.runs * .physical.largest_run_bytes >= .resident_bytes] == [true, true] and $all.runs == ([.zones[].physical.runs] | add)
+		and $all.largest_run_bytes == ([.zones[].physical.largest_run_bytes] | max)' \
+		--memory-zone id=a,size=32M,prefault=on id=b,size=16M,prefault=on,backing=memfd -- "$guests/exit.elf"
+	slat_was=$slat slat=$work/less
+	printf '#!/bin/sh\nexec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "%s" "$@"\n' "$slat_was" >"$slat" && chmod 755 "$slat"
+	report frames_hidden '.memory.physical == null and .memory.resident_bytes == 67108864 and (.memory.bytes_by_node | add == 67108864) and .end.code == 1' \
+		--memory size=64M,prefault=on "$guests/exit.elf"
+	slat=$slat_was
+else
+	report frames_hidden '.memory.physical == null and .memory.resident_bytes == 67108864 and .end.code == 1' --memory size=64M,prefault=on "$guests/exit.elf"
+fi
 report zones_none '.zones == null' "$guests/exit.elf"
 report zone_one_balloon '.end.code == 1 and .zones[0].id == "a"' --memory-zone id=a,size=64M --balloon size=0 "$guests/exit.elf"
 report lock '.end.code == 1' --memory size=64M,mlock=on,dontdump=on "$guests/exit.elf"

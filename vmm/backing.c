@@ -382,37 +382,3 @@ void backing_spare(const struct backing *b, uint64_t from, uint64_t bytes)
 	if (b->kind != BACKING_HUGETLB && b->kind != BACKING_DEVDAX)
 		(void)madvise(b->host + first, (end < b->bytes ? end : b->bytes) - first, MADV_NOHUGEPAGE);
 }
-
-FILE *backing_smaps_open(void)
-{
-	return fopen("/proc/self/smaps", "re");
-}
-
-/* Sums the mappings of [host, host + bytes): the kernel may show one mapping as several. */
-struct backing_use backing_use_read(const struct backing *b, FILE *smaps)
-{
-	struct backing_use use = {0};
-	bool inside = false;
-	char line[256];
-
-	if (b->kind == BACKING_DEVDAX) /* the kernel does not count it */
-		return (struct backing_use){b->bytes, b->leaf == PAGETABLE_4K ? 0 : b->bytes};
-	if (smaps)
-		rewind(smaps);
-	while (smaps && fgets(line, sizeof(line), smaps)) {
-		uint64_t first, end, kib;
-		char key[64];
-
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &first, &end) == 2)
-			inside = first >= (uintptr_t)b->host && end <= (uintptr_t)b->host + b->bytes;
-		else if (inside && sscanf(line, "%63[^:]: %" SCNu64 " kB", key, &kib) == 2) {
-			bool hugetlb = !strcmp(key, "Private_Hugetlb") || !strcmp(key, "Shared_Hugetlb");
-
-			if (hugetlb || !strcmp(key, "Rss"))
-				use.resident += kib << 10;
-			if (hugetlb || !strcmp(key, "AnonHugePages") || !strcmp(key, "ShmemPmdMapped"))
-				use.huge += kib << 10;
-		}
-	}
-	return use;
-}

@@ -5,7 +5,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "mm/pagetable.h"
 #include "vmm/failure.h"
@@ -74,13 +73,5 @@ int backing_prefault(const struct backing *b, uint64_t from, uint64_t bytes, str
 
 /* [from, from + bytes) will not be touched, and no huge page that reaches into it is to bring it in. */
 void backing_spare(const struct backing *b, uint64_t from, uint64_t bytes);
-
-/* Where it counts, to be opened while slat may open files; NULL where there is no /proc. */
-FILE *backing_smaps_open(void);
-
-struct backing_use { /* of the mapping, as the kernel counts it */
-	uint64_t resident, huge;
-};
-struct backing_use backing_use_read(const struct backing *b, FILE *smaps); /* NULL: not known, 0 */
 
 #endif

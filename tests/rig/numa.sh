@@ -52,7 +52,13 @@ end() {
 	wait "$pid"
 }
 
-# name, what is right (grep -E) of memory and CPUs, slat's options
+# What the report says of memory, in the words of counted()
+told() {
+	jq -r '.memory.bytes_by_node | to_entries | sort_by(.key | tonumber) | map("\(.key):\(.value / 1048576 | floor)") | join(" ")' \
+		"$work/report"
+}
+
+# name, what is right (grep -E) of memory and CPUs, slat's options; the report is to say the same of memory as the kernel
 lies() {
 	local name=$1 right=$2 got
 
@@ -60,7 +66,9 @@ lies() {
 	start "$@"
 	got="$(counted "$pid" 2>/dev/null) on $(confined "$pid" 2>/dev/null)"
 	end
-	if grep -qxE -- "$right" <<<"$got"; then
+	if [ "$(told)" != "${got% on *}" ]; then
+		fail "$name" "MiB on nodes: the report says '$(told)', and the kernel '${got% on *}': $(tail -n 1 "$work/err")"
+	elif grep -qxE -- "$right" <<<"$got"; then
 		pass "$name"
 	else
 		fail "$name" "MiB on nodes on CPUs: '$got', not '$right': $(tail -n 1 "$work/err")"
@@ -292,7 +300,7 @@ device() {
 
 	resource=$(($(cat /sys/bus/dax/devices/dax0.0/resource)))
 	start --memory-zone id=a,size=32M,host_numa_node=0 "id=d,size=128M,backing=devdax,file=/dev/dax0.0,host_numa_node=1" \
-		--numa guest_numa_id=0,cpus=0,memory_zones=a guest_numa_id=1,memory_zones=d --dump-table "$work/table"
+		--report "$work/device" --numa guest_numa_id=0,cpus=0,memory_zones=a guest_numa_id=1,memory_zones=d --dump-table "$work/table"
 	at=$((0x$(sed -n 's/-.*dax0\.0$//p' "/proc/$pid/maps")))
 	for offset in 0 4096 $((64 << 20)) $(((128 << 20) - 4096)); do
 		want+=" $((resource + offset))"
@@ -303,6 +311,8 @@ device() {
 	end
 	got=$("$slat" table --json "$work/table" | jq -c '[.runs[] | select(.gpa >= 33554432) | [.gpa, .bytes, .hpa, (.leaves | add), .leaves."2m"]]')
 	is leaves "[[$((32 << 20)),$((128 << 20)),$resource,64,64]]" "$got"
+	got=$(jq -c '.zones[1] | [.bytes_by_node, .physical]' "$work/device")
+	is truth "[{\"1\":$((128 << 20))},{\"runs\":1,\"largest_run_bytes\":$((128 << 20))}]" "$got"
 }
 is() { # name, what is right, what there is
 	if [ "$3" = "$2" ]; then pass "$1"; else fail "$1" "'$3', not '$2': $(tail -n 1 "$work/err")"; fi

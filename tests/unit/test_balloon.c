@@ -14,6 +14,7 @@
 #include "tests/unit/random.h"
 #include "vmm/balloon.h"
 #include "vmm/loop.h"
+#include "vmm/resident.h"
 
 Suite *balloon_suite(void);
 
@@ -41,12 +42,11 @@ static struct pagetable_reader reader;
 
 static uint64_t resident_bytes(void)
 {
-	FILE *smaps = backing_smaps_open();
-	const uint64_t bytes = backing_use_read(&w.backing, smaps).resident;
+	struct resident_use use;
 
-	ck_assert_ptr_nonnull(smaps);
-	fclose(smaps);
-	return bytes;
+	resident_read_once(&w.backing, &use);
+	ck_assert(use.known);
+	return use.resident;
 }
 static const struct balloon_ops *const ops = &balloon_ops;
 

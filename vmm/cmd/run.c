@@ -148,7 +148,8 @@ struct run { /* everything of one run; run_close() takes it down in reverse */
 	struct out_file report, table;
 	struct gdb_server *gdb;
 	struct janitor janitor;
-	FILE *smaps; /* for the report; NULL: none is asked for */
+	bool reported;		  /* one is asked for, and then: */
+	struct resident resident; /* open */
 };
 
 static int file_open(struct file *file, const char *path, const char *what, struct failure *f)
@@ -660,8 +661,8 @@ static void run_close(struct run *r)
 	file_close(&r->image);
 	out_close(&r->report);
 	out_close(&r->table);
-	if (r->smaps)
-		fclose(r->smaps);
+	if (r->reported)
+		resident_close(&r->resident);
 	janitor_end(&r->janitor);
 }
 
@@ -676,8 +677,9 @@ static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 	vm_hold_signals();
 	if (open_gdb(r, f) || janitor_start(&r->janitor, f))
 		return f->code;
-	if (r->options.report || r->options.json)
-		r->smaps = backing_smaps_open();
+	r->reported = r->options.report || r->options.json;
+	if (r->reported)
+		resident_open(&r->resident);
 	board.initrd = r->module[0].bytes;
 	r->vm_open = true;
 	if (vm_open(&r->vm, r->memory, f) || give_memory(r, f) || vm_add_cpus(&r->vm, r->options.cpus, &board, f) ||
@@ -714,7 +716,7 @@ static int run(struct run *r, uint64_t start_ns, struct failure *f)
 	show_end(r);
 	facts.format = r->boot.format;
 	facts.code = exit_code(r);
-	facts.smaps = r->smaps;
+	facts.resident = &r->resident;
 	write_reports(r, &facts, f);
 	return write_table(r, f) ? f->code : facts.code;
 }
