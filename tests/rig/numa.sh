@@ -332,5 +332,6 @@ dax() {
 	refused contract "$no_latency" --memory $ram --latency 100ns
 }
 
+declare -F "$host" >/dev/null || fail is_known 'nothing is asked here'
 "$host"
 rm -rf "$work"

@@ -3,8 +3,8 @@
 # stock Debian kernel in QEMU's TCG, which emulates AMD's SVM with nested paging
 # well enough for the real kvm_amd. Needs neither root nor /dev/kvm.
 # Without COMMAND it is part `rig`: tests/rig/inside.sh and tests/rig/stock.sh run, side by
-# side, each on a rig of its own with one CPU, and tests/rig/hosts.sh
-# on every host of machine.sh in turn; their PASS, FAIL and SKIP lines are the result.
+# side, each on a rig of its own with one CPU, then tests/rig/hosts.sh and tests/rig/numa.sh
+# on every host of machine.sh, two at a time; their PASS, FAIL and SKIP lines are the result.
 # With COMMAND, a line for the shell, it runs that in the tree, on the host RIG_HOST (two),
 # with RIG_CPUS CPUs (one for each node that has any), shows its output and answers its exit code.
 # Inside, the machine's root file system is the same, read-only; /tmp is empty
@@ -108,19 +108,20 @@ part() {
 	job "${3:-$cpus}" "$4"
 	exit "$answer"
 }
-# Two rigs at a time, as two CPUs allow: the hosts' turn comes when inside.sh, the shorter part, has ended.
-inside_and_hosts() {
+# Two rigs at a time, as two CPUs allow: when a part has ended, hosts that nobody has begun take its place.
+part_and_hosts() {
 	local host bad=0
 
-	(part inside two 1 tests/rig/inside.sh) || bad=1
+	(part "$@") || bad=1
 	for host in $hosts; do
+		mkdir "$run/of_$host" 2>/dev/null || continue
 		(part "host_$host" "$host" '' "tests/rig/hosts.sh $host; tests/rig/numa.sh $host") || bad=1
 	done
 	return $bad
 }
-inside_and_hosts &
+part_and_hosts inside two 1 tests/rig/inside.sh &
 pids=($!)
-(part stock hmat 1 tests/rig/stock.sh) &
+part_and_hosts stock hmat 1 tests/rig/stock.sh &
 pids+=($!)
 bad=0
 for pid in "${pids[@]}"; do wait "$pid" || bad=1; done
