@@ -56,7 +56,7 @@ check: deps clang ## everything that proves; T=unit|guests|strangers|rig|oracle|
 	$(Q)+$(SUB) all tests
 	$(Q)tests/check.sh $(T)
 
-rig: deps ## the tests on a KVM host with 2 NUMA nodes, in QEMU; CMD='...' runs that there instead
+rig: deps ## the tests on KVM hosts of 1 to 4 NUMA nodes, in QEMU; CMD='...' runs that on RIG_HOST=two instead
 	$(Q)+$(SUB) all
 	$(Q)$(if $(CMD),tests/rig/rig.sh '$(subst ','\'',$(value CMD))',tests/check.sh rig)
 

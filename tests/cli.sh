@@ -351,6 +351,8 @@ elif [ $((huge_free * 2)) -ge $((ram_mib - 64)) ]; then
 else
 	zones_refuse zone_huge_node 6 "^slat: --memory-zone id=a: $((huge_free + 1)) huge pages of 2 MiB asked of node $first_node, which has $huge_free free of [0-9]+; [0-9]+ are free elsewhere: write [0-9]+ to .*/node$first_node/hugepages/hugepages-2048kB/nr_hugepages" \
 		--memory-zone "id=a,size=$(((huge_free + 1) * 2))M,backing=hugetlb,host_numa_node=$first_node"
+	zones_refuse placement_huge_node 6 "^slat: --memory hugepages=on: $((huge_free + 1)) huge pages of 2 MiB asked of node $first_node, which has $huge_free free of [0-9]+; [0-9]+ are free elsewhere: write [0-9]+ to .*/node$first_node/hugepages/hugepages-2048kB/nr_hugepages" \
+		--memory "size=$(((huge_free + 1) * 2))M,hugepages=on" --placement "host_numa_node=$first_node"
 	[ $huge -ge $((ram_mib / 2)) ] || zones_refuse zone_huge_host 6 "^slat: --memory-zone id=a asks for $huge huge pages of 2 MiB and $((huge - 1)) are available; get more as root: sysctl vm.nr_hugepages=" \
 		--memory-zone "id=a,size=$((huge * 2))M,backing=hugetlb"
 fi

@@ -171,6 +171,12 @@ static int refuse_placement(const struct make *m, enum placement_result why, con
 
 	for (unsigned i = 0; i < m->z->map.nodes; i++)
 		there += best->share[i].bytes;
+	/* The one node that may be used: what others have is told, too. */
+	if (m->o->memory.hugepages && ids_count(&nodes) == 1 &&
+	    numa_map_check_huge(&m->z->map, "--memory hugepages=on", numa_map_place(&m->z->map, ids_next(&nodes, 0)),
+				huge_size_of(m->o->memory.huge),
+				m->o->memory.bytes / pagetable_size_bytes(m->o->memory.huge), f))
+		return f->code;
 	switch (why) {
 	case PLACEMENT_UNKNOWN:
 		return fail(f, EXIT_HOST,

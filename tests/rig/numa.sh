@@ -7,7 +7,7 @@ set -u
 host=$1 slat=$BUILD/slat
 work=$(mktemp -d)
 nodes=/sys/devices/system/node
-slat_run=("$slat" run --timeout 100 --report "$work/report")
+slat_run=("$slat" run --timeout 300 --report "$work/report")
 before=()
 
 pass() { echo "PASS rig/numa_$host/$1"; }
@@ -41,7 +41,8 @@ confined() {
 
 # What an own command is put before. In $pid, once the guest has touched all of its RAM; else in vain.
 start() {
-	"${before[@]}" "${slat_run[@]}" "$@" "$BUILD/guests/memtest.elf" --cmdline touch=2 >"$work/out" 2>"$work/err" \
+	: >"$work/out" && : >"$work/err"
+	"${before[@]}" "${slat_run[@]}" "$@" "$BUILD/guests/memtest.elf" --cmdline touch=2 >>"$work/out" 2>>"$work/err" \
 		</dev/null &
 	pid=$!
 	until grep -q 'memtest: touched' "$work/out" || ! kill -0 $pid 2>/dev/null; do sleep 0.1; done
@@ -206,7 +207,7 @@ two() {
 
 four() {
 	fill
-	policies '1:64 on 1|2:64 on 2|3:64 on 3' '0:64 on 0' '0:16 1:16 2:16 3:16 on 0 1 2 3' \
+	policies '([1-3]):64 on \1 \1 \1 \1' '0:64 on 0 0 0 0' '0:16 1:16 2:16 3:16 on 0 1 2 3' \
 		'0:16 1:16 2:16 3:16 on ([0-3]) \1 \1 \1' $ram --cpus boot=4
 	lies some '1:32 3:32 on [13]' --memory $ram --placement policy=interleave,host_numa_node=1,3
 	refused contract "$no_latency" --memory $ram --latency 100ns
@@ -221,7 +222,8 @@ unequal() {
 	refused hole '--placement policy=local: no node has 768 MiB free; the largest has 512 MiB, in huge pages; .*' \
 		--memory size=768M,hugepages=on --placement policy=local
 	lies spill "$(spilt $more) on 1" --memory-zone "id=a,size=${more}M,host_numa_node=1,prefault=on" --numa guest_numa_id=0,cpus=0
-	refused strict "--strict.*" --memory-zone "id=a,size=2G,host_numa_node=1" --strict --
+	refused strict '--memory-zone id=a: --strict binds 2 GiB to node 1, which has [0-9]+ KiB: ask for less, or leave --strict out' \
+		--memory-zone id=a,size=2G,host_numa_node=1 --strict --
 	refused contract "$no_latency" --memory $ram --latency 100ns
 }
 # A full node 1, to which the kernel leaves a reserve, and the rest on 0.
@@ -291,10 +293,10 @@ huge() {
 	local there='1:64 on 1 1'
 
 	policies "$there" "$there" "$there" "$there" $ram,hugepages=on "${two_cpus[@]}"
-	lies zone '1:64 on [01]' --memory-zone id=a,size=64M,backing=hugetlb,host_numa_node=1
+	lies zone '1:64 on 0-1' --memory-zone id=a,size=64M,backing=hugetlb,host_numa_node=1
 	refused elsewhere "--memory-zone id=a: 32 huge pages of 2 MiB asked of node 0, which has 0 free of 0; 512 are free elsewhere: write 32 to $nodes/node0/hugepages/hugepages-2048kB/nr_hugepages, or ask another node" \
 		--memory-zone id=a,size=64M,backing=hugetlb,host_numa_node=0
-	refused placement_elsewhere "--memory: 32 huge pages of 2 MiB asked of node 0, which has 0 free of 0; 512 are free elsewhere: .*" \
+	refused placement_elsewhere "--memory hugepages=on: 32 huge pages of 2 MiB asked of node 0, which has 0 free of 0; 512 are free elsewhere: .*" \
 		--memory "$ram,hugepages=on" --placement host_numa_node=0
 	refused too_many '--memory-zone id=b: 513 huge pages of 2 MiB asked of node 1, which has 512 free of 512; 0 are free elsewhere: write 513 to .*' \
 		--memory-zone id=a,size=64M,backing=hugetlb,host_numa_node=1 id=b,size=962M,backing=hugetlb,host_numa_node=1 --
@@ -310,8 +312,8 @@ device() {
 	local resource at want='' got='' offset
 
 	resource=$(($(cat /sys/bus/dax/devices/dax0.0/resource)))
-	start --memory-zone id=a,size=32M,host_numa_node=0 "id=d,size=128M,backing=devdax,file=/dev/dax0.0,host_numa_node=1" --report "$work/device" \
-		--numa guest_numa_id=0,cpus=0,memory_zones=a guest_numa_id=1,memory_zones=d --dump-table "$work/table"
+	start --memory-zone id=a,size=32M,host_numa_node=0 "id=d,size=128M,backing=devdax,file=/dev/dax0.0,host_numa_node=1" \
+		--report "$work/device" --numa guest_numa_id=0,cpus=0,memory_zones=a guest_numa_id=1,memory_zones=d --dump-table "$work/table"
 	at=$((0x$(sed -n 's/-.*dax0\.0$//p' "/proc/$pid/maps")))
 	for offset in 0 4096 $((64 << 20)) $(((128 << 20) - 4096)); do
 		want+=" $((resource + offset))"
@@ -320,8 +322,8 @@ device() {
 	is pages "$want" "$got"
 	refused busy '--memory-zone id=a: /dev/dax0\.0 is in use by another slat' "${file[@]}"
 	end
-	got=$("$slat" table --json "$work/table" | jq -c '[.runs[] | select(.gpa >= 33554432) | [.gpa, .bytes, .hpa, .leaves]]')
-	is leaves "[[$((32 << 20)),$((128 << 20)),$resource,64]]" "$got"
+	got=$("$slat" table --json "$work/table" | jq -c '[.runs[] | select(.gpa >= 33554432) | [.gpa, .bytes, .hpa, (.leaves | add), .leaves."2m"]]')
+	is leaves "[[$((32 << 20)),$((128 << 20)),$resource,64,64]]" "$got"
 	got=$(jq -c '.zones[1] | [.bytes_by_node, .physical]' "$work/device")
 	is truth "[{\"1\":$((128 << 20))},{\"runs\":1,\"largest_run_bytes\":$((128 << 20))}]" "$got"
 }
@@ -343,5 +345,6 @@ dax() {
 	refused contract "$no_latency" --memory $ram --latency 100ns
 }
 
+declare -F "$host" >/dev/null || fail is_known 'nothing is asked here'
 "$host"
 rm -rf "$work"
