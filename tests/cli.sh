@@ -557,6 +557,7 @@ report zones_locked_balloon '.devices[0].balloon | .returned_bytes == 33554432 a
 report zones_balloon_rule "(.zones | map(.elsewhere_bytes == 0 and .policy == \"bind\" and .bytes_by_node == {\"$first_node\": .bytes}) | all)
 	and .devices[0].balloon.returned_bytes == 33554432" --strict --memory-zone "id=a,size=24M,prefault=on,host_numa_node=$first_node" \
 	"id=b,size=40M,backing=memfd,prefault=on,host_numa_node=$first_node" --balloon size=0 "$guests/balloon.elf"
+# shellcheck disable=SC2016 # $page is jq's
 # Each zone has leaves of its own pages; the table's are their sum, in its file too.
 report zones_leaves '(.zones | map(.page_bytes as $page | .bytes == (.leaves."4k" * 4096 + .leaves."2m" * 2097152) and
 	(if $page == 4096 then .leaves."2m" == 0 else .leaves."4k" == 0 end)) | all) and .zones[1].page_bytes == 4096

@@ -74,6 +74,7 @@ struct options_zone {
 	enum pagetable_size huge; /* of OPTIONS_HUGETLB: PAGETABLE_2M or PAGETABLE_1G */
 	struct options_text file; /* of OPTIONS_DEVDAX; of any other, empty */
 	bool prefault, reserve;
+	bool weighted;		     /* by the kernel's weights of them; host has several then */
 	struct options_numbers host; /* which nodes it may lie on; empty: any */
 };
 

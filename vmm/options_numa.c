@@ -246,6 +246,11 @@ static int zone_reserve(struct run_options *o, const char *where, const char *va
 	return options_take_switch(where, value, &zone(o)->reserve, f);
 }
 
+static int zone_weighted(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	return options_take_switch(where, value, &zone(o)->weighted, f);
+}
+
 static const struct key zone_keys[] = {
 	{.name = "id", .take = zone_id},
 	{.name = "size", .take = zone_size},
@@ -257,6 +262,7 @@ static const struct key zone_keys[] = {
 	{.name = "host_numa_node", .text = zone_host, .list = true},
 	{.name = "prefault", .take = zone_prefault},
 	{.name = "reserve", .take = zone_reserve},
+	{.name = "weighted", .take = zone_weighted},
 };
 
 bool options_is_zone_value(const char *word)
@@ -290,6 +296,15 @@ static int judge_file(const struct run_options *o, const struct options_zone *z,
 	return 0;
 }
 
+static bool has_few(const struct options_numbers *set)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < OPTIONS_HOST_NODES_MAX && count < 2; i++)
+		count += options_has_number(set, i);
+	return count < 2;
+}
+
 static int judge_zone(struct options_zone *z, const char *value, struct failure *f)
 {
 	const bool huge = z->backing == OPTIONS_HUGETLB;
@@ -310,6 +325,9 @@ static int judge_zone(struct options_zone *z, const char *value, struct failure 
 	if (z->backing != OPTIONS_DEVDAX && z->file.bytes)
 		return fail(f, EXIT_USAGE, "--memory-zone id=%s: file=%.*s is for backing=devdax, not %s", z->id,
 			    CLIP(z->file), options_backing_name(z->backing));
+	if (z->weighted && has_few(&z->host))
+		return fail(f, EXIT_USAGE,
+			    "--memory-zone id=%s: weighted=on is for several nodes, as in host_numa_node=0-1", z->id);
 	return 0;
 }
 

@@ -10,9 +10,9 @@
  * index in the map.
  *
  * Z1  zones cover the RAM in the order of the guest's addresses, without a gap.
- * Z2  a zone with several nodes is interleaved over them; with one it is bound to it with
- *     --strict, else it prefers it: bound, a zone larger than its node is killed beside
- *     free memory of the next.
+ * Z2  a zone with several nodes is interleaved over them, by weights if it says so; with
+ *     one it is bound to it with --strict, else it prefers it: bound, a zone larger than its
+ *     node is killed beside free memory of the next.
  * Z3  the guest sees the nodes of --numa; without that, those of the host that its RAM
  *     lies on, if they are several.
  * Z4  a vCPU is kept to a node's CPUs iff a placement chose it, or --numa gives it memory
@@ -534,7 +534,7 @@ static int pool_of(struct make *m, unsigned i, struct pool_config *config, struc
 	if (!nodes)
 		return 0;
 	zone->ruled = true;
-	zone->rule = (struct numa_rule){nodes > 1		  ? NUMA_INTERLEAVE
+	zone->rule = (struct numa_rule){nodes > 1 ? p->from && p->from->weighted ? NUMA_WEIGHTED : NUMA_INTERLEAVE
 					: z->options->numa.strict ? NUMA_BIND
 								  : NUMA_PREFERRED,
 					p->nodes};

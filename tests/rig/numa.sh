@@ -124,6 +124,19 @@ sees() {
 	fi
 }
 
+# name, MiB by node, slat's options: what the balloon took lies where it did once it has come again.
+again() {
+	local name=$1 right=$2
+
+	shift 2
+	"${slat_run[@]}" --balloon size=0 "$@" -- "$BUILD/guests/balloon.elf" >"$work/out" 2>"$work/err" </dev/null
+	if grep -q '^balloon: ok' "$work/out" && [ "$(told)" = "$right" ]; then
+		pass "$name"
+	else
+		fail "$name" "MiB on nodes: '$(told)', not '$right': $(tail -n 1 "$work/err")"
+	fi
+}
+
 # What probe would have measured here, in ps.
 table() {
 	"$slat" probe --json | jq --argjson ps "$1" '.latencies = {source: "measured", ps: $ps}' >"$work/table"
@@ -202,7 +215,20 @@ two() {
 		--numa guest_numa_id=0,cpus=0,memory_zones=a guest_numa_id=1,cpus=1,memory_zones=b,c
 	sees topology 'node 0 cpus 0 memory [0x0000000000,0x0002000000)|node 1 cpus 1 memory [0x0002000000,0x0004000000)|distance from 0: 10 21|distance from 1: 21 10|no HMAT|ok 2 nodes' \
 		"${two_cpus[@]}" --memory $ram --placement policy=spread
+	again balloon '0:32 1:32' --strict --memory-zone id=a,size=32M,host_numa_node=1,prefault=on,backing=hugetlb \
+		id=b,size=32M,host_numa_node=0,prefault=on,backing=memfd
+	weighted
 	refused zone_node "--memory-zone id=a: $no_node 0-1" --memory-zone id=a,size=64M,host_numa_node=3
+}
+
+# Three pages of node 0 for one of node 1.
+weighted() {
+	local weights=/sys/kernel/mm/mempolicy/weighted_interleave
+
+	echo 3 >$weights/node0 && echo 1 >$weights/node1
+	lies weighted '0:48 1:16 on 0-1' --memory-zone id=a,size=64M,host_numa_node=0-1,weighted=on,prefault=on
+	lies not_weighted '0:32 1:32 on 0-1' --memory-zone id=a,size=64M,host_numa_node=0-1,prefault=on
+	echo 1 >$weights/node0
 }
 
 four() {
@@ -282,6 +308,9 @@ hmat() {
 	lies contract_huge '0:48 1:16 on 0' --memory "$ram,hugepages=on" --placement policy=contract --latency 100ns --strict
 	refused contract_79 '--latency 79\.000ns cannot be kept: the best that 64 MiB can have now is 80\.000ns \(latencies: hmat\)' \
 		--memory $ram --latency 79ns
+	before=(taskset -c 1)
+	lies contract_odd '0:11 1:36 on 1' --memory size=47M --latency 100ns # the least local is no multiple of 2M
+	before=()
 	table '[[50000, 100000], [100000, 50000]]'
 	lies contract_measured '0:52 1:12 on 0' --memory $ram --latency 60ns --latencies "$work/table"
 	sees topology 'node 0 cpus 0 memory [0x0000000000,0x0002000000)|node 1 cpus 1 memory [0x0002000000,0x0004000000)|distance from 0: 10 20|distance from 1: 20 10|latency from 0: 80 160 ns|latency from 1: 160 80 ns|bandwidth from 0: 10240 5120 MiB/s|bandwidth from 1: 5120 10240 MiB/s|ok 2 nodes' \
@@ -298,7 +327,7 @@ huge() {
 		--memory-zone id=a,size=64M,backing=hugetlb,host_numa_node=0
 	refused placement_elsewhere "--memory hugepages=on: 32 huge pages of 2 MiB asked of node 0, which has 0 free of 0; 512 are free elsewhere: .*" \
 		--memory "$ram,hugepages=on" --placement host_numa_node=0
-	refused too_many '--memory-zone id=b: 513 huge pages of 2 MiB asked of node 1, which has 512 free of 512; 0 are free elsewhere: write 513 to .*' \
+	refused too_many '--memory-zone id=b and those before it: 513 huge pages of 2 MiB asked of node 1, which has 512 free of 512; 0 are free elsewhere: write 513 to .*' \
 		--memory-zone id=a,size=64M,backing=hugetlb,host_numa_node=1 id=b,size=962M,backing=hugetlb,host_numa_node=1 --
 	refused contract "$no_latency" --memory "$ram,hugepages=on" --latency 100ns
 }

@@ -57,7 +57,8 @@ START_TEST(zones_of_every_backing)
 
 	take("k --memory size=0,thp=off,mlock=on --memory-zone id=a,size=1G,host_numa_node=0,prefault=on "
 	     "--memory-zone=id=b,size=4K,backing=memfd,reserve=on --memory-zone size=2G,id=c-_.9,backing=hugetlb,"
-	     "hugepage_size=1G,host_numa_node=[0-3,8] --memory-zone id=d,backing=devdax,file=/dev/dax0.0,size=6M",
+	     "hugepage_size=1G,host_numa_node=[0-3,8],weighted=on --memory-zone "
+	     "id=d,backing=devdax,file=/dev/dax0.0,size=6M",
 	     &o);
 	ck_assert_uint_eq(o.numa.zones, 4);
 	ck_assert_uint_eq(o.memory.bytes, 3 * GIB + 4096 + 6 * MIB);
@@ -71,6 +72,7 @@ START_TEST(zones_of_every_backing)
 	ck_assert_int_eq(o.numa.zone[1].backing, OPTIONS_MEMFD);
 	ck_assert(!o.numa.zone[1].prefault && o.numa.zone[1].reserve && !options_any_number(&o.numa.zone[1].host));
 	ck_assert_str_eq(o.numa.zone[2].id, "c-_.9");
+	ck_assert(o.numa.zone[2].weighted && !o.numa.zone[0].weighted);
 	ck_assert_int_eq(o.numa.zone[2].backing, OPTIONS_HUGETLB);
 	ck_assert_int_eq(o.numa.zone[2].huge, PAGETABLE_1G);
 	for (unsigned n = 0; n < OPTIONS_HOST_NODES_MAX + 2; n++)
@@ -172,7 +174,11 @@ static const struct {
 	{"k --memory-zone id=a,size=1G,reserve=1", "--memory-zone reserve=1: the value is on or off"},
 	{"k --memory-zone id=a,size=1G,mergeable=on",
 	 "--memory-zone: unknown key 'mergeable'; the keys are: id, size, backing, hugepages, hugepage_size, shared, "
-	 "file, host_numa_node, prefault, reserve"},
+	 "file, host_numa_node, prefault, reserve, weighted"},
+	{"k --memory-zone id=a,size=1G,weighted=on,host_numa_node=1",
+	 "--memory-zone id=a: weighted=on is for several nodes, as in host_numa_node=0-1"},
+	{"k --memory-zone id=a,size=1G,weighted=on",
+	 "--memory-zone id=a: weighted=on is for several nodes, as in host_numa_node=0-1"},
 	{"k --memory-zone id=a,size=1G,host_numa_node=1024",
 	 "--memory-zone host_numa_node=1024: not numbers of nodes of the host from 0 to 1023, such as 0-3,8"},
 	{"k --memory-zone id=a,size=1G,host_numa_node=3-1",

@@ -63,6 +63,7 @@ static const char help[] =
 	"                             host_numa_node=LIST which nodes it may lie on, such as 0-3,8 (any)\n"
 	"                             prefault=on|off     as for --memory (off)\n"
 	"                             reserve=on|off      what it may come to need is set aside at once (off)\n"
+	"                             weighted=on|off     over several nodes, each by the kernel's weight of it (off)\n"
 	"  --numa KEY=VALUE,...       a node that the guest sees; up to 16\n"
 	"                             guest_numa_id=N     from 0 on, without a gap\n"
 	"                             cpus=LIST           such as 0-3,8; the others are node 0's\n"
