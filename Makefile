@@ -23,7 +23,7 @@ DEVICES = $(call obj,$(wildcard devices/*.c))
 VMM = $(call obj,$(filter-out vmm/main.c vmm/sandbox_list.c,$(wildcard vmm/*.c vmm/boot/*.c vmm/cmd/*.c vmm/pack/*.c)))
 UNIT = $(wildcard tests/unit/test_*.c)
 MM_BENCH = extent frames objects
-MEM_BENCH = placement
+MEM_BENCH = prefault resident placement
 FUZZ = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 PARTS = $(BUILD)/libslat.a $(BUILD)/libdevices.a $(BUILD)/libmm.a
 
@@ -56,7 +56,7 @@ check: deps clang ## everything that proves; T=unit|guests|strangers|rig|oracle|
 	$(Q)+$(SUB) all tests
 	$(Q)tests/check.sh $(T)
 
-rig: deps ## the tests on a KVM host with 2 NUMA nodes, in QEMU; CMD='...' runs that there instead
+rig: deps ## the tests on KVM hosts of 1 to 4 NUMA nodes, in QEMU; CMD='...' runs that on RIG_HOST=two instead
 	$(Q)+$(SUB) all
 	$(Q)$(if $(CMD),tests/rig/rig.sh '$(subst ','\'',$(value CMD))',tests/check.sh rig)
 
@@ -118,7 +118,7 @@ bench-io: ## the IOMMU beside bare loads, slat's disk beside QEMU's
 	$(Q)$(BUILD)/bench/iommu $(BUILD)/bench/iommu.json
 	$(Q)$(BUILD)/bench/io $(BUILD)/slat $(BUILD)/guests/io.elf $(BUILD)/bench/io.json && tests/bench/table.sh
 
-bench-mem: ## what placing a guest costs beside a tree's best fit
+bench-mem: ## touching memory, telling where it is, and placing a guest
 	$(Q)+$(SUB) $(MEM_BENCH:%=$(BUILD)/bench/%)
 	$(Q)for name in $(MEM_BENCH); do $(BUILD)/bench/$$name $(BUILD)/bench/$$name.json || exit; done
 	$(Q)tests/bench/table.sh
@@ -191,13 +191,17 @@ $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE) $(HOSTED) -o $@ $< $(LIBS)
 
 $(BUILD)/bench/objects: $(call obj,tests/bench/objects_serve.c)
-$(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) $(MEM_BENCH) pagetable scatter io): $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c vmm/port.c) $(BUILD)/libmm.a
+$(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) placement pagetable scatter io): $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c vmm/port.c) $(BUILD)/libmm.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
 
 $(BUILD)/bench/iommu: $(call obj,tests/bench/iommu.c tests/bench/bench.c vmm/port.c) $(BUILD)/libdevices.a $(BUILD)/libmm.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
+
+$(BUILD)/bench/prefault $(BUILD)/bench/resident: $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c) $(PARTS)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $(call group,$^) -lm $(LIBS)
 
 # Compiled for the same CPU as all others, and what DPDK's headers cannot do without.
 DPDK = $(patsubst -I%,-isystem %,$(filter-out -march=%,$(shell pkg-config --cflags libdpdk))) -mssse3

@@ -245,10 +245,12 @@ static bool read_slit(void)
 
 static bool check_domain(const uint8_t *s, uint64_t bytes)
 {
-	uint64_t attached = number(s + 12, 4), memory = number(s + 16, 4);
+	uint64_t attached, memory;
 
 	if (bytes != HMAT_DOMAIN_BYTES)
 		return step_wrong("a domain's structure has another length", bytes, HMAT_DOMAIN_BYTES);
+	attached = number(s + 12, 4);
+	memory = number(s + 16, 4);
 	if (memory >= NODES_MAX || !node_has_memory[memory])
 		return step_wrong("a domain has no memory", memory, 0);
 	if (s[8] & HMAT_ATTACHED && (attached >= NODES_MAX || !node_has_cpus[attached]))

@@ -27,7 +27,7 @@
  *   I3  marks make sense: only live extents are movable, pinned or have slack,
  *       only zones lend and have borders; a zone starts at a border, and lends
  *       as a whole; in it a movable extent lies only if it lends, unpinned;
- *   I4  the trees by size hold exactly the holes of their kind;
+ *   I4  the trees by size hold exactly the holes of their kind, the longest of which is known;
  *   I5  holes, extents and all units_ counters are what the segments say; marks
  *       of high and low water bound them; holes and extents are at most
  *       segments_max.
@@ -274,6 +274,16 @@ static bool tree_of(const struct extent_space *e, uint8_t mark, enum extent_tree
 	return e->region[EXTENT_SIZES] != 0 && (mark & (EXTENT_ZONE | EXTENT_LENT)) != EXTENT_ZONE;
 }
 
+static enum extent_tree sizes_of(enum extent_kind kind)
+{
+	return kind == EXTENT_PLAIN ? EXTENT_BY_SIZE : EXTENT_BY_SIZE_LENT;
+}
+
+static enum extent_kind kind_of(enum extent_tree t)
+{
+	return t == EXTENT_BY_SIZE ? EXTENT_PLAIN : EXTENT_LENDING;
+}
+
 struct seat { /* a slot of a leaf by size */
 	uint32_t leaf, slot;
 };
@@ -287,6 +297,11 @@ static struct seat seat_of(const struct extent_space *e, enum extent_tree t, ext
 	return (struct seat){leaf, extent_sizes_up(e, l, key)};
 }
 
+EXTENT_COLD static void longest_renew(struct extent_space *e, enum extent_tree t)
+{
+	e->longest[kind_of(t)] = extent_longest_of(e, t);
+}
+
 static void size_add(struct extent_space *e, enum extent_tree t, extent_key key)
 {
 	struct extent_sizes *l = extent_sizes(e, extent_sizes_of(e, t, key));
@@ -296,6 +311,8 @@ static void size_add(struct extent_space *e, enum extent_tree t, extent_key key)
 		l = extent_sizes(e, extent_sizes_of(e, t, key));
 	}
 	extent_sizes_set(e, l, l->head.count++, key);
+	if (EXTENT_RARELY(extent_key_units(e, key) > e->longest[kind_of(t)]))
+		e->longest[kind_of(t)] = extent_key_units(e, key);
 }
 
 static void size_cut_at(struct extent_space *e, enum extent_tree t, struct seat at, extent_key key)
@@ -307,6 +324,8 @@ static void size_cut_at(struct extent_space *e, enum extent_tree t, struct seat 
 	extent_sizes_set(e, l, last, 0);
 	if (last < (e->wide ? EXTENT_FEW(EXTENT_SIZE_SLOTS) : EXTENT_NARROW_FEW) && e->root[t].height > 0)
 		extent_make_dense(e, t, key);
+	if (EXTENT_RARELY(extent_key_units(e, key) == e->longest[kind_of(t)]))
+		longest_renew(e, t);
 }
 
 static struct seat size_find(const struct extent_space *e, enum extent_tree t, extent_key key)
@@ -431,37 +450,48 @@ EXTENT_COLD static struct spot carve_halves(struct extent_space *e, struct spot 
 	return s;
 }
 
-/* The holes that are left when `run` is cut out of `hole`, which is at `seat` if that is known. */
-static void carve_sizes(struct extent_space *e, uint8_t mark, struct extent hole, struct extent run,
-			const struct seat *seat)
+struct place { /* of an extent to be, and of the hole that it is cut out of */
+	struct extent run, hole;
+	struct seat seat; /* of the hole by size */
+	bool seated;
+};
+
+static struct place place_at(const struct extent_space *e, struct spot s, struct extent run)
 {
-	uint64_t end = run.first + run.units, hole_end = hole.first + hole.units;
-	bool left = run.first > hole.first, right = end < hole_end;
-	extent_key key = extent_key_of(e, hole.first, hole.units);
+	return (struct place){.run = run, .hole = {first_of(s), units_of(e, s)}};
+}
+
+/* The holes that are left. */
+static void carve_sizes(struct extent_space *e, uint8_t mark, const struct place *p)
+{
+	uint64_t end = p->run.first + p->run.units, hole_end = p->hole.first + p->hole.units;
+	bool left = p->run.first > p->hole.first, right = end < hole_end;
+	extent_key key = extent_key_of(e, p->hole.first, p->hole.units);
 	enum extent_tree t;
 
 	e->holes += (uint64_t)left + right - 1;
 	if (!tree_of(e, mark, &t))
 		return;
-	size_cut_at(e, t, seat ? *seat : size_find(e, t, key), key);
+	size_cut_at(e, t, p->seated ? p->seat : size_find(e, t, key), key);
 	if (left)
-		size_add(e, t, extent_key_of(e, hole.first, run.first - hole.first));
+		size_add(e, t, extent_key_of(e, p->hole.first, p->run.first - p->hole.first));
 	if (right)
 		size_add(e, t, extent_key_of(e, end, hole_end - end));
 }
 
-/* Makes `run`, inside hole s, a segment of its own that is no hole any more; gives where it is. */
-static struct spot hole_carve(struct extent_space *e, struct spot s, struct extent run, const struct seat *seat)
+/* Makes p->run, inside hole s, a segment of its own that is no hole any more; gives where it is. How long the hole is
+ * is not asked of the segments: the processor would learn only from them which way to go. */
+static struct spot hole_carve(struct extent_space *e, struct spot s, const struct place *p)
 {
-	struct extent hole = {first_of(s), units_of(e, s)};
+	uint64_t end = p->run.first + p->run.units;
 
 	if (EXTENT_RARELY(e->policy == EXTENT_BUDDY))
-		return carve_halves(e, s, run);
-	carve_sizes(e, *mark_of(s), hole, run, seat);
-	if (run.first > hole.first)
-		s = segment_split(e, &s, run.first);
-	if (run.first + run.units < hole.first + hole.units)
-		segment_split(e, &s, run.first + run.units);
+		return carve_halves(e, s, p->run);
+	carve_sizes(e, *mark_of(s), p);
+	if (p->run.first > p->hole.first)
+		s = segment_split(e, &s, p->run.first);
+	if (end < p->hole.first + p->hole.units)
+		segment_split(e, &s, end);
 	return s;
 }
 
@@ -518,22 +548,19 @@ static void hole_join(struct extent_space *e, struct spot s)
 		join_holes(e, s);
 }
 
-/* `run`, inside hole s, becomes a live extent. MM_ENOMEM: no room for more segments. */
-static enum mm_err take(struct extent_space *e, struct spot s, struct extent run, uint64_t asked, uint8_t marks,
-			const struct seat *seat)
+/* p->run, inside hole s, becomes a live extent. MM_ENOMEM: no room for more segments. */
+static enum mm_err take(struct extent_space *e, struct spot s, const struct place *p, uint64_t asked, uint8_t marks)
 {
-	struct extent hole = {first_of(s), units_of(e, s)};
-
-	if (!room_for(e, carve_cost(e, hole, run)))
+	if (!room_for(e, carve_cost(e, p->hole, p->run)))
 		return MM_ENOMEM;
-	s = hole_carve(e, s, run, seat);
+	s = hole_carve(e, s, p);
 	*mark_of(s) |= marks | EXTENT_TAKEN;
-	slack_set(e, s, run.units - asked);
-	count_taken(e, *mark_of(s), run.units);
+	slack_set(e, s, p->run.units - asked);
+	count_taken(e, *mark_of(s), p->run.units);
 	count_asked(e, asked, 0);
 	count_extents(e, 1);
 	if (e->region[EXTENT_LARGEST] != 0)
-		segments_settle(e, run.first);
+		segments_settle(e, p->run.first);
 	return MM_OK;
 }
 
@@ -544,27 +571,17 @@ struct wish {
 	enum extent_kind kind;
 };
 
-struct place {
-	uint64_t hole, at; /* first units of the hole, and of the extent in it */
-	struct seat seat;  /* of the hole by size */
-	bool seated;
-};
-
-/* Whether it fits the hole at `from` or above: *at is then the lowest place. */
-static bool fits(const struct extent_space *e, const struct wish *w, struct extent hole, uint64_t from, uint64_t *at)
+/* Whether it fits the hole at `from` or above: p is then the lowest place. */
+static bool fits(const struct extent_space *e, const struct wish *w, struct extent hole, uint64_t from, struct place *p)
 {
 	uint64_t start = max(hole.first, from), room = hole.first + hole.units - start;
 	uint64_t pad = w->align > 1 ? -(e->base + start) & (w->align - 1) : 0;
 
 	if (pad > room || w->units > room - pad)
 		return false;
-	*at = start + pad;
+	p->run = (struct extent){start + pad, w->units};
+	p->hole = hole;
 	return true;
-}
-
-static enum extent_tree sizes_of(enum extent_kind kind)
-{
-	return kind == EXTENT_PLAIN ? EXTENT_BY_SIZE : EXTENT_BY_SIZE_LENT;
 }
 
 /* The first hole, of a key of `least` or more, that it fits; no longer than `most`. */
@@ -585,8 +602,7 @@ static bool place_seated(const struct extent_space *e, const struct wish *w, ext
 		}
 		if (hole.units > most)
 			return false;
-		if (fits(e, w, hole, 0, &p->at)) {
-			p->hole = hole.first;
+		if (fits(e, w, hole, 0, p)) {
 			p->seat = (struct seat){leaf, slot};
 			p->seated = true;
 			return true;
@@ -618,7 +634,7 @@ static uint64_t shorter_size(const struct extent_space *e, enum extent_tree t, u
 EXTENT_COLD static bool place_worst(const struct extent_space *e, const struct wish *w, struct place *p)
 {
 	enum extent_tree t = sizes_of(w->kind);
-	uint64_t units = extent_longest(e, t);
+	uint64_t units = e->longest[w->kind];
 
 	for (; units >= w->units; units = shorter_size(e, t, units))
 		if (place_seated(e, w, extent_key_of(e, 0, units), units, p))
@@ -745,8 +761,7 @@ EXTENT_COLD static bool place_from(const struct extent_space *e, uint64_t from, 
 	for (any = any || hole_from(e, from, w, &s); any; any = hole_from(e, end_of(e, s), w, &s)) {
 		struct extent hole = {first_of(s), units_of(e, s)};
 
-		if (fits(e, w, hole, from, &p->at)) {
-			p->hole = hole.first;
+		if (fits(e, w, hole, from, p)) {
 			p->seated = false;
 			return true;
 		}
@@ -885,12 +900,11 @@ EXTENT_WHOLE enum mm_err extent_alloc(struct extent_space *e, const struct exten
 		if (!ask->movable || e->units_zone_free == 0 || !place_in(e, &w, &p))
 			return MM_ENOMEM;
 	}
-	err = take(e, spot_at(e, p.hole), (struct extent){p.at, w.units}, ask->units, ask->movable ? EXTENT_MOVABLE : 0,
-		   p.seated ? &p.seat : NULL);
+	err = take(e, spot_at(e, p.hole.first), &p, ask->units, ask->movable ? EXTENT_MOVABLE : 0);
 	if (err != MM_OK)
 		return err;
-	e->cursor = p.at + w.units;
-	*out = (struct extent){e->base + p.at, w.units};
+	e->cursor = p.run.first + p.run.units;
+	*out = (struct extent){e->base + p.run.first, p.run.units};
 	return MM_OK;
 }
 
@@ -953,6 +967,7 @@ static bool run_within(const struct extent_space *e, struct extent run, struct s
 
 enum mm_err extent_alloc_at(struct extent_space *e, struct extent run, bool movable)
 {
+	struct place p;
 	struct spot s;
 
 	if (!run_inside(e, &run) || !run_regular(e, run))
@@ -962,7 +977,8 @@ enum mm_err extent_alloc_at(struct extent_space *e, struct extent run, bool mova
 		return MM_EEXIST;
 	if (!run_within(e, run, s))
 		return MM_EEXIST;
-	return take(e, s, run, run.units, movable ? EXTENT_MOVABLE : 0, NULL);
+	p = place_at(e, s, run);
+	return take(e, s, &p, run.units, movable ? EXTENT_MOVABLE : 0);
 }
 
 /* How many more segments there are when `run`, in live extent s, is free. It may be less than 0: 0 then. */
@@ -1195,7 +1211,7 @@ enum mm_err extent_unpin(struct extent_space *e, uint64_t at)
 
 enum mm_err extent_reserve(struct extent_space *e, struct extent run, bool lend)
 {
-	struct extent hole;
+	struct place p;
 	struct spot s;
 
 	if (!run_inside(e, &run) || !run_regular(e, run))
@@ -1203,10 +1219,10 @@ enum mm_err extent_reserve(struct extent_space *e, struct extent run, bool lend)
 	s = spot_at(e, run.first);
 	if (!extent_is_hole(*mark_of(s), EXTENT_PLAIN) || !run_within(e, run, s))
 		return MM_EEXIST;
-	hole = (struct extent){first_of(s), units_of(e, s)};
-	if (!room_for(e, carve_cost(e, hole, run)))
+	p = place_at(e, s, run);
+	if (!room_for(e, carve_cost(e, p.hole, run)))
 		return MM_ENOMEM;
-	s = hole_carve(e, s, run, NULL);
+	s = hole_carve(e, s, &p);
 	*mark_of(s) = EXTENT_ZONE | EXTENT_BORDER | (lend ? EXTENT_LENT : 0);
 	hole_add(e, *mark_of(s), run.first, run.first + run.units);
 	e->units_zone += run.units;
@@ -1284,8 +1300,12 @@ enum mm_err extent_claim(struct extent_space *e, struct extent run, struct exten
 	if (!run_regular(e, run))
 		return MM_EINVAL;
 	err = claim_look(e, run, &n);
-	if (err == MM_OK)
-		err = take(e, spot_at(e, run.first), run, run.units, 0, NULL);
+	if (err == MM_OK) {
+		struct spot s = spot_at(e, run.first);
+		const struct place p = place_at(e, s, run);
+
+		err = take(e, s, &p, run.units, 0);
+	}
 	if (err == MM_OK || err == MM_EBUSY)
 		*in_way = n;
 	if (err == MM_EBUSY)
@@ -1457,7 +1477,7 @@ static bool check_sizes(const struct extent_space *e, enum extent_kind kind, uin
 			    !extent_is_hole(*mark_of(s), kind))
 				return false;
 		}
-	return found == holes;
+	return found == holes && e->longest[kind] == extent_longest_of(e, sizes_of(kind));
 }
 
 bool extent_check(const struct extent_space *e)

@@ -120,7 +120,10 @@ struct extent_space {
 	struct extent_root root[EXTENT_TREES];
 	enum extent_policy policy;
 	uint32_t segments_max;
-	uint32_t wide;	     /* 1: the trees by size are */
+	uint32_t wide; /* 1: the trees by size are */
+	/* Of the holes in each tree by size the longest one's units; 0: there is none. It is asked for before every
+	 * placing, and seldom changes. */
+	uint64_t longest[EXTENT_KINDS];
 	uint64_t cursor;     /* next fit: offset where the last extent_alloc() ended */
 	uint64_t fail_after; /* 0: no fault to inject */
 	uint64_t units_free, units_free_min, units_asked, units_asked_max;
@@ -379,8 +382,8 @@ static inline extent_key extent_sizes_down(const struct extent_space *e, const s
 	return extent_down_narrow(l->narrow, (uint64_t)x);
 }
 
-/* The length of the longest hole in a tree by size; 0: none. */
-static inline uint64_t extent_longest(const struct extent_space *e, enum extent_tree t)
+/* What e->longest is to be. */
+static inline uint64_t extent_longest_of(const struct extent_space *e, enum extent_tree t)
 {
 	return extent_key_units(e, extent_sizes_down(e, extent_sizes(e, e->root[t].last), ~(extent_key)0));
 }

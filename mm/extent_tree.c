@@ -434,7 +434,7 @@ uint64_t extent_largest_hole(const struct extent_space *e)
 
 	if (e->region[EXTENT_SIZES] == 0)
 		return node_largest(e, root->height, root->node, EXTENT_PLAIN);
-	return extent_longest(e, EXTENT_BY_SIZE);
+	return e->longest[EXTENT_PLAIN];
 }
 
 /* ---- room and density ---- */

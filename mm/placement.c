@@ -72,7 +72,6 @@ struct choice {
 	uint64_t want, free, room_all; /* granules */
 	uint64_t seats;		       /* a bit a node */
 	uint64_t cpus_free;	       /* on all seats */
-	bool known;		       /* all latencies from seats to room */
 	uint64_t room[PLACEMENT_NODES_MAX];
 };
 
@@ -121,6 +120,7 @@ static bool is_guest(const struct placement_guest *g)
 	       (g->bytes & (g->granule - 1)) == 0 && g->policy <= PLACEMENT_CONTRACT;
 }
 
+/* All from seats to room. */
 static bool latencies_known(const struct choice *c)
 {
 	for (uint64_t seats = c->seats; seats; seats &= seats - 1) {
@@ -160,7 +160,6 @@ static void look(struct choice *c, const struct placement_host *host, const stru
 		c->seats |= node->cpus_all ? bit(i) : 0;
 		c->cpus_free += node->cpus_all ? node->cpus_free : 0;
 	}
-	c->known = latencies_known(c);
 }
 
 /* ---- what comes of shares ---- */
@@ -298,32 +297,32 @@ static enum placement_result give_largest(const struct choice *c, struct placeme
 
 /* ---- equal shares ---- */
 
-/* n among k of these, n / k or one more each: false iff they have not got that. */
-static bool divide_among(uint64_t n, uint32_t k, const uint64_t *room, uint32_t nodes, uint64_t *share)
+/* n among k of these, n / k or one more each: false iff they have not got that. What each has becomes what it gives. */
+static bool divide_among(uint64_t n, uint32_t k, uint32_t nodes, uint64_t *share)
 {
 	uint64_t each = n / k, more = n % k, able = 0, abler = 0;
 
 	for (uint32_t i = 0; i < nodes; i++) {
-		able += room[i] >= each;
-		abler += room[i] > each;
+		able += share[i] >= each;
+		abler += share[i] > each;
 	}
 	if (able < k || abler < more)
 		return false;
 	/* There are more than k that are able only if each has 1, of n: else k + 1 of them had served. */
 	for (uint32_t i = 0; i < nodes; i++) {
-		bool extra = more > 0 && room[i] > each, takes = k > 0 && room[i] >= each;
+		bool extra = more > 0 && share[i] > each, gives = k > 0 && share[i] >= each;
 
-		share[i] = takes ? each + extra : 0;
-		more -= takes && extra;
-		k -= takes;
+		share[i] = gives ? each + extra : 0;
+		more -= gives && extra;
+		k -= gives;
 	}
 	return true;
 }
 
-static bool divide(uint64_t n, const uint64_t *room, uint32_t nodes, uint64_t *share)
+static bool divide(uint64_t n, uint32_t nodes, uint64_t *share)
 {
 	for (uint32_t k = (uint32_t)min(n, nodes); k > 0; k--) {
-		if (divide_among(n, k, room, nodes, share))
+		if (divide_among(n, k, nodes, share))
 			return true;
 	}
 	return false;
@@ -346,14 +345,14 @@ static uint64_t most_divisible(const struct choice *c)
 
 static void spread_cpus(const struct choice *c, uint64_t among, struct placement *out)
 {
-	uint64_t room[PLACEMENT_NODES_MAX] = {0}, share[PLACEMENT_NODES_MAX];
+	uint64_t share[PLACEMENT_NODES_MAX];
 
 	for (uint32_t i = 0; i < c->nodes; i++)
-		room[i] = among & bit(i) ? c->host->node[i].cpus_free : 0;
-	if (!divide(c->guest->cpus, room, c->nodes, share)) {
+		share[i] = among & bit(i) ? c->host->node[i].cpus_free : 0;
+	if (!divide(c->guest->cpus, c->nodes, share)) {
 		for (uint32_t i = 0; i < c->nodes; i++)
-			room[i] = among & bit(i) ? c->guest->cpus : 0;
-		MM_ASSERT(divide(c->guest->cpus, room, c->nodes, share), among, c->guest->cpus);
+			share[i] = among & bit(i) ? c->guest->cpus : 0;
+		MM_ASSERT(divide(c->guest->cpus, c->nodes, share), among, c->guest->cpus);
 	}
 	for (uint32_t i = 0; i < c->nodes; i++)
 		out->share[i].cpus = (uint32_t)share[i];
@@ -363,11 +362,13 @@ static enum placement_result choose_equal(const struct choice *c, struct placeme
 {
 	uint64_t share[PLACEMENT_NODES_MAX], given = 0, among;
 
-	if (!divide(c->want, c->room, c->nodes, share)) {
+	for (uint32_t i = 0; i < c->nodes; i++)
+		share[i] = c->room[i];
+	if (!divide(c->want, c->nodes, share)) {
 		uint64_t most = most_divisible(c);
 
 		if (most) {
-			MM_ASSERT(divide(most, c->room, c->nodes, share), most, c->want);
+			MM_ASSERT(divide(most, c->nodes, share), most, c->want);
 			give(c, share, out);
 		}
 		return PLACEMENT_NO_HOLE;
@@ -522,11 +523,11 @@ static uint64_t nearest_nodes(const struct choice *c, const struct offer *o, con
 	return taken;
 }
 
-static void offer_pack(const struct choice *c, uint32_t home, const uint8_t *by_room, struct offer *o)
+static void offer_pack(const struct choice *c, uint32_t home, const uint8_t *by_room, bool known, struct offer *o)
 {
 	take_seats(c, home, best_seating(c, home), o);
 	for (uint32_t i = 0; i < c->nodes; i++)
-		o->weight[i] = c->known ? c->host->latency_ps[home][i] : c->host->distance[home][i];
+		o->weight[i] = known ? c->host->latency_ps[home][i] : c->host->distance[home][i];
 	sort(c, o);
 	empty(c, o);
 	(void)fill(c, o, nearest_nodes(c, o, by_room, fewest_nodes(c, by_room)), c->want);
@@ -537,14 +538,16 @@ static enum placement_result choose_pack(const struct choice *c, struct placemen
 {
 	struct offer offers[2], *best = NULL, *next = &offers[0];
 	uint8_t by_room[PLACEMENT_NODES_MAX] = {0};
+	bool known;
 
 	if (choose_one(c, true, out))
 		return PLACEMENT_OK;
 	if (c->room_all < c->want)
 		return give_room(c, out);
 	sort_by_room(c, by_room);
+	known = latencies_known(c);
 	for (uint64_t seats = c->seats; seats; seats &= seats - 1) {
-		offer_pack(c, (uint32_t)__builtin_ctzll(seats), by_room, next);
+		offer_pack(c, (uint32_t)__builtin_ctzll(seats), by_room, known, next);
 		if (best &&
 		    (next->seating > best->seating || (next->seating == best->seating && next->cost >= best->cost)))
 			continue;
@@ -652,7 +655,7 @@ static enum placement_result choose_contract(const struct choice *c, struct plac
 
 	if (c->room_all < c->want)
 		return give_room(c, out);
-	if (!c->known)
+	if (!latencies_known(c))
 		return PLACEMENT_UNKNOWN;
 	for (uint64_t seats = c->seats; seats; seats &= seats - 1) {
 		uint32_t home = (uint32_t)__builtin_ctzll(seats);

@@ -222,6 +222,12 @@ report report_end '.end == {"how": "debug-exit", "value": 3, "code": 7} and .exi
 report report_small_leaves '.table.leaves == {"4k": 16384, "2m": 0, "1g": 0} and .memory.page_bytes == 4096' \
 	--memory size=64M,thp=off "$guests/exit.elf"
 report report_prefault '.memory.resident_bytes == 67108864' --memory size=64M,prefault=on "$guests/exit.elf"
+report report_resident '.memory | .resident_bytes > 0 and .resident_bytes < 67108864 and .huge_bytes <= .resident_bytes and .shared_bytes == 0
+	and (.bytes_by_node | add) == .resident_bytes and .resident_bytes_max >= .resident_bytes' \
+	--memory size=64M "$guests/exit.elf"
+# A huge page is the size of the whole, and what was only read is nothing.
+report report_huge '.memory | .page_bytes == 4096 or (.huge_bytes == 67108864 and .resident_bytes_max >= 67108864)' \
+	--memory size=64M,prefault=on "$guests/exit.elf"
 report report_times '.times_ms.to_first_instruction > 0 and .times_ms.to_end >= .times_ms.to_first_instruction' \
 	"$guests/exit.elf"
 report report_name '.name == "one" and .image.format == "Multiboot" and .cpus == 2' --name one --cpus boot=2 "$guests/exit.elf"
@@ -326,8 +332,9 @@ zones_refuse zone_size_huge 2 '^slat: --memory-zone id=a,size=3 MiB: with huge p
 zones_refuse zone_too_large 6 '^slat: --memory-zone id=a size=1000 GiB is more than the host has: ' --memory-zone id=a,size=1000G
 zones_refuse zone_and_size 2 '^slat: --memory size=64 MiB: with --memory-zone, which have the sizes, size=0 or none$' \
 	--memory size=64M --memory-zone id=a,size=64M
-zones_refuse zones_balloon 2 "^slat: --balloon works on RAM of one zone, and this guest's lies in several$" \
-	--memory-zone id=a,size=64M id=b,size=64M --balloon size=0
+zones_refuse zones_pool 2 '^slat: --pool: not with --memory-zone, each of which has a pool of its own$' --pool size=128M --memory-zone id=a,size=64M
+zones_refuse zones_balloon_large 2 '^slat: --balloon asks for 129 MiB of a guest that has 128 MiB of RAM$' \
+	--memory-zone id=a,size=64M id=b,size=64M --balloon size=129M
 zones_refuse zones_latency 2 '^slat: --latency: not with --memory-zone, which have nodes of their own' --latency 100ns --memory-zone id=a,size=64M --
 zones_refuse zones_policy 2 '^slat: --placement policy: not with --memory-zone' --placement policy=spread --memory-zone id=a,size=64M --
 zones_refuse numa_no_zone 2 '^slat: --numa guest_numa_id=0: there is no --memory-zone id=c' --memory-zone id=a,size=64M --numa guest_numa_id=0,memory_zones=c
@@ -344,6 +351,8 @@ elif [ $((huge_free * 2)) -ge $((ram_mib - 64)) ]; then
 else
 	zones_refuse zone_huge_node 6 "^slat: --memory-zone id=a: $((huge_free + 1)) huge pages of 2 MiB asked of node $first_node, which has $huge_free free of [0-9]+; [0-9]+ are free elsewhere: write [0-9]+ to .*/node$first_node/hugepages/hugepages-2048kB/nr_hugepages" \
 		--memory-zone "id=a,size=$(((huge_free + 1) * 2))M,backing=hugetlb,host_numa_node=$first_node"
+	zones_refuse placement_huge_node 6 "^slat: --memory hugepages=on: $((huge_free + 1)) huge pages of 2 MiB asked of node $first_node, which has $huge_free free of [0-9]+; [0-9]+ are free elsewhere: write [0-9]+ to .*/node$first_node/hugepages/hugepages-2048kB/nr_hugepages" \
+		--memory "size=$(((huge_free + 1) * 2))M,hugepages=on" --placement "host_numa_node=$first_node"
 	[ $huge -ge $((ram_mib / 2)) ] || zones_refuse zone_huge_host 6 "^slat: --memory-zone id=a asks for $huge huge pages of 2 MiB and $((huge - 1)) are available; get more as root: sysctl vm.nr_hugepages=" \
 		--memory-zone "id=a,size=$((huge * 2))M,backing=hugetlb"
 fi
@@ -351,24 +360,59 @@ fi
 if [ "$huge_free" = none ] || [ "$huge_free" = 0 ]; then
 	echo 'SKIP cli/zones_huge_node: no free huge page of 2M'
 else
-	zones_refuse zones_huge_node 6 "^slat: --memory-zone id=b: 1 huge pages of 2 MiB asked of node $first_node, which has 0 free of " \
+	zones_refuse zones_huge_node 6 "^slat: --memory-zone id=b and those before it: $((huge_free + 1)) huge pages of 2 MiB asked of node $first_node, which has $huge_free free of " \
 		--memory-zone "id=a,size=$((huge_free * 2))M,backing=hugetlb,host_numa_node=$first_node" "id=b,size=2M,backing=hugetlb,host_numa_node=$first_node"
 fi
 # Where firmware tells latencies, 1 ns is what none keeps.
 if compgen -G '/sys/devices/system/node/node*/access*/initiators/read_latency' >/dev/null; then
-	zones_refuse latency_too_low 6 '^slat: --latency 1\.000ns cannot be kept: the best that 512 MiB can have now is [0-9.]+ns$' --latency 1ns
+	zones_refuse latency_too_low 6 '^slat: --latency 1\.000ns cannot be kept: the best that 512 MiB can have now is [0-9.]+ns \(latencies: hmat\)$' --latency 1ns
 else
-	zones_refuse latency_without_hmat 6 '^slat: --latency: this host tells no latencies of its nodes \(HMAT\); measure them by slat probe --latency$' --latency 100ns
+	zones_refuse latency_without_hmat 6 '^slat: --latency: this host tells no latencies of its nodes \(HMAT\); have them measured \(slat probe --latency --json >FILE\) and give --latencies FILE$' --latency 100ns
 fi
+# A table of latencies: what probe wrote here is taken, and what was done to it since is refused.
+"$slat" probe --latency --json >"$work/table" 2>/dev/null
+slowest=$(jq '[.latencies.ps[][] | values] | max // 1000 | . / 1000 | ceil' "$work/table")
+fastest=$(jq '[.latencies.ps[][] | values] | min // 2000000 | . / 1000 - 1 | floor' "$work/table")
+report latencies_contract ".end.code == 1 and (.latency.source | startswith(\"measured\")) and .latency.mean_ps <= ${slowest}000
+	and ([.zones[].bytes_by_node | add] | add == 67108864)" \
+	--memory size=64M,prefault=on --latency "${slowest}ns" --latencies "$work/table" "$guests/exit.elf"
+report latencies_policy '.latency.mean_ps > 1000 and (.latency.source | startswith("measured"))' \
+	--memory size=64M --placement policy=local --latencies "$work/table" "$guests/exit.elf"
+report latencies_none '.latency == null' "$guests/exit.elf"
+zones_refuse latencies_too_low 6 "^slat: --latency $fastest\.000ns cannot be kept: the best that 64 MiB can have now is [0-9.]+ns \(latencies: measured" \
+	--memory size=64M --latency "${fastest}ns" --latencies "$work/table"
+zones_refuse latencies_alone 2 "^slat: --latencies $work/table: nothing is placed by them without --latency or --placement$" --latencies "$work/table"
+zones_refuse latencies_zones 2 '^slat: --latencies: not with --memory-zone' --latencies "$work/table" --memory-zone id=a,size=64M --
+# name, code, sentence after the file's name, jq's filter for the table
+spoilt() {
+	jq "$4" "$work/table" >"$work/spoilt" 2>/dev/null
+	zones_refuse "latencies_$1" "$2" "^slat: --latencies $work/spoilt: $3$" --latency 200ns --latencies "$work/spoilt"
+}
+probes='not what slat probe --latency --json writes'
+spoilt no_json 4 "$probes: it is cut short" empty
+spoilt other_json 4 "$probes: nodes is no list of 1 to 64 nodes" '.slat_would'
+spoilt no_node 6 "it has memory node $no_node, and this host has [0-9]+[-0-9,]*: measure again" \
+	".nodes[-1].id = $no_node"
+spoilt other_distance 4 "$probes: the distance from node [0-9]+ to [0-9]+ is no number from 10 to 255, 10 from a node to itself" '.distances[0][0] = 11'
+spoilt ragged 4 "$probes: ps of latencies has not one row and one column for each node" '.latencies.ps[0] += [80000]'
+spoilt absurd 4 "$probes: the latency from node [0-9]+ to [0-9]+ is neither null nor picoseconds from 1000 to 1000000000" '.latencies.ps[0][0] = 1000000001'
+spoilt negative 4 "$probes: the latency from node [0-9]+ to [0-9]+ is neither .*" '.latencies.ps[0][0] = -1'
+spoilt nothing 4 'nothing is measured in it: .*' '.latencies.ps |= map(map(null))'
+spoilt not_measured 4 'its latencies are not measured: slat probe --latency --json does that' '.latencies.source = "hmat"'
+head -c 200 "$work/table" >"$work/spoilt"
+zones_refuse latencies_cut 4 "^slat: --latencies $work/spoilt: $probes: it is cut short$" --latency 200ns --latencies "$work/spoilt"
+zones_refuse latencies_missing 6 '^slat: --latencies /nonexistent: cannot be opened: No such file or directory$' --latency 200ns --latencies /nonexistent
+mkfifo "$work/pipe"
+zones_refuse latencies_pipe 6 "^slat: --latencies $work/pipe: not a regular file$" --latency 200ns --latencies "$work/pipe"
 # What may be locked: by a user that has no right to more.
 confined=(prlimit --memlock=1048576 setpriv --inh-caps=-ipc_lock --bounding-set=-ipc_lock)
 [ "$(id -u)" = 0 ] || confined=(prlimit --memlock=1048576)
 if "${confined[@]}" true 2>/dev/null; then
-	for option in '' '--memory-zone id=a,size=64M'; do
-		# shellcheck disable=SC2086 # words
-		zones_refuse "lock_limit${option:+_zone}" 6 "^slat: ${option:+--memory-zone id=a}.*: this process may lock 1 MiB \(RLIMIT_MEMLOCK\), not [0-9]+ MiB; raise it" \
-			--memory mlock=on $option
-	done
+	zones_refuse lock_limit 6 '^slat: .*: this process may lock 1 MiB \(RLIMIT_MEMLOCK\), not [0-9]+ MiB; raise it' --memory mlock=on
+	sentence='cannot be locked, for the limit of this process is 1 MiB, of which 0 bytes are locked: raise it'
+	zones_refuse lock_limit_zone 6 "^slat: --memory-zone id=a: 64 MiB $sentence" --memory mlock=on --memory-zone id=a,size=64M
+	zones_refuse lock_limit_zones 6 "^slat: --memory-zone id=b and those before it: 2 MiB $sentence" \
+		--memory mlock=on --memory-zone id=a,size=1M id=b,size=1M
 else
 	echo 'SKIP cli/lock_limit: no limit on what may be locked can be set here'
 fi
@@ -376,7 +420,7 @@ fi
 cgroup() {
 	local at
 	for at in /sys/fs/cgroup "/sys/fs/cgroup/$1"; do
-		{ grep -qw "$1" "$at/cgroup.subtree_control" || [ -e "$at/$1.limit_in_bytes" ] || [ -e "$at/$1.mems" ]; } 2>/dev/null || continue
+		{ grep -qw "$1" "$at/cgroup.subtree_control" || [ -e "$at/$1.limit_in_bytes" ] || [ -e "$at/$1.2MB.limit_in_bytes" ] || [ -e "$at/$1.mems" ]; } 2>/dev/null || continue
 		at+=/slat-cli.$$
 		mkdir "$at" 2>/dev/null || continue
 		groups+=("$at")
@@ -399,9 +443,22 @@ else
 	zones_refuse group_limit 6 "^slat: --memory prefault=on: 128 MiB $sentence" --memory size=128M,prefault=on
 	zones_refuse group_limit_zone 6 "^slat: --memory-zone id=b: 128 MiB $sentence" --memory-zone id=a,size=64M id=b,size=128M,prefault=on
 	# Each would fit.
-	zones_refuse group_limit_zones 6 "^slat: what prefault=on touches, all zones together: 80 MiB $sentence" \
+	zones_refuse group_limit_zones 6 "^slat: --memory-zone id=b and those before it: 80 MiB $sentence" \
 		--memory-zone id=a,size=40M,prefault=on id=b,size=40M,prefault=on
 	expect_kvm group_limit_kept 1 'left with value 0' "${confined[@]}" "$slat" run --memory size=16M,prefault=on "$guests/exit.elf"
+fi
+if ! cgroup hugetlb; then
+	echo 'SKIP cli/group_limit_huge: no control group of huge pages can be made here'
+else
+	group=$(cat "$work/group")
+	limit=hugetlb.2MB.max
+	[ -e "$group/$limit" ] || limit=hugetlb.2MB.limit_in_bytes
+	echo 4M >"$group/$limit"
+	confined=("${in_group[@]}" "$group")
+	sentence="of huge pages of 2 MiB asked, and the control group $group has room for 4 MiB of its limit of 4 MiB: raise that, or ask for less$"
+	zones_refuse group_limit_huge 6 "^slat: --memory hugepages=on: 64 MiB $sentence" --memory size=64M,hugepages=on
+	zones_refuse group_limit_huge_zones 6 "^slat: --memory-zone id=b and those before it: 6 MiB $sentence" \
+		--memory-zone id=a,size=4M,backing=hugetlb id=b,size=2M,backing=hugetlb
 fi
 # A node that is there, and not for us: needs two.
 second_node=$(sed 's/.*[-,]//' /sys/devices/system/node/has_memory 2>/dev/null || echo 0)
@@ -417,13 +474,19 @@ else
 	zones_refuse outside_cpuset 6 "^slat: --memory-zone id=a: memory node $second_node is outside the cpuset that slat was started in, which allows $first_node$" \
 		--memory-zone "id=a,size=64M,host_numa_node=$second_node"
 	zones_refuse placement_outside_cpuset 6 "^slat: --placement: memory node $second_node is outside the cpuset" --placement "host_numa_node=$second_node"
+	# Without a word of nodes: however much is free on the other.
+	for node in $first_node $second_node; do
+		echo "$node" >"$group/cpuset.mems"
+		expect_kvm "within_cpuset_$node" 1 "of anonymous memory on node $node\$" "${confined[@]}" "$slat" run --memory size=16M "$guests/exit.elf"
+	done
 fi
 confined=()
 for group in "${groups[@]}"; do rmdir "$group" || fail group_left "$group"; done
 groups=()
-# What is had. bytes_by_node is the kernel's answer, and resident_bytes another one.
+# What is had. verified_by_node is what move_pages said before the guest's start, bytes_by_node is at the end.
 one_place='(.zones | length == 1) and .zones[0].nodes != null and (.zones[0].bytes_by_node | to_entries | map(.value) | add == 67108864)
-	and .memory.resident_bytes == 67108864 and .end.code == 1'
+	and .zones[0].verified_by_node == .zones[0].bytes_by_node and .zones[0].elsewhere_bytes == 0
+	and .memory.resident_bytes == 67108864 and .memory.bytes_by_node == .zones[0].bytes_by_node and .end.code == 1'
 for policy in local pack spread; do
 	report "place_$policy" "$one_place and .zones[0].bytes_by_node == {\"$first_node\": 67108864} and .zones[0].policy == \"preferred\"" \
 		--memory size=64M,prefault=on --placement "policy=$policy,host_numa_node=$first_node" "$guests/exit.elf"
@@ -434,11 +497,85 @@ report zone_strict "$one_place and .zones[0].id == \"a\" and .zones[0].policy ==
 	and .zones[0].bytes_by_node == {\"$first_node\": 67108864}" \
 	--memory-zone "id=a,size=64M,backing=memfd,prefault=on,host_numa_node=$first_node" --strict "$guests/exit.elf"
 report zones_each '[.zones[] | [.id, .bytes, .backing, .policy]] == [["a", 33554432, "anonymous", "preferred"], ["b", 16777216, "memfd", null],
-	["c", 16777216, "anonymous", null]] and (.zones[0].bytes_by_node | add == 33554432) and .zones[1].bytes_by_node == null
+	["c", 16777216, "anonymous", null]] and (.zones[0].bytes_by_node | add == 33554432) and (.zones[0].verified_by_node | add == 33554432)
+	and ([.zones[] | .verified_by_node, .elsewhere_bytes][2:] == [null, null, null, null])
+	and ([.zones[] | .bytes_by_node | add // 0] == [.zones[].resident_bytes]) and ([.zones[].resident_bytes] | add) == .memory.resident_bytes
 	and (.blocks | length == 3) and .memory.bytes == 67108864 and (.ranges | map(.gpa) == [0, 33554432, 50331648])' \
 	--memory-zone "id=a,size=32M,prefault=on,host_numa_node=$first_node" id=b,size=16M,backing=memfd id=c,size=16M,reserve=on -- "$guests/exit.elf"
+# The report's figures are those that the kernel shows of the mappings while the guest runs; each has a size of its own.
+# Name, slat's options...
+shown() {
+	local name=$1 pid kernel told
+
+	shift
+	needs_kvm "$name" || return
+	rm -f "$work/r.json"
+	"$slat" run --timeout 20 --report "$work/r.json" "$@" "$work/spin" >"$work/out" 2>"$work/err" </dev/null &
+	pid=$!
+	until grep -q memslot "$work/err" || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
+	sleep 0.3
+	kernel=$(awk '/^[0-9a-f]+-/ { size = 0 } /^Size:/ { size = $2 } size == 10240 || size == 16384 || size == 20480 {
+		if (/^Rss:/) resident[size] += $2
+		if (/^(AnonHugePages|ShmemPmdMapped):/) huge[size] += $2
+		if (/^Shared_(Clean|Dirty):/) shared[size] += $2
+	} END { for (i = split("10240 16384 20480", by); i; i--) printf "%d %d %d ", resident[by[i]], huge[by[i]], shared[by[i]] }' \
+		"/proc/$pid/smaps")
+	kill $pid
+	wait $pid
+	told=$(jq -r '.zones | sort_by(-.bytes) | map((.resident_bytes, .huge_bytes, .shared_bytes) / 1024) | map("\(.) ") | add' "$work/r.json")
+	if [ "$kernel" = "$told" ] && [ "$told" != '0 0 0 0 0 0 0 0 0 ' ]; then
+		pass "$name"
+	else
+		fail "$name" "resident, huge and shared KiB: '$told', and the kernel showed '$kernel': $(tail -n 1 "$work/err")"
+	fi
+}
+shown resident_shown --memory-zone id=a,size=16M,prefault=on id=b,size=10M,prefault=on,backing=memfd id=c,size=20M --
+shown resident_shown_4k --memory thp=off --memory-zone id=a,size=20M id=b,size=16M,backing=memfd id=c,size=10M,prefault=on --
+# Frames are for those who may know them: CAP_SYS_ADMIN.
+if [ $((16#$(sed -n 's/^CapEff:\s*//p' /proc/self/status) >> 21 & 1)) = 1 ]; then
+	# shellcheck disable=SC2016 # the variable is jq's
+	report frames_known '.memory.physical as $all | [.zones[] | .physical.runs * 4096 <= .resident_bytes and .physical.largest_run_bytes <= .resident_bytes
+		and .physical.runs * .physical.largest_run_bytes >= .resident_bytes] == [true, true] and $all.runs == ([.zones[].physical.runs] | add)
+		and $all.largest_run_bytes == ([.zones[].physical.largest_run_bytes] | max)' \
+		--memory-zone id=a,size=32M,prefault=on id=b,size=16M,prefault=on,backing=memfd -- "$guests/exit.elf"
+	slat_was=$slat slat=$work/less
+	printf '#!/bin/sh\nexec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "%s" "$@"\n' "$slat_was" >"$slat" && chmod 755 "$slat"
+	report frames_hidden '.memory.physical == null and .memory.resident_bytes == 67108864 and (.memory.bytes_by_node | add == 67108864) and .end.code == 1' \
+		--memory size=64M,prefault=on "$guests/exit.elf"
+	slat=$slat_was
+else
+	report frames_hidden '.memory.physical == null and .memory.resident_bytes == 67108864 and .end.code == 1' --memory size=64M,prefault=on "$guests/exit.elf"
+fi
 report zones_none '.zones == null' "$guests/exit.elf"
 report zone_one_balloon '.end.code == 1 and .zones[0].id == "a"' --memory-zone id=a,size=64M --balloon size=0 "$guests/exit.elf"
+# What goes back of each zone, and what is there of it while the guest holds it.
+report zones_balloon '.devices[0].balloon | .returned_bytes == 33554432 and .absent_bytes == 0 and .absent_bytes_max == 16777216 and .refused == 0
+	and .strays == 0' --memory-zone id=a,size=24M id=b,size=20M,backing=memfd id=c,size=20M --balloon size=0 "$guests/balloon.elf"
+report zones_locked_balloon '.devices[0].balloon | .returned_bytes == 33554432 and .refused == 0' --memory mlock=on \
+	--memory-zone id=a,size=24M id=b,size=20M,backing=memfd id=c,size=20M --balloon size=0 "$guests/balloon.elf"
+# What came again lies by its zone's rule, by the kernel's own figures at the end: all that was touched before.
+report zones_balloon_rule "(.zones | map(.elsewhere_bytes == 0 and .policy == \"bind\" and .bytes_by_node == {\"$first_node\": .bytes}) | all)
+	and .devices[0].balloon.returned_bytes == 33554432" --strict --memory-zone "id=a,size=24M,prefault=on,host_numa_node=$first_node" \
+	"id=b,size=40M,backing=memfd,prefault=on,host_numa_node=$first_node" --balloon size=0 "$guests/balloon.elf"
+# shellcheck disable=SC2016 # $page is jq's
+# Each zone has leaves of its own pages; the table's are their sum, in its file too.
+report zones_leaves '(.zones | map(.page_bytes as $page | .bytes == (.leaves."4k" * 4096 + .leaves."2m" * 2097152) and
+	(if $page == 4096 then .leaves."2m" == 0 else .leaves."4k" == 0 end)) | all) and .zones[1].page_bytes == 4096
+	and .table.leaves."4k" == (.zones | map(.leaves."4k") | add) and .table.leaves."2m" == (.zones | map(.leaves."2m") | add)' \
+	--dump-table "$work/table" --memory-zone id=a,size=32M id=b,size=16M,backing=memfd id=c,size=16M -- "$guests/exit.elf"
+if needs_kvm zones_leaves_dump; then
+	dumped=$("$slat" table --json "$work/table" | jq -c .leaves)
+	if [ -n "$dumped" ] && [ "$dumped" = "$(jq -c .table.leaves "$work/r.json")" ]; then
+		pass zones_leaves_dump
+	else
+		fail zones_leaves_dump "the file has '$dumped', the report $(jq -c .table.leaves "$work/r.json")"
+	fi
+fi
+# A history lies where it was asked from.
+report placed_pool '.memory.extents == 2 and .zones[0].bytes == 67108864 and .end.code == 1' \
+	--memory size=64M,contiguous=prefer --pool size=96M,taken=40M+8M --placement "host_numa_node=$first_node" "$guests/exit.elf"
+report numa_pool '.memory.extents == 2 and .end.code == 1' --memory size=64M,contiguous=prefer --pool size=96M,taken=40M+8M \
+	--numa guest_numa_id=0 -- "$guests/exit.elf"
 report lock '.end.code == 1' --memory size=64M,mlock=on,dontdump=on "$guests/exit.elf"
 if needs_kvm numa_seen; then
 	timeout -k 5 60 "$slat" run --cpus boot=3 --memory-zone id=a,size=64M id=b,size=32M \

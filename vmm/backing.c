@@ -15,7 +15,7 @@
  *     holds off a program that does not ask;
  * B3. it holds zeroes when backing_clear() comes back: no kernel wiped it after its last user. All of it is touched
  *     by that, by all workers, and prefault has nothing left to do. It is not done by backing_open(), so that what
- *     is refused later was not destroyed before.
+ *     is refused later was not destroyed before (host_clear()).
  * Who may not read the physical address (not root) gets the memory nevertheless, with frames that are numbers of
  * slat's own, and a note.
  *
@@ -32,6 +32,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -56,9 +57,8 @@ const char *backing_kind_name(enum backing_kind k)
 	return names[k];
 }
 
-static int check_host(const struct backing_config *config, struct failure *f)
+int backing_check_host(const char *option, uint64_t bytes, struct failure *f)
 {
-	const uint64_t bytes = config->bytes;
 	struct sysinfo host;
 	uint64_t total;
 
@@ -69,10 +69,7 @@ static int check_host(const struct backing_config *config, struct failure *f)
 		return fail(f, EXIT_HOST,
 			    "%s size=%s is more than the host has: %" PRIu64
 			    " MiB of RAM and swap together; ask for less",
-			    config->zone     ? config->zone
-			    : config->option ? config->option
-					     : "--memory",
-			    size_format(bytes).s, total >> 20);
+			    option, size_format(bytes).s, total >> 20);
 	return 0;
 }
 
@@ -111,9 +108,9 @@ static bool thp_allowed(const char *file)
 }
 
 /* An aligned mapping: map too much, give the ends back. */
-static uint8_t *map_aligned(uint64_t bytes, uint64_t align, int flags, int fd)
+static uint8_t *map_aligned(const struct backing *b, uint64_t align, int flags)
 {
-	uint8_t *all = mmap(NULL, bytes + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *all = mmap(NULL, b->bytes + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uint8_t *start;
 	uint64_t head;
 
@@ -121,18 +118,43 @@ static uint8_t *map_aligned(uint64_t bytes, uint64_t align, int flags, int fd)
 		return MAP_FAILED;
 	head = -(uintptr_t)all & (align - 1);
 	start = all + head;
-	if (mmap(start, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0) == MAP_FAILED) {
+	if (mmap(start, b->bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, b->fd, 0) == MAP_FAILED) {
 		const int error = errno;
 
-		munmap(all, bytes + align);
+		munmap(all, b->bytes + align);
 		errno = error;
 		return MAP_FAILED;
 	}
 	if (head)
 		munmap(all, head);
 	if (head < align)
-		munmap(start + bytes, align - head);
+		munmap(start + b->bytes, align - head);
 	return start;
+}
+
+static int flags_of(const struct backing *b, bool reserve)
+{
+	int flags = b->fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+
+	if (b->kind == BACKING_HUGETLB && b->fd < 0)
+		flags |= MAP_HUGETLB | (b->leaf == PAGETABLE_1G ? MAP_HUGE_1GB : MAP_HUGE_2MB);
+	if ((b->kind == BACKING_ANONYMOUS || b->kind == BACKING_MEMFD) && !reserve)
+		flags |= MAP_NORESERVE;
+	return flags;
+}
+
+/* Where it stays: a kernel before 5.16 does not move hugetlb. */
+static bool map_pages(struct backing *b, uint8_t *at, bool reserve)
+{
+	const uint64_t leaf = pagetable_size_bytes(b->leaf);
+	const int flags = flags_of(b, reserve);
+
+	b->host = at ? mmap(at, b->bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, b->fd, 0)
+		     : map_aligned(b, leaf > HUGE_BYTES ? leaf : HUGE_BYTES, flags);
+	if (b->host != MAP_FAILED)
+		return true;
+	b->host = NULL;
+	return false;
 }
 
 static int open_memfd(struct backing *b, bool huge, struct failure *f)
@@ -151,23 +173,6 @@ static int open_memfd(struct backing *b, bool huge, struct failure *f)
 	return 0;
 }
 
-static void *map_huge(const struct backing *b)
-{
-	if (b->fd >= 0)
-		return mmap(NULL, b->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, 0);
-	return mmap(NULL, b->bytes, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (b->leaf == PAGETABLE_1G ? MAP_HUGE_1GB : MAP_HUGE_2MB),
-		    -1, 0);
-}
-
-static void *map_plain(const struct backing *b, bool reserve)
-{
-	const int flags = reserve ? 0 : MAP_NORESERVE;
-
-	return b->fd >= 0 ? map_aligned(b->bytes, HUGE_BYTES, flags | MAP_SHARED, b->fd)
-			  : map_aligned(b->bytes, HUGE_BYTES, flags | MAP_PRIVATE | MAP_ANONYMOUS, -1);
-}
-
 /* Private memory without huge pages is what most hosts choose knowingly; for shared memory it is a default. */
 static void note_thp(struct backing *b)
 {
@@ -182,14 +187,20 @@ static void note_thp(struct backing *b)
 
 static void choose_thp(struct backing *b, bool wanted)
 {
-	const char *file = b->fd >= 0 ? SYS_THP "shmem_enabled" : SYS_THP "enabled";
-
-	if (wanted && b->bytes >= HUGE_BYTES && thp_allowed(file) && madvise(b->host, b->bytes, MADV_HUGEPAGE) == 0)
+	if (!wanted || b->bytes < HUGE_BYTES)
+		return;
+	if (thp_allowed(b->fd >= 0 ? SYS_THP "shmem_enabled" : SYS_THP "enabled"))
 		b->leaf = PAGETABLE_2M;
-	else if (wanted && b->fd >= 0 && b->bytes >= HUGE_BYTES)
+	else if (b->fd >= 0)
 		note_thp(b);
-	else if (!wanted)
-		madvise(b->host, b->bytes, MADV_NOHUGEPAGE);
+}
+
+static void advise_thp(struct backing *b, bool wanted)
+{
+	if (!wanted)
+		(void)madvise(b->host, b->bytes, MADV_NOHUGEPAGE);
+	else if (b->leaf == PAGETABLE_2M && madvise(b->host, b->bytes, MADV_HUGEPAGE) != 0)
+		b->leaf = PAGETABLE_4K;
 }
 
 /* ---- device-dax ---- */
@@ -221,6 +232,15 @@ static int check_device(struct backing *b, const struct backing_config *config, 
 	return 0;
 }
 
+/* What sysfs tells is of its own device, whatever has that name: a file would be wiped, and said to be at an address.
+ */
+static bool is_device(int fd, const struct devdax *d)
+{
+	struct stat s;
+
+	return !d->number || (fstat(fd, &s) == 0 && S_ISCHR(s.st_mode) && s.st_rdev == d->number);
+}
+
 static int open_device(struct backing *b, const struct backing_config *config, struct failure *f)
 {
 	const char *option = config->zone ? config->zone : "--memory";
@@ -231,15 +251,12 @@ static int open_device(struct backing *b, const struct backing_config *config, s
 	b->fd = open(config->devdax, O_RDWR | O_CLOEXEC);
 	if (b->fd < 0)
 		return fail(f, EXIT_HOST, "%s: cannot open %s: %s", option, config->devdax, strerror(errno));
+	if (!is_device(b->fd, &d))
+		return fail(f, EXIT_HOST, "%s: %s is not the device %s but something of its name", option,
+			    config->devdax, d.name);
 	if (flock(b->fd, LOCK_EX | LOCK_NB) != 0)
-		fail(f, EXIT_HOST, "%s: %s is in use by another slat", option, config->devdax);
-	else
-		b->host = map_aligned(b->bytes, d.align > HUGE_BYTES ? d.align : HUGE_BYTES, MAP_SHARED, b->fd);
-	if (b->host == MAP_FAILED) {
-		b->host = NULL;
-		fail(f, EXIT_HOST, "%s: cannot map %s: %s", option, config->devdax, strerror(errno));
-	}
-	return f->code;
+		return fail(f, EXIT_HOST, "%s: %s is in use by another slat", option, config->devdax);
+	return 0;
 }
 
 /* ---- all kinds ---- */
@@ -283,22 +300,33 @@ static int check_huge(const struct backing_config *config, struct failure *f)
 
 static int open_pages(struct backing *b, const struct backing_config *config, struct failure *f)
 {
-	if (check_host(config, f))
+	const char *option = config->zone ? config->zone : config->option ? config->option : "--memory";
+
+	if (backing_check_host(option, config->bytes, f))
 		return f->code;
 	if (config->hugepages && config->on_node && config->map && check_huge(config, f))
 		return f->code;
+	if (config->reserve && b->kind == BACKING_MEMFD)
+		return fail(
+			f, EXIT_HOST,
+			"%s: reserve=on: the kernel counts a memfd as it is touched, and sets nothing aside for it; "
+			"use backing=anon, or prefault=on",
+			config->zone ? config->zone : "--memory");
 	if (config->shared && open_memfd(b, config->hugepages, f))
 		return f->code;
-	b->host = config->hugepages ? map_huge(b) : map_plain(b, config->reserve);
-	if (b->host == MAP_FAILED) {
-		b->host = NULL;
-		if (config->hugepages)
-			return refuse_huge(b, f);
-		return fail(f, EXIT_HOST, "the host cannot map %s: %s", size_format(b->bytes).s, strerror(errno));
-	}
 	if (!config->hugepages)
 		choose_thp(b, config->thp);
 	return 0;
+}
+
+static int refuse_mapping(const struct backing *b, const struct backing_config *config, struct failure *f)
+{
+	if (b->kind == BACKING_HUGETLB)
+		return refuse_huge(b, f);
+	if (b->kind == BACKING_DEVDAX)
+		return fail(f, EXIT_HOST, "%s: cannot map %s: %s", config->zone ? config->zone : "--memory",
+			    config->devdax, strerror(errno));
+	return fail(f, EXIT_HOST, "the host cannot map %s: %s", size_format(b->bytes).s, strerror(errno));
 }
 
 static int lock_pages(struct backing *b, const struct backing_config *config, struct failure *f)
@@ -326,6 +354,8 @@ static int finish(struct backing *b, const struct backing_config *config, struct
 {
 	const bool swappable = b->kind == BACKING_ANONYMOUS || b->kind == BACKING_MEMFD;
 
+	if (swappable)
+		advise_thp(b, config->thp);
 	if (config->no_dump && madvise(b->host, b->bytes, MADV_DONTDUMP) != 0)
 		return fail(f, EXIT_HOST, "cannot keep %s out of core files: %s", size_format(b->bytes).s,
 			    strerror(errno));
@@ -334,7 +364,7 @@ static int finish(struct backing *b, const struct backing_config *config, struct
 	return 0;
 }
 
-int backing_open(struct backing *b, const struct backing_config *config, struct failure *f)
+int backing_prepare(struct backing *b, const struct backing_config *config, struct failure *f)
 {
 	*b = (struct backing){
 		.kind = config->devdax	    ? BACKING_DEVDAX
@@ -349,9 +379,25 @@ int backing_open(struct backing *b, const struct backing_config *config, struct 
 		.workers = config->workers,
 		.cpus = config->cpus,
 	};
-	if ((config->devdax ? open_device(b, config, f) : open_pages(b, config, f)) || finish(b, config, f))
+	if (config->devdax ? open_device(b, config, f) : open_pages(b, config, f))
 		backing_close(b);
 	return f->code;
+}
+
+int backing_map(struct backing *b, const struct backing_config *config, uint8_t *at, struct failure *f)
+{
+	if (!map_pages(b, at, config->reserve))
+		refuse_mapping(b, config, f);
+	else
+		(void)finish(b, config, f);
+	if (f->code)
+		backing_close(b);
+	return f->code;
+}
+
+int backing_open(struct backing *b, const struct backing_config *config, struct failure *f)
+{
+	return backing_prepare(b, config, f) || backing_map(b, config, NULL, f) ? f->code : 0;
 }
 
 void backing_close(struct backing *b)
@@ -381,38 +427,4 @@ void backing_spare(const struct backing *b, uint64_t from, uint64_t bytes)
 
 	if (b->kind != BACKING_HUGETLB && b->kind != BACKING_DEVDAX)
 		(void)madvise(b->host + first, (end < b->bytes ? end : b->bytes) - first, MADV_NOHUGEPAGE);
-}
-
-FILE *backing_smaps_open(void)
-{
-	return fopen("/proc/self/smaps", "re");
-}
-
-/* Sums the mappings of [host, host + bytes): the kernel may show one mapping as several. */
-struct backing_use backing_use_read(const struct backing *b, FILE *smaps)
-{
-	struct backing_use use = {0};
-	bool inside = false;
-	char line[256];
-
-	if (b->kind == BACKING_DEVDAX) /* the kernel does not count it */
-		return (struct backing_use){b->bytes, b->leaf == PAGETABLE_4K ? 0 : b->bytes};
-	if (smaps)
-		rewind(smaps);
-	while (smaps && fgets(line, sizeof(line), smaps)) {
-		uint64_t first, end, kib;
-		char key[64];
-
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &first, &end) == 2)
-			inside = first >= (uintptr_t)b->host && end <= (uintptr_t)b->host + b->bytes;
-		else if (inside && sscanf(line, "%63[^:]: %" SCNu64 " kB", key, &kib) == 2) {
-			bool hugetlb = !strcmp(key, "Private_Hugetlb") || !strcmp(key, "Shared_Hugetlb");
-
-			if (hugetlb || !strcmp(key, "Rss"))
-				use.resident += kib << 10;
-			if (hugetlb || !strcmp(key, "AnonHugePages") || !strcmp(key, "ShmemPmdMapped"))
-				use.huge += kib << 10;
-		}
-	}
-	return use;
 }

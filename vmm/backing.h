@@ -5,7 +5,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "mm/pagetable.h"
 #include "vmm/failure.h"
@@ -25,7 +24,7 @@ enum backing_kind {
 struct backing_config {
 	uint64_t bytes; /* a multiple of 4K; of the huge page's size with hugepages */
 	bool hugepages, thp, shared;
-	bool reserve;		    /* plain pages: counted against what the host promises (overcommit_memory) */
+	bool reserve;		    /* private pages: counted against what the host promises (overcommit_memory) */
 	bool lock;		    /* never swapped out: what is touched stays (mlock) */
 	bool no_dump;		    /* not in a core file of slat's */
 	bool on_node;		    /* all of it is to be on `node`: refused before it is mapped if that cannot be */
@@ -58,10 +57,19 @@ struct backing {
 
 const char *backing_kind_name(enum backing_kind k);
 
+/* EXIT_HOST with one sentence iff so many bytes are more than the host's RAM and swap. option: that asked for them. */
+int backing_check_host(const char *option, uint64_t bytes, struct failure *f);
+
 /* Maps the memory; nothing of it is touched.
  * EXIT_HOST with one sentence, nothing left behind, iff the host has not got so much, or not so many huge pages free,
  * or none that is as was asked. */
 int backing_open(struct backing *b, const struct backing_config *config, struct failure *f);
+
+/* The same in two steps, for who has a place of his own for it. First all is known but host, which is NULL. Then it is
+ * mapped at `at`, a multiple of its largest page, over what is there; NULL: anywhere. Refused, it is closed, and at
+ * `at` there may be nothing any more. */
+int backing_prepare(struct backing *b, const struct backing_config *config, struct failure *f);
+int backing_map(struct backing *b, const struct backing_config *config, uint8_t *at, struct failure *f);
 void backing_close(struct backing *b);
 
 /* A device-dax has what its last user left there: every byte becomes 0. Nothing is to be done for the other kinds.
@@ -74,13 +82,5 @@ int backing_prefault(const struct backing *b, uint64_t from, uint64_t bytes, str
 
 /* [from, from + bytes) will not be touched, and no huge page that reaches into it is to bring it in. */
 void backing_spare(const struct backing *b, uint64_t from, uint64_t bytes);
-
-/* Where it counts, to be opened while slat may open files; NULL where there is no /proc. */
-FILE *backing_smaps_open(void);
-
-struct backing_use { /* of the mapping, as the kernel counts it */
-	uint64_t resident, huge;
-};
-struct backing_use backing_use_read(const struct backing *b, FILE *smaps); /* NULL: not known, 0 */
 
 #endif

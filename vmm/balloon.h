@@ -23,13 +23,22 @@ struct balloon_stats {			 /* bytes, but for two */
 	uint64_t held;			 /* given, but no whole page of the backing: still the guest's on the host */
 };
 
+#define BALLOON_PARTS_MAX 16u
+
+struct balloon_part { /* of the guest's memory: what one backing holds */
+	const struct backing *backing;
+	uint64_t page; /* bytes of a page of the backing */
+	uint64_t frames;
+	uint64_t *gone;
+};
+
 struct balloon {
 	const struct ram *ram;
-	const struct backing *backing;
 	struct pagetable_reader *reader;
-	uint64_t page; /* bytes of a page of the backing */
-	uint64_t *gone, gone_bytes;
-	uint64_t gone_frames;
+	unsigned parts;
+	struct balloon_part part[BALLOON_PARTS_MAX];
+	void *books; /* the bits of all parts */
+	uint64_t books_bytes;
 	struct balloon_stats stats;
 	bool has_statistics;
 	uint64_t statistics[VIRTIO_BALLOON_S_TAGS]; /* the guest's last, UINT64_MAX: none said */
@@ -37,10 +46,12 @@ struct balloon {
 
 extern const struct balloon_ops balloon_ops; /* owner: a struct balloon */
 
-/* Borrows all three; ram lies in the backing. reader: the device's, of ram's table; NULL iff the table never changes.
- * EXIT_HOST iff there is no memory for the books: a bit a frame of the backing, as far as the guest ever gives. */
+/* Borrows all; what ram leads to lies in these backings, which are BALLOON_PARTS_MAX at most. reader: the device's, of
+ * ram's table; NULL iff the table never changes. EXIT_USAGE iff one of them is a device-dax, whose pages cannot go.
+ * EXIT_HOST iff this kernel takes none of one of them, or there is no memory for the books: a bit a frame of the
+ * backings, as far as the guest ever gives. */
 int balloon_open(struct balloon *b, const struct ram *ram, struct pagetable_reader *reader,
-		 const struct backing *backing, struct failure *f);
+		 const struct backing *const *backing, unsigned backings, struct failure *f);
 void balloon_close(struct balloon *b); /* fine on a zeroed one */
 
 struct balloon_stats balloon_stats_read(const struct balloon *b);
@@ -58,9 +69,9 @@ struct balloon_schedule {
 };
 
 /* EXIT_USAGE with one sentence iff the times are not in order, or a size is more than the guest's RAM or, but for 0,
- * less than a page of the backing, so that it could not help. */
-int balloon_schedule_check(const struct balloon_schedule *s, uint64_t ram_bytes, const struct backing *backing,
-			   struct failure *f);
+ * less than a page of each backing, so that it could not help. */
+int balloon_schedule_check(const struct balloon_schedule *s, uint64_t ram_bytes, const struct backing *const *backing,
+			   unsigned backings, struct failure *f);
 
 struct balloon_timer {
 	const struct balloon_schedule *schedule; /* borrowed */

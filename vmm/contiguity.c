@@ -1,24 +1,18 @@
 #include "vmm/contiguity.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
-/* Of an entry of pagemap (the kernel's Documentation/admin-guide/mm/pagemap.rst). */
-#define PRESENT (UINT64_C(1) << 63)
-#define FRAME	((UINT64_C(1) << 55) - 1)
+#include "vmm/pagemap.h"
+
 #define ENTRIES 1024u /* read at once: 4 MiB of memory */
 
 struct scan {
 	struct contiguity sum;
-	uint64_t run;  /* frames so far; 0: none */
-	uint64_t next; /* the frame that continues it */
-	bool hidden;   /* frames are there, and their numbers are not told */
+	uint64_t counts; /* an entry that has all of these */
+	uint64_t run;	 /* frames so far; 0: none */
+	uint64_t next;	 /* the frame that continues it */
+	bool hidden;	 /* frames are there, and their numbers are not told */
 };
-
-int contiguity_open(void)
-{
-	return open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-}
 
 static void end_run(struct scan *s)
 {
@@ -35,9 +29,9 @@ static void end_run(struct scan *s)
 
 static void add_page(struct scan *s, uint64_t entry)
 {
-	const uint64_t frame = entry & FRAME;
+	const uint64_t frame = entry & PAGEMAP_FRAME;
 
-	if (!(entry & PRESENT)) {
+	if ((entry & s->counts) != s->counts) {
 		end_run(s);
 		return;
 	}
@@ -54,9 +48,10 @@ struct contiguity contiguity_read(const struct backing *b, uint64_t from, uint64
 	const uint64_t pages = bytes / FRAME_BYTES;
 	uint64_t first = ((uintptr_t)b->host + from) / FRAME_BYTES;
 	uint64_t entry[ENTRIES];
-	struct scan s = {0};
+	/* Of private memory, what is not ours alone is the page of zeros. */
+	struct scan s = {.counts = b->fd >= 0 ? PAGEMAP_PRESENT : PAGEMAP_PRESENT | PAGEMAP_ALONE};
 
-	if (b->physical)
+	if (b->kind == BACKING_DEVDAX)
 		return (struct contiguity){true, bytes, bytes ? 1 : 0, bytes};
 	for (uint64_t left = pages, got; left; left -= got, first += got) {
 		const uint64_t ask = left < ENTRIES ? left : ENTRIES;

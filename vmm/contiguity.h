@@ -12,16 +12,14 @@
 /* A run is resident memory that follows itself both in the mapping and physically; maximal. */
 struct contiguity {
 	bool known;	/* false: no permission (CAP_SYS_ADMIN), or no pagemap; all else is 0 then */
-	uint64_t bytes; /* resident: the sum of the runs */
+	uint64_t bytes; /* resident, without the page of zeros that all share: the sum of the runs */
 	uint64_t runs;
 	uint64_t largest_bytes; /* run */
 };
 
-/* To be opened while slat may open files, and by one who may see frame numbers; -1 where there is none. */
-int contiguity_open(void);
-
 /* Of [from, from + bytes) of the backing, at this moment: pages may move while one reads. Multiples of 4K.
- * Costs 8 bytes read a page (2 MiB a GiB), none for device-dax, which is known without. */
+ * pagemap: /proc/self/pagemap, opened by one who may see frame numbers; -1: there is none. Costs 8 bytes read a page (2
+ * MiB a GiB), none for device-dax, which is known without. */
 struct contiguity contiguity_read(const struct backing *b, uint64_t from, uint64_t bytes, int pagemap);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "mm/types.h"
@@ -31,12 +32,25 @@ static int node_of(const char *root, const char *name)
 		       : -1; /* "-1" is no number */
 }
 
+/* "252:3" */
+static uint64_t number_of(const char *root, const char *name)
+{
+	uint64_t major, minor;
+	const char *end;
+	char text[32];
+
+	return hostfs_text(root, text, sizeof(text), DEVICES "/%s/dev", name) && hostfs_decimal(text, &major, &end) &&
+			       *end == ':' && hostfs_decimal(end + 1, &minor, NULL)
+		       ? makedev((unsigned)major, (unsigned)minor)
+		       : 0;
+}
+
 static bool read_device(struct devdax *d, const char *root, const char *name)
 {
 	char path[PATH_MAX], driver[PATH_MAX], hex[32];
 	ssize_t length;
 
-	*d = (struct devdax){.node = node_of(root, name)};
+	*d = (struct devdax){.node = node_of(root, name), .number = number_of(root, name)};
 	snprintf(d->name, sizeof(d->name), "%s", name);
 	if (strlen(name) >= sizeof(d->name) || !hostfs_number(root, &d->bytes, DEVICES "/%s/size", name) ||
 	    !hostfs_number(root, &d->align, DEVICES "/%s/align", name))

@@ -17,6 +17,7 @@ struct devdax {
 	uint64_t resource; /* the physical address of its first byte, a multiple of align; 0: not for this user to know
 			    */
 	int node;	   /* that its memory belongs to; -1: none */
+	uint64_t number;   /* of its special file, as stat() has it (st_rdev); 0: not told */
 	bool usable;	   /* false: another driver has it, as kmem, which makes RAM of it */
 	bool scattered;	   /* it is several physical ranges, of which `resource` is the first */
 };

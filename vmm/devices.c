@@ -41,6 +41,9 @@
 #include "vmm/net.h"
 #include "vmm/size.h"
 #include "vmm/vm.h"
+#include "vmm/zones.h"
+
+_Static_assert(ZONES_MAX <= BALLOON_PARTS_MAX, "a balloon knows all pools of a guest");
 
 #define CACHE_LINE     64
 #define LINE_EVERY     UINT64_C(1000000000)
@@ -408,6 +411,20 @@ static void balloon_due(void *self)
 	worker_set_deadline(back->worker, balloon_timer_run(&back->timer, back->device, loop_now()));
 }
 
+/* Of the pools that the guest's blocks are cut from, each once. */
+static unsigned backings_of(const struct vm *vm, const struct backing **backing)
+{
+	const struct host *host = vm->guest.host;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < host->pools; i++)
+		if (host->pool[i].node != HOST_TABLES) {
+			MM_ASSERT(n < BALLOON_PARTS_MAX, n, host->pools);
+			backing[n++] = &host->pool[i].backing;
+		}
+	return n;
+}
+
 static int open_balloon(const struct make *m, struct virtio **out, struct failure *f)
 {
 	struct device_box *box = m->box;
@@ -419,19 +436,19 @@ static int open_balloon(const struct make *m, struct virtio **out, struct failur
 		.deflate_on_oom = o->balloon.deflate_on_oom,
 		.reporting = o->balloon.reporting,
 	};
-	const struct backing *backing = &vm->guest.block->pool->backing;
+	const struct backing *backing[BALLOON_PARTS_MAX];
+	const unsigned backings = backings_of(vm, backing);
 	struct virtio_balloon *model;
 	struct balloon_back *back;
 
-	if (vm->guest.host->mirror)
-		return fail(f, EXIT_USAGE, "--balloon works on RAM of one zone, and this guest's lies in several");
-	if (balloon_schedule_check(&o->balloon.schedule, vm->ram_bytes, backing, f) ||
+	if (balloon_schedule_check(&o->balloon.schedule, vm->ram_bytes, backing, backings, f) ||
 	    open_slot(m, BALLOON_QUEUES, 0, f))
 		return f->code;
 	model = box->model = take(m, sizeof(*model), f);
 	back = box->backend = take(m, sizeof(*back), f);
 	if (!model || !back ||
-	    balloon_open(&back->balloon, &vm->ram, &vm->dma_ram->reader[m->box->slot.config.number], backing, f))
+	    balloon_open(&back->balloon, &vm->ram, &vm->dma_ram->reader[m->box->slot.config.number], backing, backings,
+			 f))
 		return f->code;
 	config.name = box->slot.name;
 	config.owner = &back->balloon;

@@ -68,7 +68,7 @@ enum pagetable_size block_list_leaf(const struct block_list *l)
 	enum pagetable_size leaf = l->block->pool->backing.leaf;
 
 	for (uint32_t i = 1; i < l->count; i++)
-		if (l->block[i].pool->backing.leaf < leaf)
+		if (l->block[i].pool->backing.leaf > leaf)
 			leaf = l->block[i].pool->backing.leaf;
 	return leaf;
 }
@@ -194,18 +194,20 @@ static void shuffle(struct places *p)
 			mend(p, i);
 }
 
-/* Every place of the holes, or, of more than PLACES_MAX, each n-th. */
+/* Every place of the holes, or, of more than PLACES_MAX, each n-th. Places are counted from where the pool begins,
+ * whatever number that has. */
 static void find_places(const struct pool *p, struct places *out, uint32_t room)
 {
 	uint64_t seen = 0, step = extent_stats_read(p->space).units_free / out->units / room + 1;
 	struct extent_segment s;
 
 	for (uint64_t at = p->base.n; extent_segment_at(p->space, at, &s); at = s.run.first + s.run.units) {
-		struct extent part = s.taken ? (struct extent){0} : aligned_part(s.run, out->units);
+		const struct extent hole = {s.run.first - p->base.n, s.taken ? 0 : s.run.units};
+		const struct extent part = aligned_part(hole, out->units);
 
 		for (uint64_t i = 0; i < part.units / out->units; i++, seen++)
 			if (seen % step == 0 && out->count < room)
-				out->at[out->count++] = (uint32_t)((part.first - p->base.n) / out->units + i);
+				out->at[out->count++] = (uint32_t)(part.first / out->units + i);
 	}
 }
 

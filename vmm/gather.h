@@ -30,7 +30,7 @@ uint32_t gather_blocks_most(const struct gather_request *ask, uint32_t taken);
  * it would be more than blocks_max blocks, or there is no memory for the list. */
 int gather(struct pool *p, struct memory *memory, const struct gather_request *ask, struct block_list *out,
 	   struct failure *f);
-/* The largest page that all of their pools have; the list is not empty. */
+/* The largest page that any of their pools has; the list is not empty. */
 enum pagetable_size block_list_leaf(const struct block_list *l);
 void block_list_free(struct block_list *l); /* and every block; fine on a zeroed one */
 

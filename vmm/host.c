@@ -88,24 +88,21 @@ const struct pool *host_pool_of(const struct host *h, struct pfn frame)
 	return NULL;
 }
 
-/* To where the mirror has its numbers. Nothing of it was touched yet. */
-static int move_into_mirror(const struct host *h, struct pool *p, struct failure *f)
+/* In the mirror: where it has its numbers. */
+static int map_pool(const struct host *h, struct pool *p, const struct backing_config *config, struct failure *f)
 {
 	const uint64_t at = p->base.n * FRAME_BYTES;
 
 	if (!h->mirror || p->node == HOST_TABLES)
-		return 0;
-	if (at + p->backing.bytes > h->mirror_bytes)
+		return backing_map(&p->backing, config, NULL, f);
+	if (at + config->bytes > h->mirror_bytes)
 		return fail(f, EXIT_HOST,
 			    "this process may not have the addresses for a pool whose frames begin at 0x%" PRIx64
 			    "; is there a limit (ulimit -v)?",
 			    p->base.n);
-	if (mremap(p->backing.host, p->backing.bytes, p->backing.bytes, MREMAP_MAYMOVE | MREMAP_FIXED,
-		   h->mirror + at) == MAP_FAILED)
-		return fail(f, EXIT_HOST, "the host cannot move a mapping of %s of %s: %s",
-			    size_format(p->backing.bytes).s, backing_kind_name(p->backing.kind), strerror(errno));
-	p->backing.host = h->mirror + at;
-	return 0;
+	if (backing_map(&p->backing, config, h->mirror + at, f))
+		(void)map_empty(h->mirror + at, config->bytes);
+	return f->code;
 }
 
 /* The pool that has a number of [first, first + frames); NULL: nobody. */
@@ -158,19 +155,32 @@ static int refuse_physical(const struct pool *p, const struct pool *other, const
 		    device, first, other->base.n << FRAME_SHIFT, size_format(other->backing.bytes).s);
 }
 
-/* The numbers of an open backing. */
-static int set_base(const struct host *h, struct pool *p, const char *device, struct failure *f)
+/* How many frames behind a multiple of 1G its numbers are to begin, so that beside larger pages of others its own are
+ * the largest that its leaves can be: out of step with the guest's addresses by one of them. */
+static uint64_t skew(const struct host *h, const struct pool *p, uint64_t gpa)
 {
-	const uint64_t frames = p->backing.bytes / FRAME_BYTES;
+	const uint64_t page = pagetable_size_bytes(p->backing.leaf);
+
+	if (!h->mirror || p->node == HOST_TABLES || p->backing.leaf == PAGETABLE_1G)
+		return 0;
+	gpa = (gpa + page - 1) & ~(page - 1);
+	return (gpa + page) % pagetable_size_bytes((enum pagetable_size)(p->backing.leaf + 1)) / FRAME_BYTES;
+}
+
+/* The numbers of an open backing. */
+static int set_base(const struct host *h, struct pool *p, uint64_t gpa, const char *device, struct failure *f)
+{
+	const uint64_t frames = p->backing.bytes / FRAME_BYTES, behind = skew(h, p, gpa);
 	const struct pool *other;
 
 	if (!p->backing.physical) {
 		const uint64_t own =
 			p->node == HOST_TABLES ? 0 : (p->node % HOST_NODES_MAX + UINT64_C(1)) * NODE_FRAMES;
 
-		if (!find_numbers(h, own, frames, &p->base.n))
+		if (!find_numbers(h, own, behind + frames, &p->base.n))
 			return fail(f, EXIT_HOST, "no frame numbers are left for a pool of %s",
 				    size_format(p->backing.bytes).s);
+		p->base.n += behind;
 		return 0;
 	}
 	p->base = p->backing.first;
@@ -216,20 +226,27 @@ int host_add_pool(struct host *h, unsigned node, const struct pool_config *confi
 	if (check_pool(h, backing, f))
 		return f->code;
 	*p = (struct pool){.node = node, .prefault = config->prefault};
-	if (backing_open(&p->backing, backing, f))
+	if (backing_prepare(&p->backing, backing, f))
 		return f->code;
 	if (backing->devdax && p->backing.node != BACKING_NODE_ANY)
 		p->node = p->backing.node;
-	else if (!backing->devdax && node != HOST_TABLES)
-		numa_place(&h->numa, p->backing.host, p->backing.bytes, node);
-	if (set_base(h, p, backing->devdax, f) || move_into_mirror(h, p, f) || open_books(h, p, config->segments, f) ||
-	    backing_clear(&p->backing, f)) {
+	if (set_base(h, p, config->gpa, backing->devdax, f) || map_pool(h, p, backing, f) ||
+	    open_books(h, p, config->segments, f)) {
 		pool_close(h, p);
 		return f->code;
 	}
+	if (!backing->devdax && node != HOST_TABLES)
+		numa_place(&h->numa, p->backing.host, p->backing.bytes, node);
 	h->pools++;
 	*out = p;
 	return 0;
+}
+
+int host_clear(const struct host *h, struct failure *f)
+{
+	for (unsigned i = 0; i < h->pools && !f->code; i++)
+		(void)backing_clear(&h->pool[i].backing, f);
+	return f->code;
 }
 
 int pool_alloc(struct pool *p, uint64_t bytes, struct block *out, struct failure *f)

@@ -14,8 +14,13 @@
 
 /* Pool bases are 1 TiB apart: node n starts at (n + 1) TiB, so 46 bits of physical address hold 63 nodes of up to
  * 1 TiB each. Ids beyond begin at node 0's again, and take what nobody has. */
-#define HOST_POOL_SHIFT	    40u
-#define HOST_PHYS_BITS	    46u
+#ifdef __SANITIZE_THREAD__ /* leaves a process 512 GiB in a row, and a mirror is as large as all numbers */
+#define HOST_POOL_SHIFT 33u
+#define HOST_PHYS_BITS	39u
+#else
+#define HOST_POOL_SHIFT 40u
+#define HOST_PHYS_BITS	46u
+#endif
 #define HOST_NODES_MAX	    63u
 #define HOST_POOL_BYTES_MAX (UINT64_C(1) << HOST_POOL_SHIFT)
 #define HOST_POOLS_MAX	    (NUMA_NODES_MAX + 1u)
@@ -55,7 +60,10 @@ int host_open(struct host *h, struct memory *memory, struct failure *f);
 void host_close(struct host *h); /* fine on a half-built one */
 
 /* From now on pools lie in one range of addresses, each where its numbers say: mirror + 4096 * number. So one struct
- * ram reaches all of them. Before the first pool. EXIT_HOST iff the process may not have so many addresses. */
+ * ram reaches all of them, and one table maps them: it takes leaves of the largest page of any, and the numbers of a
+ * pool of smaller ones are out of step with guest addresses by one of its pages, so that none of its leaves is larger
+ * than that (but of a device-dax: its numbers are physical, and leaves as large as they are right for a CPU).
+ * Before the first pool. EXIT_HOST iff the process may not have so many addresses. */
 int host_mirror(struct host *h, struct failure *f);
 
 /* The guests' pool that has this frame; NULL: none. O(pools). */
@@ -64,6 +72,7 @@ const struct pool *host_pool_of(const struct host *h, struct pfn frame);
 struct pool_config {
 	struct backing_config backing;
 	bool prefault;	   /* whoever maps it for a guest touches what it maps */
+	uint64_t gpa;	   /* with a mirror: where the guest is to have its first byte */
 	uint32_t segments; /* live blocks and the holes between them, at most; 0: some hundred */
 };
 
@@ -73,6 +82,10 @@ struct pool_config {
  * HOST_POOLS_MAX, or no numbers are left; or as backing_open(). */
 int host_add_pool(struct host *h, unsigned node, const struct pool_config *config, struct pool **out,
 		  struct failure *f);
+
+/* What a device-dax's last user left there becomes 0, which is not undone by a refusal: so it comes when nothing is
+ * left to be refused, and before a guest has any of it. As backing_clear(). */
+int host_clear(const struct host *h, struct failure *f);
 
 /* One contiguous block from the smallest hole that holds it, aligned to the pool's largest page. EXIT_HOST iff no hole
  * is long enough: the sentence has the largest. */

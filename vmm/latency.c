@@ -28,6 +28,7 @@
 
 #include "vmm/backing.h"
 #include "vmm/hostfs.h"
+#include "vmm/resident.h"
 
 #define LINE_BYTES  64u
 #define BYTES_MIN   (UINT64_C(256) << 20)
@@ -136,11 +137,9 @@ static void walk_from_all(const struct numa_map *map, const struct limits *l, un
 
 static bool all_huge(const struct backing *b)
 {
-	FILE *smaps = backing_smaps_open();
-	const struct backing_use use = backing_use_read(b, smaps);
+	struct resident_use use;
 
-	if (smaps)
-		fclose(smaps);
+	resident_read_once(b, &use);
 	return use.huge == b->bytes;
 }
 

@@ -1,15 +1,17 @@
 /* vmm/limits.c: what the process may use of the host.
  *
  * What it is. A snapshot of limits that others set: the cpuset and the affinity that
- * slat was started in, the memory limits of its control groups, RLIMIT_MEMLOCK. It is
+ * slat was started in, the limits on memory and on huge pages of its control groups,
+ * RLIMIT_MEMLOCK. It is
  * taken once, before a thread confines itself, since Cpus_allowed_list is the main
  * thread's own affinity within its cpuset. It is not a lock on anything: a limit that
  * is lowered later is met by the kernel's own means.
  *
  * Words. Group: a control group, a directory below a mount of the cgroup file systems.
- * Hierarchy: one such mount: v2's has no name; of v1's the one with "memory" counts.
- * A host may have both at once (memory in v1, the rest in v2), so both are walked, and
- * the tighter one is what counts. Room: the limit less what the group holds that the
+ * Hierarchy: one such mount: v2's has no name; of v1's those with "memory" and "hugetlb"
+ * count. A host may have both at once (memory in v1, the rest in v2), so all are walked, and
+ * the tightest is what counts. Figure: what a group limits, by a file of its own: memory,
+ * and of huge pages of a size those in use and those promised. Room: the limit less what the group holds that the
  * kernel cannot take back by itself; its cache of files is not in that.
  *
  * How a group is found. /proc/self/cgroup names it from the hierarchy's root;
@@ -19,9 +21,8 @@
  * group from there up to the mount has a say; the ones above the mount cannot be seen.
  *
  * Failure. What cannot be read limits nothing: a wrong refusal is worse than a sentence
- * of the kernel's. memory.high is no limit: it slows, and does not end. A group's limit
- * on huge pages is not looked at. Lines and paths of any length are read; a path beyond
- * PATH_MAX is nobody's.
+ * of the kernel's. memory.high is no limit: it slows, and does not end. Lines and paths of any length are read; a path
+ * beyond PATH_MAX is nobody's.
  *
  * Rejected. libcgroup: a library for two files. sched_getaffinity() for the CPUs: it
  * tells the same, and cannot be shown another host. */
@@ -41,10 +42,17 @@
 /* v1 says "none" by the largest number of whole pages that a signed one holds. */
 #define V1_NONE (UINT64_C(1) << 62)
 
+struct figure {
+	const char *max, *now, *cache[2]; /* the files; the lines of memory.stat that are no use of it, if any */
+	uint64_t *max_bytes, *room_bytes; /* the tightest so far, */
+	char *tightest;			  /* of that group; LIMITS_GROUP_BYTES */
+};
+
 struct hierarchy {
-	bool v2;
-	const char *max, *now, *cache[2]; /* the files, and the lines of memory.stat */
-	char group[PATH_MAX];		  /* from the hierarchy's root; "": the process is in none */
+	const char *controller; /* NULL: v2 */
+	const struct figure *figure;
+	unsigned figures;
+	char group[PATH_MAX]; /* from the hierarchy's root; "": the process is in none */
 };
 
 /* ---- lines ---- */
@@ -141,7 +149,7 @@ static bool membership_line(void *self, char *line)
 		return true;
 	*group++ = '\0';
 	controllers++;
-	if (h->v2 ? *controllers : !has_word(controllers, "memory"))
+	if (h->controller ? !has_word(controllers, h->controller) : *controllers)
 		return true;
 	if (*group == '/' && strlen(group) < sizeof(h->group))
 		strcpy(h->group, group);
@@ -165,11 +173,10 @@ static void unescape(char *path)
 struct walk {
 	const char *root;
 	const struct hierarchy *h;
-	struct limits *l;
 };
 
 struct held {
-	const struct hierarchy *h;
+	const struct figure *figure;
 	uint64_t cache;
 };
 
@@ -180,32 +187,41 @@ static bool stat_line(void *self, char *line)
 	uint64_t bytes;
 
 	for (unsigned i = 0; i < 2; i++)
-		if ((value = value_of(line, s->h->cache[i])) && hostfs_decimal(value, &bytes, NULL))
+		if ((value = value_of(line, s->figure->cache[i])) && hostfs_decimal(value, &bytes, NULL))
 			s->cache += bytes;
+	return true;
+}
+
+/* What a group's limit leaves. False: it has none. */
+static bool room_of(const char *root, const char *group, const struct figure *figure, uint64_t *max, uint64_t *room)
+{
+	struct held held = {.figure = figure};
+	char path[PATH_MAX];
+	uint64_t now = 0;
+
+	if (!hostfs_number(root, max, "%s/%s", group, figure->max) || *max >= V1_NONE) /* v2 says "max" */
+		return false;
+	if (hostfs_number(root, &now, "%s/%s", group, figure->now) && figure->cache[0] &&
+	    (size_t)snprintf(path, sizeof(path), "%s/memory.stat", group) < sizeof(path))
+		lines(root, path, stat_line, &held);
+	now -= held.cache < now ? held.cache : now;
+	*room = now < *max ? *max - now : 0;
 	return true;
 }
 
 static void look_at_group(const struct walk *w, const char *group)
 {
-	struct held held = {.h = w->h};
-	uint64_t max, now = 0, room;
-	char path[PATH_MAX];
-	size_t length = strlen(group), skip = 0;
+	const size_t length = strlen(group), skip = length < LIMITS_GROUP_BYTES ? 0 : length - LIMITS_GROUP_BYTES + 1;
 
-	if (!hostfs_number(w->root, &max, "%s/%s", group, w->h->max) || max >= V1_NONE) /* v2 says "max" */
-		return;
-	if (hostfs_number(w->root, &now, "%s/%s", group, w->h->now) &&
-	    (size_t)snprintf(path, sizeof(path), "%s/memory.stat", group) < sizeof(path))
-		lines(w->root, path, stat_line, &held);
-	now -= held.cache < now ? held.cache : now;
-	room = now < max ? max - now : 0;
-	if (room >= w->l->group_room_bytes)
-		return;
-	w->l->group_room_bytes = room;
-	w->l->group_max_bytes = max;
-	if (length >= sizeof(w->l->group))
-		skip = length - sizeof(w->l->group) + 1;
-	strcpy(w->l->group, group + skip);
+	for (const struct figure *f = w->h->figure; f < w->h->figure + w->h->figures; f++) {
+		uint64_t max, room;
+
+		if (!room_of(w->root, group, f, &max, &room) || room >= *f->room_bytes)
+			continue;
+		*f->room_bytes = room;
+		*f->max_bytes = max;
+		strcpy(f->tightest, group + skip);
+	}
 }
 
 /* From the group up to where the hierarchy is mounted. */
@@ -253,7 +269,8 @@ static bool mount_line(void *self, char *line)
 	rest = behind + 3;
 	type = strsep(&rest, " ");
 	strsep(&rest, " ");
-	if (strcmp(type, w->h->v2 ? "cgroup2" : "cgroup") != 0 || (!w->h->v2 && !has_word(rest ? rest : "", "memory")))
+	if (strcmp(type, w->h->controller ? "cgroup" : "cgroup2") != 0 ||
+	    (w->h->controller && !has_word(rest ? rest : "", w->h->controller)))
 		return true;
 	unescape(field[3]);
 	unescape(field[4]);
@@ -261,40 +278,58 @@ static bool mount_line(void *self, char *line)
 	return false;
 }
 
-static void read_groups(const char *root, struct hierarchy *h, struct limits *l)
+static void read_hierarchy(const char *root, const char *controller, const struct figure *figure, unsigned figures)
 {
-	struct walk w = {root, h, l};
+	struct hierarchy h = {.controller = controller, .figure = figure, .figures = figures};
+	struct walk w = {root, &h};
 
-	lines(root, "/proc/self/cgroup", membership_line, h);
-	if (h->group[0])
+	lines(root, "/proc/self/cgroup", membership_line, &h);
+	if (h.group[0])
 		lines(root, "/proc/self/mountinfo", mount_line, &w);
+}
+
+#define MEMORY(l)	&(l)->group_max_bytes, &(l)->group_room_bytes, (l)->group
+#define HUGE(l, size)	&(l)->huge[size].max_bytes, &(l)->huge[size].room_bytes, (l)->huge[size].group
+#define FIGURES(figure) (figure), sizeof(figure) / sizeof((figure)[0])
+
+static void read_groups(const char *root, struct limits *l)
+{
+	const struct figure memory[] = {{"memory.limit_in_bytes",
+					 "memory.usage_in_bytes",
+					 {"total_active_file ", "total_inactive_file "},
+					 MEMORY(l)}};
+	const struct figure huge[] = {
+		{"hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.usage_in_bytes", {NULL}, HUGE(l, NUMA_HUGE_2M)},
+		{"hugetlb.2MB.rsvd.limit_in_bytes", "hugetlb.2MB.rsvd.usage_in_bytes", {NULL}, HUGE(l, NUMA_HUGE_2M)},
+		{"hugetlb.1GB.limit_in_bytes", "hugetlb.1GB.usage_in_bytes", {NULL}, HUGE(l, NUMA_HUGE_1G)},
+		{"hugetlb.1GB.rsvd.limit_in_bytes", "hugetlb.1GB.rsvd.usage_in_bytes", {NULL}, HUGE(l, NUMA_HUGE_1G)},
+	};
+	const struct figure v2[] = {
+		{"memory.max", "memory.current", {"active_file ", "inactive_file "}, MEMORY(l)},
+		{"hugetlb.2MB.max", "hugetlb.2MB.current", {NULL}, HUGE(l, NUMA_HUGE_2M)},
+		{"hugetlb.2MB.rsvd.max", "hugetlb.2MB.rsvd.current", {NULL}, HUGE(l, NUMA_HUGE_2M)},
+		{"hugetlb.1GB.max", "hugetlb.1GB.current", {NULL}, HUGE(l, NUMA_HUGE_1G)},
+		{"hugetlb.1GB.rsvd.max", "hugetlb.1GB.rsvd.current", {NULL}, HUGE(l, NUMA_HUGE_1G)},
+	};
+
+	read_hierarchy(root, "memory", FIGURES(memory));
+	read_hierarchy(root, "hugetlb", FIGURES(huge));
+	read_hierarchy(root, NULL, FIGURES(v2));
 }
 
 int limits_read(const char *root, struct limits *l, struct failure *f)
 {
-	struct hierarchy v1 = {
-		.max = "memory.limit_in_bytes",
-		.now = "memory.usage_in_bytes",
-		.cache = {"total_active_file ", "total_inactive_file "},
-	};
-	struct hierarchy v2 = {
-		.v2 = true,
-		.max = "memory.max",
-		.now = "memory.current",
-		.cache = {"active_file ", "inactive_file "},
-	};
-
 	*l = (struct limits){
 		.group_max_bytes = LIMITS_NONE,
 		.group_room_bytes = LIMITS_NONE,
+		.huge = {{LIMITS_NONE, LIMITS_NONE, ""}, {LIMITS_NONE, LIMITS_NONE, ""}},
 		.lock_max_bytes = LIMITS_NONE,
 	};
 	memset(&l->cpus, 0xff, sizeof(l->cpus));
 	memset(&l->nodes, 0xff, sizeof(l->nodes));
 	if (read_status(root, l, f))
 		return f->code;
-	read_groups(root, &v1, l);
-	read_groups(root, &v2, l);
+	read_groups(root, l);
 	return 0;
 }
 
@@ -311,6 +346,21 @@ int limits_check_memory(const struct limits *l, const char *what, uint64_t bytes
 		    size_format(l->group_max_bytes).s);
 }
 
+int limits_check_huge(const struct limits *l, const char *what, enum numa_huge_size size, uint64_t bytes,
+		      struct failure *f)
+{
+	const struct limits_huge *huge = &l->huge[size];
+
+	if (bytes <= huge->room_bytes)
+		return 0;
+	return fail(
+		f, EXIT_HOST,
+		"%s: %s of huge pages of %s asked, and the control group %s has room for %s of its limit of %s: raise "
+		"that, or ask for less",
+		what, size_format(bytes).s, size == NUMA_HUGE_1G ? "1 GiB" : "2 MiB", huge->group,
+		size_format(huge->room_bytes).s, size_format(huge->max_bytes).s);
+}
+
 int limits_check_lock(const struct limits *l, const char *what, uint64_t bytes, struct failure *f)
 {
 	if (l->lock_max_bytes == LIMITS_NONE ||
@@ -322,25 +372,14 @@ int limits_check_lock(const struct limits *l, const char *what, uint64_t bytes, 
 		    what, size_format(bytes).s, size_format(l->lock_max_bytes).s, size_format(l->locked_bytes).s);
 }
 
-static int check_ids(const struct ids *allowed, const char *kind, const char *what, const struct ids *asked,
-		     struct failure *f)
+int limits_check_nodes(const struct limits *l, const char *what, const struct ids *nodes, struct failure *f)
 {
 	unsigned id = 0;
 
-	if (ids_within(asked, allowed))
+	if (ids_within(nodes, &l->nodes))
 		return 0;
-	while (ids_has(allowed, id = ids_next(asked, id)))
+	while (ids_has(&l->nodes, id = ids_next(nodes, id)))
 		id++;
-	return fail(f, EXIT_HOST, "%s: %s %u is outside the cpuset that slat was started in, which allows %s", what,
-		    kind, id, ids_format(allowed).s);
-}
-
-int limits_check_nodes(const struct limits *l, const char *what, const struct ids *nodes, struct failure *f)
-{
-	return check_ids(&l->nodes, "memory node", what, nodes, f);
-}
-
-int limits_check_cpus(const struct limits *l, const char *what, const struct ids *cpus, struct failure *f)
-{
-	return check_ids(&l->cpus, "CPU", what, cpus, f);
+	return fail(f, EXIT_HOST, "%s: memory node %u is outside the cpuset that slat was started in, which allows %s",
+		    what, id, ids_format(&l->nodes).s);
 }

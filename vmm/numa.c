@@ -34,6 +34,7 @@
 #include "vmm/limits.h"
 
 #define NODES_WITH_MEMORY "/sys/devices/system/node/has_memory"
+#define NODES_WITH_CPUS	  "/sys/devices/system/node/has_cpu"
 
 /* Headers may be older than the kernel. */
 #ifndef MPOL_PREFERRED_MANY
@@ -76,17 +77,37 @@ void numa_close_library(struct numa *n)
 	n->library = NULL;
 }
 
+/* What the kernel does not tell leaves nothing out. */
+static struct ids allowed_nodes(const struct numa *n)
+{
+	typeof(get_mempolicy) *get = n->library ? dlsym(n->library, "get_mempolicy") : NULL;
+	unsigned long mask[MASK_BITS / 64];
+	struct ids nodes;
+
+	memset(&nodes, 0xff, sizeof(nodes));
+	if (get && get(NULL, mask, MASK_BITS, NULL, MPOL_F_MEMS_ALLOWED) == 0)
+		memcpy(nodes.word, mask, sizeof(mask));
+	return nodes;
+}
+
 unsigned numa_roomiest(const struct numa *n)
 {
 	typeof(numa_node_size64) *size = n->library ? dlsym(n->library, "numa_node_size64") : NULL;
+	const struct ids allowed = allowed_nodes(n);
+	struct ids with_cpus = {0};
 	unsigned best = n->node[0];
+	int best_rank = -1;
 	long long most = -1;
 
+	if (size)
+		hostfs_ids("", &with_cpus, NODES_WITH_CPUS);
 	for (unsigned i = 0; size && i < n->nodes; i++) {
+		const int rank = 2 * ids_has(&allowed, n->node[i]) + ids_has(&with_cpus, n->node[i]);
 		long long unused = 0;
 
 		size((int)n->node[i], &unused);
-		if (unused > most) {
+		if (rank > best_rank || (rank == best_rank && unused > most)) {
+			best_rank = rank;
 			most = unused;
 			best = n->node[i];
 		}

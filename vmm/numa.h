@@ -25,7 +25,8 @@ struct numa {
 int numa_open(struct numa *n, struct failure *f);
 void numa_close_library(struct numa *n);
 
-/* The node with the most free memory. */
+/* The node with the most free memory, of those in the cpuset, with CPUs before without: as numa_map_roomiest(), for who
+ * has no map. */
 unsigned numa_roomiest(const struct numa *n);
 
 /* Memory of [host, host + bytes), not touched yet, will come from this node as long as it has some. */

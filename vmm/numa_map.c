@@ -20,7 +20,7 @@
  * places, so nodes without CPUs get rows, too, which mean nothing to anyone.
  *
  * Invariants, of what numa_map_read() fills, whatever the files hold: ids ascend, without
- * a double, and are below NUMA_MAP_IDS; nodes is 1 at least; free is at most total; a
+ * a double, and are below NUMA_MAP_IDS; nodes is 1 at least; free is at most total, and cached the rest; a
  * distance is 10 at least, 10 from a node to itself; a latency is 0 everywhere iff !has_hmat
  * (but 0 to nodes without memory); each CPU is at one place, and node[].cpus counts them.
  *
@@ -71,6 +71,9 @@ static void read_memory(struct numa_map_node *n, const char *meminfo)
 	n->free_bytes = meminfo_bytes(meminfo, "MemFree:");
 	if (n->free_bytes > n->total_bytes)
 		n->free_bytes = n->total_bytes;
+	n->cached_bytes = meminfo_bytes(meminfo, "Active(file):") + meminfo_bytes(meminfo, "Inactive(file):");
+	if (n->cached_bytes > n->total_bytes - n->free_bytes)
+		n->cached_bytes = n->total_bytes - n->free_bytes;
 }
 
 static void read_huge(const char *root, struct numa_huge *h, const char *directory)
@@ -314,6 +317,23 @@ struct ids numa_map_memory(const struct numa_map *m)
 	return memory;
 }
 
+static bool is_roomier(const struct numa_map_node *a, const struct numa_map_node *b)
+{
+	if ((a->cpus > 0) != (b->cpus > 0))
+		return a->cpus > 0;
+	return a->free_bytes > b->free_bytes;
+}
+
+unsigned numa_map_roomiest(const struct numa_map *m, const struct ids *allowed)
+{
+	const struct numa_map_node *best = NULL;
+
+	for (const struct numa_map_node *n = m->node; n < m->node + m->nodes; n++)
+		if (n->has_memory && ids_has(allowed, n->id) && (!best || is_roomier(n, best)))
+			best = n;
+	return best ? best->id : m->node[0].id;
+}
+
 int numa_map_check_nodes(const struct numa_map *m, const char *what, const struct ids *nodes, struct failure *f)
 {
 	struct ids memory = numa_map_memory(m);
@@ -324,21 +344,6 @@ int numa_map_check_nodes(const struct numa_map *m, const char *what, const struc
 				    numa_map_place(m, id) == NUMA_MAP_NONE ? "does not exist on this host"
 									   : "of this host has no memory",
 				    ids_format(&memory).s);
-	return 0;
-}
-
-int numa_map_check_cpus(const struct numa_map *m, const char *what, const struct ids *cpus, struct failure *f)
-{
-	struct ids online = {0};
-
-	for (unsigned cpu = ids_next(cpus, 0); cpu < IDS_MAX; cpu = ids_next(cpus, cpu + 1))
-		if (m->cpu_node[cpu] == NUMA_MAP_NONE) {
-			for (unsigned other = 0; other < IDS_MAX; other++)
-				if (m->cpu_node[other] != NUMA_MAP_NONE)
-					ids_add(&online, other);
-			return fail(f, EXIT_HOST, "%s: CPU %u is not online on this host: those that are: %s", what,
-				    cpu, ids_format(&online).s);
-		}
 	return 0;
 }
 
@@ -368,4 +373,23 @@ int numa_map_check_huge(const struct numa_map *m, const char *what, unsigned pla
 		    "/node%u/hugepages/%s/nr_hugepages, or ask another node",
 		    what, pages, huge_sizes[size].name, n->id, here->free, here->total, all - here->free,
 		    here->total + (pages - here->free), n->id, huge_sizes[size].directory);
+}
+
+int numa_map_check_huge_nodes(const struct numa_map *m, const char *what, const struct ids *nodes,
+			      enum numa_huge_size size, uint64_t pages, struct failure *f)
+{
+	uint64_t there = 0, all = 0;
+
+	for (unsigned i = 0; i < m->nodes; i++) {
+		all += m->node[i].huge[size].free;
+		there += ids_has(nodes, m->node[i].id) ? m->node[i].huge[size].free : 0;
+	}
+	if (pages <= there)
+		return 0;
+	return fail(f, EXIT_HOST,
+		    "%s: %" PRIu64 " huge pages of %s asked of nodes %s, which have %" PRIu64 " free together; %" PRIu64
+		    " are free elsewhere: add %" PRIu64 " to " NODE
+		    "/node%u/hugepages/%s/nr_hugepages, or ask other nodes",
+		    what, pages, huge_sizes[size].name, ids_format(nodes).s, there, all - there, pages - there,
+		    ids_next(nodes, 0), huge_sizes[size].directory);
 }

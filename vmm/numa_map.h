@@ -21,7 +21,7 @@ struct numa_map_node {
 	unsigned id;
 	uint32_t cpus; /* online; 0: a node of memory alone */
 	bool has_memory;
-	uint64_t total_bytes, free_bytes;
+	uint64_t total_bytes, free_bytes, cached_bytes; /* cached: of files, which the kernel can drop; not free */
 	struct numa_huge huge[NUMA_HUGE_SIZES];
 };
 
@@ -49,15 +49,20 @@ unsigned numa_map_place(const struct numa_map *m, unsigned id);
 struct ids numa_map_cpus(const struct numa_map *m, unsigned place); /* its CPUs that are online */
 struct ids numa_map_memory(const struct numa_map *m);		    /* the ids of nodes that have memory */
 
+/* The id of the node that memory for a guest comes from unless something else is asked: of those in `allowed` with
+ * memory, with CPUs before without, the one with the most free. The first of all iff there is none. */
+unsigned numa_map_roomiest(const struct numa_map *m, const struct ids *allowed);
+
 /* EXIT_HOST with one sentence iff one of these is not online, or has no memory. what: the option that asked. */
 int numa_map_check_nodes(const struct numa_map *m, const char *what, const struct ids *nodes, struct failure *f);
-
-/* EXIT_HOST with one sentence iff one of these CPUs is not online. */
-int numa_map_check_cpus(const struct numa_map *m, const char *what, const struct ids *cpus, struct failure *f);
 
 /* EXIT_HOST with one sentence (asked, there, elsewhere, how to get more) iff the node at that place has fewer of this
  * size free, or those free on all nodes are promised so far that fewer are left. */
 int numa_map_check_huge(const struct numa_map *m, const char *what, unsigned place, enum numa_huge_size size,
 			uint64_t pages, struct failure *f);
+
+/* The same of several nodes that are to give them together. */
+int numa_map_check_huge_nodes(const struct numa_map *m, const char *what, const struct ids *nodes,
+			      enum numa_huge_size size, uint64_t pages, struct failure *f);
 
 #endif

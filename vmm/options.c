@@ -470,6 +470,7 @@ static const struct option options[] = {
 	{"--numa", true, options_set_numa},
 	{"--placement", true, options_set_placement},
 	{"--latency", true, options_set_latency},
+	{"--latencies", true, options_set_latencies},
 	{"--strict", false, options_set_strict},
 };
 

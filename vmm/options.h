@@ -74,6 +74,7 @@ struct options_zone {
 	enum pagetable_size huge; /* of OPTIONS_HUGETLB: PAGETABLE_2M or PAGETABLE_1G */
 	struct options_text file; /* of OPTIONS_DEVDAX; of any other, empty */
 	bool prefault, reserve;
+	bool weighted;		     /* by the kernel's weights of them; host has several then */
 	struct options_numbers host; /* which nodes it may lie on; empty: any */
 };
 
@@ -98,6 +99,7 @@ struct options_numa {
 	bool policy_given; /* else PLACEMENT_LOCAL; PLACEMENT_CONTRACT iff latency_ps */
 	enum placement_policy policy;
 	uint32_t latency_ps;	     /* 0: not given */
+	const char *latencies;	     /* a file; NULL: those of the firmware */
 	struct options_numbers host; /* which nodes may be used; empty: any. A zone's own go before */
 	bool strict;
 };

@@ -39,6 +39,7 @@ int options_set_zone(struct run_options *o, const char *value, struct failure *f
 int options_set_numa(struct run_options *o, const char *value, struct failure *f);
 int options_set_placement(struct run_options *o, const char *value, struct failure *f);
 int options_set_latency(struct run_options *o, const char *value, struct failure *f);
+int options_set_latencies(struct run_options *o, const char *value, struct failure *f);
 int options_set_strict(struct run_options *o, const char *value, struct failure *f);
 
 /* Is this word a value for --rng or --iommu, which may stand without one, or a further one for the others? */

@@ -1,8 +1,8 @@
 /* vmm/options_numa.c: the options that say where memory lies, and what the guest is
  * shown of it.
  *
- * What it is. --memory-zone, --numa, --placement, --latency and --strict, taken word
- * by word and then, once all is known, judged against one another: a --numa may name
+ * What it is. --memory-zone, --numa, --placement, --latency, --latencies and --strict,
+ * taken word by word and then, once all is known, judged against one another: a --numa may name
  * a zone, a CPU or a node that comes later on the command line. It is pure. What only
  * the host can tell (does that node exist, has it so many huge pages, how is that
  * device aligned) is judged by those who look at it.
@@ -23,7 +23,8 @@
  *     some of its RAM throws away all of it (Linux: numa_meminfo_cover_memory()).
  *   - 10 to another node is refused, and anything else to itself: Linux takes no SLIT
  *     that has one (slit_valid()).
- *   - --latency alone is enough: only the policy `contract` can keep it.
+ *   - --latency alone is enough: only the policy `contract` can keep it. --latencies alone
+ *     is refused: it says by what to choose, and not that there is a choice.
  *
  * Cost: everything is bounded by 16 zones, 16 nodes and 1024 numbers. */
 #include <ctype.h>
@@ -131,10 +132,11 @@ static bool take_two(struct options_text text, char between, uint64_t most, unsi
 	return !middle || take_number((struct options_text){middle + 1, text.bytes - bytes - 1}, most, b);
 }
 
-/* "0-3,8": numbers up to `most`, of what, each at most once. */
+/* "0-3,8": numbers up to `most`, of what, each at most once. They take the place of those that *set had. */
 static int take_numbers(const char *where, struct options_text value, unsigned most, const char *what,
 			struct options_numbers *set, struct failure *f)
 {
+	struct options_numbers taken = {0};
 	struct options_text rest, part;
 	unsigned first, last;
 
@@ -145,11 +147,12 @@ static int take_numbers(const char *where, struct options_text value, unsigned m
 			return fail(f, EXIT_USAGE, "%s=%.*s: not numbers of %s from 0 to %u, such as 0-3,8", where,
 				    CLIP(value), what, most);
 		for (unsigned n = first; n <= last; n++) {
-			if (options_has_number(set, n))
+			if (options_has_number(&taken, n))
 				return fail(f, EXIT_USAGE, "%s=%.*s: it has %u twice", where, CLIP(value), n);
-			set->bits[n / 64] |= UINT64_C(1) << n % 64;
+			taken.bits[n / 64] |= UINT64_C(1) << n % 64;
 		}
 	}
+	*set = taken;
 	return 0;
 }
 
@@ -243,6 +246,11 @@ static int zone_reserve(struct run_options *o, const char *where, const char *va
 	return options_take_switch(where, value, &zone(o)->reserve, f);
 }
 
+static int zone_weighted(struct run_options *o, const char *where, const char *value, struct failure *f)
+{
+	return options_take_switch(where, value, &zone(o)->weighted, f);
+}
+
 static const struct key zone_keys[] = {
 	{.name = "id", .take = zone_id},
 	{.name = "size", .take = zone_size},
@@ -254,6 +262,7 @@ static const struct key zone_keys[] = {
 	{.name = "host_numa_node", .text = zone_host, .list = true},
 	{.name = "prefault", .take = zone_prefault},
 	{.name = "reserve", .take = zone_reserve},
+	{.name = "weighted", .take = zone_weighted},
 };
 
 bool options_is_zone_value(const char *word)
@@ -276,6 +285,26 @@ static int settle_backing(struct options_zone *z, struct failure *f)
 	return 0;
 }
 
+/* Each would wipe what the other has. */
+static int judge_file(const struct run_options *o, const struct options_zone *z, struct failure *f)
+{
+	for (const struct options_zone *other = o->numa.zone; other < z; other++)
+		if (z->file.bytes && other->file.bytes == z->file.bytes &&
+		    memcmp(other->file.start, z->file.start, z->file.bytes) == 0)
+			return fail(f, EXIT_USAGE, "--memory-zone id=%s: file=%.*s is zone %s's already", z->id,
+				    CLIP(z->file), other->id);
+	return 0;
+}
+
+static bool has_few(const struct options_numbers *set)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < OPTIONS_HOST_NODES_MAX && count < 2; i++)
+		count += options_has_number(set, i);
+	return count < 2;
+}
+
 static int judge_zone(struct options_zone *z, const char *value, struct failure *f)
 {
 	const bool huge = z->backing == OPTIONS_HUGETLB;
@@ -296,6 +325,9 @@ static int judge_zone(struct options_zone *z, const char *value, struct failure 
 	if (z->backing != OPTIONS_DEVDAX && z->file.bytes)
 		return fail(f, EXIT_USAGE, "--memory-zone id=%s: file=%.*s is for backing=devdax, not %s", z->id,
 			    CLIP(z->file), options_backing_name(z->backing));
+	if (z->weighted && has_few(&z->host))
+		return fail(f, EXIT_USAGE,
+			    "--memory-zone id=%s: weighted=on is for several nodes, as in host_numa_node=0-1", z->id);
 	return 0;
 }
 
@@ -307,7 +339,7 @@ int options_set_zone(struct run_options *o, const char *value, struct failure *f
 	*zone(o) = (struct options_zone){.huge = PAGETABLE_2M};
 	if (options_take_list(o, "--memory-zone", zone_keys, COUNT(zone_keys), value, f) || settle_backing(zone(o), f))
 		return f->code;
-	return judge_zone(zone(o), value, f);
+	return judge_zone(zone(o), value, f) || judge_file(o, zone(o), f) ? f->code : 0;
 }
 
 /* ---- the guest's nodes ---- */
@@ -349,6 +381,7 @@ static int node_zones(struct run_options *o, const char *where, struct options_t
 
 	if (open_list(where, value, &rest, f))
 		return f->code;
+	node(o)->zones = 0;
 	while (next_part(&rest, &part)) {
 		if (!part.bytes)
 			return fail(f, EXIT_USAGE, "%s=%.*s: a zone's id is missing", where, CLIP(value));
@@ -367,6 +400,7 @@ static int node_distances(struct run_options *o, const char *where, struct optio
 
 	if (open_list(where, value, &rest, f))
 		return f->code;
+	memset(node(o)->distance, 0, sizeof(node(o)->distance));
 	while (next_part(&rest, &part)) {
 		if (!memchr(part.start, '@', part.bytes) || !take_two(part, '@', DISTANCE_MAX, &to, &distance) ||
 		    to >= TOPOLOGY_NODES_MAX || distance < DISTANCE_LOCAL)
@@ -443,7 +477,14 @@ int options_set_latency(struct run_options *o, const char *value, struct failure
 	    ns > LATENCY_MAX_NS)
 		return fail(f, EXIT_USAGE, "--latency %.64s: not nanoseconds from 1ns to %uns, such as 100ns", value,
 			    LATENCY_MAX_NS);
-	o->numa.latency_ps = (uint32_t)(ns * PS_A_NS);
+	o->numa.latency_ps = (uint32_t)(ns * PS_A_NS + 0.5);
+	return 0;
+}
+
+int options_set_latencies(struct run_options *o, const char *value, struct failure *f)
+{
+	(void)f;
+	o->numa.latencies = value;
 	return 0;
 }
 
@@ -482,6 +523,9 @@ int options_judge_zones(struct run_options *o, struct failure *f)
 	if (!o->numa.zones && !o->memory.bytes)
 		return fail(f, EXIT_USAGE, "--memory size=0: a guest needs %s at least, or --memory-zone",
 			    size_format(OPTIONS_MEMORY_MIN).s);
+	if (o->memory.bytes > OPTIONS_ZONES_BYTES)
+		return fail(f, EXIT_USAGE, "--memory size=%s: a guest addresses %s at most",
+			    size_format(o->memory.bytes).s, size_format(OPTIONS_ZONES_BYTES).s);
 	if (!o->numa.zones || judge_memory_of_zones(o, f))
 		return f->code;
 	for (unsigned i = 0; i < o->numa.zones; i++)
@@ -625,12 +669,18 @@ int options_judge_numa(struct run_options *o, struct failure *f)
 		return fail(f, EXIT_USAGE,
 			    "--latency %.9gns: --placement policy=%s does not keep it, policy=contract does",
 			    n->latency_ps / (double)PS_A_NS, options_policy_name(n->policy));
-	if (n->zones && (n->policy_given || n->latency_ps))
+	if (n->zones && (n->policy_given || n->latency_ps || n->latencies))
 		return fail(
 			f, EXIT_USAGE,
 			"%s: not with --memory-zone, which have nodes of their own (host_numa_node=): nothing is left "
 			"to choose",
-			n->latency_ps ? "--latency" : "--placement policy");
+			n->latency_ps  ? "--latency"
+			: n->latencies ? "--latencies"
+				       : "--placement policy");
+	if (n->latencies && !n->latency_ps && !n->policy_given && !options_any_number(&n->host))
+		return fail(f, EXIT_USAGE,
+			    "--latencies %.64s: nothing is placed by them without --latency or --placement",
+			    n->latencies);
 	if (n->policy == PLACEMENT_CONTRACT && !n->latency_ps)
 		return fail(f, EXIT_USAGE, "--placement policy=contract: a latency is missing, as in --latency 100ns");
 	if (n->latency_ps)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "vmm/report_devices.h"
+#include "vmm/report_memory.h"
 #include "vmm/zones.h"
 
 static json_int_t number(uint64_t n)
@@ -26,60 +27,6 @@ static json_t *text(const char *s)
 		plain[i] = (unsigned char)s[i] < 0x80 ? s[i] : '?';
 	plain[i] = '\0';
 	return json_string(plain);
-}
-
-static json_t *report_memory(const struct vm *vm, FILE *smaps)
-{
-	const struct backing *backing = &vm->guest.block->pool->backing;
-	struct backing_use use = {0};
-
-	for (unsigned i = 0; i < vm->guest.host->pools; i++) {
-		const struct pool *p = &vm->guest.host->pool[i];
-		struct backing_use one = {0};
-
-		if (p->node != HOST_TABLES)
-			one = backing_use_read(&p->backing, smaps);
-		use.resident += one.resident;
-		use.huge += one.huge;
-	}
-	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:I}", "bytes", number(vm->ram_bytes), "extents",
-			 number(vm->guest.blocks), "backing", backing_kind_name(backing->kind), "page_bytes",
-			 number(pagetable_size_bytes(vm->guest.leaf)), "resident_bytes", number(use.resident),
-			 "huge_bytes", number(use.huge));
-}
-
-static json_t *report_where(const struct where *w)
-{
-	json_t *nodes = json_object();
-	char id[12];
-
-	for (unsigned i = 0; i < WHERE_IDS_MAX; i++) {
-		if (!w->bytes[i])
-			continue;
-		snprintf(id, sizeof(id), "%u", i);
-		json_object_set_new(nodes, id, json_integer(number(w->bytes[i])));
-	}
-	return nodes;
-}
-
-/* null: nothing was asked for, and the blocks have the one node. */
-static json_t *report_zones(const struct zones *z)
-{
-	json_t *list = z ? json_array() : json_null();
-
-	for (unsigned i = 0; z && i < z->count; i++) {
-		const struct zone *one = &z->zone[i];
-		json_t *zone = json_pack("{s:s, s:I, s:s}", "id", one->id, "bytes", number(one->bytes), "backing",
-					 backing_kind_name(one->pool->backing.kind));
-
-		json_object_set_new(zone, "policy",
-				    one->ruled ? json_string(numa_policy_name(one->rule.policy)) : json_null());
-		json_object_set_new(zone, "nodes",
-				    one->ruled ? json_string(ids_format(&one->rule.nodes).s) : json_null());
-		json_object_set_new(zone, "bytes_by_node", one->verified ? report_where(&one->where) : json_null());
-		json_array_append_new(list, zone);
-	}
-	return list;
 }
 
 static json_t *report_blocks(const struct vm *vm)
@@ -123,10 +70,8 @@ static json_t *report_table(const struct vm *vm)
 {
 	struct pagetable_stats s = pagetable_stats_read(&vm->table);
 
-	return json_pack("{s:s, s:{s:I, s:I, s:I}, s:I, s:I}", "format",
-			 vm->table.config.format == PAGETABLE_EPT ? "ept" : "npt", "leaves", "4k",
-			 number(s.leaves[PAGETABLE_4K]), "2m", number(s.leaves[PAGETABLE_2M]), "1g",
-			 number(s.leaves[PAGETABLE_1G]), "bytes", number(s.tables * FRAME_BYTES), "tlb_reach_bytes",
+	return json_pack("{s:s, s:o, s:I, s:I}", "format", vm->table.config.format == PAGETABLE_EPT ? "ept" : "npt",
+			 "leaves", report_leaves(s.leaves), "bytes", number(s.tables * FRAME_BYTES), "tlb_reach_bytes",
 			 number(vm_tlb_reach(vm)));
 }
 
@@ -162,6 +107,15 @@ static json_t *report_exits(const struct vm *vm)
 	return exits;
 }
 
+/* null: no placement chose it, or by no latencies. */
+static json_t *report_latency(const struct zones *z)
+{
+	if (!z || !z->latency_ps)
+		return json_null();
+	return json_pack("{s:I, s:s}", "mean_ps", number(z->latency_ps), "source",
+			 latency_source_name(z->latency_source));
+}
+
 static json_t *report_times(const struct report_facts *facts)
 {
 	uint64_t first = atomic_load(&facts->vm->first_instruction_ns);
@@ -186,15 +140,17 @@ static json_t *report_end(const struct report_facts *facts)
 int report_write(const struct report_facts *facts, FILE *to, struct failure *f)
 {
 	const struct vm *vm = facts->vm;
+	struct report_truth *truth = report_truth_read(vm, facts->resident);
 	json_t *image =
 		json_pack("{s:o, s:s}", "path", text(facts->options->image), "format", boot_format_name(facts->format));
-	json_t *report = json_pack(
-		"{s:s*, s:o, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o}", "name",
-		facts->options->name, "image", image, "kvm", kvm_module_name(vm->kvm.module), "cpus", (int)vm->cpus,
-		"memory", report_memory(vm, facts->smaps), "zones", report_zones(vm->guest.zones), "blocks",
-		report_blocks(vm), "ranges", report_ranges(vm), "table", report_table(vm), "memslots", report_slots(vm),
-		"devices", report_devices(vm), "exits", report_exits(vm), "strays", number(atomic_load(&vm->strays)),
-		"faults", report_faults(vm), "times_ms", report_times(facts), "end", report_end(facts));
+	json_t *report =
+		json_pack("{s:s*, s:o, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o}",
+			  "name", facts->options->name, "image", image, "kvm", kvm_module_name(vm->kvm.module), "cpus",
+			  (int)vm->cpus, "memory", report_memory(vm, truth), "zones", report_zones(vm, truth),
+			  "latency", report_latency(vm->guest.zones), "blocks", report_blocks(vm), "ranges",
+			  report_ranges(vm), "table", report_table(vm), "memslots", report_slots(vm), "devices",
+			  report_devices(vm), "exits", report_exits(vm), "strays", number(atomic_load(&vm->strays)),
+			  "faults", report_faults(vm), "times_ms", report_times(facts), "end", report_end(facts));
 	bool bad;
 
 	errno = 0; /* what is left of the run says nothing here; who has no memory says nothing either */
@@ -203,5 +159,6 @@ int report_write(const struct report_facts *facts, FILE *to, struct failure *f)
 	if (bad)
 		fail(f, EXIT_HOST, "the report cannot be written: %s", errno ? strerror(errno) : "no memory");
 	json_decref(report);
+	report_truth_free(vm, truth);
 	return f->code;
 }

@@ -6,15 +6,16 @@
 #include <stdio.h>
 
 #include "vmm/options.h"
+#include "vmm/resident.h"
 #include "vmm/vm.h"
 
 struct report_facts {
 	const struct vm *vm;
 	const struct run_options *options;
 	enum boot_format format;
-	uint64_t start_ns; /* of loop_now(), when slat started */
-	int code;	   /* that slat will exit with */
-	FILE *smaps;	   /* backing_smaps_open() */
+	uint64_t start_ns;	   /* of loop_now(), when slat started */
+	int code;		   /* that slat will exit with */
+	struct resident *resident; /* resident_open() */
 };
 
 /* EXIT_HOST iff it cannot be written whole. */

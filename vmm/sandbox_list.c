@@ -38,6 +38,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vmm/pagemap.h"
 #include "vmm/sandbox_mark.h"
 
 #define COUNT(a)   (sizeof(a) / sizeof((a)[0]))
@@ -65,7 +66,6 @@ static const int waiting[] = {
 	SCMP_SYS(epoll_ctl),
 	SCMP_SYS(futex),
 	SCMP_SYS(sched_yield),
-	SCMP_SYS(sched_setaffinity), /* vCPUs are kept to the nodes of their memory */
 	SCMP_SYS(nanosleep),
 	SCMP_SYS(time),
 	SCMP_SYS(clock_nanosleep),
@@ -114,7 +114,8 @@ static const unsigned long requests[] = {
 	TIOCGWINSZ,
 	TUNSETOFFLOAD, /* when a driver has chosen its features */
 	TUNSETQUEUE,
-	BLKDISCARD, /* of a disk that is open to be written, where fallocate() does not know it */
+	BLKDISCARD,	      /* of a disk that is open to be written, where fallocate() does not know it */
+	PAGEMAP_SCAN_REQUEST, /* of slat's own memory, for the report */
 };
 
 /* By a path: libc looks for files at times that nobody chooses (a heap that shrinks, a message to translate) and goes
@@ -217,6 +218,8 @@ static void add_threads(scmp_filter_ctx filter)
 	must(seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0), "clone3");
 	add_if(filter, SCMP_SYS(tgkill), 1, (struct scmp_arg_cmp[]){is(0, SANDBOX_MARK)});
 	add_if(filter, SCMP_SYS(prctl), 1, (struct scmp_arg_cmp[]){is(0, PR_SET_NAME)});
+	/* vCPUs are kept to the nodes of their memory, each by itself: 0 is the caller. */
+	add_if(filter, SCMP_SYS(sched_setaffinity), 1, (struct scmp_arg_cmp[]){is(0, 0)});
 }
 
 /* Nothing becomes code. */

@@ -9,7 +9,7 @@ _slat() {
 	else
 		case $last in
 		--memory) offer='size= hugepages= hugepage_size= thp= prefault= shared= contiguous= extent_size= mlock= dontdump=' ;;
-		--memory-zone) offer='id= size= backing= hugepages= hugepage_size= shared= file= host_numa_node= prefault= reserve=' ;;
+		--memory-zone) offer='id= size= backing= hugepages= hugepage_size= shared= file= host_numa_node= prefault= reserve= weighted=' ;;
 		--numa) offer='guest_numa_id= cpus= memory_zones= distances=' ;;
 		--placement) offer='policy= host_numa_node=' ;;
 		--latency) offer='100ns' ;;

@@ -11,7 +11,7 @@
 
 struct stitch { /* what is asked for; borrowed */
 	const struct block *block;
-	uint32_t blocks; /* in the order of the guest's addresses; all of one pool */
+	uint32_t blocks; /* in the order of the guest's addresses */
 	const struct guest_ranges *ranges;
 };
 

@@ -13,6 +13,11 @@
  *
  * No nodes at all is good too: then nothing else is read, and the guest is told nothing.
  *
+ * What a host says of its own nodes need not be so: numa=fake makes nodes that are 10 from
+ * one another, a device-dax's node may have no latency, and firmware writes what it likes.
+ * Nobody asked for that, so topology_fit() makes the nearest of it that is good (I4, I5), or
+ * leaves HMAT out, and no guest is refused for it.
+ *
  * Not judged here: whether the ranges are all of the guest's RAM (Linux drops a SRAT
  * that leaves out more than a MiB of the memory map), and whether --numa meant this.
  *
@@ -111,12 +116,16 @@ static int check_distances(const struct topology *t, struct failure *f)
 	return 0;
 }
 
+static bool is_read(const struct topology *t, unsigned from, unsigned to)
+{
+	return t->distance[from][to] != TOPOLOGY_UNREACHABLE && topology_has_cpus(t, from) &&
+	       topology_has_memory(t, to);
+}
+
 static int check_pair(const struct topology *t, unsigned from, unsigned to, struct failure *f)
 {
 	uint32_t latency = t->latency_ns[from][to], bandwidth = t->bandwidth_mib[from][to];
 
-	if (t->distance[from][to] == TOPOLOGY_UNREACHABLE)
-		return 0;
 	if (latency == 0 || latency > TOPOLOGY_LATENCY_MAX)
 		return fail(f, EXIT_USAGE, "the latency from guest node %u to %u is %u ns: it can be 1 to %u", from, to,
 			    latency, TOPOLOGY_LATENCY_MAX);
@@ -131,9 +140,27 @@ static int check_pairs(const struct topology *t, struct failure *f)
 {
 	for (unsigned from = 0; from < t->nodes; from++)
 		for (unsigned to = 0; to < t->nodes; to++)
-			if (topology_has_cpus(t, from) && topology_has_memory(t, to) && check_pair(t, from, to, f))
+			if (is_read(t, from, to) && check_pair(t, from, to, f))
 				return f->code;
 	return 0;
+}
+
+void topology_fit(struct topology *t)
+{
+	for (unsigned from = 0; from < t->nodes; from++)
+		for (unsigned to = 0; to < t->nodes; to++) {
+			uint8_t *distance = &t->distance[from][to];
+			uint32_t *latency = &t->latency_ns[from][to], *bandwidth = &t->bandwidth_mib[from][to];
+
+			if (from == to || *distance <= TOPOLOGY_LOCAL)
+				*distance = from == to ? TOPOLOGY_LOCAL : TOPOLOGY_LOCAL + 1;
+			if (*latency == 0 && is_read(t, from, to))
+				t->has_hmat = false;
+			if (*latency > TOPOLOGY_LATENCY_MAX)
+				*latency = TOPOLOGY_LATENCY_MAX;
+			if (*bandwidth > TOPOLOGY_BANDWIDTH_MAX)
+				*bandwidth = TOPOLOGY_BANDWIDTH_MAX;
+		}
 }
 
 int topology_check(const struct topology *t, struct failure *f)

@@ -41,6 +41,10 @@ struct topology {
 bool topology_has_cpus(const struct topology *t, unsigned node);
 bool topology_has_memory(const struct topology *t, unsigned node);
 
+/* Figures that a host tells of its nodes become such as tables can tell: nodes 11 apart at least, latencies and
+ * bandwidths at most as large as can be, no HMAT where a latency that it needs is not known. */
+void topology_fit(struct topology *t);
+
 /* 0 iff the tables can tell it and a guest's kernel will believe it (theory: top of
  * topology.c), else EXIT_USAGE and what is wrong. Pure. */
 int topology_check(const struct topology *t, struct failure *f);

@@ -244,6 +244,28 @@ uint64_t vm_tlb_reach(const struct vm *vm)
 	return leaves > VM_TLB_ENTRIES ? bytes / leaves * VM_TLB_ENTRIES : bytes;
 }
 
+/* A run goes on from one device-dax to the next where they are neighbours by number; so may a leaf, which counts where
+ * it begins. */
+void vm_leaves_of(const struct vm *vm, const struct pool *pool, uint64_t leaves[PAGETABLE_SIZES])
+{
+	const uint64_t first = pool->base.n * FRAME_BYTES, end = first + pool->backing.bytes;
+	struct pagetable_leaf leaf;
+	struct pagetable_run run;
+
+	memset(leaves, 0, PAGETABLE_SIZES * sizeof(*leaves));
+	for (uint64_t at = 0; pagetable_next_run(&vm->table, at, &run); at = run.in + run.bytes) {
+		const bool inside = run.out >= first && run.out + run.bytes <= end;
+
+		if (run.out >= end || run.out + run.bytes <= first)
+			continue;
+		for (unsigned size = 0; inside && size < PAGETABLE_SIZES; size++)
+			leaves[size] += run.leaves[size];
+		for (at = run.in; !inside && at < run.in + run.bytes; at += pagetable_size_bytes(leaf.size))
+			if (pagetable_walk(&vm->table, at, &leaf) && leaf.out >= first && leaf.out < end)
+				leaves[leaf.size]++;
+	}
+}
+
 bool vm_is_ram(const struct vm *vm, uint64_t gpa)
 {
 	const uint64_t low = layout_low_bytes(vm->ram_bytes);

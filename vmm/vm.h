@@ -52,7 +52,7 @@ struct vm_memory {		   /* borrowed until vm_close() */
 	const struct host *host;   /* whose pools they are of; mirrored if they are of several */
 	const struct block *block; /* in the order of the guest's addresses */
 	uint32_t blocks;
-	enum pagetable_size leaf;   /* no larger than the page of any of their pools */
+	enum pagetable_size leaf;   /* the largest page of any of their pools; see host_mirror() */
 	const struct block *tables; /* for the table's pages */
 	const struct zones *zones;  /* NULL: all of one pool, and vCPUs run anywhere */
 	const struct guest_ranges *ranges;
@@ -120,6 +120,9 @@ unsigned vm_memory_map(const struct vm *vm, struct boot_range *map);
  * entry, and all leaves are used alike. */
 #define VM_TLB_ENTRIES 1024u
 uint64_t vm_tlb_reach(const struct vm *vm);
+
+/* The leaves that map what is of this pool. O(runs). */
+void vm_leaves_of(const struct vm *vm, const struct pool *pool, uint64_t leaves[PAGETABLE_SIZES]);
 
 /* Is this address inside the guest's RAM, guards included? Any thread. */
 bool vm_is_ram(const struct vm *vm, uint64_t gpa);

@@ -32,9 +32,16 @@ int where_repair(const struct numa *n, const struct numa_rule *rule, void *host,
  * none (no NUMA). */
 int where_maps_open(void);
 
-/* What of [host, host + bytes), mapped, is resident on which node, as numa_maps has it. A neighbour that the kernel
- * holds as one mapping with it is counted, too. Costs about one read of smaps_rollup, no memory, and lseek and read
- * alone. False iff maps is -1 or cannot be read; *out is then all 0. */
-bool where_resident(int maps, const void *host, uint64_t bytes, struct where *out);
+struct where_range {
+	const void *host;
+	uint64_t bytes;
+	struct where *out;
+};
+
+/* What of each range, all of it mapped, is resident on which node, as numa_maps has it. They ascend, and a page that is
+ * not mapped, or not alike, lies between two; another neighbour that the kernel holds as one mapping with a range is
+ * counted, too. Costs about one read of smaps_rollup for all of them, no memory, and lseek and read alone. False iff
+ * maps is -1 or cannot be read; each *out is then all 0. */
+bool where_resident(int maps, const struct where_range *range, unsigned ranges);
 
 #endif

@@ -10,13 +10,23 @@
  * index in the map.
  *
  * Z1  zones cover the RAM in the order of the guest's addresses, without a gap.
- * Z2  a zone with several nodes is interleaved over them; with one it is bound to it with
- *     --strict, else it prefers it: bound, a zone larger than its node is killed beside
- *     free memory of the next.
+ * Z2  a zone with several nodes is interleaved over them, by weights if it says so; with
+ *     one it is bound to it with --strict, else it prefers it: bound, a zone larger than its
+ *     node is killed beside free memory of the next.
  * Z3  the guest sees the nodes of --numa; without that, those of the host that its RAM
  *     lies on, if they are several.
  * Z4  a vCPU is kept to a node's CPUs iff a placement chose it, or --numa gives it memory
- *     of one node alone.
+ *     of one node alone, or, without --numa, zones lie on several nodes: then vCPUs are in
+ *     equal shares on those of them that have CPUs, else a guest that is told of nodes
+ *     would be told that it runs on one where it does not.
+ * Z5  HMAT is the host's, of the nodes where the guest's are: with --numa, only if each has
+ *     its memory and its vCPUs on one.
+ * Z6  no leaf of a zone is larger than a page of its backing, whatever others have: its
+ *     numbers see to that (host_mirror()), and the table takes leaves of the largest of all.
+ * Z7  a pool is as large as its zone, but with --pool, when there is one zone alone.
+ *
+ * The latencies that a placement is chosen by are those of --latencies, else the firmware's.
+ * What the guest is told of them (HMAT) is the firmware's always: a table has no bandwidths.
  *
  * Cost. Some hundred small files of sysfs, once, and only if asked for.
  *
@@ -34,18 +44,7 @@
 #include "vmm/layout.h"
 #include "vmm/size.h"
 #include "vmm/stitch.h"
-
-struct plan {				 /* of one zone */
-	const struct options_zone *from; /* NULL: --memory describes it */
-	uint64_t bytes;
-	struct ids nodes; /* none: any */
-};
-
-struct make {
-	struct zones *z;
-	const struct run_options *o;
-	struct plan plan[ZONES_MAX];
-};
+#include "vmm/zones_impl.h"
 
 bool zones_asked(const struct run_options *o)
 {
@@ -79,7 +78,7 @@ static void plan_zones(struct make *m)
 	for (unsigned i = 0; i < n->zones; i++) {
 		const struct options_numbers *host = options_any_number(&n->zone[i].host) ? &n->zone[i].host : &n->host;
 
-		m->plan[i] = (struct plan){&n->zone[i], n->zone[i].bytes, ids_of(host)};
+		m->plan[i] = (struct plan){&n->zone[i], n->zone[i].bytes, n->zone[i].bytes, ids_of(host)};
 		m->z->zone[i].id = n->zone[i].id;
 		snprintf(m->z->zone[i].name, sizeof(m->z->zone[i].name), "--memory-zone id=%s", n->zone[i].id);
 	}
@@ -88,16 +87,21 @@ static void plan_zones(struct make *m)
 
 /* ---- by placement ---- */
 
+static enum numa_huge_size huge_size_of(enum pagetable_size page)
+{
+	return page == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M;
+}
+
 static uint64_t room_of(const struct make *m, const struct numa_map_node *node)
 {
-	const struct numa_huge *huge = &node->huge[m->o->memory.huge == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M];
+	const struct numa_huge *huge = &node->huge[huge_size_of(m->o->memory.huge)];
 
 	if (!node->has_memory)
 		return 0;
 	return m->o->memory.hugepages ? huge->free * pagetable_size_bytes(m->o->memory.huge) : node->free_bytes;
 }
 
-static void describe_host(const struct make *m, const struct ids *nodes, struct placement_host *h)
+static int describe_host(const struct make *m, const struct ids *nodes, struct placement_host *h, struct failure *f)
 {
 	const struct numa_map *map = &m->z->map;
 
@@ -117,38 +121,86 @@ static void describe_host(const struct make *m, const struct ids *nodes, struct 
 		memcpy(h->latency_ps[i], map->latency_ps[i], sizeof(h->latency_ps[i]));
 		memcpy(h->distance[i], map->distance[i], sizeof(h->distance[i]));
 	}
+	m->z->latency_source = map->has_hmat ? LATENCY_HMAT : LATENCY_UNKNOWN;
+	if (!m->o->numa.latencies)
+		return 0;
+	return latency_table_use(m->z->memory, m->o->numa.latencies, map, h->latency_ps, &m->z->latency_source, f);
+}
+
+/* Those with memory. */
+static struct ids may_use(const struct make *m)
+{
+	const struct ids asked = ids_of(&m->o->numa.host);
+	struct ids nodes = numa_map_memory(&m->z->map);
+
+	ids_keep(&nodes, &m->z->limits.nodes);
+	if (ids_count(&asked))
+		ids_keep(&nodes, &asked);
+	return nodes;
+}
+
+struct advice_text {
+	char s[160];
+};
+
+/* The kernel fills what nobody uses with files, and takes a page of the next node before it drops one. */
+static struct advice_text advice(const struct make *m)
+{
+	const struct ids nodes = may_use(m);
+	struct advice_text text = {""};
+	uint64_t cached = 0;
+
+	for (unsigned i = 0; i < m->z->map.nodes; i++)
+		cached += ids_has(&nodes, m->z->map.node[i].id) ? m->z->map.node[i].cached_bytes : 0;
+	if (m->o->memory.hugepages)
+		snprintf(text.s, sizeof(text.s),
+			 ", in huge pages; get more as root (sysctl vm.nr_hugepages=), or use hugepages=off");
+	else if (cached)
+		snprintf(text.s, sizeof(text.s),
+			 "; %s more hold cached files, freed as root by sysctl vm.drop_caches=1",
+			 size_format(cached).s);
+	return text;
 }
 
 static int refuse_placement(const struct make *m, enum placement_result why, const struct placement *best,
 			    struct failure *f)
 {
-	const struct size_text bytes = size_format(m->o->memory.bytes);
-	const char *more = m->o->memory.hugepages
-				   ? ", in huge pages; get more as root (sysctl vm.nr_hugepages=), or use hugepages=off"
-				   : "";
+	const struct size_text bytes = size_format(m->o->pool.bytes);
+	const struct ids nodes = may_use(m);
 	uint64_t there = 0;
 
 	for (unsigned i = 0; i < m->z->map.nodes; i++)
 		there += best->share[i].bytes;
+	/* The one node that may be used: what others have is told, too. */
+	if (m->o->memory.hugepages && ids_count(&nodes) == 1 &&
+	    numa_map_check_huge(&m->z->map, "--memory hugepages=on", numa_map_place(&m->z->map, ids_next(&nodes, 0)),
+				huge_size_of(m->o->memory.huge),
+				m->o->memory.bytes / pagetable_size_bytes(m->o->memory.huge), f))
+		return f->code;
 	switch (why) {
 	case PLACEMENT_UNKNOWN:
 		return fail(f, EXIT_HOST,
-			    "--latency: this host tells no latencies of its nodes (HMAT); measure them by slat probe "
-			    "--latency");
+			    "--latency: this host tells no latencies of its nodes (HMAT); have them measured (slat "
+			    "probe --latency --json >FILE) and give --latencies FILE");
 	case PLACEMENT_TOO_SLOW:
 		return fail(f, EXIT_HOST,
 			    "--latency %" PRIu32 ".%03" PRIu32
-			    "ns cannot be kept: the best that %s can have now is %" PRIu32 ".%03" PRIu32 "ns",
+			    "ns cannot be kept: the best that %s can have now is %" PRIu32 ".%03" PRIu32
+			    "ns (latencies: %s)",
 			    m->o->numa.latency_ps / 1000, m->o->numa.latency_ps % 1000, bytes.s,
-			    best->latency_ps / 1000, best->latency_ps % 1000);
+			    best->latency_ps / 1000, best->latency_ps % 1000,
+			    latency_source_name(m->z->latency_source));
 	case PLACEMENT_NO_CPUS:
-		return fail(f, EXIT_HOST, "--placement: none of the nodes that may be used has CPUs");
+		return fail(f, EXIT_HOST,
+			    "--placement: none of the nodes that may be used (%s) has CPUs that slat may use; "
+			    "--memory-zone takes the memory of such nodes (host_numa_node=)",
+			    ids_format(&nodes).s);
 	case PLACEMENT_NO_HOLE:
 		return fail(f, EXIT_HOST, "--placement policy=%s: no node has %s free; the largest has %s%s",
-			    options_policy_name(m->o->numa.policy), bytes.s, size_format(there).s, more);
+			    options_policy_name(m->o->numa.policy), bytes.s, size_format(there).s, advice(m).s);
 	default:
 		return fail(f, EXIT_HOST, "--placement: the nodes that may be used have %s free together, not %s%s",
-			    size_format(there).s, bytes.s, more);
+			    size_format(there).s, bytes.s, advice(m).s);
 	}
 }
 
@@ -161,31 +213,76 @@ static void keep_cpus(struct zones *z, const struct placement *p)
 			z->cpu_place[cpu++] = (uint8_t)i;
 }
 
-/* `over`: what the shares are too much together, less than a granule. */
-static int plan_shares(struct make *m, const struct placement *p, uint64_t over, struct failure *f)
+/* One that is not just the guest's RAM. */
+static bool has_pool(const struct run_options *o)
+{
+	return o->pool.taken || o->pool.bytes > o->memory.bytes;
+}
+
+/* The place whose memory the guest's CPUs wait for longest; of equals the last. */
+static unsigned slowest_of(const struct placement_host *host, const struct placement *p)
+{
+	unsigned slowest = 0;
+	uint64_t most = 0;
+
+	for (unsigned to = 0; to < host->nodes; to++) {
+		uint64_t wait = 0;
+
+		for (unsigned from = 0; from < host->nodes; from++)
+			wait += (uint64_t)p->share[from].cpus * host->latency_ps[from][to];
+		if (p->share[to].bytes && wait >= most) {
+			most = wait;
+			slowest = to;
+		}
+	}
+	return slowest;
+}
+
+static int plan_share(struct make *m, unsigned place, uint64_t bytes, struct failure *f)
 {
 	struct zones *z = m->z;
 
-	for (unsigned i = 0; i < z->map.nodes; i++) {
-		if (!p->share[i].bytes)
-			continue;
-		if (m->o->numa.policy != PLACEMENT_INTERLEAVE || !z->count) {
-			if (z->count == ZONES_MAX)
-				return fail(
-					f, EXIT_HOST,
-					"--placement: more than %u nodes; name fewer by host_numa_node=", ZONES_MAX);
-			m->plan[z->count] = (struct plan){.bytes = p->share[i].bytes};
-			z->zone[z->count].id = "mem0";
-			snprintf(z->zone[z->count].name, sizeof(z->zone[0].name), "--memory, on node %u,",
-				 z->map.node[i].id);
-			z->count++;
-		} else {
-			m->plan[0].bytes += p->share[i].bytes;
-			snprintf(z->zone[0].name, sizeof(z->zone[0].name), "--memory");
-		}
-		ids_add(&m->plan[z->count - 1].nodes, z->map.node[i].id);
+	if (z->count && m->o->numa.policy == PLACEMENT_INTERLEAVE) {
+		m->plan[0].bytes += bytes;
+		snprintf(z->zone[0].name, sizeof(z->zone[0].name), "--memory");
+	} else if (z->count == ZONES_MAX) {
+		return fail(f, EXIT_HOST, "--placement: more than %u nodes; name fewer by host_numa_node=", ZONES_MAX);
+	} else {
+		m->plan[z->count] = (struct plan){.bytes = bytes};
+		z->zone[z->count].id = "mem0";
+		snprintf(z->zone[z->count].name, sizeof(z->zone[0].name), "--memory on node %u", z->map.node[place].id);
+		z->count++;
 	}
-	m->plan[z->count - 1].bytes -= over;
+	ids_add(&m->plan[z->count - 1].nodes, z->map.node[place].id);
+	return 0;
+}
+
+/* What the guest does not have of its last granule it does not have of the slowest memory: so no mean becomes longer
+ * than the one that was promised. That share is the last, for what follows it would have no large page. */
+static int plan_shares(struct make *m, const struct placement_host *host, const struct placement *p, struct failure *f)
+{
+	const unsigned last = slowest_of(host, p);
+	struct zones *z = m->z;
+	uint64_t before = 0;
+
+	for (unsigned i = 0; i < host->nodes; i++) {
+		if (i == last || !p->share[i].bytes)
+			continue;
+		if (plan_share(m, i, p->share[i].bytes, f))
+			return f->code;
+		before += p->share[i].bytes;
+	}
+	if (plan_share(m, last, m->o->pool.bytes - before, f))
+		return f->code;
+	if (has_pool(m->o) && z->count > 1)
+		return fail(f, EXIT_USAGE,
+			    "--pool is one pool, and --placement policy=%s makes %u of the RAM: take policy=local or "
+			    "interleave, or name one node by host_numa_node=",
+			    options_policy_name(m->o->numa.policy), z->count);
+	for (unsigned i = 0; i < z->count; i++)
+		m->plan[i].pool_bytes = m->plan[i].bytes;
+	if (has_pool(m->o))
+		m->plan[0].bytes = m->o->memory.bytes;
 	return 0;
 }
 
@@ -196,7 +293,7 @@ static int plan_placement(struct make *m, struct failure *f)
 	/* A share that is no multiple of 2M would leave no place for a large leaf in all that follow. */
 	const uint64_t granule = pagetable_size_bytes(o->memory.hugepages ? o->memory.huge : PAGETABLE_2M);
 	const struct placement_guest guest = {
-		.bytes = (o->memory.bytes + granule - 1) / granule * granule,
+		.bytes = (o->pool.bytes + granule - 1) / granule * granule,
 		.granule = granule,
 		.cpus = o->cpus,
 		.policy = o->numa.latency_ps ? PLACEMENT_CONTRACT : o->numa.policy,
@@ -208,19 +305,25 @@ static int plan_placement(struct make *m, struct failure *f)
 
 	if (!host)
 		return fail(f, EXIT_HOST, "no memory for --placement");
-	describe_host(m, &nodes, host);
+	if (describe_host(m, &nodes, host, f)) {
+		memory_free(m->z->memory, host);
+		return f->code;
+	}
 	result = placement_choose(host, &guest, &p);
+	if (result == PLACEMENT_OK) {
+		m->z->latency_ps = p.latency_ps;
+		keep_cpus(m->z, &p);
+		(void)plan_shares(m, host, &p, f);
+	} else {
+		refuse_placement(m, result, &p, f);
+	}
 	memory_free(m->z->memory, host);
-	if (result != PLACEMENT_OK)
-		return refuse_placement(m, result, &p, f);
-	m->z->latency_ps = p.latency_ps;
-	keep_cpus(m->z, &p);
-	return plan_shares(m, &p, guest.bytes - o->memory.bytes, f);
+	return f->code;
 }
 
 static void plan_whole(struct make *m)
 {
-	m->plan[0] = (struct plan){.bytes = m->o->memory.bytes};
+	m->plan[0] = (struct plan){.bytes = m->o->memory.bytes, .pool_bytes = m->o->pool.bytes};
 	m->z->zone[0].id = "mem0";
 	snprintf(m->z->zone[0].name, sizeof(m->z->zone[0].name), "--memory");
 	m->z->count = 1;
@@ -234,30 +337,23 @@ static int check_options(const struct run_options *o, struct failure *f)
 
 	for (unsigned i = 0; i < n->zones; i++)
 		named = named || options_any_number(&n->zone[i].host);
-	if (o->pool.taken || o->pool.bytes != o->memory.bytes)
-		return fail(f, EXIT_USAGE,
-			    "--pool is for RAM of one pool that lies anywhere: not with --numa, --placement, --latency "
-			    "or --strict");
 	if (n->strict && !named)
 		return fail(f, EXIT_USAGE, "--strict: none of the zones was asked from a node; give host_numa_node=");
 	return 0;
 }
 
-static int make_plan(struct make *m, struct failure *f)
+int zones_plan(struct make *m, struct failure *f)
 {
 	const struct options_numa *n = &m->o->numa;
 	const struct ids host = ids_of(&n->host);
 
-	if (check_options(m->o, f))
+	if (check_options(m->o, f) || numa_map_check_nodes(&m->z->map, "--placement", &host, f) ||
+	    limits_check_nodes(&m->z->limits, "--placement", &host, f))
 		return f->code;
 	if (n->zones)
 		plan_zones(m);
 	else if (n->policy_given || n->latency_ps || n->strict || options_any_number(&n->host))
-		return numa_map_check_nodes(&m->z->map, "--placement", &host, f) ||
-				       limits_check_nodes(&m->z->limits, "--placement", &host, f) ||
-				       plan_placement(m, f)
-			       ? f->code
-			       : 0;
+		return plan_placement(m, f);
 	else
 		plan_whole(m);
 	return 0;
@@ -284,6 +380,20 @@ static enum pagetable_size huge_of(const struct make *m, unsigned i)
 	return m->plan[i].from ? m->plan[i].from->huge : m->o->memory.huge;
 }
 
+struct sum_text {
+	char s[sizeof(((struct zone *)0)->name) + sizeof(" and those before it")];
+};
+
+/* What is said of a sum over a zone and some before it. */
+static struct sum_text name_of(const struct make *m, unsigned i, uint64_t bytes)
+{
+	struct sum_text text;
+
+	snprintf(text.s, sizeof(text.s), "%s%s", m->z->zone[i].name,
+		 i && bytes > m->plan[i].bytes ? " and those before it" : "");
+	return text;
+}
+
 /* With those before it that are bound to the same node: the kernel counts them for the host, and not by node. */
 static int check_huge(const struct make *m, unsigned i, struct failure *f)
 {
@@ -292,17 +402,31 @@ static int check_huge(const struct make *m, unsigned i, struct failure *f)
 	const unsigned node = ids_next(&p->nodes, 0);
 	uint64_t bytes = 0;
 
-	if (backing_of(m, i) != OPTIONS_HUGETLB || ids_count(&p->nodes) != 1)
+	if (backing_of(m, i) != OPTIONS_HUGETLB || node == IDS_MAX)
 		return 0;
+	if (ids_count(&p->nodes) > 1)
+		return numa_map_check_huge_nodes(&m->z->map, m->z->zone[i].name, &p->nodes, huge_size_of(size),
+						 p->pool_bytes / pagetable_size_bytes(size), f);
 	for (unsigned k = 0; k <= i; k++)
 		if (backing_of(m, k) == OPTIONS_HUGETLB && huge_of(m, k) == size && ids_has(&m->plan[k].nodes, node) &&
 		    ids_count(&m->plan[k].nodes) == 1)
-			bytes += m->plan[k].bytes;
-	if (bytes == p->bytes) /* the backing counts its own */
+			bytes += m->plan[k].pool_bytes;
+	if (bytes == p->pool_bytes) /* the backing counts its own */
 		return 0;
-	return numa_map_check_huge(&m->z->map, m->z->zone[i].name, numa_map_place(&m->z->map, node),
-				   size == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M,
-				   bytes / pagetable_size_bytes(size), f);
+	return numa_map_check_huge(&m->z->map, name_of(m, i, bytes).s, numa_map_place(&m->z->map, node),
+				   huge_size_of(size), bytes / pagetable_size_bytes(size), f);
+}
+
+/* Control groups count them for all nodes together. */
+static int check_huge_limit(const struct make *m, unsigned i, struct failure *f)
+{
+	const enum pagetable_size size = huge_of(m, i);
+	uint64_t bytes = 0;
+
+	for (unsigned k = 0; k <= i; k++)
+		if (backing_of(m, k) == OPTIONS_HUGETLB && huge_of(m, k) == size)
+			bytes += m->plan[k].bytes; /* what a pool has more is promised, and not used */
+	return limits_check_huge(&m->z->limits, name_of(m, i, bytes).s, huge_size_of(size), bytes, f);
 }
 
 /* Interleaved pages go elsewhere where a node has no more: only a look at those that are there can tell. */
@@ -332,12 +456,13 @@ static int check_bound(const struct make *m, unsigned i, struct failure *f)
 	if (bytes <= m->z->map.node[place].total_bytes)
 		return 0;
 	return fail(f, EXIT_HOST, "%s: --strict binds %s to node %u, which has %s: ask for less, or leave --strict out",
-		    m->z->zone[i].name, size_format(bytes).s, node, size_format(m->z->map.node[place].total_bytes).s);
+		    name_of(m, i, bytes).s, size_format(bytes).s, node,
+		    size_format(m->z->map.node[place].total_bytes).s);
 }
 
 static int check_plan(const struct make *m, struct failure *f)
 {
-	uint64_t touched = 0, locked = 0; /* by all zones so far */
+	uint64_t all = 0, touched = 0, locked = 0; /* by all zones so far */
 
 	for (unsigned i = 0; i < m->z->count; i++) {
 		const enum options_backing backing = backing_of(m, i);
@@ -350,35 +475,23 @@ static int check_plan(const struct make *m, struct failure *f)
 		    limits_check_nodes(&m->z->limits, name, &p->nodes, f) || check_huge(m, i, f) ||
 		    check_bound(m, i, f) || check_strict(m, i, f))
 			return f->code;
-		if (backing == OPTIONS_HUGETLB) /* never swapped out; of no such limits */
+		all += p->pool_bytes;
+		if (i && backing_check_host(name_of(m, i, all).s, all, f)) /* the backing judges its own */
+			return f->code;
+		if (backing == OPTIONS_HUGETLB && check_huge_limit(m, i, f))
+			return f->code;
+		if (backing == OPTIONS_HUGETLB) /* never swapped out; of no other limits */
 			continue;
 		touched += is_prefaulted(m, i) ? p->bytes : 0;
-		locked += m->o->memory.mlock ? p->bytes : 0;
-		if ((touched && limits_check_memory(&m->z->limits, name, touched, f)) ||
-		    (locked && limits_check_lock(&m->z->limits, name, locked, f)))
+		locked += m->o->memory.mlock ? p->pool_bytes : 0;
+		if ((touched && limits_check_memory(&m->z->limits, name_of(m, i, touched).s, touched, f)) ||
+		    (locked && limits_check_lock(&m->z->limits, name_of(m, i, locked).s, locked, f)))
 			return f->code;
 	}
 	return 0;
 }
 
 /* ---- pools ---- */
-
-/* The node that is allowed and has the most free. */
-static unsigned roomiest(const struct zones *z)
-{
-	unsigned best = numa_roomiest(&z->host->numa);
-	uint64_t most = 0;
-
-	for (unsigned i = 0; i < z->map.nodes; i++) {
-		const struct numa_map_node *node = &z->map.node[i];
-
-		if (node->has_memory && ids_has(&z->limits.nodes, node->id) && node->free_bytes > most) {
-			best = node->id;
-			most = node->free_bytes;
-		}
-	}
-	return best;
-}
 
 /* The CPUs that are to touch it: a page is wiped by one of them. */
 static const struct ids *cpus_beside(const struct zones *z, struct zone *zone, unsigned node)
@@ -405,7 +518,7 @@ static int pool_of(struct make *m, unsigned i, struct pool_config *config, struc
 	struct zone *zone = &z->zone[i];
 	const struct plan *p = &m->plan[i];
 	const unsigned nodes = ids_count(&p->nodes);
-	const unsigned node = nodes ? ids_next(&p->nodes, 0) : roomiest(z);
+	const unsigned node = nodes ? ids_next(&p->nodes, 0) : numa_map_roomiest(&z->map, &z->limits.nodes);
 	const char *note = NULL;
 
 	config->backing.on_node = nodes == 1;
@@ -421,7 +534,7 @@ static int pool_of(struct make *m, unsigned i, struct pool_config *config, struc
 	if (!nodes)
 		return 0;
 	zone->ruled = true;
-	zone->rule = (struct numa_rule){nodes > 1		  ? NUMA_INTERLEAVE
+	zone->rule = (struct numa_rule){nodes > 1 ? p->from && p->from->weighted ? NUMA_WEIGHTED : NUMA_INTERLEAVE
 					: z->options->numa.strict ? NUMA_BIND
 								  : NUMA_PREFERRED,
 					p->nodes};
@@ -442,7 +555,7 @@ static struct pool_config config_of(const struct make *m, unsigned i)
 		.prefault = is_prefaulted(m, i),
 		.backing =
 			{
-				.bytes = m->plan[i].bytes,
+				.bytes = m->plan[i].pool_bytes,
 				.hugepages = backing_of(m, i) == OPTIONS_HUGETLB,
 				.huge = huge_of(m, i),
 				.thp = o->memory.thp,
@@ -451,6 +564,7 @@ static struct pool_config config_of(const struct make *m, unsigned i)
 				.lock = o->memory.mlock,
 				.no_dump = o->memory.dontdump,
 				.zone = m->z->zone[i].name,
+				.root = m->root,
 			},
 	};
 }
@@ -485,40 +599,82 @@ static int join(struct memory *memory, struct block_list *all, struct block_list
 	return 0;
 }
 
-/* A leaf is as large on both sides, so where a zone begins in the guest counts, too. */
+/* A leaf is as large on both sides, so where a zone begins in the guest counts, too. A gap before it would give it its
+ * pages, and put every address behind it (--guard, --ro, what the guest was told of) elsewhere than sizes say. */
 static void note_start(const struct zone *zone, uint64_t offset)
 {
 	const uint64_t page = pagetable_size_bytes(zone->pool->backing.leaf);
+	const enum pagetable_size left = offset % pagetable_size_bytes(PAGETABLE_2M) ? PAGETABLE_4K : PAGETABLE_2M;
 
 	if (offset % page && zone->bytes >= page)
 		fprintf(stderr,
-			"slat: %s: it begins behind %s of others, so none of its pages of %s is one for the guest; "
-			"sizes that "
-			"are multiples of that avoid it\n",
-			zone->name, size_format(offset).s, size_format(page).s);
+			"slat: %s: it begins behind %s of others, so the guest has its pages of %s by leaves of %s; "
+			"zones before it whose sizes are multiples of %s, or that come behind it, avoid that\n",
+			zone->name, size_format(offset).s, size_format(page).s,
+			size_format(pagetable_size_bytes(left)).s, size_format(page).s);
 }
 
-static int open_pools(struct make *m, uint32_t blocks_max, struct block_list *out, struct failure *f)
+/* Of the one pool that there is with --pool. */
+static int take_history(const struct make *m, struct pool *pool, struct failure *f)
+{
+	for (unsigned i = 0; i < m->o->pool.taken; i++)
+		if (pool_take(pool, m->o->pool.take[i].start, m->o->pool.take[i].bytes, f))
+			return f->code;
+	return 0;
+}
+
+static struct gather_request request_of(const struct make *m, unsigned i, uint32_t blocks_max)
+{
+	return (struct gather_request){m->o->memory.contiguous, m->plan[i].bytes, m->o->memory.extent_bytes,
+				       blocks_max};
+}
+
+/* offset: how much RAM comes before it. */
+static int open_pool(struct make *m, unsigned i, uint64_t offset, uint32_t blocks_max, struct failure *f)
+{
+	const struct gather_request ask = request_of(m, i, blocks_max);
+	struct pool_config c = config_of(m, i);
+	char path[PATH_MAX];
+
+	c.segments = 2 * (gather_blocks_most(&ask, m->o->pool.taken) + m->o->pool.taken) + 2;
+	c.gpa = stitch_gpa(offset);
+	m->z->zone[i].bytes = m->plan[i].bytes;
+	if (name_device(m, i, &c, path, sizeof(path), f) || pool_of(m, i, &c, f))
+		return f->code;
+	note_start(&m->z->zone[i], offset);
+	return 0;
+}
+
+/* Those of devices first: their numbers are their addresses, and others' go around them. */
+static int open_in_order(struct make *m, uint32_t blocks_max, struct failure *f)
+{
+	for (unsigned pass = 0; pass < 2; pass++) {
+		uint64_t offset = 0;
+
+		for (unsigned i = 0; i < m->z->count; i++) {
+			const bool device = backing_of(m, i) == OPTIONS_DEVDAX;
+
+			if (device == (pass == 0) && open_pool(m, i, offset, blocks_max, f))
+				return f->code;
+			offset += m->plan[i].bytes;
+		}
+	}
+	return 0;
+}
+
+int zones_open_pools(struct make *m, uint32_t blocks_max, struct block_list *out, struct failure *f)
 {
 	struct zones *z = m->z;
-	uint64_t offset = 0;
 
-	if (z->count > 1 && host_mirror(z->host, f))
+	if ((z->count > 1 && host_mirror(z->host, f)) || open_in_order(m, blocks_max, f))
 		return f->code;
 	for (unsigned i = 0; i < z->count; i++) {
-		struct gather_request ask = {m->o->memory.contiguous, m->plan[i].bytes, m->o->memory.extent_bytes,
-					     blocks_max - out->count};
+		const struct gather_request ask = request_of(m, i, blocks_max - out->count);
 		struct block_list more = {0};
-		char path[PATH_MAX];
-		struct pool_config c = config_of(m, i);
 
-		c.segments = 2 * gather_blocks_most(&ask, 0) + 2;
-		z->zone[i].bytes = ask.bytes;
-		if (name_device(m, i, &c, path, sizeof(path), f) || pool_of(m, i, &c, f) ||
-		    gather(z->zone[i].pool, z->memory, &ask, &more, f) || join(z->memory, out, &more, f))
+		if (take_history(m, z->zone[i].pool, f) || gather(z->zone[i].pool, z->memory, &ask, &more, f) ||
+		    join(z->memory, out, &more, f))
 			return f->code;
-		note_start(&z->zone[i], offset);
-		offset += ask.bytes;
 	}
 	return 0;
 }
@@ -551,36 +707,87 @@ static void add_place(uint8_t *place, unsigned *n, unsigned at)
 		place[(*n)++] = (uint8_t)at;
 }
 
+static bool has_cpus(const struct zones *z, unsigned place)
+{
+	const struct ids cpus = place == NUMA_MAP_NONE ? (struct ids){0} : cpus_of(z, place);
+
+	return ids_count(&cpus) > 0;
+}
+
+/* NUMA_MAP_NONE: slat may use no CPUs of any node, by what the map says of them. */
+static unsigned nearest_with_cpus(const struct zones *z, unsigned memory)
+{
+	unsigned best = NUMA_MAP_NONE;
+
+	for (unsigned at = 0; at < z->map.nodes; at++)
+		if (has_cpus(z, at) &&
+		    (best == NUMA_MAP_NONE || z->map.distance[at][memory] < z->map.distance[best][memory]))
+			best = at;
+	return best;
+}
+
+/* Z4: of vCPUs that no placement chose a node for. */
+static void keep_zone_cpus(struct zones *z, const uint8_t *place, unsigned places)
+{
+	uint8_t seat[TOPOLOGY_NODES_MAX];
+	unsigned seats = 0;
+
+	for (unsigned i = 0; i < places; i++)
+		if (has_cpus(z, place[i]))
+			add_place(seat, &seats, place[i]);
+	if (!seats)
+		add_place(seat, &seats, nearest_with_cpus(z, place[0]));
+	for (unsigned cpu = 0; seats && cpu < z->options->cpus; cpu++)
+		if (z->cpu_place[cpu] == ZONES_ANY)
+			z->cpu_place[cpu] = seat[cpu * seats / z->options->cpus];
+}
+
+static void add_zone_places(const struct zones *z, uint8_t *place, unsigned *n)
+{
+	for (unsigned i = 0; i < z->count; i++)
+		add_place(place, n, numa_map_place(&z->map, z->zone[i].pool->node));
+}
+
 /* The places that vCPUs are kept to, ascending, then the others that zones lie on: Linux numbers nodes by its CPUs, and
  * then by their memory. 0 iff all zones lie on one. */
-static unsigned used_places(const struct zones *z, uint8_t *place)
+static unsigned used_places(struct zones *z, uint8_t *place)
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < z->count; i++)
-		add_place(place, &n, numa_map_place(&z->map, z->zone[i].pool->node));
+	add_zone_places(z, place, &n);
 	if (n < 2)
 		return 0;
+	keep_zone_cpus(z, place, n);
 	n = 0;
 	for (unsigned at = 0; at < z->map.nodes; at++)
 		if (memchr(z->cpu_place, (int)at, z->options->cpus))
 			add_place(place, &n, at);
-	for (unsigned i = 0; i < z->count; i++)
-		add_place(place, &n, numa_map_place(&z->map, z->zone[i].pool->node));
+	add_zone_places(z, place, &n);
 	return n;
 }
 
-static void show_costs(struct zones *z, const uint8_t *place)
+/* By guest node, where its CPUs are and where its memory: ZONES_ANY: not on one node. */
+static void show_latencies(struct zones *z, const uint8_t *cpus, const uint8_t *memory)
 {
 	struct topology *t = &z->topology;
 
 	t->has_hmat = z->map.has_hmat;
-	for (unsigned a = 0; a < t->nodes; a++)
-		for (unsigned b = 0; b < t->nodes; b++) {
-			t->distance[a][b] = z->map.distance[place[a]][place[b]];
-			t->latency_ns[a][b] = (z->map.latency_ps[place[a]][place[b]] + 500) / 1000;
-			t->bandwidth_mib[a][b] = z->map.bandwidth_mib[place[a]][place[b]];
+	for (unsigned from = 0; from < t->nodes; from++)
+		for (unsigned to = 0; to < t->nodes; to++) {
+			if (cpus[from] == ZONES_ANY || memory[to] == ZONES_ANY)
+				continue; /* where such are needed, topology_fit() leaves HMAT out */
+			t->latency_ns[from][to] = (z->map.latency_ps[cpus[from]][memory[to]] + 500) / 1000;
+			t->bandwidth_mib[from][to] = z->map.bandwidth_mib[cpus[from]][memory[to]];
 		}
+	topology_fit(t);
+}
+
+static void show_costs(struct zones *z, const uint8_t *place)
+{
+	for (unsigned a = 0; a < z->topology.nodes; a++)
+		for (unsigned b = 0; b < z->topology.nodes; b++)
+			z->topology.distance[a][b] = z->map.distance[place[a]][place[b]];
+	show_latencies(z, place, place);
 }
 
 /* Nothing, where all is on one. */
@@ -609,13 +816,12 @@ static void show_places(struct zones *z, const struct options_zone_range *range,
 	show_costs(z, place);
 }
 
-/* Z4: of a node of --numa whose memory is all of one place. */
-static void keep_numa_cpus(struct zones *z)
+/* Of each node of --numa, where its memory is, if it is all of one place. */
+static void memory_places(const struct zones *z, uint8_t *place)
 {
 	const struct options_numa *n = &z->options->numa;
-	uint8_t place[TOPOLOGY_NODES_MAX];
 
-	memset(place, ZONES_ANY, sizeof(place));
+	memset(place, ZONES_ANY, TOPOLOGY_NODES_MAX);
 	for (unsigned pass = 0; pass < 2; pass++)
 		for (unsigned i = 0; i < z->count; i++) {
 			const unsigned node = n->zone_node[n->zones ? i : 0];
@@ -630,16 +836,28 @@ static void keep_numa_cpus(struct zones *z)
 			else if (place[node] != at)
 				place[node] = ZONES_ANY;
 		}
-	for (unsigned cpu = 0; cpu < z->options->cpus; cpu++) {
-		const uint8_t at = place[n->cpu_node[cpu]];
-		const struct ids cpus = at == ZONES_ANY ? (struct ids){0} : cpus_of(z, at);
-
-		if (z->cpu_place[cpu] == ZONES_ANY && ids_count(&cpus))
-			z->cpu_place[cpu] = at;
-	}
 }
 
-static int show(struct zones *z, struct failure *f)
+/* Z4, Z5: of the nodes of --numa. */
+static void keep_numa_cpus(struct zones *z)
+{
+	const uint8_t *node = z->options->numa.cpu_node;
+	uint8_t memory[TOPOLOGY_NODES_MAX], cpus[TOPOLOGY_NODES_MAX];
+
+	memory_places(z, memory);
+	memset(cpus, ZONES_ANY, sizeof(cpus));
+	for (unsigned cpu = 0; cpu < z->options->cpus; cpu++) {
+		if (z->cpu_place[cpu] == ZONES_ANY && has_cpus(z, memory[node[cpu]]))
+			z->cpu_place[cpu] = memory[node[cpu]];
+		cpus[node[cpu]] = z->cpu_place[cpu];
+	}
+	for (unsigned cpu = 0; cpu < z->options->cpus; cpu++)
+		if (cpus[node[cpu]] != z->cpu_place[cpu])
+			cpus[node[cpu]] = ZONES_ANY;
+	show_latencies(z, cpus, memory);
+}
+
+int zones_show(struct zones *z, struct failure *f)
 {
 	struct options_zone_range range[2 * ZONES_MAX];
 	const unsigned ranges = ranges_of(z, range);
@@ -665,9 +883,9 @@ static int open_all(struct zones *z, uint32_t blocks_max, struct block_list *out
 	if (!m)
 		return fail(f, EXIT_HOST, "no memory for the plan of zones");
 	*m = (struct make){.z = z, .o = z->options};
-	if (numa_map_read("", &z->map, f) == 0 && limits_read("", &z->limits, f) == 0 && make_plan(m, f) == 0 &&
-	    check_plan(m, f) == 0 && open_pools(m, blocks_max, out, f) == 0)
-		(void)show(z, f);
+	if (numa_map_read("", &z->map, f) == 0 && limits_read("", &z->limits, f) == 0 && zones_plan(m, f) == 0 &&
+	    check_plan(m, f) == 0 && zones_open_pools(m, blocks_max, out, f) == 0)
+		(void)zones_show(z, f);
 	memory_free(z->memory, m);
 	return f->code;
 }

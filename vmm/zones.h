@@ -8,6 +8,7 @@
 #include <sched.h>
 
 #include "vmm/gather.h"
+#include "vmm/latency_table.h"
 #include "vmm/limits.h"
 #include "vmm/numa_map.h"
 #include "vmm/options.h"
@@ -24,7 +25,7 @@ struct zone {
 	bool ruled; /* else it lies where the kernel puts it: mostly on the pool's node */
 	struct numa_rule rule;
 	struct ids cpus; /* of its node: they touch it first; empty: any */
-	bool verified;	/* by zones_verify(): */
+	bool verified;	 /* by zones_verify(): */
 	struct where where;
 };
 
@@ -39,6 +40,7 @@ struct zones {
 	struct topology topology;	     /* nodes 0: the guest is told nothing */
 	uint8_t cpu_place[OPTIONS_CPUS_MAX]; /* of the map, by vCPU; or ZONES_ANY */
 	uint32_t latency_ps;		     /* mean, as placement.h has it; 0: not known or not chosen by it */
+	enum latency_source latency_source;  /* of what that is the mean */
 };
 
 /* Does the command line ask for any of this? Else one pool by the kernel's choice will do. */

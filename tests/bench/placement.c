@@ -11,7 +11,7 @@
  * and `interleave` on four.
  *   "red-black tree"  is told how many granules, finds the smallest hole of LIVE that
  *                     has as many, erases it, inserts another: best fit, once. At most
- *                     4 times that a guest's placing on one node may cost.
+ *                     4 times that placing a guest may cost, by any policy.
  *   "floor"           erases one that the caller kept, and inserts: nothing is found.
  * The rows "choose" are without a block's freeing and allocating.
  *
@@ -228,7 +228,7 @@ int main(int argc, char **argv)
 		bench_refuse("placement OUT.json", NULL);
 	bench_pin(0);
 	bench_open(&b, peers);
-	printf("red-black tree (/ peer; local and pack: at most 4): find the best fit, erase it, insert another\n");
+	printf("red-black tree (/ peer: at most 4): find the best fit, erase it, insert another\n");
 	for (uint32_t only = 0; only < 2; only++) {
 		for (uint32_t policy = 0; policy <= PLACEMENT_CONTRACT; policy++) {
 			struct placing *c = &cases[only][policy];

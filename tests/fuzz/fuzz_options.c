@@ -52,6 +52,8 @@ static bool sound_nodes(const struct run_options *o)
 
 	if (n->nodes > TOPOLOGY_NODES_MAX || (n->policy == PLACEMENT_CONTRACT) != (n->latency_ps > 0))
 		return false;
+	if (n->latencies && (n->zones || !(n->latency_ps || n->policy_given || options_any_number(&n->host))))
+		return false;
 	for (unsigned i = 0; i < OPTIONS_CPUS_MAX; i++)
 		if (n->cpu_node[i] >= nodes || (i >= o->cpus && n->cpu_node[i]))
 			return false;

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # tests/rig/machine.sh, read by rig.sh: the hosts that a rig can be, and QEMU's words for them.
 # A host is the MiB of each node, and where it differs: how many nodes, from the first, have CPUs
-# (all), and how many CPUs are plugged in (one for each of those); the distance of neighbours
+# (all), and how many CPUs are plugged in (one for each of those); MiB that are plugged into node 1, beside
+# what is there at boot; the distance of neighbours
 # on the ring that the nodes are (10 more for each further hop); ns to a node's own memory, by HMAT
 # (to others' by distance); words for the kernel, which hands host_init those that it does not know.
 # QEMU's RAM has a hole from 2 to 4 GiB: node 1 of two equal ones begins at 6 GiB.
@@ -10,7 +11,7 @@ host_one() { mib=(4096); }
 host_two() { mib=(4096 4096); }
 host_four() { mib=(2048 2048 2048 2048); }
 host_unequal() { mib=(5120 1024); }
-host_memoryless() { mib=(4096 0 2048) owners=2; }
+host_memoryless() { mib=(4096 0 2048) owners=2 dimm=256 words=memhp_default_state=offline; } # plugged into node 1
 host_sparse() { mib=(4096 0 2048) owners=2 cpus=1; } # what no CPU brings up is not there: nodes 0 and 2
 host_hmat() { mib=(4096 4096) near=20 latency=80; }
 host_huge() { mib=(4096 4096) words=huge_node=1; }
@@ -23,7 +24,7 @@ hosts=${hosts//host_/}
 # shellcheck disable=SC2034 # words: for rig.sh
 shape() {
 	grep -qxF -- "$1" <<<"$hosts" || return 1
-	mib=() owners='' cpus='' near=21 latency='' words=''
+	mib=() owners='' cpus='' dimm='' near=21 latency='' words=''
 	"host_$1"
 	owners=${owners:-${#mib[@]}}
 	cpus=${cpus:-$owners}
@@ -67,7 +68,8 @@ machine() {
 		sum=$((sum + mib[from]))
 	done
 	echo "-M q35,hmat=${latency:+on}$([ -n "$latency" ] || echo off) -accel tcg,thread=$threads,tb-size=512"
-	echo "-smp $1,maxcpus=$all,sockets=$all,cores=1,threads=1 -m ${sum}M"
+	echo "-smp $1,maxcpus=$all,sockets=$all,cores=1,threads=1 -m ${sum}M${dimm:+,slots=1,maxmem=$((sum + dimm))M}"
+	[ -z "$dimm" ] || echo "-object memory-backend-ram,id=dimm,size=${dimm}M,reserve=off -device pc-dimm,memdev=dimm,node=1"
 	for from in "${!mib[@]}"; do
 		for to in "${!mib[@]}"; do
 			echo "-numa dist,src=$from,dst=$to,val=$(distance "$from" "$to")"

@@ -3,8 +3,8 @@
 # stock Debian kernel in QEMU's TCG, which emulates AMD's SVM with nested paging
 # well enough for the real kvm_amd. Needs neither root nor /dev/kvm.
 # Without COMMAND it is part `rig`: tests/rig/inside.sh and tests/rig/stock.sh run, side by
-# side, each on a rig of its own with one CPU, and tests/rig/hosts.sh
-# on every host of machine.sh in turn; their PASS, FAIL and SKIP lines are the result.
+# side, each on a rig of its own with one CPU, then tests/rig/hosts.sh and tests/rig/numa.sh
+# on every host of machine.sh, two at a time; their PASS, FAIL and SKIP lines are the result.
 # With COMMAND, a line for the shell, it runs that in the tree, on the host RIG_HOST (two),
 # with RIG_CPUS CPUs (one for each node that has any), shows its output and answers its exit code.
 # Inside, the machine's root file system is the same, read-only; /tmp is empty
@@ -13,8 +13,8 @@
 # that code, a translation of the half-patched code stays. The kernel then dies of an int3
 # that was taken back, triple-faults, or hangs: 2 of 10 boots of a stock kernel under slat,
 # and once in some hundred runs a guest that patches nothing. With one CPU there is one
-# thread. On more the rig's own kernel starts the others when it has patched
-# what it will (host_init). A rig that is lost all the same is started again. Two CPUs on
+# thread. On more the others are started when the rig's kernel has patched what it will, with a
+# guest that waits for ever: with the first and the last on a machine KVM patches the scheduler. A rig that is lost all the same is started again. Two CPUs on
 # one thread are no way out: interrupts between the CPUs of a nested guest get lost.
 # Not seen here: VT-x and EPT, time (TCG is slow), faults of real TLBs.
 set -u
@@ -55,17 +55,21 @@ once() {
 	cat >"$run/job" <<-END
 		cd '$tree' && export BUILD='$(realpath -m --relative-base="$tree" "$BUILD")' KVM=/dev/kvm HOME=/tmp LC_ALL=C
 		export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+		tests/rig/cpus.sh
 		$2
 	END
 	# no_timer_check: on a busy machine QEMU's timer is late, and a kernel that waits for it panics.
+	# A byte a second comes in by the line that the job's output leaves by: SVM in QEMU 7.2 clears a nested guest's
+	# pending interrupt in a word in which its main thread sets the CPU's own meanwhile, and once in some minutes the
+	# latter is lost, the timer's with it; the next interrupt, whichever, brings it back.
 	# shellcheck disable=SC2046 # machine answers words
-	timeout -k 5 "$seconds" qemu-system-x86_64 \
+	while sleep 1 && echo; do :; done | timeout -k 5 "$seconds" qemu-system-x86_64 \
 		-cpu EPYC,+svm,+npt $(machine "$1") \
 		-kernel "$rig/kernel/vmlinuz" -initrd "$rig/host.cpio.gz" \
 		-append "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check maxcpus=1 tree=$tree job=$run/job $words" \
 		-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
 		-nodefaults -display none -no-reboot -nic none \
-		-serial "file:$run/console" -serial stdio </dev/null 2>"$run/qemu"
+		-serial "file:$run/console" -serial stdio 2>"$run/qemu"
 	code=$?
 	cp "$run/console" "$BUILD/log/$name-console.log" 2>/dev/null
 	answer=$(tr -d '\r' <"$run/console" | sed -n 's/^rig-exit: //p' | tail -n 1)
@@ -104,19 +108,20 @@ part() {
 	job "${3:-$cpus}" "$4"
 	exit "$answer"
 }
-# Two rigs at a time, as two CPUs allow: the hosts' turn comes when inside.sh, the shorter part, has ended.
-inside_and_hosts() {
+# Two rigs at a time, as two CPUs allow: when a part has ended, hosts that nobody has begun take its place.
+part_and_hosts() {
 	local host bad=0
 
-	(part inside two 1 tests/rig/inside.sh) || bad=1
+	(part "$@") || bad=1
 	for host in $hosts; do
+		mkdir "$run/of_$host" 2>/dev/null || continue
 		(part "host_$host" "$host" '' "tests/rig/hosts.sh $host; tests/rig/numa.sh $host") || bad=1
 	done
 	return $bad
 }
-inside_and_hosts &
+part_and_hosts inside two 1 tests/rig/inside.sh &
 pids=($!)
-(part stock two 1 tests/rig/stock.sh) &
+part_and_hosts stock hmat 1 tests/rig/stock.sh &
 pids+=($!)
 bad=0
 for pid in "${pids[@]}"; do wait "$pid" || bad=1; done

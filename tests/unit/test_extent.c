@@ -1638,6 +1638,7 @@ static void check_space_objects(struct extent_space *e)
 	MATTERS(e, e->root[EXTENT_BY_SIZE]);
 	MATTERS(e, e->root[EXTENT_BY_SIZE_LENT]);
 	MATTERS(e, e->pool[EXTENT_SIZES]);
+	MATTERS(e, e->longest);
 }
 
 static void check_leaf_objects(struct extent_space *e, struct extent_leaf *l)

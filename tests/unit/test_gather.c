@@ -16,10 +16,10 @@ Suite *gather_suite(void);
 static struct memory memory;
 
 /* Opened by hand: no mapping is needed, since nothing is touched. */
-static void open_pool(struct pool *p, uint64_t bytes, enum pagetable_size leaf)
+static void open_pool_at(struct pool *p, uint64_t base, uint64_t bytes, enum pagetable_size leaf)
 {
 	const struct extent_config space = {
-		.base = UINT64_C(1) << 28,
+		.base = base,
 		.units = bytes / FRAME_BYTES,
 		.segments_max = 2 * FRAMES + 64,
 		.policy = EXTENT_BEST_FIT,
@@ -31,6 +31,11 @@ static void open_pool(struct pool *p, uint64_t bytes, enum pagetable_size leaf)
 	*p = (struct pool){.base = {space.base}, .backing = {.bytes = bytes, .leaf = leaf, .fd = -1}};
 	p->space_meta = memory_alloc_aligned(&memory, meta, 64);
 	ck_assert_int_eq(extent_init(p->space_meta, meta, &space, &p->space), MM_OK);
+}
+
+static void open_pool(struct pool *p, uint64_t bytes, enum pagetable_size leaf)
+{
+	open_pool_at(p, UINT64_C(1) << 28, bytes, leaf);
 }
 
 static void close_pool(struct pool *p)
@@ -142,6 +147,28 @@ static void check_scattered(const struct block_list *l, uint64_t extent)
 			ck_assert_uint_ne(l->block[i].first.n, l->block[i - 1].first.n + extent / FRAME_BYTES);
 	}
 }
+
+/* A pool whose numbers begin anywhere has as many places as one that begins well. */
+START_TEST(scattered_wherever_the_pool_begins)
+{
+	struct block_list l;
+	struct failure f;
+	struct pool p;
+
+	open_pool_at(&p, (UINT64_C(1) << 28) + 1 + (unsigned)_i * 511, 32 * MIB, PAGETABLE_4K);
+	ck_assert_int_eq(ask(&p, GATHER_SCATTER, 32 * MIB, 2 * MIB, &l, &f), 0);
+	check_list(&p, &l, 32 * MIB, 32 * MIB / FRAME_BYTES);
+	ck_assert_uint_eq(l.count, 16);
+	for (uint32_t i = 0; i < l.count; i++)
+		ck_assert_uint_eq((l.block[i].first.n - p.base.n) % 512, 0);
+	block_list_free(&l);
+	take(&p, 3 * MIB, MIB); /* the second place is in the way of it, and the others are not */
+	ck_assert_int_eq(ask(&p, GATHER_SCATTER, 30 * MIB, 2 * MIB, &l, &f), 0);
+	ck_assert_uint_eq(l.count, 15);
+	block_list_free(&l);
+	close_pool(&p);
+}
+END_TEST
 
 START_TEST(scattered_in_no_order_and_the_same_again)
 {
@@ -275,6 +302,7 @@ Suite *gather_suite(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, prefer_takes_the_largest_and_the_rest_fits_best);
 	tcase_add_test(t, unaligned_holes_come_last);
+	tcase_add_loop_test(t, scattered_wherever_the_pool_begins, 0, 3);
 	tcase_add_test(t, scattered_in_no_order_and_the_same_again);
 	tcase_add_test(t, few_places_are_mended);
 	tcase_add_test(t, refusals);

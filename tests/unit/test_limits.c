@@ -71,7 +71,6 @@ START_TEST(nothing_to_read_limits_nothing)
 
 	read_limits();
 	ids_add(&far, 8191);
-	ck_assert_int_eq(limits_check_cpus(&l, "x", &far, &f), 0);
 	ck_assert_int_eq(limits_check_nodes(&l, "x", &far, &f), 0);
 	ck_assert_int_eq(limits_check_memory(&l, "x", UINT64_MAX, &f), 0);
 	ck_assert_uint_eq(l.group_max_bytes, LIMITS_NONE);
@@ -99,9 +98,6 @@ START_TEST(lists_of_the_cpuset)
 	ck_assert_int_eq(limits_check_nodes(&l, "--zone", &asked, &f), EXIT_HOST);
 	ck_assert_str_eq(f.text,
 			 "--zone: memory node 1 is outside the cpuset that slat was started in, which allows 0,63");
-	f = (struct failure){0};
-	ck_assert_int_eq(limits_check_cpus(&l, "--cpus", &asked, &f), EXIT_HOST);
-	ck_assert_str_eq(f.text, "--cpus: CPU 63 is outside the cpuset that slat was started in, which allows 0-3,8");
 }
 END_TEST
 
@@ -167,6 +163,49 @@ START_TEST(v1_beside_v2)
 	put_v2("/sys/fs/cgroup/x", 30, 0, 0); /* the tighter of both */
 	read_limits();
 	ck_assert_uint_eq(l.group_room_bytes, 30 * MIB);
+}
+END_TEST
+
+/* Each size by itself; promises count as those in use do, and an own group is none for another controller. */
+START_TEST(huge_pages_of_both_versions)
+{
+	struct failure f = {0};
+
+	put_proc("5:hugetlb:/h\n4:memory:/m\n0::/a/b\n",
+		 V2 V1 "36 31 0:33 / /sys/fs/cgroup/hugetlb rw shared:3 - cgroup cgroup rw,hugetlb\n");
+	put_bytes(MIB, "/sys/fs/cgroup/memory/h", "memory.limit_in_bytes");
+	put_bytes(MIB, "/sys/fs/cgroup/hugetlb/m", "hugetlb.2MB.limit_in_bytes");
+	fake_host_put(&fake, NONE, "/sys/fs/cgroup/hugetlb/h/hugetlb.2MB.limit_in_bytes");
+	fake_host_put(&fake, "max\n", "/sys/fs/cgroup/a/b/hugetlb.1GB.max");
+	read_limits();
+	ck_assert_uint_eq(l.group_room_bytes, LIMITS_NONE);
+	for (unsigned size = 0; size < NUMA_HUGE_SIZES; size++)
+		ck_assert_int_eq(limits_check_huge(&l, "x", (enum numa_huge_size)size, UINT64_MAX, &f), 0);
+	put_bytes(64 * MIB, "/sys/fs/cgroup/a", "hugetlb.2MB.max");
+	put_bytes(24 * MIB, "/sys/fs/cgroup/a", "hugetlb.2MB.current");
+	read_limits();
+	ck_assert_int_eq(limits_check_huge(&l, "--memory", NUMA_HUGE_1G, UINT64_MAX, &f), 0);
+	ck_assert_int_eq(limits_check_huge(&l, "--memory", NUMA_HUGE_2M, 40 * MIB, &f), 0);
+	ck_assert_int_eq(limits_check_huge(&l, "--memory", NUMA_HUGE_2M, 42 * MIB, &f), EXIT_HOST);
+	ck_assert_str_eq(f.text,
+			 "--memory: 42 MiB of huge pages of 2 MiB asked, and the control group /sys/fs/cgroup/a has "
+			 "room for 40 MiB of its limit of 64 MiB: raise that, or ask for less");
+	put_bytes(32 * MIB, "/sys/fs/cgroup/a/b", "hugetlb.2MB.rsvd.max");
+	put_bytes(1024 * MIB, "/sys/fs/cgroup/hugetlb", "hugetlb.1GB.rsvd.limit_in_bytes");
+	put_bytes(1024 * MIB, "/sys/fs/cgroup/hugetlb", "hugetlb.1GB.rsvd.usage_in_bytes");
+	read_limits();
+	ck_assert_uint_eq(l.huge[NUMA_HUGE_2M].room_bytes, 32 * MIB);
+	ck_assert_str_eq(l.huge[NUMA_HUGE_2M].group, "/sys/fs/cgroup/a/b");
+	f = (struct failure){0};
+	ck_assert_int_eq(limits_check_huge(&l, "--memory", NUMA_HUGE_1G, 1024 * MIB, &f), EXIT_HOST);
+	ck_assert_ptr_nonnull(strstr(f.text,
+				     "1 GiB of huge pages of 1 GiB asked, and the control group /sys/fs/cgroup/hugetlb "
+				     "has room for 0 bytes of its limit of 1 GiB"));
+	put_bytes(MIB, "/sys/fs/cgroup/hugetlb/h", "hugetlb.2MB.limit_in_bytes");
+	put_bytes(2 * MIB, "/sys/fs/cgroup/hugetlb/h", "hugetlb.2MB.usage_in_bytes");
+	read_limits();
+	ck_assert_uint_eq(l.huge[NUMA_HUGE_2M].room_bytes, 0);
+	ck_assert_uint_eq(l.group_room_bytes, LIMITS_NONE);
 }
 END_TEST
 
@@ -356,6 +395,7 @@ Suite *limits_suite(void)
 	tcase_add_test(t, lists_that_are_none);
 	tcase_add_test(t, v2_up_the_tree);
 	tcase_add_test(t, v1_beside_v2);
+	tcase_add_test(t, huge_pages_of_both_versions);
 	tcase_add_loop_test(t, containers_show_a_part, 0, sizeof(containers) / sizeof(containers[0]));
 	tcase_add_test(t, no_group_no_limit);
 	tcase_add_test(t, long_names);

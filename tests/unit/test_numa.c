@@ -46,11 +46,13 @@ static struct ids set_of(const char *list)
 
 static void put_node(unsigned id, const char *cpus, unsigned mib, const char *distances)
 {
-	char text[256];
+	char text[512];
 
 	fake_host_put(&fake, cpus, NODE "/node%u/cpulist", id);
-	snprintf(text, sizeof(text), "\nNode %u MemTotal:       %u kB\nNode %u MemFree:        %u kB\n", id, mib << 10,
-		 id, mib << 9);
+	snprintf(text, sizeof(text),
+		 "\nNode %u MemTotal:       %u kB\nNode %u MemFree:        %u kB\nNode %u Inactive: 9 kB\n"
+		 "Node %u Active(file): %u kB\nNode %u Inactive(file): %u kB\n",
+		 id, mib << 10, id, mib << 9, id, id, mib << 7, id, mib << 6);
 	fake_host_put(&fake, text, NODE "/node%u/meminfo", id);
 	fake_host_put(&fake, distances, NODE "/node%u/distance", id);
 }
@@ -89,6 +91,7 @@ static void check_map(void)
 		ck_assert(i == 0 || n->id > map.node[i - 1].id);
 		ck_assert_uint_eq(n->cpus, counted[i]);
 		ck_assert_uint_le(n->free_bytes, n->total_bytes);
+		ck_assert_uint_le(n->cached_bytes, n->total_bytes - n->free_bytes);
 		for (unsigned k = 0; k < NUMA_HUGE_SIZES; k++)
 			ck_assert_uint_le(n->huge[k].free, n->huge[k].total);
 		ck_assert_uint_eq(map.distance[i][i], 10);
@@ -115,6 +118,24 @@ static void refuse(const char *sentence)
 	ck_assert_int_eq(numa_map_read(fake.root, &map, &f), EXIT_HOST);
 	ck_assert_msg(strstr(f.text, sentence), "%s", f.text);
 }
+
+START_TEST(most_room_is_beside_cpus_and_within_the_cpuset)
+{
+	struct ids all, some = set_of("7,63,1000"), none = set_of("");
+
+	memset(&all, 0xff, sizeof(all));
+	put_lists("0,5,7,63\n", "0,5,63\n");
+	put_node(0, "0\n", 64, "10 20 20 20\n");
+	put_node(5, "1\n", 128, "20 10 20 20\n");
+	put_node(7, "2\n", 0, "20 20 10 20\n");
+	put_node(63, "\n", 1024, "20 20 20 10\n");
+	read_map();
+	ck_assert_uint_eq(map.node[1].cached_bytes, (16 + 8) << 20); /* an eighth, and a sixteenth */
+	ck_assert_uint_eq(numa_map_roomiest(&map, &all), 5);
+	ck_assert_uint_eq(numa_map_roomiest(&map, &some), 63); /* 7 has no memory */
+	ck_assert_uint_eq(numa_map_roomiest(&map, &none), 0);
+}
+END_TEST
 
 START_TEST(sets_of_numbers)
 {
@@ -534,18 +555,13 @@ START_TEST(refusals_name_what_there_is)
 	asked = set_of("2");
 	ck_assert_int_eq(numa_map_check_nodes(&map, "--zone", &asked, &f), EXIT_HOST);
 	ck_assert_str_eq(f.text, "--zone: memory node 2 of this host has no memory: nodes with memory are 0-1");
-	f = (struct failure){0};
-	asked = set_of("0-3");
-	ck_assert_int_eq(numa_map_check_cpus(&map, "--cpus", &asked, &f), 0);
-	asked = set_of("3-4");
-	ck_assert_int_eq(numa_map_check_cpus(&map, "--cpus", &asked, &f), EXIT_HOST);
-	ck_assert_str_eq(f.text, "--cpus: CPU 4 is not online on this host: those that are: 0-3");
 }
 END_TEST
 
 START_TEST(huge_pages_of_a_node)
 {
 	struct failure f = {0};
+	struct ids nodes;
 
 	put_lists("0-1", "0-1");
 	put_node(0, "0", 64, "10 20");
@@ -571,6 +587,18 @@ START_TEST(huge_pages_of_a_node)
 	f = (struct failure){0};
 	ck_assert_int_eq(numa_map_check_huge(&map, "--zone", 1, NUMA_HUGE_1G, 1, &f), EXIT_HOST);
 	ck_assert_ptr_nonnull(strstr(f.text, "1 huge pages of 1 GiB asked of node 1, which has 0 free of 0"));
+	f = (struct failure){0};
+	nodes = set_of("0,1");
+	ck_assert_int_eq(numa_map_check_huge_nodes(&map, "--zone", &nodes, NUMA_HUGE_2M, 23, &f), 0);
+	ck_assert_int_eq(numa_map_check_huge_nodes(&map, "--zone", &nodes, NUMA_HUGE_2M, 24, &f), EXIT_HOST);
+	ck_assert_str_eq(f.text,
+			 "--zone: 24 huge pages of 2 MiB asked of nodes 0-1, which have 23 free together; 0 are "
+			 "free elsewhere: add 1 to /sys/devices/system/node/node0/hugepages/hugepages-2048kB/"
+			 "nr_hugepages, or ask other nodes");
+	f = (struct failure){0};
+	nodes = set_of("0,5");
+	ck_assert_int_eq(numa_map_check_huge_nodes(&map, "--zone", &nodes, NUMA_HUGE_2M, 8, &f), EXIT_HOST);
+	ck_assert_ptr_nonnull(strstr(f.text, "asked of nodes 0,5, which have 7 free together; 16 are free elsewhere"));
 }
 END_TEST
 
@@ -737,6 +765,7 @@ Suite *numa_suite(void)
 	TCase *trees = tcase_create("trees"), *here = tcase_create("here");
 
 	tcase_add_checked_fixture(trees, setup, teardown);
+	tcase_add_test(trees, most_room_is_beside_cpus_and_within_the_cpuset);
 	tcase_add_test(trees, sets_of_numbers);
 	tcase_add_test(trees, long_sets_are_cut);
 	tcase_add_test(trees, sets_against_a_model);

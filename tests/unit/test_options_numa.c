@@ -57,7 +57,8 @@ START_TEST(zones_of_every_backing)
 
 	take("k --memory size=0,thp=off,mlock=on --memory-zone id=a,size=1G,host_numa_node=0,prefault=on "
 	     "--memory-zone=id=b,size=4K,backing=memfd,reserve=on --memory-zone size=2G,id=c-_.9,backing=hugetlb,"
-	     "hugepage_size=1G,host_numa_node=[0-3,8] --memory-zone id=d,backing=devdax,file=/dev/dax0.0,size=6M",
+	     "hugepage_size=1G,host_numa_node=[0-3,8],weighted=on --memory-zone "
+	     "id=d,backing=devdax,file=/dev/dax0.0,size=6M",
 	     &o);
 	ck_assert_uint_eq(o.numa.zones, 4);
 	ck_assert_uint_eq(o.memory.bytes, 3 * GIB + 4096 + 6 * MIB);
@@ -71,6 +72,7 @@ START_TEST(zones_of_every_backing)
 	ck_assert_int_eq(o.numa.zone[1].backing, OPTIONS_MEMFD);
 	ck_assert(!o.numa.zone[1].prefault && o.numa.zone[1].reserve && !options_any_number(&o.numa.zone[1].host));
 	ck_assert_str_eq(o.numa.zone[2].id, "c-_.9");
+	ck_assert(o.numa.zone[2].weighted && !o.numa.zone[0].weighted);
 	ck_assert_int_eq(o.numa.zone[2].backing, OPTIONS_HUGETLB);
 	ck_assert_int_eq(o.numa.zone[2].huge, PAGETABLE_1G);
 	for (unsigned n = 0; n < OPTIONS_HOST_NODES_MAX + 2; n++)
@@ -140,6 +142,9 @@ static const struct {
 	{"k --memory-zone id=a,size=4097T", "--memory-zone size=4097T: a guest addresses 4096 TiB at most"},
 	{"k --memory-zone id=a,size=4096T --memory-zone id=b,size=4K",
 	 "--memory-zone: all of them have 4398046511108 KiB; a guest addresses 4096 TiB at most"},
+	{"k --memory size=4097T", "--memory size=4097 TiB: a guest addresses 4096 TiB at most"},
+	{"k --memory size=18446744073709547520 --placement policy=local",
+	 "--memory size=18014398509481980 KiB: a guest addresses 4096 TiB at most"},
 	{"k --memory-zone id=a,size=1M --memory-zone id=b,size=1020K",
 	 "--memory-zone: all of them have 2044 KiB; a guest needs 2 MiB at least"},
 	{"k --memory-zone id=a,size=1G,backing=thp",
@@ -162,12 +167,18 @@ static const struct {
 	 "--memory-zone id=a: backing=devdax needs a file, as in file=/dev/dax0.0"},
 	{"k --memory-zone id=a,size=1G,backing=memfd,file=/x",
 	 "--memory-zone id=a: file=/x is for backing=devdax, not memfd"},
+	{"k --memory-zone id=a,size=1G,backing=devdax,file=/x id=b,size=1G,backing=devdax,file=/x",
+	 "--memory-zone id=b: file=/x is zone a's already"},
 	{"k --memory-zone id=a,size=1G,file=/x", "--memory-zone id=a: file=/x is for backing=devdax, not anon"},
 	{"k --memory-zone id=a,size=1G,prefault=1", "--memory-zone prefault=1: the value is on or off"},
 	{"k --memory-zone id=a,size=1G,reserve=1", "--memory-zone reserve=1: the value is on or off"},
 	{"k --memory-zone id=a,size=1G,mergeable=on",
 	 "--memory-zone: unknown key 'mergeable'; the keys are: id, size, backing, hugepages, hugepage_size, shared, "
-	 "file, host_numa_node, prefault, reserve"},
+	 "file, host_numa_node, prefault, reserve, weighted"},
+	{"k --memory-zone id=a,size=1G,weighted=on,host_numa_node=1",
+	 "--memory-zone id=a: weighted=on is for several nodes, as in host_numa_node=0-1"},
+	{"k --memory-zone id=a,size=1G,weighted=on",
+	 "--memory-zone id=a: weighted=on is for several nodes, as in host_numa_node=0-1"},
 	{"k --memory-zone id=a,size=1G,host_numa_node=1024",
 	 "--memory-zone host_numa_node=1024: not numbers of nodes of the host from 0 to 1023, such as 0-3,8"},
 	{"k --memory-zone id=a,size=1G,host_numa_node=3-1",
@@ -280,6 +291,17 @@ static const struct {
 	{"k --latency -5ns", "--latency -5ns: not nanoseconds from 1ns to 1000000ns, such as 100ns"},
 	{"k --latency nanns", "--latency nanns: not nanoseconds from 1ns to 1000000ns, such as 100ns"},
 	{"k --latency=", "--latency : not nanoseconds from 1ns to 1000000ns, such as 100ns"},
+	{"k --latencies", "--latencies needs a value"},
+	{"k --latencies t", "--latencies t: nothing is placed by them without --latency or --placement"},
+	{"k --latencies t --strict", "--latencies t: nothing is placed by them without --latency or --placement"},
+	{"k --latencies t --numa guest_numa_id=0",
+	 "--latencies t: nothing is placed by them without --latency or --placement"},
+	{"k --latencies t --memory-zone id=a,size=1G",
+	 "--latencies: not with --memory-zone, which have nodes of their own (host_numa_node=): nothing is left to "
+	 "choose"},
+	{"k --latencies t --latency 9ns --memory-zone id=a,size=1G",
+	 "--latency: not with --memory-zone, which have nodes of their own (host_numa_node=): nothing is left to "
+	 "choose"},
 	{"k --strict=on", "--strict takes no value"},
 	{"k --memory-zone id=a,size=1G --guard 1G+4K", "--guard 0x40000000+0x1000 is not inside the guest's RAM, "
 						       "0x0..0x40000000"},
@@ -312,13 +334,31 @@ END_TEST
 
 /* ---- nodes and placement ---- */
 
+START_TEST(a_key_given_twice_counts_as_the_last_time)
+{
+	struct run_options o;
+
+	take("k --placement host_numa_node=0,1 --placement host_numa_node=1,2", &o);
+	for (unsigned n = 0; n < 4; n++)
+		ck_assert_int_eq(options_has_number(&o.numa.host, n), n == 1 || n == 2);
+	take("k --cpus boot=4 --memory-zone id=a,size=1G,host_numa_node=3,host_numa_node=4 id=b,size=1G --numa "
+	     "guest_numa_id=0 guest_numa_id=1,cpus=1-2,cpus=2-3,memory_zones=a,b,memory_zones=b,distances=0@30,"
+	     "distances=0@40",
+	     &o);
+	ck_assert(!options_has_number(&o.numa.zone[0].host, 3) && options_has_number(&o.numa.zone[0].host, 4));
+	ck_assert(o.numa.cpu_node[1] == 0 && o.numa.cpu_node[2] == 1 && o.numa.cpu_node[3] == 1);
+	ck_assert(o.numa.zone_node[0] == 0 && o.numa.zone_node[1] == 1);
+	ck_assert_uint_eq(o.numa.distance[1][0], 40);
+}
+END_TEST
+
 START_TEST(lists_with_and_without_brackets)
 {
 	struct run_options o;
 
 	take("k --cpus boot=255 --memory-zone id=a,size=1G id=b,size=1G id=c,size=1G --numa "
 	     "distances=0@30,2@254,guest_numa_id=1,cpus=0-2,8,254,memory_zones=c,a guest_numa_id=2,"
-	     "cpus=[9],cpus=10,distances=[0@40,2@10] guest_numa_id=0,memory_zones=[b],distances=2@41",
+	     "cpus=[9,10],distances=[0@40,2@10] guest_numa_id=0,memory_zones=[b],distances=2@41",
 	     &o);
 	ck_assert_uint_eq(o.numa.nodes, 3);
 	for (unsigned cpu = 0; cpu < 255; cpu++) {
@@ -381,8 +421,17 @@ START_TEST(policies)
 	ck_assert_uint_eq(o.numa.latency_ps, 100000);
 	take("k --placement policy=contract --latency=79.5ns", &o);
 	ck_assert_uint_eq(o.numa.latency_ps, 79500);
+	take("k --latency 128.2ns", &o); /* in binary, 128199.99... ps */
+	ck_assert_uint_eq(o.numa.latency_ps, 128200);
 	take("k --latency=1000000ns", &o);
 	ck_assert_uint_eq(o.numa.latency_ps, 1000000000);
+	ck_assert_ptr_null(o.numa.latencies);
+	take("k --latencies a --latency 100ns --latencies=b", &o);
+	ck_assert_str_eq(o.numa.latencies, "b");
+	take("k --latencies a --placement policy=spread", &o);
+	ck_assert_str_eq(o.numa.latencies, "a");
+	take("k --placement host_numa_node=0 --latencies a", &o);
+	ck_assert_str_eq(o.numa.latencies, "a");
 	ck_assert_str_eq(options_backing_name(OPTIONS_ANON), "anon");
 	ck_assert_str_eq(options_backing_name(OPTIONS_MEMFD), "memfd");
 	ck_assert_str_eq(options_backing_name(OPTIONS_HUGETLB), "hugetlb");
@@ -653,6 +702,7 @@ Suite *options_numa_suite(void)
 	tcase_add_test(t, several_values_of_one_option);
 	tcase_add_loop_test(t, refusal, 0, COUNT(refusals));
 	tcase_add_test(t, so_many_of_each);
+	tcase_add_test(t, a_key_given_twice_counts_as_the_last_time);
 	tcase_add_test(t, lists_with_and_without_brackets);
 	tcase_add_test(t, one_memory_is_mem0);
 	tcase_add_test(t, policies);

@@ -28,6 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/pagemap.h"
+
 Suite *sandbox_suite(void);
 
 #define DONE   0 /* the call was made, whatever its answer */
@@ -140,6 +142,9 @@ static const struct trial named[] = {
 	{"chmod", SYS_chmod, {TEXT("/nonexistent"), 0}},
 	{"dup2", SYS_dup2, {0, 1}},
 	{"prlimit64", SYS_prlimit64, {0, 0, 0, 0}},
+	{"sched_setaffinity", SYS_sched_setaffinity, {1, 8, TEXT(&(uint64_t){1})}},
+	{"sched_setaffinity", SYS_sched_setaffinity, {NONE, 8, TEXT(&(uint64_t){1})}},
+	{"sched_setscheduler", SYS_sched_setscheduler, {0, 0, TEXT(&(int){0})}},
 };
 
 /* They fail, for want of a descriptor, after they were let through. */
@@ -188,6 +193,9 @@ static const struct trial allowed[] = {
 	{"BLKDISCARD", SYS_ioctl, {NONE, BLKDISCARD, 0}},
 	{"wait4", SYS_wait4, {NONE, 0, 0, 0}},
 	{"prctl", SYS_prctl, {PR_SET_NAME, TEXT("name")}},
+	{"sched_setaffinity of oneself", SYS_sched_setaffinity, {0, 8, TEXT(&(uint64_t){~UINT64_C(0)})}},
+	{"PAGEMAP_SCAN", SYS_ioctl, {NONE, PAGEMAP_SCAN_REQUEST, 0}},
+	{"lseek", SYS_lseek, {NONE, 0, SEEK_SET}},
 };
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))

@@ -166,6 +166,35 @@ START_TEST(latencies)
 }
 END_TEST
 
+START_TEST(a_hosts_own_figures_are_made_good)
+{
+	struct topology before;
+
+	good();
+	before = t;
+	topology_fit(&t);
+	ck_assert_mem_eq(&before, &t, sizeof(t)); /* these were */
+	t.distance[0][1] = 10;			  /* numa=fake */
+	t.distance[1][0] = 0;
+	t.distance[2][2] = 20;
+	t.latency_ns[0][3] = 1000000;
+	t.bandwidth_mib[0][3] = UINT32_MAX;
+	topology_fit(&t);
+	ck_assert_msg(passes(), "%s", failure.text);
+	ck_assert(t.distance[0][1] == 11 && t.distance[1][0] == 11 && t.distance[2][2] == 10);
+	ck_assert(t.has_hmat && t.latency_ns[0][3] == TOPOLOGY_LATENCY_MAX &&
+		  t.bandwidth_mib[0][3] == TOPOLOGY_BANDWIDTH_MAX);
+	t.latency_ns[3][0] = t.latency_ns[0][2] = 0; /* 3 has no CPUs, and 2 no memory */
+	t.latency_ns[1][0] = 0;
+	t.distance[1][0] = TOPOLOGY_UNREACHABLE;
+	topology_fit(&t);
+	ck_assert(t.has_hmat && passes());
+	t.distance[1][0] = 254;
+	topology_fit(&t);
+	ck_assert(!t.has_hmat && passes());
+}
+END_TEST
+
 Suite *topology_suite(void);
 Suite *topology_suite(void)
 {
@@ -179,6 +208,7 @@ Suite *topology_suite(void)
 	tcase_add_test(tcase, ranges);
 	tcase_add_test(tcase, distances);
 	tcase_add_test(tcase, latencies);
+	tcase_add_test(tcase, a_hosts_own_figures_are_made_good);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

@@ -279,7 +279,7 @@ START_TEST(both_say_the_same)
 		if (_i & 4) /* several mappings in one range */
 			mprotect(memory + 4 * MIB, (round + 1) * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC);
 		look(memory, SIZE);
-		ck_assert(where_resident(maps, memory, SIZE, &sums));
+		ck_assert(where_resident(maps, &(struct where_range){memory, SIZE, &sums}, 1));
 		if (_i & 1) /* what is not mapped here, or in the page cache alone, only move_pages leaves out */
 			ck_assert_uint_le(where_elsewhere(&sums, &(struct ids){0}), SIZE);
 		else
@@ -294,9 +294,9 @@ START_TEST(no_numa_maps)
 	static const struct where nothing;
 	int folder = open("/", O_RDONLY | O_CLOEXEC);
 
-	ck_assert(!where_resident(-1, &w, 4096, &w));
+	ck_assert(!where_resident(-1, &(struct where_range){&w, 4096, &w}, 1));
 	ck_assert_mem_eq(&w, &nothing, sizeof(w));
-	ck_assert(!where_resident(folder, &w, 4096, &w));
+	ck_assert(!where_resident(folder, &(struct where_range){&w, 4096, &w}, 1));
 	ck_assert_mem_eq(&w, &nothing, sizeof(w));
 	close(folder);
 }
@@ -309,9 +309,10 @@ static struct where_scan scan;
 /* In pieces of this many bytes. True: it was read to the end. */
 static bool feed(const char *text, size_t piece, uint64_t from, uint64_t to)
 {
+	const struct where_range range = {(const void *)(uintptr_t)from, to - from, &w};
 	size_t length = strlen(text);
 
-	where_scan_begin(&scan, from, to, &w);
+	where_scan_begin(&scan, &range, 1);
 	for (size_t at = 0; at < length; at += piece)
 		if (!where_scan_feed(&scan, text + at, piece < length - at ? piece : length - at))
 			return false;
@@ -341,6 +342,47 @@ START_TEST(lines_of_a_kernel)
 	ck_assert_uint_eq(on_all(), 9 * PAGE);
 	ck_assert(!feed(real, 64, 0x1000, 0x2000)); /* below the first */
 	ck_assert_uint_eq(on_all(), 0);
+}
+END_TEST
+
+/* Each range has what one pass for it alone finds, whatever lies between. */
+START_TEST(ranges_of_one_pass)
+{
+	static const uint64_t at[][2] = {{0x557000000000, 0x557000004000},
+					 {0x7f0000000000, 0x7f0000200000},
+					 {0x7f0000201000, 0x7f0000202000},
+					 {0x7f0000400000, 0x7f0000800000},
+					 {0x7f0000800000, 0x7f0000809000}};
+	static const uint64_t sums[] = {4 * PAGE, 3 * PAGE, 5 * PAGE, 4 * MIB, 9 * PAGE};
+	static struct where out[5];
+	struct where_range range[5];
+
+	for (unsigned set = 0; set < 32; set++)
+		for (size_t piece = 1; piece < 70; piece += 3) {
+			unsigned ranges = 0;
+
+			for (unsigned i = 0; i < 5; i++)
+				if (set & 1u << i)
+					range[ranges++] = (struct where_range){(const void *)(uintptr_t)at[i][0],
+									       at[i][1] - at[i][0], &out[i]};
+			memset(out, 0xff, sizeof(out));
+			where_scan_begin(&scan, range, ranges);
+			for (size_t from = 0; from < sizeof(real) - 1; from += piece)
+				if (!where_scan_feed(&scan, real + from,
+						     piece < sizeof(real) - 1 - from ? piece : sizeof(real) - 1 - from))
+					break;
+			for (unsigned i = 0; i < 5; i++)
+				if (set & 1u << i)
+					ck_assert_uint_eq(where_elsewhere(&out[i], &(struct ids){0}), sums[i]);
+		}
+}
+END_TEST
+
+START_TEST(no_range)
+{
+	where_scan_begin(&scan, NULL, 0);
+	ck_assert(!where_scan_feed(&scan, real, sizeof(real) - 1));
+	ck_assert_int_eq(where_resident(maps, NULL, 0), maps >= 0);
 }
 END_TEST
 
@@ -433,6 +475,8 @@ Suite *where_suite(void)
 	tcase_add_loop_test(t, both_say_the_same, 0, 8);
 	tcase_add_test(t, no_numa_maps);
 	tcase_add_test(text, lines_of_a_kernel);
+	tcase_add_test(text, ranges_of_one_pass);
+	tcase_add_test(t, no_range);
 	tcase_add_loop_test(text, lines_of_none, 0, sizeof(odds) / sizeof(odds[0]));
 	tcase_add_test(text, any_bytes);
 	suite_add_tcase(s, t);

@@ -1,16 +1,23 @@
 /* RAM by zones, on the host that the tests run on: of several nodes or of one. What is
  * refused before a pool is opened, what the zones come to, and that a refusal at any
- * allocation leaves nothing. What it does not see: pages on the wrong node, which
- * needs several (the rig has such hosts). */
+ * allocation leaves nothing. What the guest is told and where its vCPUs go, on hosts that
+ * are made up. What it does not see: pages on the wrong node, which needs several (the rig
+ * has such hosts). */
 #include <check.h>
 #undef fail
+#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
+#include <unistd.h>
 
+#include "tests/unit/fake_sys.h"
 #include "vmm/layout.h"
-#include "vmm/zones.h"
+#include "vmm/stitch.h"
+#include "vmm/vm.h"
+#include "vmm/zones_impl.h"
 
 Suite *zones_suite(void);
 
@@ -84,7 +91,9 @@ static void check_zones(void)
 		const struct pool *p = zones->zone[i].pool;
 
 		bytes += zones->zone[i].bytes;
-		ck_assert_uint_eq(p->backing.bytes, zones->zone[i].bytes);
+		ck_assert_uint_eq(p->backing.bytes, options.pool.bytes == options.memory.bytes || options.numa.zones
+							    ? zones->zone[i].bytes
+							    : options.pool.bytes);
 		for (unsigned k = 0; k < i; k++)
 			ck_assert_ptr_ne(p, zones->zone[k].pool);
 		if (host.mirror)
@@ -129,24 +138,29 @@ static const struct {
 	const char *line, *sentence;
 	int code;
 } refusals[] = {
-	{"k --placement policy=pack --memory size=8M --pool size=16M,taken=1M+4K",
-	 "--pool is for RAM of one pool that lies anywhere: not with --numa, --placement, --latency or --strict",
-	 EXIT_USAGE},
-	{"k --numa guest_numa_id=0 --memory size=8M --pool size=16M",
-	 "--pool is for RAM of one pool that lies anywhere: not with --numa, --placement, --latency or --strict",
-	 EXIT_USAGE},
+	{"k --placement policy=pack --memory size=8M --pool size=16M,taken=15M+2M",
+	 "--pool taken=0xf00000+0x200000: not free in a pool of 16 MiB", EXIT_USAGE},
+	{"k --placement policy=local --memory size=8M --pool size=16M,taken=7M+2M",
+	 "no contiguous block of 8 MiB in the pool of node ", EXIT_HOST},
+	{"k --placement policy=local --memory size=8M --pool size=4000T", "free together, not 4000 TiB", EXIT_HOST},
 	{"k --strict --memory-zone id=a,size=4M",
 	 "--strict: none of the zones was asked from a node; give host_numa_node=", EXIT_USAGE},
 	{"k --memory-zone id=a,size=4M,host_numa_node=1000 --memory-zone id=b,size=4M",
 	 "--memory-zone id=a: ", EXIT_HOST},
 	{"k --memory-zone id=a,size=4M --memory-zone id=b,size=4M,host_numa_node=1000",
 	 "--memory-zone id=b: ", EXIT_HOST},
+	{"k --placement host_numa_node=1000 --memory-zone id=a,size=4M,host_numa_node=0",
+	 "--placement: memory node 1000 does not exist on this host", EXIT_HOST},
 	{"k --strict --memory size=4000T --placement policy=local", "--placement: the nodes that may be used have ",
 	 EXIT_HOST},
 	{"k --strict --memory-zone id=a,size=4M,host_numa_node=0 --memory-zone id=b,size=4000T,host_numa_node=0",
-	 "--memory-zone id=b: --strict binds 4", EXIT_HOST},
+	 "--memory-zone id=b and those before it: --strict binds 4", EXIT_HOST},
 	{"k --memory-zone id=a,size=4M --memory-zone id=b,size=4M,backing=devdax,file=/dev/null", "/dev/null",
 	 EXIT_HOST},
+	{"k --memory size=4M --latency 100ns --latencies /nonexistent/t",
+	 "--latencies /nonexistent/t: cannot be opened: No such file or directory", EXIT_HOST},
+	{"k --memory size=4M --placement policy=local --latencies /dev/null",
+	 "--latencies /dev/null: not a regular file", EXIT_HOST},
 };
 
 START_TEST(refused_with_a_sentence)
@@ -155,6 +169,23 @@ START_TEST(refused_with_a_sentence)
 
 	ck_assert_int_eq(make(refusals[_i].line, &f), refusals[_i].code);
 	ck_assert_msg(strstr(f.text, refusals[_i].sentence) != NULL, "%s", f.text);
+}
+END_TEST
+
+/* Each would be taken. */
+START_TEST(zones_are_not_more_than_the_host_together)
+{
+	struct failure f = {0};
+	struct sysinfo all;
+	char line[128];
+	uint64_t mib;
+
+	ck_assert_int_eq(sysinfo(&all), 0);
+	mib = ((uint64_t)all.totalram + all.totalswap) * all.mem_unit / 4 * 3 / MIB;
+	snprintf(line, sizeof(line), "k --memory-zone id=a,size=%" PRIu64 "M id=b,size=%" PRIu64 "M", mib, mib);
+	ck_assert_int_eq(make(line, &f), EXIT_HOST);
+	ck_assert_ptr_eq(strstr(f.text, "--memory-zone id=b and those before it size="), f.text);
+	ck_assert_ptr_nonnull(strstr(f.text, " is more than the host has: "));
 }
 END_TEST
 
@@ -233,6 +264,171 @@ START_TEST(as_many_zones_as_there_can_be)
 }
 END_TEST
 
+/* A history is one pool's, wherever that one is asked from. */
+START_TEST(a_pool_with_a_history_lies_where_it_is_asked)
+{
+	static const char *const asks[] = {
+		"--memory size=8M --numa guest_numa_id=0",
+		"--memory size=8M --placement policy=local",
+		"--memory size=8M --placement policy=interleave",
+		"--memory size=8M,contiguous=scatter --placement policy=local",
+	};
+	char line[160];
+
+	snprintf(line, sizeof(line), "k --pool size=24M,taken=4M+4K,taken=16M+1M %s", asks[_i]);
+	made(line);
+	check_zones();
+	ck_assert_uint_eq(zones->count, 1);
+	ck_assert_ptr_null(host.mirror);
+	ck_assert_uint_eq(zones->zone[0].bytes, 8 * MIB);
+	ck_assert_uint_eq(blocks.count, _i == 3 ? 4 : 1);
+	if (_i < 3) /* the smallest hole that holds it, from a multiple of the page on */
+		ck_assert_uint_ge(blocks.block->first.n - zones->zone[0].pool->base.n, 4 * MIB / FRAME_BYTES);
+	ck_assert_uint_eq(extent_stats_read(zones->zone[0].pool->space).units_free,
+			  (15 * MIB - FRAME_BYTES) / FRAME_BYTES);
+}
+END_TEST
+
+START_TEST(a_pool_with_a_history_is_one)
+{
+	struct failure f = {0};
+
+	if (host.numa.nodes < 2)
+		return;
+	ck_assert_int_eq(make("k --cpus boot=2 --memory size=8M --pool size=24M --placement policy=spread", &f),
+			 EXIT_USAGE);
+	ck_assert_ptr_nonnull(strstr(f.text, "--pool is one pool, and --placement policy=spread makes 2 of the RAM"));
+}
+END_TEST
+
+/* ---- leaves ---- */
+
+struct tables {
+	uint8_t *page;
+	uint64_t taken, most;
+};
+
+static enum mm_err get(void *self, struct pfn *out)
+{
+	struct tables *t = self;
+
+	*out = (struct pfn){t->taken};
+	return t->taken++ < t->most ? MM_OK : MM_ENOMEM;
+}
+
+static void put(void *self, struct pfn page)
+{
+	(void)self;
+	(void)page;
+}
+
+/* As slat run does; but the table takes leaves of 1G, as if one of the zones were of such pages. */
+static void map_all(struct tables *t, struct pagetable *table)
+{
+	const struct stitch stitch = {blocks.block, blocks.count, &options.ranges};
+	const struct pagetable_attr attr = {PAGETABLE_READ | PAGETABLE_WRITE, PAGETABLE_WRITE_BACK};
+	struct pagetable_config config = {
+		.format = PAGETABLE_EPT, .phys_bits = HOST_PHYS_BITS, .leaf_max = PAGETABLE_1G, .pages = {t, get, put}};
+
+	*t = (struct tables){.most = stitch_table_pages(&stitch, PAGETABLE_1G)};
+	config.arena_frames = t->most;
+	config.arena = t->page = aligned_alloc(FRAME_BYTES, t->most * FRAME_BYTES);
+	ck_assert_int_eq(pagetable_init(table, &config), MM_OK);
+	ck_assert_int_eq(stitch_map(&stitch, table, attr), MM_OK);
+	ck_assert_uint_eq(t->taken, t->most);
+	ck_assert(pagetable_check(table));
+}
+
+static const struct {
+	const char *line;
+	bool whole; /* each zone begins and ends where its pages do */
+} mixtures[] = {
+	{"k --memory-zone id=a,size=64M id=b,size=64M,backing=memfd id=c,size=64M", true},
+	{"k --memory-zone id=a,size=64M,backing=memfd id=b,size=64M id=c,size=8K", true},
+	{"k --memory thp=off --memory-zone id=a,size=1G id=b,size=2M", true},
+	{"k --memory-zone id=a,size=1G id=b,size=1G,backing=memfd id=c,size=1G id=d,size=1G", true}, /* the hole */
+	{"k --memory-zone id=a,size=1G id=b,size=3G", true},
+	{"k --memory-zone id=a,size=1022M id=b,size=1026M id=c,size=1G", true},
+	{"k --memory-zone id=a,size=3M id=b,size=1027M id=c,size=4K id=d,size=5M,backing=memfd", false},
+	{"k --memory-zone id=a,size=3076K id=b,size=3068K,backing=memfd id=c,size=4K id=d,size=32M", false},
+	{"k --memory contiguous=scatter --memory-zone id=a,size=32M id=b,size=32M,backing=memfd id=c,size=10M", true},
+	{"k --memory contiguous=scatter,extent_size=8M --memory-zone id=a,size=66M,backing=memfd id=b,size=98M", false},
+	{"k --memory contiguous=scatter,extent_size=1G --memory-zone id=a,size=1G id=b,size=2G,backing=memfd", true},
+	{"k --guard 3M+4K --ro 65M+8K --memory-zone id=a,size=64M id=b,size=64M,backing=memfd", false},
+};
+
+START_TEST(each_zone_has_leaves_of_its_own_pages)
+{
+	struct pagetable table;
+	struct tables t;
+
+	if (!has_room(4 * GIB))
+		return;
+	made(mixtures[_i].line);
+	check_zones();
+	map_all(&t, &table);
+	for (unsigned i = 0; i < zones->count; i++) {
+		const struct pool *pool = zones->zone[i].pool;
+		const struct vm vm = {.table = table};
+		uint64_t leaves[PAGETABLE_SIZES], bytes = 0;
+
+		vm_leaves_of(&vm, pool, leaves);
+		for (unsigned size = 0; size < PAGETABLE_SIZES; size++) {
+			const uint64_t page = pagetable_size_bytes((enum pagetable_size)size);
+
+			bytes += leaves[size] * page;
+			ck_assert(leaves[size] == 0 || size <= pool->backing.leaf);
+			if (mixtures[_i].whole && size == pool->backing.leaf)
+				ck_assert_uint_eq(leaves[size], pool->backing.bytes / page);
+		}
+		ck_assert(bytes == pool->backing.bytes || options.ranges.count);
+	}
+	free(t.page);
+}
+END_TEST
+
+START_TEST(the_table_takes_the_largest_page_of_all)
+{
+	made("k --memory-zone id=a,size=64M id=b,size=64M,backing=memfd");
+	zones->zone[0].pool->backing.leaf = PAGETABLE_4K;
+	zones->zone[1].pool->backing.leaf = PAGETABLE_1G;
+	ck_assert_int_eq(block_list_leaf(&blocks), PAGETABLE_1G);
+	zones->zone[1].pool->backing.leaf = PAGETABLE_2M;
+	ck_assert_int_eq(block_list_leaf(&blocks), PAGETABLE_2M);
+	zones->zone[0].pool->backing.leaf = PAGETABLE_1G;
+	ck_assert_int_eq(block_list_leaf(&blocks), PAGETABLE_1G);
+}
+END_TEST
+
+/* Two of device-dax may be neighbours by number, and one run. */
+START_TEST(leaves_of_neighbours_are_told_apart)
+{
+	const struct pool low = {.base = {512}, .backing.bytes = 4 * MIB},
+			  high = {.base = {512 + 1024}, .backing.bytes = 4 * MIB},
+			  other = {.base = {4096}, .backing.bytes = 4 * MIB};
+	const struct pagetable_attr attr = {PAGETABLE_READ | PAGETABLE_WRITE, PAGETABLE_WRITE_BACK};
+	struct tables t = {.most = 8};
+	struct pagetable_config config = {.format = PAGETABLE_EPT,
+					  .phys_bits = HOST_PHYS_BITS,
+					  .leaf_max = PAGETABLE_2M,
+					  .pages = {&t, get, put}};
+	uint64_t leaves[PAGETABLE_SIZES];
+	struct vm vm = {0};
+
+	config.arena_frames = t.most;
+	config.arena = t.page = aligned_alloc(FRAME_BYTES, t.most * FRAME_BYTES);
+	ck_assert_int_eq(pagetable_init(&vm.table, &config), MM_OK);
+	ck_assert_int_eq(pagetable_map(&vm.table, MIB, 3 * MIB, 7 * MIB, attr), MM_OK);
+	vm_leaves_of(&vm, &low, leaves);
+	ck_assert(leaves[PAGETABLE_2M] == 1 && leaves[PAGETABLE_4K] == 256 && leaves[PAGETABLE_1G] == 0);
+	vm_leaves_of(&vm, &high, leaves);
+	ck_assert(leaves[PAGETABLE_2M] == 2 && leaves[PAGETABLE_4K] == 0);
+	vm_leaves_of(&vm, &other, leaves);
+	ck_assert(leaves[PAGETABLE_2M] == 0 && leaves[PAGETABLE_4K] == 0);
+	free(t.page);
+}
+END_TEST
+
 /* A share is whole large pages; what the guest does not have of the last is not taken. */
 START_TEST(a_placement_is_as_large_as_was_asked)
 {
@@ -247,6 +443,93 @@ START_TEST(a_placement_is_as_large_as_was_asked)
 		ck_assert_str_eq(zones->zone[i].id, "mem0");
 		ck_assert(i + 1 == zones->count || zones->zone[i].bytes % (2 * MIB) == 0);
 	}
+}
+END_TEST
+
+/* ---- by which latencies ---- */
+
+#define TABLE "/tmp/slat-zones.XXXXXX"
+
+/* As slat probe would write it for this host: so many ps from each node to itself, and nothing else. */
+static void write_table(char *name, unsigned local_ps)
+{
+	static struct numa_map map;
+	struct failure f = {0};
+	const int fd = mkstemp(name);
+	FILE *file = fdopen(fd, "w");
+
+	ck_assert(file && numa_map_read("", &map, &f) == 0);
+	fputs("{\"nodes\": [", file);
+	for (unsigned i = 0; i < map.nodes; i++)
+		fprintf(file, "%s{\"id\": %u}", i ? ", " : "", map.node[i].id);
+	fputs("], \"distances\": [", file);
+	for (unsigned i = 0; i < map.nodes; i++)
+		for (unsigned k = 0; k < map.nodes; k++)
+			fprintf(file, "%s%u%s",
+				k   ? ", "
+				: i ? ", ["
+				    : "[",
+				map.distance[i][k], k + 1 == map.nodes ? "]" : "");
+	fputs("], \"latencies\": {\"source\": \"measured\", \"ps\": [", file);
+	for (unsigned i = 0; i < map.nodes; i++)
+		for (unsigned k = 0; k < map.nodes; k++) {
+			fputs(k ? ", " : i ? ", [" : "[", file);
+			fprintf(file, k == i ? "%u" : "null", local_ps);
+			fputs(k + 1 == map.nodes ? "]" : "", file);
+		}
+	fputs("]}}", file);
+	ck_assert_int_eq(fclose(file), 0);
+}
+
+START_TEST(a_placement_by_a_table)
+{
+	static const char *const options_of[] = {"--latency 123ns", "--placement policy=local"};
+	char name[] = TABLE, line[128];
+
+	write_table(name, 123000);
+	snprintf(line, sizeof(line), "k --memory size=8M --latencies %s %s", name, options_of[_i]);
+	made(line);
+	unlink(name);
+	check_zones();
+	ck_assert_uint_eq(zones->latency_ps, 123000);
+	ck_assert_int_eq(zones->latency_source, zones->map.nodes == 1 ? LATENCY_MEASURED : LATENCY_SCALED);
+}
+END_TEST
+
+START_TEST(a_table_too_slow)
+{
+	char name[] = TABLE, line[128];
+	struct failure f = {0};
+
+	write_table(name, 123000);
+	snprintf(line, sizeof(line), "k --memory size=8M --latency 122.9ns --latencies %s", name);
+	ck_assert_int_eq(make(line, &f), EXIT_HOST);
+	unlink(name);
+	ck_assert_ptr_nonnull(strstr(f.text, "the best that 8 MiB can have now is 123.000ns (latencies: measured"));
+}
+END_TEST
+
+/* Of each allocation that is refused nothing is left, those of JSON included. */
+START_TEST(a_table_without_memory)
+{
+	char name[] = TABLE, line[128];
+	unsigned n = 0;
+	int code;
+
+	write_table(name, 123000);
+	snprintf(line, sizeof(line), "k --memory size=8M --latency 200ns --latencies %s", name);
+	do {
+		struct failure f = {0};
+
+		memory_lend_json(&memory);
+		heap_fail_after(&memory.heap, ++n);
+		code = make(line, &f);
+		ck_assert((code != 0) == (f.text[0] != '\0'));
+		close_host();
+		open_host();
+	} while (code && n < 4 * ALLOCATIONS_MAX);
+	unlink(name);
+	ck_assert(code == 0 && n > 20);
 }
 END_TEST
 
@@ -310,6 +593,235 @@ START_TEST(who_is_kept_nowhere_runs_anywhere)
 }
 END_TEST
 
+/* ---- what the guest is told, of hosts of several nodes ---- */
+
+#define NODES 3u
+
+static struct zones shown;
+static struct pool shown_pools[NODES];
+
+/* Nodes 3, 8 and 40, 80 ns each and 160 to the others. cpus: how many each has, zones_on: where each zone lies, a
+ * digit each. */
+static void show_host(const char *line, const char *cpus, const char *zones_on)
+{
+	static const unsigned ids[NODES] = {3, 8, 40};
+	unsigned cpu = 0;
+
+	parse(line);
+	memset(&shown, 0, sizeof(shown));
+	shown.options = &options;
+	shown.map.nodes = NODES;
+	shown.map.has_hmat = true;
+	memset(shown.map.cpu_node, NUMA_MAP_NONE, sizeof(shown.map.cpu_node));
+	memset(&shown.limits.cpus, 0xff, sizeof(shown.limits.cpus));
+	memset(shown.cpu_place, ZONES_ANY, sizeof(shown.cpu_place));
+	for (unsigned i = 0; i < NODES; i++) {
+		shown.map.node[i] =
+			(struct numa_map_node){.id = ids[i], .cpus = (unsigned)(cpus[i] - '0'), .has_memory = true};
+		for (unsigned n = 0; n < shown.map.node[i].cpus; n++)
+			shown.map.cpu_node[cpu++] = (uint8_t)i;
+		for (unsigned k = 0; k < NODES; k++) {
+			shown.map.distance[i][k] = i == k ? 10 : (uint8_t)(20 + k);
+			shown.map.latency_ps[i][k] = i == k ? 80000 : 160000 + k * 1000;
+		}
+		shown_pools[i] = (struct pool){.node = ids[i]};
+	}
+	for (; zones_on[shown.count]; shown.count++) {
+		struct zone *zone = &shown.zone[shown.count];
+
+		zone->bytes = 4 * MIB;
+		zone->pool = &shown_pools[zones_on[shown.count] - '0'];
+		zone->ruled = true;
+		ids_add(&zone->rule.nodes, zone->pool->node);
+	}
+}
+
+/* ---- a device among others ---- */
+
+/* It lies where the numbers of the zone before it would begin: these go around it, and the guest has both in its order.
+ */
+START_TEST(a_device_s_numbers_are_nobody_else_s)
+{
+	const uint64_t resource = (host.numa.node[0] % HOST_NODES_MAX + 1) * HOST_POOL_BYTES_MAX + 4 * MIB;
+	const struct fake_dax dax = {
+		.name = "dax0.0", .bytes = 8 * MIB, .align = 2 * MIB, .resource = resource, .node = -1};
+	struct fake_sys sys;
+	struct failure f = {0};
+	struct make m = {.z = &shown, .o = &options, .root = sys.root};
+	char line[256];
+
+	fake_sys_open(&sys);
+	fake_dax_add(&sys, &dax);
+	snprintf(line, sizeof(line),
+		 "k --memory-zone id=a,size=8M,host_numa_node=%u id=d,size=4M,backing=devdax,file=%s/dev/dax0.0",
+		 host.numa.node[0], sys.root);
+	parse(line);
+	shown = (struct zones){.memory = &memory, .options = &options, .host = &host};
+	blocks.memory = &memory;
+	ck_assert_int_eq(numa_map_read("", &shown.map, &f), 0);
+	ck_assert_int_eq(limits_read("", &shown.limits, &f), 0);
+	ck_assert_int_eq(zones_plan(&m, &f), 0);
+	ck_assert_msg(zones_open_pools(&m, SLOTS, &blocks, &f) == 0, "%s", f.text);
+	ck_assert_uint_eq(blocks.count, 2);
+	ck_assert_ptr_eq(blocks.block[0].pool, shown.zone[0].pool);
+	ck_assert_uint_eq(blocks.block[1].first.n, resource / FRAME_BYTES);
+	ck_assert_uint_ge(blocks.block[0].first.n, (resource + 4 * MIB) / FRAME_BYTES);
+	fake_sys_close(&sys);
+}
+END_TEST
+
+/* ---- a plan, of hosts of several nodes ---- */
+
+/* So much of each node of show_host() is planned for, in the order of zones: "40:1024 3:512" in KiB. */
+static const char *planned(const struct make *m)
+{
+	static char text[256];
+
+	text[0] = '\0';
+	for (unsigned i = 0; i < shown.count; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s:%" PRIu64, i ? " " : "",
+			 ids_format(&m->plan[i].nodes).s, m->plan[i].bytes >> 10);
+	return text;
+}
+
+static const char *plan(const char *line, const char *cpus)
+{
+	struct make m = {.z = &shown, .o = &options};
+	struct failure f = {0};
+
+	show_host(line, cpus, "");
+	shown.memory = &memory;
+	memset(&shown.limits.nodes, 0xff, sizeof(shown.limits.nodes));
+	for (unsigned i = 0; i < NODES; i++)
+		shown.map.node[i].free_bytes = shown.map.node[i].total_bytes = GIB;
+	ck_assert_msg(zones_plan(&m, &f) == 0, "%s: %s", line, f.text);
+	return planned(&m);
+}
+
+/* A contract is kept by what is taken, and not by granules that the guest has not whole: what it lacks, it lacks of the
+ * slow ones. */
+START_TEST(an_odd_size_keeps_its_contract)
+{
+	ck_assert_str_eq(plan("k --memory size=8M --latency 101ns", "010"), "8:6144 3:2048");
+	ck_assert_str_eq(plan("k --memory size=7M --latency 101ns", "010"), "8:6144 3:1024");
+	ck_assert_str_eq(plan("k --memory size=8M --latency 100ns", "001"), "40:6144 3:2048");
+	ck_assert_str_eq(plan("k --memory size=7M --latency 100ns", "001"), "40:6144 3:1024");
+	ck_assert_str_eq(plan("k --memory size=7M --latency 101ns", "100"), "3:6144 8:1024");
+	ck_assert_uint_le(shown.latency_ps, 101000);
+	ck_assert_str_eq(plan("k --memory size=7M --placement policy=interleave", "111"), "3,8,40:7168");
+	ck_assert_str_eq(plan("k --cpus boot=3 --memory size=7M --placement policy=spread", "111"),
+			 "3:4096 8:2048 40:1024");
+	ck_assert_str_eq(plan("k --memory size=5M --placement policy=local", "001"), "40:5120");
+}
+END_TEST
+
+static void is_shown(void)
+{
+	struct failure f = {0};
+
+	ck_assert_msg(zones_show(&shown, &f) == 0, "%s", f.text);
+}
+
+#define TWO_ZONES "k --cpus boot=4 --memory-zone id=a,size=4M id=b,size=4M"
+
+START_TEST(vcpus_are_where_zones_and_cpus_are)
+{
+	const struct topology *t = &shown.topology;
+
+	show_host(TWO_ZONES, "220", "01");
+	is_shown();
+	ck_assert(t->nodes == 2 && t->cpus == 4 && t->ranges == 2);
+	for (unsigned cpu = 0; cpu < 4; cpu++)
+		ck_assert(shown.cpu_place[cpu] == cpu / 2 && t->cpu_node[cpu] == cpu / 2);
+	show_host(TWO_ZONES, "220", "11"); /* on one node: the guest is told nothing, and runs anywhere */
+	is_shown();
+	ck_assert(t->nodes == 0 && shown.cpu_place[0] == ZONES_ANY && shown.cpu_place[3] == ZONES_ANY);
+	show_host(TWO_ZONES, "220", "01");
+	for (unsigned cpu = 0; cpu < 2; cpu++) /* a cpuset that leaves node 3's CPUs out */
+		shown.limits.cpus.word[0] &= ~(UINT64_C(1) << cpu);
+	is_shown();
+	ck_assert(shown.cpu_place[0] == 1 && shown.cpu_place[3] == 1);
+	ck_assert(t->nodes == 2 && topology_has_cpus(t, 0) && !topology_has_cpus(t, 1));
+	ck_assert(t->range[0].node == 1 && t->range[1].node == 0);
+}
+END_TEST
+
+START_TEST(a_node_of_memory_alone_has_no_vcpus)
+{
+	const struct topology *t = &shown.topology;
+
+	show_host(TWO_ZONES, "100", "10"); /* the RAM begins on it */
+	is_shown();
+	ck_assert(t->nodes == 2 && t->range[0].node == 1 && t->range[1].node == 0);
+	ck_assert(topology_has_cpus(t, 0) && !topology_has_cpus(t, 1));
+	ck_assert(t->has_hmat && t->latency_ns[0][0] == 80 && t->latency_ns[0][1] == 161);
+	ck_assert(t->distance[0][1] == 21 && t->distance[1][0] == 20);
+	show_host(TWO_ZONES, "100", "12"); /* all of it is: then there is one of CPUs alone */
+	is_shown();
+	ck_assert(t->nodes == 3 && topology_has_cpus(t, 0) && !topology_has_memory(t, 0));
+	ck_assert(t->latency_ns[0][1] == 161 && t->latency_ns[0][2] == 162 && shown.cpu_place[3] == 0);
+	show_host(TWO_ZONES, "011", "00"); /* one node, and no question */
+	is_shown();
+	ck_assert_uint_eq(t->nodes, 0);
+	show_host(TWO_ZONES, "000", "12"); /* no CPU that the map knows */
+	is_shown();
+	ck_assert(t->nodes == 2 && shown.cpu_place[0] == ZONES_ANY);
+}
+END_TEST
+
+START_TEST(whom_a_placement_chose_stays)
+{
+	show_host(TWO_ZONES, "121", "01");
+	memset(shown.cpu_place, 2, 4);
+	is_shown();
+	ck_assert(shown.cpu_place[0] == 2 && shown.cpu_place[3] == 2);
+	ck_assert(shown.topology.nodes == 3 && shown.topology.cpu_node[0] == 0);
+	ck_assert(shown.topology.latency_ns[0][1] == 160 && shown.topology.latency_ns[0][2] == 161);
+}
+END_TEST
+
+START_TEST(figures_that_no_table_tells_refuse_nobody)
+{
+	show_host(TWO_ZONES, "110", "01");
+	shown.map.distance[0][1] = shown.map.distance[1][0] = 10; /* numa=fake */
+	shown.map.latency_ps[0][1] = 0;				  /* a device's */
+	is_shown();
+	ck_assert(shown.topology.distance[0][1] == 11 && !shown.topology.has_hmat);
+}
+END_TEST
+
+#define TWO_NODES                                                                                                      \
+	TWO_ZONES " --numa guest_numa_id=0,cpus=0-1,memory_zones=a,distances=1@33 guest_numa_id=1,cpus=2-3,"           \
+		  "memory_zones=b"
+
+START_TEST(numa_has_the_hosts_latencies)
+{
+	const struct topology *t = &shown.topology;
+
+	show_host(TWO_NODES, "111", "20");
+	is_shown();
+	for (unsigned cpu = 0; cpu < 4; cpu++)
+		ck_assert(shown.cpu_place[cpu] == (cpu < 2 ? 2 : 0) && t->cpu_node[cpu] == cpu / 2);
+	ck_assert(t->has_hmat && t->latency_ns[0][0] == 80 && t->latency_ns[0][1] == 160 && t->latency_ns[1][0] == 162);
+	ck_assert(t->distance[0][1] == 33 && t->distance[1][0] == 33); /* as asked */
+	show_host(TWO_NODES, "110", "20");			       /* CPUs 0 and 1 may run anywhere */
+	is_shown();
+	ck_assert(!t->has_hmat && shown.cpu_place[0] == ZONES_ANY && shown.cpu_place[2] == 0);
+	show_host(TWO_NODES, "111", "20");
+	ids_add(&shown.zone[0].rule.nodes, 3); /* interleaved */
+	is_shown();
+	ck_assert(!t->has_hmat && shown.cpu_place[0] == ZONES_ANY);
+	show_host(TWO_NODES, "111", "20");
+	shown.cpu_place[1] = 1; /* a placement's */
+	is_shown();
+	ck_assert(!t->has_hmat && shown.cpu_place[1] == 1 && shown.cpu_place[0] == 2);
+	show_host(TWO_NODES, "111", "20");
+	shown.map.has_hmat = false;
+	is_shown();
+	ck_assert(!t->has_hmat && t->nodes == 2);
+}
+END_TEST
+
 /* ---- refused half way ---- */
 
 START_TEST(each_allocation_refused)
@@ -343,16 +855,32 @@ Suite *zones_suite(void)
 	tcase_add_checked_fixture(t, open_host, close_host);
 	tcase_add_test(t, only_who_asks_gets_zones);
 	tcase_add_loop_test(t, refused_with_a_sentence, 0, sizeof(refusals) / sizeof(refusals[0]));
+	tcase_add_test(t, zones_are_not_more_than_the_host_together);
 	tcase_add_test(t, zones_are_pools_in_the_order_of_addresses);
 	tcase_add_test(t, one_zone_needs_no_mirror);
 	tcase_add_test(t, scattered_zones_are_in_pieces);
 	tcase_add_test(t, all_zones_share_the_memslots);
 	tcase_add_test(t, the_hole_lies_within_a_zone);
 	tcase_add_test(t, as_many_zones_as_there_can_be);
+	tcase_add_loop_test(t, a_pool_with_a_history_lies_where_it_is_asked, 0, 4);
+	tcase_add_test(t, a_pool_with_a_history_is_one);
+	tcase_add_loop_test(t, each_zone_has_leaves_of_its_own_pages, 0, sizeof(mixtures) / sizeof(mixtures[0]));
+	tcase_add_test(t, the_table_takes_the_largest_page_of_all);
+	tcase_add_test(t, leaves_of_neighbours_are_told_apart);
 	tcase_add_loop_test(t, a_placement_is_as_large_as_was_asked, 0, 4);
+	tcase_add_loop_test(t, a_placement_by_a_table, 0, 2);
+	tcase_add_test(t, a_table_too_slow);
+	tcase_add_test(t, a_table_without_memory);
 	tcase_add_test(t, pages_are_counted_once_they_are_touched);
 	tcase_add_test(t, threads_are_kept_beside_memory);
 	tcase_add_test(t, who_is_kept_nowhere_runs_anywhere);
+	tcase_add_test(t, a_device_s_numbers_are_nobody_else_s);
+	tcase_add_test(t, an_odd_size_keeps_its_contract);
+	tcase_add_test(t, vcpus_are_where_zones_and_cpus_are);
+	tcase_add_test(t, a_node_of_memory_alone_has_no_vcpus);
+	tcase_add_test(t, whom_a_placement_chose_stays);
+	tcase_add_test(t, figures_that_no_table_tells_refuse_nobody);
+	tcase_add_test(t, numa_has_the_hosts_latencies);
 	tcase_add_loop_test(t, each_allocation_refused, 0, 2);
 	suite_add_tcase(s, t);
 	return s;

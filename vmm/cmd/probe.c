@@ -14,6 +14,7 @@
 #include "vmm/host.h"
 #include "vmm/kvm.h"
 #include "vmm/latency.h"
+#include "vmm/latency_table.h"
 #include "vmm/limits.h"
 #include "vmm/memory.h"
 #include "vmm/numa_map.h"
@@ -115,12 +116,16 @@ static int probe_memory(struct probe *p, bool measure, struct failure *f)
 /* Measured, or else as firmware tells it; in ps, 0: not known. */
 static uint32_t latency_of(const struct probe *p, unsigned from, unsigned to)
 {
-	return p->has_measured ? p->measured.ps[from][to] : p->map.latency_ps[from][to];
+	if (p->has_measured)
+		return p->measured.ps[from][to];
+	return p->map.node[from].cpus ? p->map.latency_ps[from][to] : 0; /* nobody waits there */
 }
 
 static const char *latency_source(const struct probe *p)
 {
-	return p->has_measured ? "measured" : p->map.has_hmat ? "hmat" : "unknown";
+	return latency_source_name(p->has_measured   ? LATENCY_MEASURED
+				   : p->map.has_hmat ? LATENCY_HMAT
+						     : LATENCY_UNKNOWN);
 }
 
 static struct numa_huge huge_of(const struct probe *p, enum numa_huge_size size)
@@ -171,24 +176,20 @@ static void judge_kvm(struct probe *p)
 	      ids_format(&p->cpus).s, own);
 }
 
-static unsigned roomiest(const struct numa_map *m)
-{
-	unsigned best = 0;
-
-	for (unsigned i = 1; i < m->nodes; i++)
-		if (m->node[i].free_bytes > m->node[best].free_bytes)
-			best = i;
-	return m->node[best].id;
-}
-
 static void judge_nodes(struct probe *p)
 {
+	const unsigned node = numa_map_roomiest(&p->map, &p->limits.nodes);
+
 	if (p->numa.nodes > 1)
-		would(p, NODES, "put a guest on node %u, where most is free at this moment, unless told otherwise",
-		      roomiest(&p->map));
+		would(p, NODES, "put a guest on node %u, unless told otherwise: most is free there at this moment%s",
+		      node, p->map.node[numa_map_place(&p->map, node)].cpus ? ", of nodes with CPUs" : "");
 	else
 		would(p, NODES, "have nothing to place: all memory is one node");
-	if (p->has_measured || p->map.has_hmat)
+	if (p->has_measured)
+		would(p, LATENCIES,
+		      "hold a latency contract against these figures, kept by --json >FILE, with "
+		      "slat run --latencies FILE");
+	else if (p->map.has_hmat)
 		would(p, LATENCIES, "hold a latency contract against these figures");
 	else
 		would(p, LATENCIES, "know no latency, as firmware tells none: slat probe --latency measures");
@@ -266,9 +267,9 @@ static void print_node(const struct probe *p, unsigned place)
 	const struct numa_huge *small = &n->huge[NUMA_HUGE_2M], *giant = &n->huge[NUMA_HUGE_1G];
 
 	printf("  node %-7u %" PRIu64 " MiB, %" PRIu64 " free; CPUs %s; huge pages free: %" PRIu64 " of %" PRIu64
-	       " of 2M, %" PRIu64 " of %" PRIu64 " of 1G\n",
+	       " of 2M, %" PRIu64 " of %" PRIu64 " of 1G%s\n",
 	       n->id, n->total_bytes >> 20, n->free_bytes >> 20, ids_format(&cpus).s, small->free, small->total,
-	       giant->free, giant->total);
+	       giant->free, giant->total, ids_has(&p->limits.nodes, n->id) ? "" : "; outside the cpuset");
 }
 
 /* The second line has the memory's nodes, each that follows the CPUs' node first. what: of[from][to]. */
@@ -373,11 +374,12 @@ static json_t *json_of_nodes(const struct probe *p)
 
 		for (unsigned cpu = ids_next(&cpus, 0); cpu != IDS_MAX; cpu = ids_next(&cpus, cpu + 1))
 			json_array_append_new(list, json_integer(cpu));
-		json_array_append_new(nodes, json_pack("{s:i, s:o, s:I, s:I, s:o, s:o}", "id", (int)n->id, "cpus", list,
-						       "bytes", (json_int_t)n->total_bytes, "free_bytes",
-						       (json_int_t)n->free_bytes, "huge_2m",
-						       json_of_huge(&n->huge[NUMA_HUGE_2M]), "huge_1g",
-						       json_of_huge(&n->huge[NUMA_HUGE_1G])));
+		json_array_append_new(nodes,
+				      json_pack("{s:i, s:b, s:o, s:I, s:I, s:o, s:o}", "id", (int)n->id, "allowed",
+						ids_has(&p->limits.nodes, n->id), "cpus", list, "bytes",
+						(json_int_t)n->total_bytes, "free_bytes", (json_int_t)n->free_bytes,
+						"huge_2m", json_of_huge(&n->huge[NUMA_HUGE_2M]), "huge_1g",
+						json_of_huge(&n->huge[NUMA_HUGE_1G])));
 	}
 	return nodes;
 }

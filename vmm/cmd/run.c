@@ -63,6 +63,7 @@ static const char help[] =
 	"                             host_numa_node=LIST which nodes it may lie on, such as 0-3,8 (any)\n"
 	"                             prefault=on|off     as for --memory (off)\n"
 	"                             reserve=on|off      what it may come to need is set aside at once (off)\n"
+	"                             weighted=on|off     over several nodes, each by the kernel's weight of it (off)\n"
 	"  --numa KEY=VALUE,...       a node that the guest sees; up to 16\n"
 	"                             guest_numa_id=N     from 0 on, without a gap\n"
 	"                             cpus=LIST           such as 0-3,8; the others are node 0's\n"
@@ -74,6 +75,7 @@ static const char help[] =
 	"                                 contract        as --latency says\n"
 	"                             host_numa_node=LIST which nodes may be used (any)\n"
 	"  --latency 100ns            the mean that a CPU waits for memory at most; implies policy=contract\n"
+	"  --latencies FILE           places by what slat probe --latency --json wrote, not by firmware (HMAT)\n"
 	"  --strict                   ends the run if a page is not on a node that it was asked from\n"
 	"  --pool KEY=VALUE,...       size=SIZE           the pool's, if not the guest's RAM\n"
 	"                             taken=START+SIZE    not free in it; may be repeated\n"
@@ -148,7 +150,8 @@ struct run { /* everything of one run; run_close() takes it down in reverse */
 	struct out_file report, table;
 	struct gdb_server *gdb;
 	struct janitor janitor;
-	FILE *smaps; /* for the report; NULL: none is asked for */
+	bool reported;		  /* one is asked for, and then: */
+	struct resident resident; /* open */
 };
 
 static int file_open(struct file *file, const char *path, const char *what, struct failure *f)
@@ -337,15 +340,18 @@ static int open_pool(struct run *r, const struct gather_request *ask, struct poo
 }
 
 /* Touched beyond its control group's limit, slat would be killed without a word. */
-static int check_prefault(const struct run *r, struct failure *f)
+static int check_limits(const struct run *r, struct failure *f)
 {
 	const struct run_options *o = &r->options;
 	struct limits l;
 
-	if (!o->memory.prefault || o->memory.hugepages)
-		return 0;
-	return limits_read("", &l, f) || limits_check_memory(&l, "--memory prefault=on", o->memory.bytes, f) ? f->code
-													     : 0;
+	if ((!o->memory.prefault && !o->memory.hugepages) || limits_read("", &l, f))
+		return f->code;
+	if (o->memory.hugepages)
+		return limits_check_huge(&l, "--memory hugepages=on",
+					 o->memory.huge == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M, o->memory.bytes,
+					 f);
+	return limits_check_memory(&l, "--memory prefault=on", o->memory.bytes, f);
 }
 
 static int give_blocks(struct run *r, const struct gather_request *ask, struct failure *f)
@@ -356,7 +362,7 @@ static int give_blocks(struct run *r, const struct gather_request *ask, struct f
 		r->zones = zones_open(r->memory, &r->options, &r->host, ask->blocks_max, &r->blocks, f);
 		return r->zones ? 0 : f->code;
 	}
-	if (check_prefault(r, f) || open_pool(r, ask, &pool, f))
+	if (check_limits(r, f) || open_pool(r, ask, &pool, f))
 		return f->code;
 	return gather(pool, r->memory, ask, &r->blocks, f);
 }
@@ -477,8 +483,27 @@ static void show_ranges(const struct vm *vm)
 		fprintf(stderr, "slat:   and %" PRIu32 " more\n", n - SHOWN_MAX);
 }
 
-static void show_zones(const struct zones *z)
+/* Zones have pages of their own, and the table leaves of all sizes. */
+static void show_leaves(const struct vm *vm, const struct pool *pool)
 {
+	static const char *const names[PAGETABLE_SIZES] = {"4K", "2M", "1G"};
+	uint64_t leaves[PAGETABLE_SIZES];
+	const char *between = "; leaves: ";
+
+	vm_leaves_of(vm, pool, leaves);
+	for (unsigned size = PAGETABLE_SIZES; size-- > 0;) {
+		if (!leaves[size])
+			continue;
+		fprintf(stderr, "%s%" PRIu64 " of %s", between, leaves[size], names[size]);
+		between = ", ";
+	}
+	fputc('\n', stderr);
+}
+
+static void show_zones(const struct vm *vm)
+{
+	const struct zones *z = vm->guest.zones;
+
 	fprintf(stderr, " in %u zone%s\n", z->count, z->count == 1 ? "" : "s");
 	for (unsigned i = 0; i < z->count; i++) {
 		const struct zone *one = &z->zone[i];
@@ -486,18 +511,20 @@ static void show_zones(const struct zones *z)
 		fprintf(stderr, "slat:   %s: %s of %s memory, ", one->id, size_format(one->bytes).s,
 			backing_kind_name(one->pool->backing.kind));
 		if (!one->ruled)
-			fprintf(stderr, "node %u\n", one->pool->node);
+			fprintf(stderr, "node %u", one->pool->node);
 		else if (one->verified && where_elsewhere(&one->where, &one->rule.nodes))
-			fprintf(stderr, "%s, node %s, but %s elsewhere\n", numa_policy_name(one->rule.policy),
+			fprintf(stderr, "%s, node %s, but %s elsewhere", numa_policy_name(one->rule.policy),
 				ids_format(&one->rule.nodes).s,
 				size_format(where_elsewhere(&one->where, &one->rule.nodes)).s);
 		else
-			fprintf(stderr, "%s, node %s\n", numa_policy_name(one->rule.policy),
+			fprintf(stderr, "%s, node %s", numa_policy_name(one->rule.policy),
 				ids_format(&one->rule.nodes).s);
+		show_leaves(vm, one->pool);
 	}
 	if (z->latency_ps)
-		fprintf(stderr, "slat:   a CPU waits %" PRIu32 ".%" PRIu32 " ns for memory on average\n",
-			z->latency_ps / 1000, z->latency_ps % 1000 / 100);
+		fprintf(stderr,
+			"slat:   a CPU waits %" PRIu32 ".%" PRIu32 " ns for memory on average (latencies: %s)\n",
+			z->latency_ps / 1000, z->latency_ps % 1000 / 100, latency_source_name(z->latency_source));
 }
 
 /* Where the guest's memory lies: what this program is about. */
@@ -510,7 +537,7 @@ static void show_memory(const struct run *r)
 	fprintf(stderr, "slat: %s (%s), %u CPU%s, %s", r->options.image, boot_format_name(r->boot.format), vm->cpus,
 		vm->cpus == 1 ? "" : "s", size_format(vm->ram_bytes).s);
 	if (r->zones)
-		show_zones(r->zones);
+		show_zones(vm);
 	else
 		fprintf(stderr, " of %s memory on node %u\n", backing_kind_name(pool->backing.kind), pool->node);
 	show_blocks(vm);
@@ -660,8 +687,8 @@ static void run_close(struct run *r)
 	file_close(&r->image);
 	out_close(&r->report);
 	out_close(&r->table);
-	if (r->smaps)
-		fclose(r->smaps);
+	if (r->reported)
+		resident_close(&r->resident);
 	janitor_end(&r->janitor);
 }
 
@@ -676,8 +703,9 @@ static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 	vm_hold_signals();
 	if (open_gdb(r, f) || janitor_start(&r->janitor, f))
 		return f->code;
-	if (r->options.report || r->options.json)
-		r->smaps = backing_smaps_open();
+	r->reported = r->options.report || r->options.json;
+	if (r->reported)
+		resident_open(&r->resident);
 	board.initrd = r->module[0].bytes;
 	r->vm_open = true;
 	if (vm_open(&r->vm, r->memory, f) || give_memory(r, f) || vm_add_cpus(&r->vm, r->options.cpus, &board, f) ||
@@ -688,7 +716,7 @@ static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 	r->vm.fault_report = r->options.fault_report;
 	if (r->gdb)
 		gdb_server_serve_vm(r->gdb, &r->vm, r->options.wait);
-	return load(r, entry, f);
+	return host_clear(&r->host, f) || load(r, entry, f) ? f->code : 0;
 }
 
 static int run(struct run *r, uint64_t start_ns, struct failure *f)
@@ -714,7 +742,7 @@ static int run(struct run *r, uint64_t start_ns, struct failure *f)
 	show_end(r);
 	facts.format = r->boot.format;
 	facts.code = exit_code(r);
-	facts.smaps = r->smaps;
+	facts.resident = &r->resident;
 	write_reports(r, &facts, f);
 	return write_table(r, f) ? f->code : facts.code;
 }
