@@ -921,20 +921,21 @@ enum mm_err extent_regrow(const struct extent_space *from, void *meta, size_t me
 		return MM_ESTATE;
 	err = extent_init(meta, meta_bytes, &config, &e);
 	for (uint64_t at = 0; err == MM_OK && at < from->units; at += s.run.units) {
-		struct extent run;
+		struct place p;
 		struct spot spot;
 
 		(void)extent_segment_at(from, from->base + at, &s);
 		if (!s.taken)
 			continue;
-		run = (struct extent){at, s.run.units};
-		err = take(e, spot_at(e, at), run, s.asked, s.movable ? EXTENT_MOVABLE : 0, NULL);
+		spot = spot_at(e, at);
+		p = place_at(e, spot, (struct extent){at, s.run.units});
+		err = take(e, spot, &p, s.asked, s.movable ? EXTENT_MOVABLE : 0);
 		if (err != MM_OK || s.pins == 0)
 			continue;
 		spot = spot_at(e, at);
 		*mark_of(spot) |= EXTENT_PINNED;
 		extent_pins(e, spot.leaf)[spot.slot] = s.pins;
-		e->units_pinned += run.units;
+		e->units_pinned += s.run.units;
 	}
 	if (err != MM_OK)
 		return err;

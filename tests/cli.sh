@@ -1279,6 +1279,24 @@ done
 if [ "$(awk -F, 'NR > 1 && NF == 10 && $1 >= last { last = $1 + 0; n++ } END { print n }' "$work/series")" -gt 4 ] &&
 	[ ! -e "$work/series.part" ]; then pass pack_series; else fail pack_series "$(tail -n 1 "$work/series" "$work/err")"; fi
 
+# A workload by its seed; kept as a trace, which plays as it did, and may be gzip.
+expect pack_workload 2 '^slat: --workload: x is none of vm, tasks' "$slat" pack --workload x
+expect pack_workload_and 2 '^slat: a trace or --workload, not both' "$slat" pack --workload vm $trace
+expect pack_workload_only 2 '^slat: --arrivals, --interval, --life and --size-... are for --workload' "$slat" pack --life 5 $trace
+expect pack_life 2 '^slat: --life: -3 is no number of seconds' "$slat" pack --workload vm --life -3
+expect pack_size 2 'has no mean size$' "$slat" pack --workload vm --size-mean 3
+for workload in vm tasks spectrum cargo uniform exponential; do
+	keys='del(.experiment.trace, .experiment.workload, .lines, .bad_lines)'
+	"$slat" pack --workload $workload --arrivals 2000 --seed 7 --json --save-trace "$work/$workload.gz" 2>"$work/err" | jq "$keys" >"$work/one"
+	granule=$(jq .experiment.granule "$work/one")
+	"$slat" pack --granule "${granule:-0}" --seed 7 --json "$work/$workload.gz" 2>>"$work/err" | jq "$keys" >"$work/two"
+	if [ "$(jq .guests "$work/one")" = 2000 ] && cmp -s "$work/one" "$work/two"; then
+		pass pack_workload_$workload
+	else
+		fail pack_workload_$workload "$(diff "$work/one" "$work/two" | head -n 3 | paste -sd' '); $(tail -n 1 "$work/err")"
+	fi
+done
+
 # --- sweep
 cat >"$work/sweep.json" <<-END
 	{"options": ["--hosts", 3, "--host", "nodes=2,cpus=64,memory=128G", "$trace"],

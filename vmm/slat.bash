@@ -26,6 +26,7 @@ _slat() {
 		--cpus) offer='boot=' ;;
 		--format) offer='slat azure-v1 azure-packing-2020 huawei-east-1 minimalloc' ;;
 		--host) offer='nodes= cpus= memory= reserve= local= remote=' ;;
+		--workload) offer='vm tasks spectrum cargo uniform exponential' ;;
 		--choose) offer='first best worst global random dot two' ;;
 		--node) offer='local pack spread interleave contract first balance' ;;
 		--fit) offer='first best worst next buddy segregated scatter' ;;
@@ -33,7 +34,7 @@ _slat() {
 		--jobs | --shard) offer= ;;
 		--compact) offer='never refused continuous' ;;
 		--on-refuse) offer='drop wait' ;;
-		--hosts | --from | --count | --seed | --granule | --split-above | --overcommit | --csv-step | --compact-budget) offer= ;;
+		--hosts | --from | --count | --seed | --granule | --split-above | --overcommit | --csv-step | --compact-budget | --arrivals | --interval | --life | --size-min | --size-max | --size-mean) offer= ;;
 		--trace) offer='exits' ;;
 		--sandbox) offer='on off' ;;
 		--gdb) offer='tcp: unix:' ;;

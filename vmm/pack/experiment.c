@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "vmm/pack/experiment.h"
+#include "vmm/pack/trace_writer.h"
 
 #define SHOW_EVENTS (UINT64_C(1) << 17)
 #define TEMP_BYTES  4096u
@@ -85,14 +86,50 @@ static int series_close(struct series *s, bool keep, struct failure *f)
 
 /* ---- the run ---- */
 
+/* Where events come from, and where they go besides. */
+struct input {
+	struct trace *trace;
+	struct workload *workload;
+	struct trace_writer *writer;
+};
+
 static enum event_next next(void *self, struct event *out, struct failure *f)
 {
-	return trace_next(self, out, f);
+	struct input *in = self;
+	enum event_next got = in->trace ? trace_next(in->trace, out, f) : workload_next(in->workload, out, f);
+
+	if (got == EVENT_ONE && in->writer && trace_writer_add(in->writer, out, f))
+		return EVENT_FAILED;
+	return got;
 }
 
-static int play(struct pack *p, struct trace *t, struct series *series, bool show_it, struct failure *f)
+static int input_open(struct input *in, const struct pack_options *o, struct failure *f)
 {
-	const struct pack_source source = {t, next};
+	const struct trace_writer_options kept = {.bytes = !o->generated ||
+							   strcmp(workload_unit(o->workload), "byte") == 0};
+
+	if (o->generated)
+		in->workload = workload_open(o->workload, &o->work, f);
+	else
+		in->trace = trace_open(o->trace, o->format, &o->reading, f);
+	if (o->save && (in->trace || in->workload))
+		in->writer = trace_writer_open(o->save, &kept, f);
+	return f->code;
+}
+
+static void input_close(struct input *in, bool keep, struct failure *f)
+{
+	if (keep && in->writer)
+		(void)trace_writer_close(in->writer, f);
+	else
+		trace_writer_abandon(in->writer);
+	trace_close(in->trace);
+	workload_close(in->workload);
+}
+
+static int play(struct pack *p, struct input *in, struct series *series, bool show_it, struct failure *f)
+{
+	const struct pack_source source = {in, next};
 	const bool terminal = show_it && isatty(STDERR_FILENO);
 	enum event_next step;
 	uint64_t events = 0, time_us;
@@ -109,16 +146,16 @@ static int play(struct pack *p, struct trace *t, struct series *series, bool sho
 
 int experiment_run(const struct pack_options *o, bool show_it, struct experiment *out, struct failure *f)
 {
-	struct trace *t = trace_open(o->trace, o->format, &o->reading, f);
-	struct pack *p = t ? pack_open(&o->pack, f) : NULL;
+	struct input in = {0};
+	struct pack *p = input_open(&in, o, f) ? NULL : pack_open(&o->pack, f);
 	struct series series = {0};
-	bool good = p && series_open(&series, o, f) == 0 && play(p, t, &series, show_it, f) == 0;
+	bool good = p && series_open(&series, o, f) == 0 && play(p, &in, &series, show_it, f) == 0;
 
 	if (series_close(&series, good, f) == 0 && good) {
 		out->figures = pack_figures_read(p);
-		out->read = trace_stats_read(t);
+		out->read = in.trace ? trace_stats_read(in.trace) : (struct trace_stats){0};
 	}
+	input_close(&in, good && !f->code, f);
 	pack_close(p);
-	trace_close(t);
 	return f->code;
 }

@@ -34,12 +34,12 @@ static json_t *json_of_config(const struct pack_options *o)
 				  o->host_bytes[i] ? whole(o->host_bytes[i]) : json_null(), "cpus",
 				  limit ? whole((uint64_t)s->node[0].cpu_millis * s->nodes / 1000) : json_null()));
 	}
-	return json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:o}", "trace", o->trace, "hosts", hosts,
-			 "choose", pack_choose_name(o->pack.fleet.choose), "node", pack_nodes_name(o->pack.fleet.nodes),
-			 "fit", pack_fit_name(o->pack.fleet.fit), "contiguous",
-			 pack_contiguous_name(o->pack.fleet.contiguous), "compact", pack_compact_name(o->pack.compact),
-			 "granule", whole(o->pack.granule), "on_refuse", o->pack.wait ? "wait" : "drop", "seed",
-			 whole(o->pack.fleet.seed));
+	return json_pack("{s:s?, s:s?, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:o}", "trace", o->trace, "workload",
+			 o->generated ? workload_kind_name(o->workload) : NULL, "hosts", hosts, "choose",
+			 pack_choose_name(o->pack.fleet.choose), "node", pack_nodes_name(o->pack.fleet.nodes), "fit",
+			 pack_fit_name(o->pack.fleet.fit), "contiguous", pack_contiguous_name(o->pack.fleet.contiguous),
+			 "compact", pack_compact_name(o->pack.compact), "granule", whole(o->pack.granule), "on_refuse",
+			 o->pack.wait ? "wait" : "drop", "seed", whole(o->pack.fleet.seed));
 }
 
 static json_t *json_of_bad(const struct trace_stats *read)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/pack/decimal.h"
 #include "vmm/pack/pack_options.h"
 #include "vmm/size.h"
 
@@ -265,6 +266,7 @@ static int set_budget(struct pack_options *o, const char *value, struct failure 
 
 static int set_granule(struct pack_options *o, const char *value, struct failure *f)
 {
+	o->granule_given = true;
 	return size("--granule", value, &o->pack.granule, f);
 }
 
@@ -285,6 +287,63 @@ static int set_overcommit(struct pack_options *o, const char *value, struct fail
 static int set_seed(struct pack_options *o, const char *value, struct failure *f)
 {
 	return number("--seed", value, 0, UINT64_MAX / 2, &o->pack.fleet.seed, f);
+}
+
+static int set_workload(struct pack_options *o, const char *value, struct failure *f)
+{
+	o->generated = workload_kind_parse(value, &o->workload);
+	if (o->generated)
+		return 0;
+	return fail(f, EXIT_USAGE, "--workload: %.64s is none of vm, tasks, spectrum, cargo, uniform, exponential",
+		    value);
+}
+
+static int set_arrivals(struct pack_options *o, const char *value, struct failure *f)
+{
+	return number("--arrivals", value, 1, WORKLOAD_ARRIVALS_MAX, &o->work.arrivals, f);
+}
+
+/* Decimals, down to a microsecond. */
+static int seconds(const char *option, const char *value, uint64_t *us, struct failure *f)
+{
+	const struct decimal_unit micro = {.scale = 1000000};
+
+	if (decimal_parse(value, strlen(value), micro, us) == DECIMAL_OK && *us > 0 && *us <= WORKLOAD_TIME_MAX)
+		return 0;
+	return fail(f, EXIT_USAGE, "%s: %.64s is no number of seconds, from 0.000001 to some hundred years", option,
+		    value);
+}
+
+static int set_interval(struct pack_options *o, const char *value, struct failure *f)
+{
+	return seconds("--interval", value, &o->work.interval_us, f);
+}
+
+static int set_life(struct pack_options *o, const char *value, struct failure *f)
+{
+	return seconds("--life", value, &o->work.life_us, f);
+}
+
+static int set_size_min(struct pack_options *o, const char *value, struct failure *f)
+{
+	return size("--size-min", value, &o->work.size_min, f);
+}
+
+static int set_size_max(struct pack_options *o, const char *value, struct failure *f)
+{
+	return size("--size-max", value, &o->work.size_max, f);
+}
+
+static int set_size_mean(struct pack_options *o, const char *value, struct failure *f)
+{
+	return size("--size-mean", value, &o->work.size_mean, f);
+}
+
+static int set_save(struct pack_options *o, const char *value, struct failure *f)
+{
+	(void)f;
+	o->save = value;
+	return 0;
 }
 
 static int set_from(struct pack_options *o, const char *value, struct failure *f)
@@ -325,6 +384,14 @@ static const struct option {
 	int (*take)(struct pack_options *o, const char *value, struct failure *f); /* NULL: it is a switch */
 	size_t at;								   /* of a switch, in the options */
 } options[] = {
+	{"--workload", set_workload, 0},
+	{"--arrivals", set_arrivals, 0},
+	{"--interval", set_interval, 0},
+	{"--life", set_life, 0},
+	{"--size-min", set_size_min, 0},
+	{"--size-max", set_size_max, 0},
+	{"--size-mean", set_size_mean, 0},
+	{"--save-trace", set_save, 0},
 	{"--hosts", set_hosts, 0},
 	{"--host", set_host, 0},
 	{"--format", set_format, 0},
@@ -423,8 +490,18 @@ static int judge_hosts(struct pack_options *o, struct failure *f)
 
 static int judge(struct pack_options *o, struct failure *f)
 {
-	if (!o->trace)
-		return fail(f, EXIT_USAGE, "no trace to play: slat pack [options] TRACE");
+	const struct workload_options *w = &o->work;
+
+	if (!o->trace && !o->generated)
+		return fail(f, EXIT_USAGE, "no trace to play: slat pack [options] TRACE, or --workload");
+	if (o->trace && o->generated)
+		return fail(f, EXIT_USAGE, "a trace or --workload, not both: %.64s", o->trace);
+	if (!o->generated &&
+	    (w->arrivals || w->interval_us || w->life_us || w->size_min || w->size_max || w->size_mean))
+		return fail(f, EXIT_USAGE, "--arrivals, --interval, --life and --size-... are for --workload");
+	if (o->generated && !o->granule_given)
+		o->pack.granule = strcmp(workload_unit(o->workload), "byte") == 0 ? GRANULE_DEFAULT : 1;
+	o->work.seed = o->pack.fleet.seed;
 	if (o->format == TRACE_AZURE_PACKING_2020) {
 		const struct fleet_shape *s = &o->shape[0];
 

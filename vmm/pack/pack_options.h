@@ -5,11 +5,16 @@
 
 #include "vmm/pack/pack.h"
 #include "vmm/pack/trace.h"
+#include "vmm/pack/workload.h"
 
 #define PACK_SHAPES_MAX 16u
 
 struct pack_options {
-	const char *trace; /* "-": standard input */
+	const char *trace; /* "-": standard input; NULL: a workload instead */
+	bool generated;
+	enum workload_kind workload;
+	struct workload_options work;
+	const char *save; /* NULL: the events are not kept */
 	enum trace_format format;
 	struct trace_options reading;
 	struct pack_config pack; /* its shapes are these: */
@@ -18,7 +23,7 @@ struct pack_options {
 	const char *csv;		      /* NULL: no time series */
 	uint64_t csv_step_us;
 	uint64_t compact_bytes; /* a second; 0: not given */
-	bool json, help;
+	bool granule_given, json, help;
 };
 
 /* EXIT_USAGE with one sentence iff an option, a value or what they ask for together is none; EXIT_HOST: no memory. *o
