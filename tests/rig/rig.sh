@@ -59,11 +59,11 @@ once() {
 		$2
 	END
 	# no_timer_check: on a busy machine QEMU's timer is late, and a kernel that waits for it panics.
-	# A byte a second comes in by the line that the job's output leaves by: SVM in QEMU 7.2 clears a nested guest's
-	# pending interrupt in a word in which its main thread sets the CPU's own meanwhile, and once in some minutes the
-	# latter is lost, the timer's with it; the next interrupt, whichever, brings it back.
+	# A byte a second (XON, which no terminal echoes) comes in by the line that the job's output leaves by: SVM in QEMU
+	# 7.2 clears a nested guest's pending interrupt in a word in which its main thread sets the CPU's own meanwhile, and
+	# once in some minutes the latter is lost, the timer's with it; the next interrupt, whichever, brings it back.
 	# shellcheck disable=SC2046 # machine answers words
-	while sleep 1 && echo; do :; done | timeout -k 5 "$seconds" qemu-system-x86_64 \
+	while sleep 1 && printf '\021'; do :; done | timeout -k 5 "$seconds" qemu-system-x86_64 \
 		-cpu EPYC,+svm,+npt $(machine "$1") \
 		-kernel "$rig/kernel/vmlinuz" -initrd "$rig/host.cpio.gz" \
 		-append "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check maxcpus=1 tree=$tree job=$run/job $words" \

@@ -720,7 +720,7 @@ START_TEST(a_file_that_is_a_burden)
 	fputc(parts[_i][length - 1] == ',' ? '[' : ' ', file);
 	for (; bytes + length < LATENCY_TABLE_BYTES_MAX; bytes += length)
 		fputs(parts[_i], file);
-	fputs("0]" + (bytes + 2 > LATENCY_TABLE_BYTES_MAX), file);
+	fputs(&"0]"[bytes + 2 > LATENCY_TABLE_BYTES_MAX], file);
 	ck_assert_int_eq(fclose(file), 0);
 	ck_assert_int_ne(latency_table_use(&memory, path, &map, ps, &source, &f), 0);
 	ck_assert_ptr_nonnull(strstr(f.text, path));
