@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "vmm/layout.h"
+#include "vmm/stitch.h"
 #include "vmm/zones_impl.h"
 
 /* ---- what the guest sees ---- */
