@@ -1,4 +1,4 @@
-/* vmm/zones_impl.h: for zones.c and its tests alone. */
+/* vmm/zones_impl.h: for zones.c, the three beside it, and their tests alone. */
 #ifndef SLAT_VMM_ZONES_IMPL_H
 #define SLAT_VMM_ZONES_IMPL_H
 
@@ -17,8 +17,18 @@ struct make {
 	const char *root; /* has a sys/ with devices, for tests; NULL: the host's */
 };
 
+static inline enum numa_huge_size zones_huge_size(enum pagetable_size page)
+{
+	return page == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M;
+}
+
+struct ids zones_cpus_of(const struct zones *z, unsigned place); /* that this process may use */
+
 /* From options, map and limits to as many plans as there are zones. EXIT_HOST or EXIT_USAGE with one sentence. */
 int zones_plan(struct make *m, struct failure *f);
+
+/* What the host has for all plans together. EXIT_HOST with one sentence iff that is not enough; nothing is taken. */
+int zones_check_plan(const struct make *m, struct failure *f);
 
 /* A pool for each plan, and their blocks in the order of zones. As zones_open(). */
 int zones_open_pools(struct make *m, uint32_t blocks_max, struct block_list *out, struct failure *f);

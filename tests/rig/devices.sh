@@ -55,10 +55,10 @@ freed_pages() {
 	touched=$(resident)
 	go_on
 	waits freed || return
-	until now=$(resident) && [ $((touched - now)) -ge $((200 * 1024 * 9 / 10)) ]; do
+	until now=$(resident) && [ $((touched - now)) -ge $((320 * 1024 * 9 / 10)) ]; do
 		left=$((left - 1))
 		if [ $left = 0 ]; then
-			fail "$name/reporting" "of 200 MiB that were freed only $(((touched - now) / 1024)) MiB came back"
+			fail "$name/reporting" "of 320 MiB that were freed only $(((touched - now) / 1024)) MiB came back"
 			go_on
 			return
 		fi
