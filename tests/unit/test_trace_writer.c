@@ -239,9 +239,9 @@ START_TEST(where_it_cannot_be)
 	struct event *events = random_events();
 
 	ck_assert_int_eq(write_events("/nonexistent/t.csv", few, FEW, &bytes, &f), EXIT_HOST);
-	ck_assert_str_eq(f.text, "cannot write the trace /nonexistent/t.csv: No such file or directory");
+	ck_assert_str_eq(f.text, "/nonexistent/t.csv cannot be written: No such file or directory");
 	ck_assert_int_eq(write_events("/dev/full", events, EVENTS, &bytes, &g), EXIT_HOST);
-	ck_assert_str_eq(g.text, "cannot write the trace /dev/full: No space left on device");
+	ck_assert_str_eq(g.text, "/dev/full cannot be written: No space left on device");
 	f = g = (struct failure){0};
 	ck_assert_int_eq(write_events("/dev/full", few, FEW, &bytes, &f), EXIT_HOST); /* at the end only */
 	ck_assert_int_eq(write_events("/dev/null", few, FEW, &bytes, &g), 0);

@@ -5,11 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "vmm/pack/draft.h"
 #include "vmm/pack/experiment.h"
 #include "vmm/pack/trace_writer.h"
 
 #define SHOW_EVENTS (UINT64_C(1) << 17)
-#define TEMP_BYTES  4096u
 
 /* ---- what is shown while it runs ---- */
 
@@ -24,28 +24,31 @@ static void show(const struct pack *p, uint64_t events)
 
 struct series {
 	FILE *file;
-	const char *path;
-	char temp[TEMP_BYTES];
+	struct draft draft;
 	uint64_t step_us, next_us;
+	int error; /* errno of the first row that could not be written */
 };
 
 static int series_open(struct series *s, const struct pack_options *o, struct failure *f)
 {
+	struct alloc alloc = {0};
+
 	if (!o->csv)
 		return 0;
-	s->path = o->csv;
 	s->step_us = o->csv_step_us;
-	if (snprintf(s->temp, sizeof(s->temp), "%s.part", o->csv) >= (int)sizeof(s->temp))
-		return fail(f, EXIT_USAGE, "--csv: a name of %zu bytes is too long", strlen(o->csv));
-	s->file = fopen(s->temp, "we");
-	if (!s->file)
-		return fail(f, EXIT_HOST, "--csv: %s cannot be written: %s", s->temp, strerror(errno));
+	if (draft_open(&s->draft, o->csv, &alloc, f))
+		return f->code;
+	s->file = fdopen(dup(s->draft.fd), "we");
+	if (!s->file) {
+		draft_drop(&s->draft);
+		return fail(f, EXIT_HOST, "%s cannot be written: %s", o->csv, strerror(errno));
+	}
 	fputs("time_s,guests,waiting,units_given,units_asked,units_free,largest_holes,holes,hosts_empty,refused\n",
 	      s->file);
 	return 0;
 }
 
-static void series_row(const struct series *s, const struct pack *p, uint64_t time_us)
+static void series_row(struct series *s, const struct pack *p, uint64_t time_us)
 {
 	struct fleet_totals t = fleet_totals_read(pack_fleet(p));
 	struct pack_figures now = pack_figures_read(p);
@@ -58,6 +61,8 @@ static void series_row(const struct series *s, const struct pack *p, uint64_t ti
 		",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\n",
 		time_us / 1000000, time_us % 1000000, t.guests, pack_waiting(p), t.units_given, t.units_asked,
 		t.units - t.units_given, t.largest_holes, t.holes, t.hosts_empty, refused - pack_waiting(p));
+	if (ferror(s->file) && s->error == 0)
+		s->error = errno;
 }
 
 /* The first state of each step in which anything happens. */
@@ -71,17 +76,15 @@ static void series_step(struct series *s, const struct pack *p, uint64_t time_us
 
 static int series_close(struct series *s, bool keep, struct failure *f)
 {
-	bool written;
-
 	if (!s->file)
 		return f->code;
-	written = !ferror(s->file);
-	written &= fclose(s->file) == 0;
+	if (fclose(s->file) != 0 && s->error == 0)
+		s->error = errno;
 	s->file = NULL;
-	if (keep && written && rename(s->temp, s->path) == 0)
-		return 0;
-	unlink(s->temp);
-	return keep ? fail(f, EXIT_HOST, "--csv: %s cannot be written: %s", s->path, strerror(errno)) : f->code;
+	if (keep && s->error == 0)
+		return draft_keep(&s->draft, f);
+	draft_drop(&s->draft);
+	return keep ? fail(f, EXIT_HOST, "%s cannot be written: %s", s->draft.path, strerror(s->error)) : f->code;
 }
 
 /* ---- the run ---- */

@@ -5,28 +5,20 @@
  * nobody else's, and the reader, seeing the same arrivals and departures, gives out
  * the same numbers, if they were given out as live_table.h says.
  *
- * Words. The file is what the user named; the draft is what is written: a new file
- * beside it, which takes its name once it is whole and on the disk. Where the file is
- * no regular one (a pipe, /dev/stdout) there is nothing to keep, and the draft is it.
- *
  * The text of an event depends on nothing but the event. Gzip's bytes depend on the
  * zlib, too; its header has no time and no name in it.
  *
- * Failure. The first one sticks: what comes after it changes nothing, and the draft is
- * removed. A process that is killed leaves a draft, FILE.XXXXXX, never half a FILE.
- *
- * Rejected. O_TMPFILE: linkat() does not replace what is there. */
+ * Failure. The first one sticks: what comes after it changes nothing, and the file is as
+ * it was (draft.h). */
 #include "vmm/pack/trace_writer.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vmm/pack/decimal.h"
+#include "vmm/pack/draft.h"
 #include "vmm/pack/libz.h"
 
 #define TEXT_BYTES   65536u
@@ -35,24 +27,21 @@
 #define SECOND	     UINT64_C(1000000)
 #define MEMORY_LEVEL 9 /* deflate's: the most memory, the most speed */
 
-static const char draft_ending[] = ".XXXXXX";
-
 struct trace_writer {
 	struct alloc alloc;
-	int fd;
+	struct draft draft;
 	bool gzip;
 	struct libz z;
 	z_stream stream;
 	char *text; /* [0, used): not yet written */
 	size_t used;
 	unsigned char *packed;
-	char *draft; /* NULL: the file itself is written to */
 	char path[];
 };
 
 static int cannot_write(const struct trace_writer *w, struct failure *f)
 {
-	return fail(f, EXIT_HOST, "cannot write the trace %s: %s", w->path, strerror(errno));
+	return fail(f, EXIT_HOST, "%s cannot be written: %s", w->path, strerror(errno));
 }
 
 static int no_memory(const char *path, struct failure *f)
@@ -67,7 +56,7 @@ static int write_all(struct trace_writer *w, const void *bytes, size_t size, str
 	const char *at = bytes;
 
 	while (size && !f->code) {
-		ssize_t wrote = write(w->fd, at, size);
+		ssize_t wrote = write(w->draft.fd, at, size);
 
 		if (wrote < 0 && errno != EINTR)
 			return cannot_write(w, f);
@@ -151,47 +140,6 @@ int trace_writer_add(struct trace_writer *w, const struct event *e, struct failu
 
 /* ---- opening and closing ---- */
 
-static bool is_regular_or_absent(const char *path)
-{
-	struct stat s;
-
-	return stat(path, &s) ? errno == ENOENT : S_ISREG(s.st_mode);
-}
-
-/* A new file has the rights that open() would have given it, not mkstemp()'s. */
-static int open_draft(struct trace_writer *w, struct failure *f)
-{
-	const size_t length = strlen(w->path);
-	mode_t mask;
-
-	w->draft = alloc_resize(&w->alloc, NULL, length + sizeof(draft_ending), 1);
-	if (!w->draft)
-		return no_memory(w->path, f);
-	memcpy(w->draft, w->path, length);
-	memcpy(w->draft + length, draft_ending, sizeof(draft_ending));
-	w->fd = mkostemp(w->draft, O_CLOEXEC);
-	if (w->fd < 0) {
-		cannot_write(w, f);
-		free(w->draft);
-		w->draft = NULL;
-		return f->code;
-	}
-	mask = umask(0);
-	umask(mask);
-	return fchmod(w->fd, 0666 & ~mask) ? cannot_write(w, f) : 0;
-}
-
-static int open_file(struct trace_writer *w, struct failure *f)
-{
-	if (strcmp(w->path, "-") == 0)
-		w->fd = STDOUT_FILENO;
-	else if (is_regular_or_absent(w->path))
-		return open_draft(w, f);
-	else
-		w->fd = open(w->path, O_WRONLY | O_CLOEXEC);
-	return w->fd < 0 ? cannot_write(w, f) : 0;
-}
-
 static void *z_get(void *self, unsigned count, unsigned bytes)
 {
 	return alloc_zeroed(self, count, bytes);
@@ -228,7 +176,7 @@ static int start(struct trace_writer *w, bool bytes, struct failure *f)
 	put_text(w, "time_s,event,vm_id,cpu,");
 	put_text(w, bytes ? "size_bytes" : "size");
 	put_text(w, ",node,pinned,movable,life_s\n");
-	return open_file(w, f);
+	return draft_open(&w->draft, w->path, &w->alloc, f);
 }
 
 struct trace_writer *trace_writer_open(const char *path, const struct trace_writer_options *options, struct failure *f)
@@ -241,7 +189,7 @@ struct trace_writer *trace_writer_open(const char *path, const struct trace_writ
 		return NULL;
 	}
 	w->alloc = alloc;
-	w->fd = -1;
+	w->draft.fd = -1;
 	memcpy(w->path, path, strlen(path) + 1);
 	if (start(w, options->bytes, f)) {
 		trace_writer_abandon(w);
@@ -254,14 +202,10 @@ void trace_writer_abandon(struct trace_writer *w)
 {
 	if (!w)
 		return;
-	if (w->fd > STDOUT_FILENO)
-		close(w->fd);
-	if (w->draft)
-		unlink(w->draft);
+	draft_drop(&w->draft);
 	if (w->gzip)
 		w->z.deflate_end(&w->stream);
 	libz_close(&w->z);
-	free(w->draft);
 	free(w->packed);
 	free(w->text);
 	free(w);
@@ -270,12 +214,8 @@ void trace_writer_abandon(struct trace_writer *w)
 int trace_writer_close(struct trace_writer *w, struct failure *f)
 {
 	flush_text(w, true, f);
-	if (!f->code && w->draft && (fsync(w->fd) || rename(w->draft, w->path)))
-		cannot_write(w, f);
-	if (!f->code && w->draft) {
-		free(w->draft);
-		w->draft = NULL;
-	}
+	if (!f->code)
+		(void)draft_keep(&w->draft, f);
 	trace_writer_abandon(w);
 	return f->code;
 }

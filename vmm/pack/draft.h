@@ -1,0 +1,24 @@
+/* vmm/pack/draft.h: a file that is there whole, or not at all: what is written is a new file
+ * beside it, FILE.XXXXXX, which takes its name once it is on the disk. Where the file is
+ * no regular one (a pipe, /dev/stdout) there is nothing to keep, and the draft is it.
+ * Threads: one. */
+#ifndef SLAT_VMM_PACK_DRAFT_H
+#define SLAT_VMM_PACK_DRAFT_H
+
+#include "vmm/failure.h"
+#include "vmm/pack/alloc.h"
+
+struct draft {
+	int fd;	    /* the owner's to write to, not to close */
+	char *temp; /* private: NULL: the file itself */
+	const char *path;
+};
+
+/* path "-": standard output. Borrows path. EXIT_HOST: it cannot be written, or no memory; there is nothing to end. */
+int draft_open(struct draft *d, const char *path, struct alloc *alloc, struct failure *f);
+
+/* Either ends it. Keep: the file is at path; EXIT_HOST: it is not, and what was there still is. */
+int draft_keep(struct draft *d, struct failure *f);
+void draft_drop(struct draft *d);
+
+#endif
