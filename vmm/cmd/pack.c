@@ -45,6 +45,7 @@ static const char help[] =
 	"  --on-refuse drop|wait      who is refused is gone, or waits, first come, first served (drop)\n"
 	"  --seed N                   of --workload, and of --choose random and two (0)\n"
 	"  --csv FILE                 figures over time, every --csv-step SECONDS (3600)\n"
+	"  --report FILE.html         one page with charts, and the pools drawn over time\n"
 	"  --json                     all figures, for programs\n"
 	"  --help                     this text\n"
 	"\n"

@@ -7,6 +7,7 @@
 
 #include "vmm/pack/draft.h"
 #include "vmm/pack/experiment.h"
+#include "vmm/pack/report_html.h"
 #include "vmm/pack/trace_writer.h"
 
 #define SHOW_EVENTS (UINT64_C(1) << 17)
@@ -130,7 +131,8 @@ static void input_close(struct input *in, bool keep, struct failure *f)
 	workload_close(in->workload);
 }
 
-static int play(struct pack *p, struct input *in, struct series *series, bool show_it, struct failure *f)
+static int play(struct pack *p, struct input *in, struct series *series, struct report *report, bool show_it,
+		struct failure *f)
 {
 	const struct pack_source source = {in, next};
 	const bool terminal = show_it && isatty(STDERR_FILENO);
@@ -139,6 +141,8 @@ static int play(struct pack *p, struct input *in, struct series *series, bool sh
 
 	while ((step = pack_step(p, &source, &time_us, f)) == EVENT_ONE) {
 		series_step(series, p, time_us);
+		if (report && report_note(report, time_us, f))
+			return f->code;
 		if (++events % SHOW_EVENTS == 0 && terminal)
 			show(p, events);
 	}
@@ -152,13 +156,17 @@ int experiment_run(const struct pack_options *o, bool show_it, struct experiment
 	struct input in = {0};
 	struct pack *p = input_open(&in, o, f) ? NULL : pack_open(&o->pack, f);
 	struct series series = {0};
-	bool good = p && series_open(&series, o, f) == 0 && play(p, &in, &series, show_it, f) == 0;
+	bool good = p && series_open(&series, o, f) == 0;
+	struct report *report = good && o->report ? report_open(o, p, f) : NULL;
 
-	if (series_close(&series, good, f) == 0 && good) {
+	good = good && !f->code && play(p, &in, &series, report, show_it, f) == 0;
+	if (good) {
 		out->figures = pack_figures_read(p);
 		out->read = in.trace ? trace_stats_read(in.trace) : (struct trace_stats){0};
 	}
-	input_close(&in, good && !f->code, f);
+	good = series_close(&series, good, f) == 0 && good;
+	good = report_close(report, good, &out->read, f) == 0 && good;
+	input_close(&in, good, f);
 	pack_close(p);
 	return f->code;
 }

@@ -645,6 +645,14 @@ uint32_t fleet_nodes_of(const struct fleet *f, uint32_t host)
 	return nodes_of(f, host);
 }
 
+void fleet_room_of(const struct fleet *f, uint32_t host, uint32_t node, uint64_t *units, uint64_t *unused)
+{
+	const struct node_pool *pool = &fleet_pool_of(f, host, node)->pool;
+
+	*units = pool->units;
+	*unused = pool->free;
+}
+
 const struct extent_space *fleet_space(const struct fleet *f, uint32_t host, uint32_t node)
 {
 	return fleet_pool_of(f, host, node)->pool.space;

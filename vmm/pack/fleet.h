@@ -148,6 +148,8 @@ uint32_t fleet_where(const struct fleet *f, uint32_t guest, uint32_t *host, stru
 struct fleet_totals fleet_totals_read(const struct fleet *f);
 uint32_t fleet_hosts(const struct fleet *f);
 uint32_t fleet_nodes_of(const struct fleet *f, uint32_t host);
+/* What the node has for guests, and what of it is free; of an unbounded one, up to its top. */
+void fleet_room_of(const struct fleet *f, uint32_t host, uint32_t node, uint64_t *units, uint64_t *unused);
 /* For pictures and checks; NULL under FLEET_FIT_SCATTER. */
 const struct extent_space *fleet_space(const struct fleet *f, uint32_t host, uint32_t node);
 

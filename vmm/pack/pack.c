@@ -485,9 +485,10 @@ static uint64_t mean(wide sum, wide all, uint64_t scale)
 	return all ? (uint64_t)(sum * scale / all) : 0;
 }
 
-static uint64_t wait_p99(const struct pack *p, uint64_t guests)
+uint64_t pack_wait_quantile(const struct pack *p, unsigned percent)
 {
-	uint64_t seen = 0, want = guests - guests / 100;
+	uint64_t guests = p->figures.accepted, seen = 0;
+	uint64_t want = guests - (uint64_t)((wide)guests * (100 - percent) / 100);
 
 	for (unsigned i = 0; i < PACK_BUCKETS; i++) {
 		seen += p->sums.wait_bucket[i];
@@ -519,7 +520,7 @@ struct pack_figures pack_figures_read(const struct pack *p)
 	out.wait_us = (uint64_t)s->wait;
 	if (p->wait && out.accepted > 0) {
 		out.wait_mean_us = mean(s->wait, out.accepted, 1);
-		out.wait_p99_us = wait_p99(p, out.accepted);
+		out.wait_p99_us = pack_wait_quantile(p, 99);
 	}
 	if (p->queued > 0)
 		out.refused[p->why] += p->queued;

@@ -70,6 +70,8 @@ enum event_next pack_step(struct pack *p, const struct pack_source *source, uint
 struct pack_figures pack_figures_read(const struct pack *p); /* so far */
 const struct fleet *pack_fleet(const struct pack *p);
 uint64_t pack_waiting(const struct pack *p); /* guests, now */
+/* As long as so many percent of the accepted waited, or less, to within a 32nd of it. */
+uint64_t pack_wait_quantile(const struct pack *p, unsigned percent);
 
 /* free + used + internal = all, guests as counted, the queue in order: fleet_check(), too. */
 bool pack_check(const struct pack *p);

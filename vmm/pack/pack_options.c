@@ -370,6 +370,13 @@ static int set_csv(struct pack_options *o, const char *value, struct failure *f)
 	return 0;
 }
 
+static int set_report(struct pack_options *o, const char *value, struct failure *f)
+{
+	(void)f;
+	o->report = value;
+	return 0;
+}
+
 static int set_step(struct pack_options *o, const char *value, struct failure *f)
 {
 	uint64_t seconds = 0;
@@ -411,6 +418,7 @@ static const struct option {
 	{"--seed", set_seed, 0},
 	{"--csv", set_csv, 0},
 	{"--csv-step", set_step, 0},
+	{"--report", set_report, 0},
 	{"--skip-bad", NULL, offsetof(struct pack_options, reading.skip_bad)},
 	{"--json", NULL, offsetof(struct pack_options, json)},
 	{"--help", NULL, offsetof(struct pack_options, help)},
@@ -539,6 +547,8 @@ static int judge(struct pack_options *o, struct failure *f)
 int pack_options_parse(int argc, char **argv, struct pack_options *o, struct failure *f)
 {
 	*o = (struct pack_options){.csv_step_us = STEP_DEFAULT, .reading.machine = TRACE_MACHINE_ANY};
+	o->word = argv;
+	o->words = argc;
 	o->pack.granule = GRANULE_DEFAULT;
 	o->pack.fleet.choose = FLEET_BEST;
 	o->pack.fleet.fit = FLEET_FIT_BEST;

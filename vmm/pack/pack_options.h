@@ -21,6 +21,9 @@ struct pack_options {
 	struct fleet_shape *shape;
 	uint64_t host_bytes[PACK_SHAPES_MAX]; /* 0: unbounded; with shape[].node as they follow from it */
 	const char *csv;		      /* NULL: no time series */
+	const char *report;		      /* NULL: no page */
+	char *const *word;		      /* all of this, as it was said */
+	int words;
 	uint64_t csv_step_us;
 	uint64_t compact_bytes; /* a second; 0: not given */
 	bool granule_given, json, help;

@@ -82,8 +82,8 @@ static int point_judge(const struct sweep_point *p, struct failure *f)
 	struct pack_options o;
 	int code = point_parse(p, copy, &o, &its);
 
-	if (!code && (o.help || o.csv || o.json))
-		code = fail(&its, EXIT_USAGE, "--help, --json and --csv are for one experiment");
+	if (!code && (o.help || o.csv || o.json || o.report))
+		code = fail(&its, EXIT_USAGE, "--help, --json, --csv and --report are for one experiment");
 	pack_options_free(&o);
 	return code ? fail(f, (enum exit_code)code, "%.400s (point %.400s)", its.text, p->name) : 0;
 }

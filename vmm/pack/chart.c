@@ -1,0 +1,271 @@
+/* vmm/pack/chart.c: figures drawn as SVG.
+ *
+ * A drawing is 360 wide: as wide as a phone, so that letters are as large there as they are meant to be, and on a desk
+ * three stand side by side. All axes of figures begin at 0: a small difference looks small. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "vmm/pack/chart.h"
+#include "vmm/pack/html.h"
+
+#define WIDTH  360
+#define HEIGHT 218
+#define LEFT   58
+#define RIGHT  348
+#define TOP    24
+#define BOTTOM 178
+#define ROW    34 /* of a dot and its name */
+
+typedef unsigned __int128 wide;
+
+/* Tenths of a pixel, from `from` to `to` pixels for 0 to `most`. */
+static int64_t scaled(uint64_t value, uint64_t most, int from, int to)
+{
+	int64_t span = ((int64_t)to - from) * 10;
+	uint64_t size = (uint64_t)(span < 0 ? -span : span);
+	int64_t at = (int64_t)((wide)(value < most ? value : most) * size / most);
+
+	return (int64_t)from * 10 + (span < 0 ? -at : at);
+}
+
+static void put(FILE *out, const char *before, int64_t tenths)
+{
+	fprintf(out, tenths % 10 ? "%s%" PRId64 ".%" PRId64 : "%s%" PRId64, before, tenths / 10, tenths % 10);
+}
+
+static uint64_t axis_most(const struct axis *a)
+{
+	return a->step * a->ticks;
+}
+
+/* ---- the frame ---- */
+
+static void figure_open(FILE *out, const struct chart *c)
+{
+	fprintf(out, "<figure>\n<figcaption id=\"%s-c\">%s", c->id, c->title);
+	if (c->note[0])
+		fprintf(out, "<span>%s</span>", c->note);
+	fputs("</figcaption>\n", out);
+}
+
+static void svg_open(FILE *out, const struct chart *c, int height)
+{
+	fprintf(out,
+		"<svg class=\"chart\" id=\"%s\" viewBox=\"0 0 %d %d\" role=\"img\" aria-labelledby=\"%s-t "
+		"%s-d\">\n<title "
+		"id=\"%s-t\">%s</title>\n",
+		c->id, WIDTH, height, c->id, c->id, c->id, c->title);
+}
+
+static void y_axis(FILE *out, const struct axis *a)
+{
+	for (uint64_t i = 0; i <= a->ticks; i++) {
+		int64_t y = scaled(i, a->ticks, BOTTOM, TOP);
+
+		fprintf(out, "<path class=\"%s\" d=\"M%d", i ? "grid" : "base", LEFT);
+		put(out, " ", y);
+		fprintf(out, "H%d\"/><text x=\"%d\"", RIGHT, LEFT - 6);
+		put(out, " y=\"", y + 40);
+		fprintf(out, "\" text-anchor=\"end\">%s</text>\n", axis_tick(a, i).s);
+	}
+}
+
+static void x_title(FILE *out, const char *name, const char *unit, int y)
+{
+	fprintf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">%s%s%s</text>\n", (LEFT + RIGHT) / 2, y, name,
+		unit[0] ? ", " : "", unit);
+}
+
+static void x_axis(FILE *out, const struct axis *a, uint64_t span, const char *name)
+{
+	for (uint64_t i = 0; i <= a->ticks && i * a->step <= span; i++) {
+		int64_t x = scaled(i * a->step, span ? span : 1, LEFT, RIGHT);
+
+		put(out, "<path class=\"base\" d=\"M", x);
+		fprintf(out, " %dv4\"/>", BOTTOM);
+		put(out, "<text x=\"", x);
+		fprintf(out, "\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", BOTTOM + 17, axis_tick(a, i).s);
+	}
+	x_title(out, name, a->unit, HEIGHT - 4);
+}
+
+static void y_unit(FILE *out, const struct axis *a)
+{
+	if (a->unit[0])
+		fprintf(out, "<text x=\"%d\" y=\"9\" text-anchor=\"%s\">%s</text>\n",
+			strlen(a->unit) < 8 ? LEFT - 6 : 0, strlen(a->unit) < 8 ? "end" : "start", a->unit);
+}
+
+/* ---- lines ---- */
+
+static uint64_t most_of(const uint64_t *value, uint32_t count)
+{
+	uint64_t most = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		most = value[i] > most ? value[i] : most;
+	return most;
+}
+
+static void keys(FILE *out, const struct chart_line *line, unsigned lines)
+{
+	if (lines < 2)
+		return;
+	fputs("<ul class=\"key\">", out);
+	for (unsigned i = 0; i < lines; i++)
+		fprintf(out,
+			"<li><svg viewBox=\"0 0 22 10\" aria-hidden=\"true\"><path class=\"l%u\" d=\"M0 "
+			"5H22\"/></svg>%s</li>",
+			i, line[i].name);
+	fputs("</ul>\n", out);
+}
+
+static void desc(FILE *out, const struct chart *c, const struct chart_line *line, unsigned lines, uint32_t count)
+{
+	fprintf(out, "<desc id=\"%s-d\">", c->id);
+	for (unsigned i = 0; i < lines; i++) {
+		uint64_t most = most_of(line[i].value, count);
+
+		fprintf(out, "%s%s: at most %s, ", i ? "; " : "", line[i].name, quantity_text(c->y, most).s);
+		fprintf(out, "%s at the end", quantity_text(c->y, line[i].value[count - 1]).s);
+	}
+	fputs(".</desc>\n", out);
+}
+
+/* Points that the one before already says are left out. */
+static void steps(FILE *out, const uint64_t *value, uint64_t most, const uint64_t *x, uint32_t count)
+{
+	uint64_t span = x[count - 1] - x[0];
+	int64_t last = scaled(value[0], most, BOTTOM, TOP);
+
+	put(out, "M", scaled(0, span ? span : 1, LEFT, RIGHT));
+	put(out, " ", last);
+	for (uint32_t i = 1; i < count; i++) {
+		int64_t y = scaled(value[i], most, BOTTOM, TOP);
+
+		if (y == last)
+			continue;
+		put(out, "H", scaled(x[i] - x[0], span ? span : 1, LEFT, RIGHT));
+		put(out, "V", y);
+		last = y;
+	}
+	fprintf(out, "H%d", RIGHT);
+}
+
+void chart_steps(FILE *out, const struct chart *c, const struct chart_line *line, unsigned lines, const uint64_t *x,
+		 uint32_t count)
+{
+	struct axis ax = axis_make(c->x, x[count - 1] - x[0], 5), ay;
+	uint64_t most = 0;
+
+	for (unsigned i = 0; i < lines; i++) {
+		uint64_t its = most_of(line[i].value, count);
+
+		most = its > most ? its : most;
+	}
+	ay = axis_make(c->y, most, 4);
+	figure_open(out, c);
+	keys(out, line, lines);
+	svg_open(out, c, HEIGHT);
+	desc(out, c, line, lines, count);
+	y_axis(out, &ay);
+	x_axis(out, &ax, x[count - 1] - x[0], c->x_name);
+	for (unsigned i = 0; i < lines; i++) {
+		fprintf(out, "<path class=\"l%u\" d=\"", i);
+		steps(out, line[i].value, axis_most(&ay), x, count);
+		fputs("\"/>\n", out);
+	}
+	y_unit(out, &ay);
+	fputs("</svg>\n</figure>\n", out);
+}
+
+/* ---- bars ---- */
+
+void chart_bars(FILE *out, const struct chart *c, const struct axis_text *name, const uint64_t *value, uint32_t count)
+{
+	struct axis a = axis_make(c->y, most_of(value, count), 4);
+	uint32_t every = (count + 5) / 6;
+
+	figure_open(out, c);
+	svg_open(out, c, HEIGHT);
+	fprintf(out, "<desc id=\"%s-d\">%" PRIu32 " bars from %s to %s, the highest %s.</desc>\n", c->id, count,
+		name[0].s, name[count - 1].s, quantity_text(c->y, most_of(value, count)).s);
+	y_axis(out, &a);
+	for (uint32_t i = 0; i < count; i++) {
+		int64_t left = scaled(10 * i + 1, 10 * count, LEFT, RIGHT);
+		int64_t right = scaled(10 * i + 9, 10 * count, LEFT, RIGHT),
+			y = scaled(value[i], axis_most(&a), BOTTOM, TOP);
+
+		put(out, "<path class=\"bar\" d=\"M", left);
+		fprintf(out, " %dV", BOTTOM);
+		put(out, "", y);
+		put(out, "H", right);
+		fprintf(out, "V%dz\"><title>%s: %s</title></path>\n", BOTTOM, name[i].s,
+			quantity_text(c->y, value[i]).s);
+		if ((count - 1 - i) % every == 0) {
+			put(out, "<text x=\"", (left + right) / 2);
+			fprintf(out, "\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", BOTTOM + 17, name[i].s);
+		}
+	}
+	x_title(out, c->x_name, "", HEIGHT - 4);
+	y_unit(out, &a);
+	fputs("</svg>\n</figure>\n", out);
+}
+
+/* ---- dots ---- */
+
+static uint64_t dots_most(const struct chart_dot *dot, uint32_t count)
+{
+	uint64_t most = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t high = (uint64_t)dot[i].at.mean + dot[i].at.half;
+
+		most = high > most ? high : most;
+	}
+	return most;
+}
+
+static void one_dot(FILE *out, const struct chart *c, const struct chart_dot *d, uint64_t most, int y)
+{
+	uint64_t mean = (uint64_t)d->at.mean, low = mean > d->at.half ? mean - d->at.half : 0;
+
+	fprintf(out, "<text class=\"name\" x=\"8\" y=\"%d\">", y - 10);
+	html_text(out, d->name);
+	fprintf(out, "</text><text x=\"352\" y=\"%d\" text-anchor=\"end\">%s", y - 10, quantity_text(c->y, mean).s);
+	if (d->at.known)
+		fprintf(out, " ± %s", quantity_text(c->y, d->at.half).s);
+	fputs("</text>\n", out);
+	if (d->at.known) {
+		put(out, "<path class=\"whisker\" d=\"M", scaled(low, most, 12, 348));
+		fprintf(out, " %dv6m0 -3H", y - 3);
+		put(out, "", scaled(mean + d->at.half, most, 12, 348));
+		fputs("m0 -3v6\"/>", out);
+	}
+	put(out, "<circle cx=\"", scaled(mean, most, 12, 348));
+	fprintf(out, "\" cy=\"%d\" r=\"4\" class=\"%s\"/>\n", y, d->open ? "open" : "dot");
+}
+
+void chart_dots(FILE *out, const struct chart *c, const struct chart_dot *dot, uint32_t count)
+{
+	struct axis a = axis_make(c->y, dots_most(dot, count), 4);
+	int bottom = (int)count * ROW + 6;
+
+	figure_open(out, c);
+	svg_open(out, c, bottom + 40);
+	fprintf(out, "<desc id=\"%s-d\">%" PRIu32 " policies; the table beneath has their figures.</desc>\n", c->id,
+		count);
+	for (uint64_t i = 0; i <= a.ticks; i++) {
+		int64_t x = scaled(i, a.ticks, 12, 348);
+
+		fprintf(out, "<path class=\"%s\" d=\"M", i ? "grid" : "base");
+		put(out, "", x);
+		fprintf(out, " 4V%d\"/>", bottom);
+		put(out, "<text x=\"", x);
+		fprintf(out, "\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", bottom + 15, axis_tick(&a, i).s);
+	}
+	for (uint32_t i = 0; i < count; i++)
+		one_dot(out, c, &dot[i], axis_most(&a), (int)i * ROW + 26);
+	x_title(out, c->x_name, a.unit, bottom + 33);
+	fputs("</svg>\n</figure>\n", out);
+}
