@@ -126,7 +126,7 @@ static void trial_pool(struct trial *t)
 	trial_shape(t, shape_of(1, 1, POOL_UNITS, FLEET_CPU_UNLIMITED));
 	t->work = (struct workload_options){
 		.seed = 1, .arrivals = 12 * POOL_LIVE, .life_us = LIFE_US, .interval_us = LIFE_US / POOL_LIVE * 9 / 10};
-	t->skip = 20 * POOL_LIVE;
+	t->skip = 19 * POOL_LIVE;
 }
 
 /* ---- events ---- */
@@ -199,8 +199,8 @@ static void make_events(struct trial *t)
 			h->cpus = (uint16_t)(e.cpu_millis / EVENT_CPU_ONE);
 		}
 	}
-	if (t->skip) /* not the end either, when all depart */
-		t->events = 2 * t->work.arrivals - t->skip / 5;
+	if (t->skip) /* nor the end, when those depart that live then */
+		t->events -= POOL_LIVE * 6 / 5;
 	workload_close(w);
 }
 
