@@ -39,7 +39,7 @@ export HEADER_FLAGS = $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE
 
 .DEFAULT_GOAL := all
 .PHONY: all tests run check soak oracle deps rig guests arrows lint asan tsan clang coverage fuzz
-.PHONY: bench bench-start bench-mm bench-table bench-io bench-mem
+.PHONY: bench bench-start bench-mm bench-table bench-io bench-mem bench-pack
 .PHONY: install clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(wildcard tests/fuzz/*.c))
@@ -101,7 +101,7 @@ fuzz: deps ## each target for FUZZ_SECONDS (30)
 		MM_SAN='$(ASAN) -fsanitize=fuzzer-no-link' $(FUZZ:%=$(BUILD)/fuzz/fuzz_%)
 	$(Q)tests/fuzz.sh $(FUZZ)
 
-bench: bench-start bench-mm bench-table bench-io bench-mem ## all tables of figures
+bench: bench-start bench-mm bench-table bench-io bench-mem bench-pack ## all tables of figures
 bench-start: ## start-up beside a floor and QEMU
 	$(Q)+$(SUB) all $(BUILD)/bench/floor $(BUILD)/bench/start
 	$(Q)tests/bench/start.sh && tests/bench/table.sh
@@ -122,6 +122,10 @@ bench-mem: ## touching memory, telling where it is, and placing a guest
 	$(Q)+$(SUB) $(MEM_BENCH:%=$(BUILD)/bench/%)
 	$(Q)for name in $(MEM_BENCH); do $(BUILD)/bench/$$name $(BUILD)/bench/$$name.json || exit; done
 	$(Q)tests/bench/table.sh
+
+bench-pack: ## events of a fleet beside a red-black tree, and its memory
+	$(Q)+$(SUB) $(BUILD)/bench/pack
+	$(Q)$(BUILD)/bench/pack $(BUILD)/bench/pack.json && tests/bench/table.sh
 
 install: $(BUILD)/slat ## to PREFIX (/usr/local), under DESTDIR
 	install -D -m 755 $(BUILD)/slat $(DESTDIR)$(PREFIX)/bin/slat
@@ -199,7 +203,7 @@ $(BUILD)/bench/iommu: $(call obj,tests/bench/iommu.c tests/bench/bench.c vmm/por
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
 
-$(BUILD)/bench/prefault $(BUILD)/bench/resident: $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c) $(PARTS)
+$(patsubst %,$(BUILD)/bench/%,prefault resident pack): $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c) $(PARTS)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $(call group,$^) -lm $(LIBS)
 
