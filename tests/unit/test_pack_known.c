@@ -163,6 +163,20 @@ static uint64_t top_of(const struct pack *p)
 	return fleet_totals_read(pack_fleet(p)).units;
 }
 
+static uint64_t top_after(enum fleet_fit fit, struct tape *t, uint64_t granule)
+{
+	struct pack *p = pool_open(fit, FLEET_UNBOUNDED, granule, false);
+	const struct pack_source source = rewound(t);
+	uint64_t top, time_us;
+
+	while (step(p, &source, &time_us))
+		;
+	ck_assert(pack_check(p));
+	top = top_of(p);
+	pack_close(p);
+	return top;
+}
+
 /* ---- the fifty-percent rule ---- */
 
 #define LIVE	 1000u
@@ -221,25 +235,22 @@ static const enum fleet_fit merging[] = {
  * therefore 1 + the mean change by an arrival, of which 1 less those used up is the usual case.
  * Tolerance: changes by 90,000 departures are -1, 0 or 1 and go as a random walk that the balance pulls back: their
  * mean has a deviation of at most 1 / sqrt(90,000) = 0.0033, and half of it that of holes / guests; five of them.
- * With sizes of 1 to 10,000 an exact fit is rare, so that p is near 1 and the rule is the one of its name; with sizes
- * of 1 to 4 it is not, and there are far fewer holes than half: less than an eighth of the guests, for first and best
- * fit. _i: of merging. */
+ * With sizes of 1 to 10,000 an arrival has one of some 500 holes' sizes once in twenty times at most: p is within
+ * 0.05 of 1, and the rule is the one of its name. With sizes of 1 to 4 first and best fit mostly find an exact fit, and
+ * there are fewer than half as many holes as that name says. _i: of merging. */
 START_TEST(fifty_percent)
 {
 	const enum fleet_fit fit = merging[_i];
 	const struct equilibrium many = equilibrium_of(fit, 1, 10000), few = equilibrium_of(fit, 1, 4);
 
-	if (getenv("SLAT_SHOW"))
-		printf("fit %d: many N %.1f M/N %.4f p %.4f; few M/N %.4f p %.4f\n", _i, many.live,
-		       many.holes / many.live, many.p, few.holes / few.live, few.p);
 	ck_assert_double_eq_tol(many.holes / many.live, many.p / 2, 0.0083);
 	ck_assert_double_eq_tol(few.holes / few.live, few.p / 2, 0.0083);
 	if (fit == FLEET_FIT_SEGREGATED)
 		return; /* sizes are rounded: exact fits are never rare */
-	ck_assert_double_eq_tol(many.p, 1, 0.04);
-	ck_assert_double_eq_tol(many.holes / many.live, 0.5, 0.02 + 0.0083);
+	ck_assert_double_eq_tol(many.p, 1, 0.05);
+	ck_assert_double_eq_tol(many.holes / many.live, 0.5, 0.025 + 0.0083);
 	if (fit == FLEET_FIT_FIRST || fit == FLEET_FIT_BEST)
-		ck_assert_double_lt(few.holes / few.live, 0.125);
+		ck_assert_double_lt(few.holes / few.live, 0.25);
 }
 END_TEST
 
@@ -413,20 +424,12 @@ START_TEST(robson)
 	ck_assert_uint_eq(robson_least(16, 1), 23);
 	for (unsigned log_m = 1; log_m <= 6; log_m++)
 		for (uint64_t n = 64; n <= 1024; n *= 4) {
-			uint64_t top = attack(&a, fit, n, UINT64_C(1) << log_m), moved;
-			struct pack *p = pool_open(FLEET_FIT_SCATTER, FLEET_UNBOUNDED, 1, false);
-			struct pack_source again = rewound(&a.said);
+			const uint64_t top = attack(&a, fit, n, UINT64_C(1) << log_m);
 
-			if (getenv("SLAT_SHOW") && n == 1024)
-				printf("fit %d n %lu m %u: %lu <= %lu <= %.0f\n", _i, n, 1u << log_m,
-				       robson_least(n, log_m), top, most(fit, n, log_m));
 			ck_assert_uint_ge(top, robson_least(n, log_m));
 			ck_assert_double_le((double)top, most(fit, n, log_m));
 			ck_assert_uint_lt(top, robson_least(n, log_m) + (UINT64_C(1) << log_m));
-			while (step(p, &again, &moved))
-				;
-			ck_assert_uint_eq(top_of(p), n);
-			pack_close(p);
+			ck_assert_uint_eq(top_after(FLEET_FIT_SCATTER, &a.said, 1), n);
 			free(a.said.event);
 		}
 	ck_assert_uint_ge(attack(&a, fit, 16, 2), 23);
@@ -469,16 +472,8 @@ START_TEST(robson_most)
 		struct tape t;
 
 		churn(&t, 1024, log_m);
-		for (unsigned i = 0; i < 2; i++) {
-			struct pack *p = pool_open(fits[i], FLEET_UNBOUNDED, 1, false);
-			struct pack_source source = rewound(&t);
-			uint64_t time_us;
-
-			while (step(p, &source, &time_us))
-				;
-			ck_assert_double_le((double)top_of(p), most(fits[i], 1024, log_m));
-			pack_close(p);
-		}
+		for (unsigned i = 0; i < 2; i++)
+			ck_assert_double_le((double)top_after(fits[i], &t, 1), most(fits[i], 1024, log_m));
 		free(t.event);
 	}
 }
@@ -577,8 +572,6 @@ START_TEST(internal)
 			probability[i] =
 				exp(-(i - 1.0) / (double)(c->size - 1)) - exp(-(double)i / (double)(c->size - 1));
 	over = overallocation(FLEET_FIT_BUDDY, probability, SIZES);
-	if (getenv("SLAT_SHOW"))
-		printf("internal %d: over %.4f want %.4f\n", _i, over, c->over);
 	ck_assert_double_eq_tol(over, c->over, 0.015);
 	ck_assert_double_eq_tol(internal_of(FLEET_FIT_BUDDY, c->kind, &o), 1 - 1 / over, 0.0095);
 	over = overallocation(FLEET_FIT_SEGREGATED, probability, SIZES);
@@ -595,19 +588,13 @@ static struct pack_figures pool_of_tape(enum fleet_fit fit, struct tape *t, uint
 	return play(pool_open(fit, FLEET_UNBOUNDED, granule, false), rewound(t));
 }
 
-static void show_over(const char *what, enum fleet_fit fit, const struct pack_figures *f)
-{
-	if (getenv("SLAT_SHOW"))
-		printf("%s fit %d: over %lu at peak %lu most %lu\n", what, fit, f->over_ppm, f->over_at_peak_ppm,
-		       f->over_most_ppm);
-}
-
 /* On one growing pool, worst fit cuts the largest hole for everybody, so that large guests find none: it wastes several
  * times what first and best fit do. Source: the folklore from Knuth, 2.5, on, measured here on Cortez's trace: what is
  * compared is the top over what lives, less 1, as the mean over time, when most lived, and at its highest. One run of
  * one trace: no chance; the factors are well below those measured, and far above 1.
- * On the beginning of the trace nearly all guests stay, and whoever stays costs no fit anything: there, only the order
- * is asserted. */
+ * Most of those who come in the beginning of the trace stay, which costs no fit anything, and the mean is over a short
+ * time: there the order of the means is asserted, and of the highest tops, 0.038 beside 0.0025 and 0.0012, ten times.
+ */
 START_TEST(worst_fit_wastes)
 {
 	struct pack_figures first, best, worst;
@@ -618,18 +605,19 @@ START_TEST(worst_fit_wastes)
 	best = pool_of_tape(FLEET_FIT_BEST, &t, 2 * MIB);
 	worst = pool_of_tape(FLEET_FIT_WORST, &t, 2 * MIB);
 	free(t.event);
-	show_over("short", FLEET_FIT_FIRST, &first);
-	show_over("short", FLEET_FIT_BEST, &best);
-	show_over("short", FLEET_FIT_WORST, &worst);
 	ck_assert(worst.over_ppm > first.over_ppm && worst.over_ppm > best.over_ppm);
 	ck_assert(worst.over_most_ppm > 10 * first.over_most_ppm && worst.over_most_ppm > 10 * best.over_most_ppm);
 }
 END_TEST
 
+/* The whole trace: worst fit wastes 0.72 and 0.76 of what lives, and first and best fit 0.11 and 0.08: more than four
+ * times as much is asserted, of each figure. And the trace's own numbers, as its description has them, counted without
+ * the simulator as well: guests, most at once, most memory at once (of who is perfectly compacted, that is the top). */
 START_TEST(azure_whole)
 {
 	struct pack_figures first, best, worst, moved;
 	struct tape t;
+	uint64_t peak;
 
 	if (!tape_load(&t, data("azure_v1_dev.csv.gz"), SIZE_MAX)) {
 		puts("SKIP traces/azure_whole: azure_v1_dev.csv.gz is not there (SLAT_DATA names its folder)");
@@ -639,15 +627,14 @@ START_TEST(azure_whole)
 	best = pool_of_tape(FLEET_FIT_BEST, &t, 2 * MIB);
 	worst = pool_of_tape(FLEET_FIT_WORST, &t, 2 * MIB);
 	moved = pool_of_tape(FLEET_FIT_SCATTER, &t, 2 * MIB);
+	peak = top_after(FLEET_FIT_SCATTER, &t, 2 * MIB);
 	free(t.event);
-	show_over("whole", FLEET_FIT_FIRST, &first);
-	show_over("whole", FLEET_FIT_BEST, &best);
-	show_over("whole", FLEET_FIT_WORST, &worst);
 	ck_assert(worst.over_ppm > 4 * first.over_ppm && worst.over_ppm > 4 * best.over_ppm);
 	ck_assert(worst.over_at_peak_ppm > 4 * first.over_at_peak_ppm &&
 		  worst.over_at_peak_ppm > 4 * best.over_at_peak_ppm);
 	ck_assert(worst.over_most_ppm > 4 * first.over_most_ppm && worst.over_most_ppm > 4 * best.over_most_ppm);
 	ck_assert(moved.arrivals == 259159 && moved.accepted == 259159 && moved.guests_peak == 20154);
+	ck_assert_uint_eq(peak * 2, UINT64_C(116220160)); /* MiB: 113,496 GiB and a quarter */
 	ck_assert(moved.over_at_peak_ppm == 0 && moved.over_most_ppm == 0);
 }
 END_TEST
@@ -676,19 +663,12 @@ START_TEST(minimalloc)
 		}
 		ck_assert_uint_eq(t.events, 2 * problems[i].buffers);
 		for (unsigned fit = FLEET_FIT_FIRST; fit <= FLEET_FIT_SCATTER; fit++) {
-			struct pack *p = pool_open((enum fleet_fit)fit, FLEET_UNBOUNDED, 1024, false);
-			struct pack_source source = rewound(&t);
-			uint64_t time_us;
+			const uint64_t bytes = top_after((enum fleet_fit)fit, &t, 1024) * 1024;
 
-			while (step(p, &source, &time_us))
-				;
-			if (getenv("SLAT_SHOW"))
-				printf("%s fit %u: %lu\n", problems[i].name, fit, top_of(p) * 1024);
 			if (fit == FLEET_FIT_SCATTER)
-				ck_assert_uint_eq(top_of(p) * 1024, problems[i].peak);
+				ck_assert_uint_eq(bytes, problems[i].peak);
 			else
-				ck_assert_uint_gt(top_of(p) * 1024, 1048576);
-			pack_close(p);
+				ck_assert_uint_gt(bytes, MIB);
 		}
 		free(t.event);
 	}
