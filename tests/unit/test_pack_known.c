@@ -13,10 +13,10 @@
  *   Cortez et al., Resource Central, SOSP 2017: the trace; Bergsma et al., Generating complex, realistic cloud
  *   workloads using recurrent neural networks, SOSP 2021: its form in bins of flavours and lifetimes.
  *
- * What is not here: a packing figure that was published for azure_v1_dev. Those of Bergsma et al. are of other
- * splits and of servers drawn by chance, and bins have cut off what they would need. So what follows from the trace
- * alone is asserted: how many came, how many lived at once, and how much they had. For minimalloc's problems it is
- * the published optimum, which is the peak of the load where both are 1 MiB. */
+ * What is not here: a packing figure that was published for azure_v1_dev. None was found that names all that it would
+ * take (its split of the trace, the servers, the figure itself), so it cannot be reproduced exactly. What follows from
+ * the trace alone is asserted instead: how many came, how many lived at once, and how much they had. For minimalloc's
+ * problems it is the published capacity, which is the peak of the load where both are 1 MiB. */
 #include <check.h>
 #undef fail
 #include <math.h>
@@ -589,7 +589,7 @@ static struct pack_figures pool_of_tape(enum fleet_fit fit, struct tape *t, uint
 }
 
 /* On one growing pool, worst fit cuts the largest hole for everybody, so that large guests find none: it wastes several
- * times what first and best fit do. Source: the folklore from Knuth, 2.5, on, measured here on Cortez's trace: what is
+ * times what first and best fit do. No paper's figure, but measured here on Cortez's trace: what is
  * compared is the top over what lives, less 1, as the mean over time, when most lived, and at its highest. One run of
  * one trace: no chance; the factors are well below those measured, and far above 1.
  * Most of those who come in the beginning of the trace stay, which costs no fit anything, and the mean is over a short
