@@ -13,10 +13,10 @@
  *   Cortez et al., Resource Central, SOSP 2017: the trace; Bergsma et al., Generating complex, realistic cloud
  *   workloads using recurrent neural networks, SOSP 2021: its form in bins of flavours and lifetimes.
  *
- * What is not here: a packing figure that was published for azure_v1_dev. Those of Bergsma et al. are of other
- * splits and of servers drawn by chance, and bins have cut off what they would need. So what follows from the trace
- * alone is asserted: how many came, how many lived at once, and how much they had. For minimalloc's problems it is
- * the published optimum, which is the peak of the load where both are 1 MiB. */
+ * What is not here: a packing figure that was published for azure_v1_dev. None was found that names all that it would
+ * take (its split of the trace, the servers, the figure itself), so it cannot be reproduced exactly. What follows from
+ * the trace alone is asserted instead: how many came, how many lived at once, and how much they had. For minimalloc's
+ * problems it is the published capacity, which is the peak of the load where both are 1 MiB. */
 #include <check.h>
 #undef fail
 #include <math.h>
@@ -36,6 +36,13 @@
 #define MIB    (UINT64_C(1) << 20)
 
 static struct failure failure;
+
+/* ck_assert() tells another process where it is, each time: too dear where millions are asserted. */
+#define MUST(what)                                                                                                     \
+	do {                                                                                                           \
+		if (!(what))                                                                                           \
+			ck_abort_msg("%s", #what);                                                                     \
+	} while (0)
 
 /* ---- sources ---- */
 
@@ -132,7 +139,8 @@ static bool step(struct pack *p, const struct pack_source *source, uint64_t *tim
 {
 	const enum event_next got = pack_step(p, source, time_us, &failure);
 
-	ck_assert_msg(got != EVENT_FAILED, "%s", failure.text);
+	if (got == EVENT_FAILED)
+		ck_abort_msg("%s", failure.text);
 	return got == EVENT_ONE;
 }
 
@@ -153,6 +161,20 @@ static struct pack_figures play(struct pack *p, struct pack_source source)
 static uint64_t top_of(const struct pack *p)
 {
 	return fleet_totals_read(pack_fleet(p)).units;
+}
+
+static uint64_t top_after(enum fleet_fit fit, struct tape *t, uint64_t granule)
+{
+	struct pack *p = pool_open(fit, FLEET_UNBOUNDED, granule, false);
+	const struct pack_source source = rewound(t);
+	uint64_t top, time_us;
+
+	while (step(p, &source, &time_us))
+		;
+	ck_assert(pack_check(p));
+	top = top_of(p);
+	pack_close(p);
+	return top;
 }
 
 /* ---- the fifty-percent rule ---- */
@@ -200,6 +222,11 @@ static struct equilibrium equilibrium_of(enum fleet_fit fit, uint64_t size_min, 
 	return (struct equilibrium){sum.live / span, sum.holes / span, 1 + sum.p / (ARRIVALS - WARM)};
 }
 
+/* Buddy is not among them: its holes are runs, and neighbours stay apart. */
+static const enum fleet_fit merging[] = {
+	FLEET_FIT_FIRST, FLEET_FIT_BEST, FLEET_FIT_WORST, FLEET_FIT_NEXT, FLEET_FIT_SEGREGATED,
+};
+
 /* Knuth, 2.5, "fifty-percent rule": in equilibrium there are p N / 2 holes beside N guests, p the probability that
  * an arrival does not use a hole up. Whoever leaves makes the holes one more if both his neighbours stay, one fewer if
  * neither is there; an arrival makes them one fewer with probability 1 - p; and these must balance. It asks of the fit
@@ -208,18 +235,22 @@ static struct equilibrium equilibrium_of(enum fleet_fit fit, uint64_t size_min, 
  * therefore 1 + the mean change by an arrival, of which 1 less those used up is the usual case.
  * Tolerance: changes by 90,000 departures are -1, 0 or 1 and go as a random walk that the balance pulls back: their
  * mean has a deviation of at most 1 / sqrt(90,000) = 0.0033, and half of it that of holes / guests; five of them.
- * With sizes of 1 to 10,000 an exact fit is rare, so that p is near 1 and the rule is the one of its name; with sizes
- * of 1 to 4 it is not, and there are far fewer holes than half. _i: the fit. */
+ * With sizes of 1 to 10,000 an arrival has one of some 500 holes' sizes once in twenty times at most: p is within
+ * 0.05 of 1, and the rule is the one of its name. With sizes of 1 to 4 first and best fit mostly find an exact fit, and
+ * there are fewer than half as many holes as that name says. _i: of merging. */
 START_TEST(fifty_percent)
 {
-	const struct equilibrium many = equilibrium_of((enum fleet_fit)_i, 1, 10000);
-	const struct equilibrium few = equilibrium_of((enum fleet_fit)_i, 1, 4);
+	const enum fleet_fit fit = merging[_i];
+	const struct equilibrium many = equilibrium_of(fit, 1, 10000), few = equilibrium_of(fit, 1, 4);
 
-	if (getenv("SLAT_SHOW"))
-		printf("fit %d: many N %.1f M/N %.4f p %.4f; few M/N %.4f p %.4f\n", _i, many.live,
-		       many.holes / many.live, many.p, few.holes / few.live, few.p);
 	ck_assert_double_eq_tol(many.holes / many.live, many.p / 2, 0.0083);
 	ck_assert_double_eq_tol(few.holes / few.live, few.p / 2, 0.0083);
+	if (fit == FLEET_FIT_SEGREGATED)
+		return; /* sizes are rounded: exact fits are never rare */
+	ck_assert_double_eq_tol(many.p, 1, 0.05);
+	ck_assert_double_eq_tol(many.holes / many.live, 0.5, 0.025 + 0.0083);
+	if (fit == FLEET_FIT_FIRST || fit == FLEET_FIT_BEST)
+		ck_assert_double_lt(few.holes / few.live, 0.25);
 }
 END_TEST
 
@@ -245,7 +276,7 @@ static struct extent place_of(const struct adversary *a, uint32_t slot)
 	struct fleet_part part;
 	uint32_t host;
 
-	ck_assert(fleet_where(pack_fleet(a->pack), a->pack->slot[slot] - 1, &host, &part, 1) == 1);
+	MUST(fleet_where(pack_fleet(a->pack), a->pack->slot[slot] - 1, &host, &part, 1) == 1);
 	return part.run;
 }
 
@@ -301,7 +332,7 @@ static enum event_next say_arrive(struct adversary *a, struct event *out, uint64
 
 	while (a->block[slot].lives)
 		slot++;
-	ck_assert_uint_lt(slot, BLOCKS);
+	MUST(slot < BLOCKS);
 	a->blocks = slot >= a->blocks ? slot + 1 : a->blocks;
 	a->block[slot] = (struct block){.lives = true, .size = size};
 	a->live += size;
@@ -350,6 +381,7 @@ static uint64_t attack(struct adversary *a, enum fleet_fit fit, uint64_t live_ma
  * those blocks that hold a unit of one residue modulo it, so that nothing of that size fits between, and fills up
  * again; of the two residues that the last one leaves, it takes the one that does more harm. Exact: no chance.
  * Of n = 16 and m = 2 it is the 23 seats of the lunch counter, Knuth's exercises 36 and 37.
+ * What is measured is the bound itself, for buddy the next multiple of m; so more than one m above it would be news.
  * It is no bound for what moves: the same arrivals and departures, when perfectly compacted, need n. */
 static uint64_t robson_least(uint64_t n, unsigned log_m)
 {
@@ -391,20 +423,13 @@ START_TEST(robson)
 
 	ck_assert_uint_eq(robson_least(16, 1), 23);
 	for (unsigned log_m = 1; log_m <= 6; log_m++)
-		for (uint64_t n = 16 * 4; n <= 2048; n *= 2) {
-			uint64_t top = attack(&a, fit, n, UINT64_C(1) << log_m), moved;
-			struct pack *p = pool_open(FLEET_FIT_SCATTER, FLEET_UNBOUNDED, 1, false);
-			struct pack_source again = rewound(&a.said);
+		for (uint64_t n = 64; n <= 1024; n *= 4) {
+			const uint64_t top = attack(&a, fit, n, UINT64_C(1) << log_m);
 
-			if (getenv("SLAT_SHOW") && n == 2048)
-				printf("fit %d n %lu m %u: %lu <= %lu <= %.0f\n", _i, n, 1u << log_m,
-				       robson_least(n, log_m), top, most(fit, n, log_m));
 			ck_assert_uint_ge(top, robson_least(n, log_m));
 			ck_assert_double_le((double)top, most(fit, n, log_m));
-			while (step(p, &again, &moved))
-				;
-			ck_assert_uint_eq(top_of(p), n);
-			pack_close(p);
+			ck_assert_uint_lt(top, robson_least(n, log_m) + (UINT64_C(1) << log_m));
+			ck_assert_uint_eq(top_after(FLEET_FIT_SCATTER, &a.said, 1), n);
 			free(a.said.event);
 		}
 	ck_assert_uint_ge(attack(&a, fit, 16, 2), 23);
@@ -447,16 +472,8 @@ START_TEST(robson_most)
 		struct tape t;
 
 		churn(&t, 1024, log_m);
-		for (unsigned i = 0; i < 2; i++) {
-			struct pack *p = pool_open(fits[i], FLEET_UNBOUNDED, 1, false);
-			struct pack_source source = rewound(&t);
-			uint64_t time_us;
-
-			while (step(p, &source, &time_us))
-				;
-			ck_assert_double_le((double)top_of(p), most(fits[i], 1024, log_m));
-			pack_close(p);
-		}
+		for (unsigned i = 0; i < 2; i++)
+			ck_assert_double_le((double)top_after(fits[i], &t, 1), most(fits[i], 1024, log_m));
 		free(t.event);
 	}
 }
@@ -505,7 +522,8 @@ static enum event_next next_of_lives(void *self, struct event *out, struct failu
 static double internal_of(enum fleet_fit fit, enum workload_kind kind, const struct workload_options *o)
 {
 	struct lives l = {.of = workload(kind, o), .rounds = {.fit = fit}};
-	const struct pack_figures got = play(pool_open(fit, FLEET_UNBOUNDED, 1, false), (struct pack_source){&l, next_of_lives});
+	const struct pack_figures got =
+		play(pool_open(fit, FLEET_UNBOUNDED, 1, false), (struct pack_source){&l, next_of_lives});
 
 	workload_close(l.of.self);
 	ck_assert(l.guests == o->arrivals && got.accepted == l.guests && got.departures == l.guests);
@@ -520,23 +538,21 @@ static const struct internal {
 	uint64_t size; /* the largest, or the mean */
 	double over;   /* Russell's figure, of sizes that are many */
 } internals[] = {
-	{WORKLOAD_UNIFORM, 256, 4.0 / 3},
-	{WORKLOAD_UNIFORM, 1024, 4.0 / 3},
+	{WORKLOAD_UNIFORM, 256, 4.0 / 3},   {WORKLOAD_UNIFORM, 1024, 4.0 / 3},
 	{WORKLOAD_UNIFORM, 341, 3.0 / 2}, /* 4/3 of 256 */
-	{WORKLOAD_EXPONENTIAL, 64, 1.4427},
-	{WORKLOAD_EXPONENTIAL, 100, 1.4427},
+	{WORKLOAD_EXPONENTIAL, 64, 1.4427}, {WORKLOAD_EXPONENTIAL, 100, 1.4427},
 };
 
 /* Russell 1977: buddy gives, for uniform sizes, between 4/3 and 3/2 of what is asked, and 1 / ln 2 = 1.4427 for sizes
  * spread over magnitudes. Uniform sizes of 1 to 2^k come to 4/3, so that a quarter of what is given is wasted; of 1 to
  * 4/3 2^k to 3/2, a third. Exponential sizes lie near 1.4427.
  *   First what theory says of these very sizes, summed exactly, is compared with Russell's limits for many sizes: for
- * the smallest range, sizes of whole units make 1/256 of difference. Exponential ones swing by their mean's place between
- * two powers of two: within 1 %.
- *   Then the figure is compared with that theory. internal_ppm is over time, and lives do not depend on sizes: so it
- * is 1 - asked / given of the distribution. Of 50,000 guests that live exponentially, sums weighted by lives have a
- * deviation of sqrt(2 / 50,000) times that of (asked - share * given) / mean given, which is below 0.3: 0.0019; five
- * of them. And next_of_lives() has the same figure exactly, from the lives of who came. _i: one of internals. */
+ * the smallest range, sizes of whole units make 1/256 of difference. Exponential ones swing by their mean's place
+ * between two powers of two: within 1 %. Then the figure is compared with that theory. internal_ppm is over time, and
+ * lives do not depend on sizes: so it is 1 - asked / given of the distribution. Of 50,000 guests that live
+ * exponentially, sums weighted by lives have a deviation of sqrt(2 / 50,000) times that of (asked - share * given) /
+ * mean given, which is below 0.3: 0.0019; five of them. And next_of_lives() has the same figure exactly, from the lives
+ * of who came. _i: of internals. */
 START_TEST(internal)
 {
 	const struct internal *c = &internals[_i];
@@ -553,16 +569,15 @@ START_TEST(internal)
 		if (uniform)
 			probability[i] = i <= c->size ? 1 : 0;
 		else
-			probability[i] = exp(-(i - 1.0) / (double)(c->size - 1)) - exp(-(double)i / (double)(c->size - 1));
+			probability[i] =
+				exp(-(i - 1.0) / (double)(c->size - 1)) - exp(-(double)i / (double)(c->size - 1));
 	over = overallocation(FLEET_FIT_BUDDY, probability, SIZES);
-	if (getenv("SLAT_SHOW"))
-		printf("internal %d: over %.4f want %.4f\n", _i, over, c->over);
 	ck_assert_double_eq_tol(over, c->over, 0.015);
 	ck_assert_double_eq_tol(internal_of(FLEET_FIT_BUDDY, c->kind, &o), 1 - 1 / over, 0.0095);
 	over = overallocation(FLEET_FIT_SEGREGATED, probability, SIZES);
 	ck_assert_double_lt(over, 9.0 / 8);
 	ck_assert_double_eq_tol(internal_of(FLEET_FIT_SEGREGATED, c->kind, &o), 1 - 1 / over, 0.0095);
-	ck_assert_double_eq_tol(internal_of(FLEET_FIT_BEST, c->kind, &o), 0, 0);
+	ck_assert_double_eq(internal_of(FLEET_FIT_BEST, c->kind, &o), 0);
 }
 END_TEST
 
@@ -573,19 +588,13 @@ static struct pack_figures pool_of_tape(enum fleet_fit fit, struct tape *t, uint
 	return play(pool_open(fit, FLEET_UNBOUNDED, granule, false), rewound(t));
 }
 
-static void show_over(const char *what, enum fleet_fit fit, const struct pack_figures *f)
-{
-	if (getenv("SLAT_SHOW"))
-		printf("%s fit %d: over %lu at peak %lu most %lu\n", what, fit, f->over_ppm, f->over_at_peak_ppm,
-		       f->over_most_ppm);
-}
-
 /* On one growing pool, worst fit cuts the largest hole for everybody, so that large guests find none: it wastes several
- * times what first and best fit do. Source: the folklore from Knuth, 2.5, on, measured here on Cortez's trace: what is
+ * times what first and best fit do. No paper's figure, but measured here on Cortez's trace: what is
  * compared is the top over what lives, less 1, as the mean over time, when most lived, and at its highest. One run of
  * one trace: no chance; the factors are well below those measured, and far above 1.
- * On the beginning of the trace nearly all guests stay, and whoever stays costs no fit anything: there, only the order
- * is asserted. */
+ * Most of those who come in the beginning of the trace stay, which costs no fit anything, and the mean is over a short
+ * time: there the order of the means is asserted, and of the highest tops, 0.038 beside 0.0025 and 0.0012, ten times.
+ */
 START_TEST(worst_fit_wastes)
 {
 	struct pack_figures first, best, worst;
@@ -596,38 +605,44 @@ START_TEST(worst_fit_wastes)
 	best = pool_of_tape(FLEET_FIT_BEST, &t, 2 * MIB);
 	worst = pool_of_tape(FLEET_FIT_WORST, &t, 2 * MIB);
 	free(t.event);
-	show_over("short", FLEET_FIT_FIRST, &first);
-	show_over("short", FLEET_FIT_BEST, &best);
-	show_over("short", FLEET_FIT_WORST, &worst);
 	ck_assert(worst.over_ppm > first.over_ppm && worst.over_ppm > best.over_ppm);
+	ck_assert(worst.over_most_ppm > 10 * first.over_most_ppm && worst.over_most_ppm > 10 * best.over_most_ppm);
 }
 END_TEST
 
+/* The whole trace: worst fit wastes 0.72 and 0.76 of what lives, and first and best fit 0.11 and 0.08: more than four
+ * times as much is asserted, of each figure. And the trace's own numbers, as its description has them, counted without
+ * the simulator as well: guests, most at once, most memory at once (of who is perfectly compacted, that is the top). */
 START_TEST(azure_whole)
 {
 	struct pack_figures first, best, worst, moved;
 	struct tape t;
+	uint64_t peak;
 
 	if (!tape_load(&t, data("azure_v1_dev.csv.gz"), SIZE_MAX)) {
-		puts("SKIP plain/azure_whole: azure_v1_dev.csv.gz is not there (SLAT_DATA names its folder)");
+		puts("SKIP traces/azure_whole: azure_v1_dev.csv.gz is not there (SLAT_DATA names its folder)");
 		return;
 	}
 	first = pool_of_tape(FLEET_FIT_FIRST, &t, 2 * MIB);
 	best = pool_of_tape(FLEET_FIT_BEST, &t, 2 * MIB);
 	worst = pool_of_tape(FLEET_FIT_WORST, &t, 2 * MIB);
 	moved = pool_of_tape(FLEET_FIT_SCATTER, &t, 2 * MIB);
+	peak = top_after(FLEET_FIT_SCATTER, &t, 2 * MIB);
 	free(t.event);
-	show_over("whole", FLEET_FIT_FIRST, &first);
-	show_over("whole", FLEET_FIT_BEST, &best);
-	show_over("whole", FLEET_FIT_WORST, &worst);
-	ck_assert(moved.arrivals == 259159 && moved.accepted == 259159);
+	ck_assert(worst.over_ppm > 4 * first.over_ppm && worst.over_ppm > 4 * best.over_ppm);
+	ck_assert(worst.over_at_peak_ppm > 4 * first.over_at_peak_ppm &&
+		  worst.over_at_peak_ppm > 4 * best.over_at_peak_ppm);
+	ck_assert(worst.over_most_ppm > 4 * first.over_most_ppm && worst.over_most_ppm > 4 * best.over_most_ppm);
+	ck_assert(moved.arrivals == 259159 && moved.accepted == 259159 && moved.guests_peak == 20154);
+	ck_assert_uint_eq(peak * 2, UINT64_C(116220160)); /* MiB: 113,496 GiB and a quarter */
+	ck_assert(moved.over_at_peak_ppm == 0 && moved.over_most_ppm == 0);
 }
 END_TEST
 
 /* Moffitt 2023: problems A to E fit 1 MiB when all lives are known: that is the capacity that they are published with.
- * No allocator needs less than the peak of the load, and who may move all things at will needs no more: so scatter's top
- * is that peak, exactly, and where it is 1 MiB (A, B, E) that is the published optimum. Of C and D the peak is a little
- * lower. What goes by holes, not knowing what comes, needs the optimum at least, and here more. */
+ * No allocator needs less than the peak of the load, and who may move all things at will needs no more: so scatter's
+ * top is that peak, exactly, and where it is 1 MiB (A, B, E) that is the published optimum. Of C and D the peak is a
+ * little lower. What goes by holes, not knowing what comes, needs the optimum at least, and here more. */
 START_TEST(minimalloc)
 {
 	static const struct {
@@ -643,24 +658,17 @@ START_TEST(minimalloc)
 		struct tape t;
 
 		if (!tape_load(&t, data(problems[i].name), SIZE_MAX)) {
-			puts("SKIP plain/minimalloc: its problems are not there (SLAT_DATA names their folder)");
+			puts("SKIP traces/minimalloc: its problems are not there (SLAT_DATA names their folder)");
 			return;
 		}
 		ck_assert_uint_eq(t.events, 2 * problems[i].buffers);
 		for (unsigned fit = FLEET_FIT_FIRST; fit <= FLEET_FIT_SCATTER; fit++) {
-			struct pack *p = pool_open((enum fleet_fit)fit, FLEET_UNBOUNDED, 1024, false);
-			struct pack_source source = rewound(&t);
-			uint64_t time_us;
+			const uint64_t bytes = top_after((enum fleet_fit)fit, &t, 1024) * 1024;
 
-			while (step(p, &source, &time_us))
-				;
-			if (getenv("SLAT_SHOW"))
-				printf("%s fit %u: %lu\n", problems[i].name, fit, top_of(p) * 1024);
 			if (fit == FLEET_FIT_SCATTER)
-				ck_assert_uint_eq(top_of(p) * 1024, problems[i].peak);
+				ck_assert_uint_eq(bytes, problems[i].peak);
 			else
-				ck_assert_uint_gt(top_of(p) * 1024, 1048576);
-			pack_close(p);
+				ck_assert_uint_gt(bytes, MIB);
 		}
 		free(t.event);
 	}
@@ -690,7 +698,7 @@ static struct pack_figures count_heads(struct pack *p, struct pack_source source
 			l->waiting += waiting * (time_us - then);
 		}
 		begun = true;
-		ck_assert(pack_check(p));
+		MUST(pack_check(p));
 		guests = fleet_totals_read(pack_fleet(p)).guests;
 		waiting = pack_waiting(p);
 	}
@@ -727,8 +735,12 @@ static wide life_of_accepted(struct tape *t, uint64_t units)
  * and of the queue, how many wait is how many come, times how long they wait. */
 START_TEST(little)
 {
-	const struct workload_options o = {
-		.seed = 61, .arrivals = 3000, .interval_us = SECOND, .life_us = 60 * SECOND, .size_max = 40, .size_min = 1};
+	const struct workload_options o = {.seed = 61,
+					   .arrivals = 3000,
+					   .interval_us = SECOND,
+					   .life_us = 60 * SECOND,
+					   .size_max = 40,
+					   .size_min = 1};
 	const struct pack_source of = workload(WORKLOAD_UNIFORM, &o);
 	struct tape t = {0};
 	struct pack_figures got;
@@ -777,7 +789,7 @@ static void add_up(const struct fleet *f)
 			const uint64_t end = extent_config_read(space).units;
 
 			for (uint64_t at = 0; at < end; at = s.run.first + s.run.units) {
-				ck_assert(extent_segment_at(space, at, &s) && s.run.first == at);
+				MUST(extent_segment_at(space, at, &s) && s.run.first == at);
 				free_units += s.taken ? 0 : s.run.units;
 				asked += s.taken ? s.asked : 0;
 				slack += s.taken ? s.run.units - s.asked : 0;
@@ -787,11 +799,9 @@ static void add_up(const struct fleet *f)
 		}
 		largest += most_here;
 	}
-	ck_assert_uint_eq(free_units + asked + slack, t.units);
-	ck_assert_uint_eq(asked + slack, t.units_given);
-	ck_assert_uint_eq(asked, t.units_asked);
-	ck_assert_uint_eq(holes, t.holes);
-	ck_assert_uint_eq(largest, t.largest_holes);
+	MUST(free_units + asked + slack == t.units);
+	MUST(asked + slack == t.units_given && asked == t.units_asked);
+	MUST(holes == t.holes && largest == t.largest_holes);
 }
 
 static struct fleet_shape two_nodes(uint32_t hosts, uint64_t units, uint32_t cpus)
@@ -814,7 +824,7 @@ static void account(struct tape *t, const struct pack_config *config, uint64_t *
 
 	ck_assert_msg(p != NULL, "%s", failure.text);
 	while (step(p, &source, &time_us)) {
-		ck_assert(pack_check(p));
+		MUST(pack_check(p));
 		if (config->fleet.fit != FLEET_FIT_SCATTER)
 			add_up(pack_fleet(p));
 	}
@@ -828,7 +838,7 @@ static void account(struct tape *t, const struct pack_config *config, uint64_t *
  * for what comes, so that refusals, splits and full hosts are among it. _i: the fit. */
 START_TEST(accounting)
 {
-	const struct workload_options o = {.seed = 3, .arrivals = 90, .interval_us = SECOND, .life_us = 40 * SECOND};
+	const struct workload_options o = {.seed = 3, .arrivals = 60, .interval_us = SECOND, .life_us = 40 * SECOND};
 	const struct pack_source of = workload(WORKLOAD_VM, &o);
 	const struct fleet_shape shape = two_nodes(3, 70, 16);
 	struct tape trace, made = {0};
@@ -838,11 +848,11 @@ START_TEST(accounting)
 	while (of.next(of.self, &e, &failure) == EVENT_ONE)
 		tape_add(&made, &e);
 	workload_close(of.self);
-	ck_assert(tape_load(&trace, "tests/packing/azure_v1_dev.csv", 150));
+	ck_assert(tape_load(&trace, "tests/packing/azure_v1_dev.csv", 120));
 	for (unsigned c = FLEET_FIRST; c <= FLEET_TWO; c++)
 		for (unsigned n = FLEET_NODES_LOCAL; n <= FLEET_NODES_BALANCE; n++)
 			for (unsigned lie = FLEET_REQUIRE; lie <= FLEET_SCATTER; lie++) {
-				struct pack_config config = {.granule = 700 * MIB, .wait = (c + n + lie) % 2};
+				struct pack_config config = {.granule = 700 * MIB, .wait = n % 2};
 
 				config.fleet.shape = &shape;
 				config.fleet.shapes = 1;
@@ -853,8 +863,7 @@ START_TEST(accounting)
 				config.fleet.split_above = n == FLEET_NODES_FIRST ? 30 : 0;
 				config.fleet.latency_ps = 150;
 				config.fleet.overcommit_ppm = c == FLEET_BEST ? 100000 : 0;
-				account(&made, &config, &refused);
-				account(&trace, &config, &refused);
+				account((c + lie) % 2 ? &made : &trace, &config, &refused);
 			}
 	ck_assert_uint_gt(refused, 100);
 	free(made.event);
@@ -867,18 +876,22 @@ Suite *pack_known_suite(void);
 Suite *pack_known_suite(void)
 {
 	Suite *suite = suite_create("pack_known");
-	TCase *plain = tcase_create("plain");
+	TCase *rules = tcase_create("rules"), *traces = tcase_create("traces"), *books = tcase_create("books");
 
-	tcase_add_loop_test(plain, fifty_percent, 0, FLEET_FIT_SCATTER);
-	tcase_add_loop_test(plain, robson, 0, FLEET_FIT_SCATTER);
-	tcase_add_test(plain, robson_most);
-	tcase_add_loop_test(plain, internal, 0, sizeof(internals) / sizeof(*internals));
-	tcase_add_test(plain, worst_fit_wastes);
-	tcase_add_test(plain, azure_whole);
-	tcase_add_test(plain, minimalloc);
-	tcase_add_test(plain, little);
-	tcase_add_loop_test(plain, accounting, 0, FLEET_FIT_SCATTER + 1);
-	tcase_set_timeout(plain, 60);
-	suite_add_tcase(suite, plain);
+	tcase_add_loop_test(rules, fifty_percent, 0, sizeof(merging) / sizeof(*merging));
+	tcase_add_loop_test(rules, robson, 0, FLEET_FIT_SCATTER);
+	tcase_add_test(rules, robson_most);
+	tcase_add_loop_test(rules, internal, 0, sizeof(internals) / sizeof(*internals));
+	tcase_add_test(rules, little);
+	tcase_add_test(traces, worst_fit_wastes);
+	tcase_add_test(traces, azure_whole);
+	tcase_add_test(traces, minimalloc);
+	tcase_add_loop_test(books, accounting, 0, FLEET_FIT_SCATTER + 1);
+	tcase_set_timeout(rules, 60);
+	tcase_set_timeout(traces, 120);
+	tcase_set_timeout(books, 60);
+	suite_add_tcase(suite, rules);
+	suite_add_tcase(suite, traces);
+	suite_add_tcase(suite, books);
 	return suite;
 }
