@@ -1258,6 +1258,51 @@ expect pack_bad_line 4 '4.*nobody' "$slat" pack "$work/bad.csv"
 expect pack_skip_bad 0 '^guests .* 2 over .*; 1 bad lines passed over$' "$slat" pack --skip-bad "$work/bad.csv"
 gzip -c $trace | head -c 2000 >"$work/cut.csv.gz"
 expect pack_cut_gzip 4 'cut.csv.gz' "$slat" pack --csv "$work/series" "$work/cut.csv.gz"
+# A fleet by file is the same as by options, and judged as strictly.
+fleet() { echo "$1" >"$work/fleet.json"; }
+fleet '[{"hosts": 2, "nodes": 2, "cpus": 64, "memory": "128G", "reserve": "8G", "latency": [[80, 160], [160, 80]], "distance": [[10, 20], [20, 10]]}, {"memory": "256G"}]'
+for node in local spread contract; do
+	latency=()
+	[ $node != contract ] || latency=(--latency 130ns)
+	"$slat" pack --node $node "${latency[@]}" --json --fleet "$work/fleet.json" $trace >"$work/one" 2>"$work/err"
+	"$slat" pack --node $node "${latency[@]}" --json --hosts 2 --host nodes=2,cpus=64,memory=128G,reserve=8G,local=80ns,remote=160ns \
+		--hosts 1 --host memory=256G,local=80ns,remote=160ns $trace >"$work/two" 2>>"$work/err"
+	if [ $node = contract ]; then
+		if grep -q '^slat: --latency: --host needs local= and remote=' "$work/err"; then pass pack_fleet_contract; else fail pack_fleet_contract "$(cat "$work/err")"; fi
+	elif [ -s "$work/one" ] && cmp -s "$work/one" "$work/two"; then
+		pass pack_fleet_$node
+	else
+		fail pack_fleet_$node "$(diff "$work/one" "$work/two" | head -n 3 | paste -sd' '); $(tail -n 1 "$work/err")"
+	fi
+done
+expect pack_fleet_none 6 '^slat: --fleet: /nonexistent:' "$slat" pack --fleet /nonexistent x
+while IFS='|' read -r name says text; do
+	fleet "$text"
+	expect "pack_fleet_$name" 2 "^slat: --fleet: .*$says" "$slat" pack --fleet "$work/fleet.json" x
+done <<-'END'
+	json|line 2:|[
+	twice|duplicate|[{"hosts": 1, "hosts": 2}]
+	list|is no list of kinds|{}
+	empty|is no list of kinds|[]
+	object|kind 1 .from 0.: it is no object|[{"memory": "1G"}, 3]
+	key|kind 0 .*: --host: frob is none of nodes=|[{"frob": 1, "memory": "1G"}]
+	memory|kind 0 .*: --host: it needs memory=SIZE|[{"nodes": 2}]
+	hosts|hosts is no whole number from 1 to 1048576|[{"hosts": 0, "memory": "1G"}]
+	word|nodes is neither a word nor a whole number|[{"nodes": 1.5, "memory": "1G"}]
+	comma|memory is neither a word nor a whole number|[{"memory": "1G,nodes=4"}]
+	rows|latency has 2 rows, and the host 1 nodes|[{"memory": "1G", "latency": [[80, 160], [160, 80]]}]
+	row|distance has 2 rows, and row 1 is no list of as many|[{"memory": "1G", "nodes": 2, "distance": [[10, 20], [20]]}]
+	value|latency, row 0: what is at 1 is no whole number from 1 to 4000000|[{"memory": "1G", "nodes": 2, "latency": [[80, 0], [160, 80]]}]
+	both|latency says what local and remote do|[{"memory": "1G", "local": "80ns", "latency": [[80]]}]
+END
+fleet "[$(printf '{"memory": "1G"}, %.0s' {1..16}){\"memory\": \"1G\"}]"
+expect pack_fleet_many 2 'there are 16 kinds of hosts at most' "$slat" pack --fleet "$work/fleet.json" x
+fleet '[{"memory": "1G"}]'
+expect pack_fleet_hosts 2 '^slat: --hosts 3: a --host comes behind it, not --fleet' "$slat" pack --hosts 3 --fleet "$work/fleet.json" x
+expect pack_unbounded_reserve 2 '^slat: --host reserve=1 GiB: of unbounded memory' "$slat" pack --host memory=unbounded,reserve=1G x
+expect pack_unbounded_twice 2 '^slat: unbounded memory is for one host' "$slat" pack --host memory=4G,memory=unbounded,nodes=2 $trace
+expect pack_same_file 2 '^slat: --csv and --save-trace: one file cannot be both: y' "$slat" pack --csv y --save-trace y $trace
+
 # What is bad leaves nothing behind: name, code, sentence, arguments.
 refuse() {
 	expect "$1" "$2" "$3" "$slat" pack --csv "$work/left.csv" --save-trace "$work/left.trace" "${@:4}"
