@@ -1258,6 +1258,81 @@ expect pack_bad_line 4 '4.*nobody' "$slat" pack "$work/bad.csv"
 expect pack_skip_bad 0 '^guests .* 2 over .*; 1 bad lines passed over$' "$slat" pack --skip-bad "$work/bad.csv"
 gzip -c $trace | head -c 2000 >"$work/cut.csv.gz"
 expect pack_cut_gzip 4 'cut.csv.gz' "$slat" pack --csv "$work/series" "$work/cut.csv.gz"
+# A fleet by file is the same as by options, and judged as strictly.
+fleet() { echo "$1" >"$work/fleet.json"; }
+fleet '[{"hosts": 2, "nodes": 2, "cpus": 64, "memory": "128G", "reserve": "8G", "latency": [[80, 160], [160, 80]], "distance": [[10, 20], [20, 10]]}, {"memory": "256G"}]'
+for node in local spread contract; do
+	latency=()
+	[ $node != contract ] || latency=(--latency 130ns)
+	"$slat" pack --node $node "${latency[@]}" --json --fleet "$work/fleet.json" $trace >"$work/one" 2>"$work/err"
+	"$slat" pack --node $node "${latency[@]}" --json --hosts 2 --host nodes=2,cpus=64,memory=128G,reserve=8G,local=80ns,remote=160ns \
+		--hosts 1 --host memory=256G,local=80ns,remote=160ns $trace >"$work/two" 2>>"$work/err"
+	if [ $node = contract ]; then
+		if grep -q '^slat: --latency: --host needs local= and remote=' "$work/err"; then pass pack_fleet_contract; else fail pack_fleet_contract "$(cat "$work/err")"; fi
+	elif [ -s "$work/one" ] && cmp -s "$work/one" "$work/two"; then
+		pass pack_fleet_$node
+	else
+		fail pack_fleet_$node "$(diff "$work/one" "$work/two" | head -n 3 | paste -sd' '); $(tail -n 1 "$work/err")"
+	fi
+done
+expect pack_fleet_none 6 '^slat: --fleet: /nonexistent:' "$slat" pack --fleet /nonexistent x
+while IFS='|' read -r name says text; do
+	fleet "$text"
+	expect "pack_fleet_$name" 2 "^slat: --fleet: .*$says" "$slat" pack --fleet "$work/fleet.json" x
+done <<-'END'
+	json|line 2:|[
+	twice|duplicate|[{"hosts": 1, "hosts": 2}]
+	list|is no list of kinds|{}
+	empty|is no list of kinds|[]
+	object|kind 1 .from 0.: it is no object|[{"memory": "1G"}, 3]
+	key|kind 0 .*: --host: frob is none of nodes=|[{"frob": 1, "memory": "1G"}]
+	memory|kind 0 .*: --host: it needs memory=SIZE|[{"nodes": 2}]
+	hosts|hosts is no whole number from 1 to 1048576|[{"hosts": 0, "memory": "1G"}]
+	word|nodes is neither a word nor a whole number|[{"nodes": 1.5, "memory": "1G"}]
+	comma|memory is neither a word nor a whole number|[{"memory": "1G,nodes=4"}]
+	rows|latency has 2 rows, and the host 1 nodes|[{"memory": "1G", "latency": [[80, 160], [160, 80]]}]
+	row|distance has 2 rows, and row 1 is no list of as many|[{"memory": "1G", "nodes": 2, "distance": [[10, 20], [20]]}]
+	value|latency, row 0: what is at 1 is no whole number from 1 to 4000000|[{"memory": "1G", "nodes": 2, "latency": [[80, 0], [160, 80]]}]
+	both|latency says what local and remote do|[{"memory": "1G", "local": "80ns", "latency": [[80]]}]
+END
+fleet "[$(printf '{"memory": "1G"}, %.0s' {1..16}){\"memory\": \"1G\"}]"
+expect pack_fleet_many 2 'there are 16 kinds of hosts at most' "$slat" pack --fleet "$work/fleet.json" x
+fleet '[{"memory": "1G"}]'
+expect pack_fleet_hosts 2 '^slat: --hosts 3: a --host comes behind it, not --fleet' "$slat" pack --hosts 3 --fleet "$work/fleet.json" x
+expect pack_unbounded_reserve 2 '^slat: --host reserve=1 GiB: of unbounded memory' "$slat" pack --host memory=unbounded,reserve=1G x
+expect pack_unbounded_twice 2 '^slat: unbounded memory is for one host' "$slat" pack --host memory=4G,memory=unbounded,nodes=2 $trace
+expect pack_same_file 2 '^slat: --csv and --save-trace: one file cannot be both: y' "$slat" pack --csv y --save-trace y $trace
+
+# What is bad leaves nothing behind: name, code, sentence, arguments.
+refuse() {
+	expect "$1" "$2" "$3" "$slat" pack --csv "$work/left.csv" --save-trace "$work/left.trace" "${@:4}"
+	if [ -n "$(find "$work" -name 'left.*')" ]; then
+		fail "$1_left" "$(find "$work" -name 'left.*' | head -n 1)"
+		rm -f "$work"/left.*
+	else
+		pass "$1_left"
+	fi
+}
+refuse pack_bad_cut 4 'cut.csv.gz' "$work/cut.csv.gz"
+printf 'time_s,event,name,cpu\n0,arrive,a,1\n' >"$work/columns.csv"
+refuse pack_bad_columns 4 'columns.csv: the header has no column for the' "$work/columns.csv"
+printf 'time_s,event,vm_id,cpu,mem_mib\n0,arrive,a,1,1024\n1,arrive,b,1,-5\n' >"$work/negative.csv"
+refuse pack_bad_negative 4 'negative.csv, line 3: the size is negative: "1,arrive,b,1,-5"' "$work/negative.csv"
+refuse pack_bad_large 2 '^slat: guest 0 \(from 0\) asks for 7168 units' --host memory=1G $trace
+printf 'time_s,event,vm_id,cpu,mem_mib\n' >"$work/header.csv"
+refuse pack_bad_header 4 'header.csv has no event' "$work/header.csv"
+: >"$work/empty.csv"
+refuse pack_bad_empty 4 'empty.csv is empty: a trace begins with a header' "$work/empty.csv"
+gzip -c "$work/empty.csv" >"$work/empty.gz"
+refuse pack_bad_empty_gzip 4 'empty.gz is empty' "$work/empty.gz"
+# CREATE TABLE t (a), by sqlite3, in pages of 512 bytes.
+base64 -d <<-END | gzip -d >"$work/other.sqlite"
+	H4sIAAAAAAACAwsO9MksSVVIyy/KTSxRMGZgYmBkZHBQUGBgYGAEYiYGBADxWdD4hAAjg14yIy+IwXiPAYhGAV2BAiObOD8/o2FJ
+	YlJOakkJk3OQq2OIq0KIo5OPq0KJgkaiJihuUGJ5FIwoAADqDVD/AAQAAA==
+END
+refuse pack_bad_schema 4 'other.sqlite is not the SQLite file of AzureTracesForPacking2020' \
+	--format azure-packing-2020 --host memory=64G "$work/other.sqlite"
+refuse pack_bad_sqlite 4 'bad.csv is not the SQLite file' --format azure-packing-2020 --host memory=64G "$work/bad.csv"
 expect pack_series_unmade 6 '^slat: /nonexistent/x cannot be written' "$slat" pack --csv /nonexistent/x $trace
 if [ -n "$(find "$work" -name 'series*')" ]; then fail pack_cut_series 'a file is left'; else pass pack_cut_series; fi
 # 66 guests of the first 900 s fit two hosts: counted apart from slat, by CPUs alone, for memory never runs out.
@@ -1330,6 +1405,12 @@ echo '{"options": ["/nonexistent"], "cross": {}}' >"$work/bad.json"
 expect sweep_bad_trace 6 '/nonexistent' "$slat" sweep "$work/bad.json"
 echo '{' >"$work/bad.json"
 expect sweep_no_json 2 'bad.json: line 2:' "$slat" sweep "$work/bad.json"
+echo '{"options": ["x"], "cross": {"seed": [1, 2, "1"]}}' >"$work/bad.json"
+expect sweep_twice 2 'bad.json: two points are the same: x --seed=1$' "$slat" sweep "$work/bad.json"
+{ printf '{"options": ["x"'; printf ', "--json"%.0s' {1..140}; echo '], "cross": {}}'; } >"$work/bad.json"
+expect sweep_many_words 2 'bad.json: a point has 128 options at most, not 141$' "$slat" sweep "$work/bad.json"
+expect sweep_array_id 2 '^slat: SLURM_ARRAY_TASK_ID=5 is none of 3 from 1 in steps of 1:' \
+	env SLURM_ARRAY_TASK_ID=5 SLURM_ARRAY_TASK_MIN=1 SLURM_ARRAY_TASK_COUNT=3 "$slat" sweep "$work/sweep.json"
 expect sweep_missing 6 '^slat: 36 of 36 points are missing' "$slat" sweep --merge "$work/sweep.json"
 if "$slat" sweep "$work/sweep.json" >"$work/out" 2>&1 && [ ! -s "$work/out" ]; then pass sweep; else fail sweep "$(cat "$work/out")"; fi
 "$slat" sweep --merge "$work/sweep.json" >"$work/whole"
@@ -1348,6 +1429,13 @@ if [ "$(wc -l <"$work/packed")" = 36 ] && cmp -s "$work/packed" "$work/swept"; t
 else
 	fail sweep_is_pack "$(diff "$work/packed" "$work/swept" | head -n 2 | paste -sd' ')"
 fi
+for id in 10 13 16; do # an array job of Slurm's, in steps
+	SLURM_ARRAY_TASK_ID=$id SLURM_ARRAY_TASK_MIN=10 SLURM_ARRAY_TASK_STEP=3 SLURM_ARRAY_TASK_COUNT=3 \
+		"$slat" sweep --out "$work/ranks" "$work/sweep.json"
+done
+"$slat" sweep --out "$work/ranks" --merge "$work/sweep.json" >"$work/merged" 2>&1
+if cmp -s "$work/whole" "$work/merged" && [ -e "$work/ranks/rank-3-of-3.jsonl" ]; then pass sweep_array; else fail sweep_array "$(head -c 200 "$work/merged")"; fi
+rm -r "$work/ranks"
 for ranks in 2 4; do
 	for rank in $(seq $ranks); do "$slat" sweep --out "$work/ranks" --shard "$rank/$ranks" "$work/sweep.json"; done
 	truncate -s -50 "$work/ranks/rank-1-of-$ranks.jsonl"
@@ -1357,6 +1445,37 @@ for ranks in 2 4; do
 	if cmp -s "$work/whole" "$work/merged"; then pass sweep_ranks_$ranks; else fail sweep_ranks_$ranks "$(head -c 200 "$work/merged")"; fi
 	rm -r "$work/ranks"
 done
+
+# By a launcher: nothing is linked, and what a kill cuts off is played again.
+if command -v mpirun >/dev/null; then
+	mpi() { # ranks
+		OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_plm_rsh_agent=false \
+			timeout -k 5 100 mpirun --oversubscribe -n "$1" "$slat" sweep --out "$work/ranks" "$work/sweep.json"
+	}
+	for ranks in 1 2 4; do
+		mpi $ranks >"$work/out" 2>&1
+		"$slat" sweep --out "$work/ranks" --merge "$work/sweep.json" >"$work/merged" 2>&1
+		if cmp -s "$work/whole" "$work/merged" && [ -e "$work/ranks/rank-$ranks-of-$ranks.jsonl" ]; then
+			pass sweep_mpi_$ranks
+		else
+			fail sweep_mpi_$ranks "$(head -c 200 "$work/merged"; tail -n 2 "$work/out")"
+		fi
+		rm -rf "$work/ranks"
+	done
+	mpi 2 >"$work/out" 2>&1 &
+	for _ in {1..500}; do
+		[ "$(cat "$work/ranks/"*.jsonl 2>/dev/null | grep -c point)" -lt 4 ] || break
+		sleep 0.01
+	done
+	pkill -KILL -P $! 2>/dev/null # mpirun, below timeout; its ranks end with it
+	wait $!
+	mpi 2 >"$work/out" 2>&1
+	"$slat" sweep --out "$work/ranks" --merge "$work/sweep.json" >"$work/merged" 2>&1
+	if cmp -s "$work/whole" "$work/merged"; then pass sweep_mpi_killed; else fail sweep_mpi_killed "$(head -c 200 "$work/merged")"; fi
+	rm -rf "$work/ranks"
+else
+	for name in 1 2 4 killed; do echo "SKIP cli/sweep_mpi_$name: no mpirun (Debian: openmpi-bin, 19 MB)"; done
+fi
 
 # --- what `slat run` loads: libc and nothing else; each library more is start-up time
 libraries=$(readelf -d "$slat" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^lib(asan|ubsan|tsan)\.' | tr '\n' ' ')

@@ -214,7 +214,7 @@ static void arrive(uint32_t guest, bool by_chance)
 	struct fleet_ask ask = any_ask();
 	enum fleet_answer got;
 	struct fleet_part part;
-	uint32_t node, host = host_for(&ask, &node), where = HOSTS;
+	uint32_t node = 0, host = host_for(&ask, &node), where = HOSTS;
 
 	ck_assert_int_eq(fleet_arrive(fleet, guest, &ask, &got, &failure), 0);
 	ck_assert_int_eq(got, host == HOSTS ? model_refusal(&ask) : FLEET_PLACED);
@@ -408,6 +408,38 @@ START_TEST(policies)
 	ck_assert_int_eq(put(0, 96, 0), FLEET_PLACED); /* half of it comes back */
 	ck_assert_int_eq(put(1, 97, 0), FLEET_NO_HOLE);
 	fleet_close(fleet);
+}
+END_TEST
+
+/* The dot product beside hosts that are a millionth as large, for which a large guest's is beyond 64 bits. */
+START_TEST(dot_of_mixed)
+{
+	static struct fleet_shape mixed[4];
+	uint32_t host;
+
+	for (unsigned i = 0; i < 4; i++)
+		mixed[i] = (struct fleet_shape){
+			.hosts = 1, .nodes = 1, .node = {{UINT64_C(1) << (i % 2 ? 10 : 30), 0, 4000}}};
+	config = (struct fleet_config){.shape = mixed, .shapes = 4, .choose = FLEET_DOT, .nodes = FLEET_NODES_FIRST};
+	fleet = fleet_open(&config, &failure);
+	ck_assert_int_eq(put(0, UINT64_C(1) << 28, 1000), FLEET_PLACED);
+	ck_assert(fleet_where(fleet, 0, &host, NULL, 0) == 1 && host == 0);
+	ck_assert_int_eq(put(1, UINT64_C(1) << 28, 1000), FLEET_PLACED);
+	ck_assert(fleet_where(fleet, 1, &host, NULL, 0) == 1 && host == 2); /* the emptier of the two large ones */
+	fleet_close(fleet);
+}
+END_TEST
+
+/* Capacity in all is what figures are of: 62 bits of it. */
+START_TEST(too_large)
+{
+	static struct fleet_shape large = {.hosts = FLEET_HOSTS_MAX, .nodes = 64};
+
+	for (unsigned i = 0; i < 64; i++)
+		large.node[i] = (struct fleet_node){UINT64_C(1) << 37, 0, FLEET_CPU_UNLIMITED};
+	config = (struct fleet_config){.shape = &large, .shapes = 1, .fit = FLEET_FIT_SCATTER};
+	ck_assert(fleet_open(&config, &failure) == NULL && failure.code == EXIT_USAGE);
+	ck_assert_str_eq(failure.text, "the fleet has 2^62 units or more of memory: a larger granule makes them fewer");
 }
 END_TEST
 
@@ -622,6 +654,8 @@ Suite *fleet_suite(void)
 	TCase *plain = tcase_create("plain"), *random = tcase_create("random");
 
 	tcase_add_test(plain, policies);
+	tcase_add_test(plain, dot_of_mixed);
+	tcase_add_test(plain, too_large);
 	tcase_add_loop_test(plain, unbounded, 0, FLEET_FIT_SCATTER + 1);
 	tcase_add_loop_test(plain, books_grow, 0, FLEET_FIT_SCATTER);
 	tcase_add_test(plain, refused);

@@ -184,8 +184,10 @@ static void model_run(bool wait, unsigned from, unsigned count, uint64_t last)
 	want.utilisation_ppm = (uint64_t)(given * 1000000 / ((unsigned __int128)UNITS * (want.span_us / SECOND)));
 	want.guests_milli = want.guests_milli * 1000 / (want.span_us / SECOND);
 	want.over_ppm = (uint64_t)(over / over_span);
-	for (unsigned i = 0; i < GUESTS; i++)
+	for (unsigned i = 0; i < GUESTS; i++) {
 		want.refused[FLEET_NO_MEMORY] += guest[i].waits;
+		want.units_refused += guest[i].waits ? guest[i].units : 0;
+	}
 }
 
 static int by_size(const void *a, const void *b)
@@ -304,6 +306,72 @@ START_TEST(refused)
 }
 END_TEST
 
+/* Who waits at the end was refused so much. */
+START_TEST(waits_at_the_end)
+{
+	struct pack *p = open_one(true, 0, 0);
+	struct pack_figures got;
+	uint64_t now;
+
+	events = event_at = 0;
+	for (uint32_t i = 0; i < 3; i++)
+		event[events++] = (struct event){
+			.kind = EVENT_ARRIVE, .guest = i, .number = i, .size = 4096 * 700, .node = EVENT_NODE_ANY};
+	while (pack_step(p, &source, &now, &failure) == EVENT_ONE)
+		;
+	got = pack_figures_read(p);
+	ck_assert(got.accepted == 1 && got.refused[FLEET_NO_MEMORY] == 2 && pack_check(p));
+	ck_assert_uint_eq(got.units_refused, 1400);
+	pack_close(p);
+}
+END_TEST
+
+/* The largest fleet for the longest time: figures are exact, and who would outlive time is refused. */
+START_TEST(far)
+{
+	static struct fleet_shape shape = {.hosts = 64, .nodes = 64};
+	const uint64_t half = UINT64_C(1) << 43;
+	struct pack_config config = {.fleet = {.shape = &shape,
+					       .shapes = 1,
+					       .fit = FLEET_FIT_SCATTER,
+					       .nodes = FLEET_NODES_INTERLEAVE,
+					       .contiguous = FLEET_SCATTER},
+				     .granule = 1};
+	struct pack_figures got;
+	struct pack *p;
+	uint64_t now;
+
+	for (unsigned i = 0; i < 64; i++)
+		shape.node[i] = (struct fleet_node){half / 32, 0, FLEET_CPU_UNLIMITED};
+	p = pack_open(&config, &failure);
+	ck_assert_msg(p != NULL, "%s", failure.text);
+	events = event_at = 0;
+	for (uint32_t i = 0; i < 64; i++)
+		event[events++] = (struct event){
+			.kind = EVENT_ARRIVE, .guest = i, .number = i, .size = half, .node = EVENT_NODE_ANY};
+	event[events++] = (struct event){.time_us = (UINT64_C(1) << 62) - 1, .kind = EVENT_DEPART, .guest = 0};
+	while (pack_step(p, &source, &now, &failure) == EVENT_ONE)
+		;
+	got = pack_figures_read(p);
+	ck_assert_uint_eq(got.accepted, 64);
+	ck_assert_uint_eq(got.utilisation_ppm, 500000);
+	ck_assert(got.guests_milli == 64000 && got.over_ppm == 1000000 && pack_check(p));
+	pack_close(p);
+
+	p = open_one(true, 0, 0);
+	events = event_at = 0;
+	for (uint32_t i = 0; i < 5; i++)
+		event[events++] = (struct event){
+			.kind = EVENT_ARRIVE, .guest = i, .number = i, .size = 4096 * UNITS, .node = EVENT_NODE_ANY};
+	for (uint32_t i = 0; i < 5; i++)
+		event[events++] = (struct event){.time_us = (UINT64_C(1) << 61) + i, .kind = EVENT_DEPART, .guest = i};
+	while (pack_step(p, &source, &now, &failure) == EVENT_ONE)
+		ck_assert(now <= UINT64_C(1) << 62);
+	ck_assert_str_eq(failure.text, "guest 1 waits so long that it would leave 2^62 us or later");
+	pack_close(p);
+}
+END_TEST
+
 START_TEST(check_objects)
 {
 	struct pack *p = open_one(true, 0, 0);
@@ -343,6 +411,8 @@ Suite *pack_suite(void)
 
 	tcase_add_loop_test(plain, against_the_model, 0, 4);
 	tcase_add_test(plain, refused);
+	tcase_add_test(plain, waits_at_the_end);
+	tcase_add_test(plain, far);
 	tcase_add_test(plain, check_objects);
 	tcase_set_timeout(plain, 60);
 	suite_add_tcase(suite, plain);

@@ -105,31 +105,53 @@ static int parse(int argc, char **argv, struct asked *a, struct failure *f)
 	return 0;
 }
 
-/* A launcher's: OpenMPI, Slurm by srun, Slurm's array jobs. False iff the variables are not there or are nonsense. */
-static bool rank_by(const char *rank, const char *size, uint64_t from, struct sweep_rank *out)
+/* A launcher's: OpenMPI, Slurm by srun. False iff the variables are not there or are nonsense. */
+static bool rank_by(const char *rank, const char *size, struct sweep_rank *out)
 {
 	uint64_t one, all;
 	const char *rest;
 
 	if (!whole(getenv(rank), RANKS_MAX, '\0', &one, &rest) || !whole(getenv(size), RANKS_MAX, '\0', &all, &rest) ||
-	    one < from || one - from >= all)
+	    one >= all)
 		return false;
-	*out = (struct sweep_rank){(uint32_t)(one - from), (uint32_t)all};
+	*out = (struct sweep_rank){(uint32_t)one, (uint32_t)all};
 	return true;
 }
 
-static struct sweep_rank rank_here(const struct asked *a)
+/* The variable as a number; `missing`, if it is none. */
+static uint64_t number_by(const char *name, uint64_t missing)
 {
-	struct sweep_rank r = a->shard;
-	uint64_t first = 0;
+	uint64_t out;
 	const char *rest;
 
-	(void)whole(getenv("SLURM_ARRAY_TASK_MIN"), RANKS_MAX, '\0', &first, &rest);
-	if (r.ranks == 0 && !rank_by("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", 0, &r) &&
-	    !rank_by("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", first, &r) &&
-	    !rank_by("SLURM_PROCID", "SLURM_NTASKS", 0, &r))
-		r = (struct sweep_rank){0, 1};
-	return r;
+	return whole(getenv(name), RANKS_MAX, '\0', &out, &rest) ? out : missing;
+}
+
+/* A part of an array job: its ids go from MIN in steps. One that does not is no number of parts that can be told. */
+static int rank_by_array(struct sweep_rank *out, struct failure *f)
+{
+	uint64_t count = number_by("SLURM_ARRAY_TASK_COUNT", 0), step = number_by("SLURM_ARRAY_TASK_STEP", 1);
+	uint64_t id = number_by("SLURM_ARRAY_TASK_ID", 0), first = number_by("SLURM_ARRAY_TASK_MIN", 0);
+
+	if (count == 0)
+		return 0;
+	if (step == 0 || id < first || (id - first) % step != 0 || (id - first) / step >= count)
+		return fail(f, EXIT_USAGE,
+			    "SLURM_ARRAY_TASK_ID=%" PRIu64 " is none of %" PRIu64 " from %" PRIu64
+			    " in steps of %" PRIu64 ": --shard I/N says which part this is",
+			    id, count, first, step);
+	*out = (struct sweep_rank){(uint32_t)((id - first) / step), (uint32_t)count};
+	return 0;
+}
+
+static int rank_here(const struct asked *a, struct sweep_rank *r, struct failure *f)
+{
+	*r = a->shard;
+	if (r->ranks > 0 || rank_by("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", r) || rank_by_array(r, f) ||
+	    r->ranks > 0 || rank_by("SLURM_PROCID", "SLURM_NTASKS", r))
+		return f->code;
+	*r = (struct sweep_rank){0, 1};
+	return 0;
 }
 
 /* CPUs, shared with the other ranks of this machine. */
@@ -210,10 +232,12 @@ static int start(struct work *w, uint32_t point, struct failure *f)
 
 static int play(struct sweep *s, const struct asked *a, struct failure *f)
 {
-	struct sweep_rank rank = rank_here(a);
+	struct sweep_rank rank;
 	struct work w = {.s = s, .start_ns = loop_now(), .terminal = isatty(STDERR_FILENO)};
 	uint32_t jobs = jobs_here(a);
 
+	if (rank_here(a, &rank, f))
+		return f->code;
 	for (uint32_t i = 0; i < s->points; i++)
 		w.all += !s->point[i].done && sweep_is_mine(s, i, rank);
 	w.file = sweep_append_to(s, rank, f);

@@ -224,12 +224,15 @@ static bool can(void *self, uint32_t host)
 static uint64_t score(void *self, const struct host_numbers *n)
 {
 	const struct attempt *a = self;
+	wide dot;
 
 	if (a->f->config.nodes == FLEET_NODES_BALANCE)
 		return n->merit[0];
 	if (a->f->config.choose == FLEET_WORST)
 		return n->free;
-	return a->ask->units * n->merit[0] + a->ask->cpu_millis * n->merit[1];
+	dot = (wide)a->ask->units * n->merit[0] + (wide)a->ask->cpu_millis * n->merit[1];
+	return dot < UINT64_MAX ? (uint64_t)dot
+				: UINT64_MAX; /* of small hosts that cannot have it: a bound is enough */
 }
 
 /* splitmix64 (Steele, Lea, Flood, 2014), and as many as are wanted: no number is more likely. */
@@ -682,6 +685,8 @@ static int node_judge(const struct fleet_config *c, const struct fleet_shape *s,
 
 static int judge(const struct fleet_config *c, uint64_t *hosts, uint64_t *pools, struct failure *f)
 {
+	wide units = 0;
+
 	*hosts = *pools = 0;
 	if (c->overcommit_ppm >= PPM)
 		return fail(f, EXIT_USAGE, "guests cannot give back all of their memory: %u millionths",
@@ -693,10 +698,15 @@ static int judge(const struct fleet_config *c, uint64_t *hosts, uint64_t *pools,
 			return fail(f, EXIT_USAGE, "a host has 1 to %u nodes, not %u", PLACEMENT_NODES_MAX, s->nodes);
 		*hosts += s->hosts;
 		*pools += (uint64_t)s->hosts * s->nodes;
-		for (uint32_t n = 0; n < s->nodes; n++)
+		for (uint32_t n = 0; n < s->nodes; n++) {
 			if (node_judge(c, s, n, f))
 				return f->code;
+			units += s->node[n].units ? (wide)s->hosts * units_of(c, &s->node[n]) : 0;
+		}
 	}
+	if (units >> 62)
+		return fail(f, EXIT_USAGE,
+			    "the fleet has 2^62 units or more of memory: a larger granule makes them fewer");
 	if (*hosts == 0 || *hosts > FLEET_HOSTS_MAX)
 		return fail(f, EXIT_USAGE, "a fleet has 1 to %u hosts, not %llu", FLEET_HOSTS_MAX,
 			    (unsigned long long)*hosts);

@@ -113,7 +113,7 @@ struct fleet_totals { /* kept as guests come and go; O(1) to read */
 struct fleet; /* opaque; fields in fleet_impl.h */
 
 /* EXIT_USAGE with one sentence iff the configuration is none (no host, more than FLEET_HOSTS_MAX, a node without
- * memory, an unbounded one beside others, ...); EXIT_HOST iff there is no memory for it. */
+ * memory, an unbounded one beside others, 2^62 units in all, ...); EXIT_HOST iff there is no memory for it. */
 struct fleet *fleet_open(const struct fleet_config *config, struct failure *f);
 void fleet_close(struct fleet *f); /* fine on NULL */
 

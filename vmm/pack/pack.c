@@ -13,7 +13,7 @@
  *   K4  fleet_check(); free + given = all.
  *
  * Time. Whatever holds between two events is added to the sums, times the length, when the
- * second one comes: sums are of 128 bits (2^40 units for 2^63 us fit).
+ * second one comes. A fleet has less than 2^62 units, and time ends at 2^62 us: sums are of 128 bits.
  *
  * Waiting times are counted in buckets of a 32nd of their size, so that a trace of any length
  * needs the same memory.
@@ -32,6 +32,7 @@
 #define NO_GUEST UINT32_MAX
 #define SECOND	 UINT64_C(1000000)
 #define HOUR	 (3600 * SECOND)
+#define TIME_END (UINT64_C(1) << 62) /* us: an event's time is not above it, and a guest that waited leaves before */
 
 /* Steps of search a plan: most plans are exact with far fewer, and none takes longer than some 100 us. */
 #define COMPACT_WORK 1000u
@@ -190,7 +191,8 @@ static void moves_count(struct pack *p, struct fleet_moved moved)
 
 static int compact_host(struct pack *p, uint32_t host, struct failure *f)
 {
-	uint64_t budget = (uint64_t)(p->compact_saved / SECOND);
+	wide saved = p->compact_saved / SECOND;
+	uint64_t budget = saved < UINT64_MAX ? (uint64_t)saved : UINT64_MAX;
 	struct fleet_moved moved;
 
 	if (budget > 0 && fleet_compact_host(p->fleet, host, budget, COMPACT_WORK, &moved, f)) {
@@ -265,6 +267,7 @@ static bool queue_push(struct pack *p, uint32_t number)
 		p->queue_at = old ? p->queue_max - (old - p->queue_at) : 0;
 	}
 	p->queue[(p->queue_at + (uint64_t)p->queued++) % p->queue_max] = number;
+	p->queued_units += guest_of(p, number)->ask.units;
 	guest_of(p, number)->waits = true;
 	return true;
 }
@@ -272,21 +275,25 @@ static bool queue_push(struct pack *p, uint32_t number)
 static void queue_pop(struct pack *p)
 {
 	guest_of(p, queue_first(p))->waits = false;
+	p->queued_units -= guest_of(p, queue_first(p))->ask.units;
 	p->queue_at = (p->queue_at + 1) % p->queue_max;
 	p->queued--;
 }
 
 /* What its departure, already known, becomes now that it lives. */
-static bool life_resume(struct pack *p, uint32_t number)
+static int life_resume(struct pack *p, uint32_t number, struct failure *f)
 {
 	const struct pack_guest *g = guest_of(p, number);
 
 	if (!g->leaves)
-		return true;
+		return 0;
+	if (g->leaves_us + g->waited_us >= TIME_END)
+		return fail(f, EXIT_USAGE, "guest %" PRIu64 " waits so long that it would leave 2^62 us or later",
+			    g->number);
 	if (!grow(&p->late, &p->lates_max, (uint64_t)p->lates + 1, sizeof(*p->late)))
-		return false;
+		return fail(f, EXIT_HOST, "no memory for %" PRIu32 " late departures", p->lates);
 	late_push(p, (struct pack_late){g->leaves_us + g->waited_us, p->late_order++, number});
-	return true;
+	return 0;
 }
 
 static int queue_serve(struct pack *p, struct failure *f)
@@ -300,8 +307,8 @@ static int queue_serve(struct pack *p, struct failure *f)
 		if (answer != FLEET_PLACED)
 			return 0;
 		queue_pop(p);
-		if (!life_resume(p, number))
-			return fail(f, EXIT_HOST, "no memory for %" PRIu32 " late departures", p->lates);
+		if (life_resume(p, number, f))
+			return f->code;
 	}
 	return 0;
 }
@@ -317,6 +324,7 @@ static int arrive_new(struct pack *p, uint32_t number, const struct event *e, st
 			.cpu_millis = e->cpu_millis,
 			.node = e->node == EVENT_NODE_ANY ? FLEET_NODE_ANY : e->node,
 			.movable = e->movable && !e->pinned},
+		.number = e->number,
 		.arrived_us = e->time_us,
 	};
 	if (guest_of(p, number)->ask.units > p->largest)
@@ -362,9 +370,7 @@ static int depart(struct pack *p, const struct event *e, struct failure *f)
 	if (g->waits)
 		return 0;
 	if (g->waited_us > 0)
-		return life_resume(p, number)
-			       ? 0
-			       : fail(f, EXIT_HOST, "no memory for %" PRIu32 " late departures", p->lates);
+		return life_resume(p, number, f);
 	return leave(p, number, f) ? f->code : queue_serve(p, f);
 }
 
@@ -480,9 +486,20 @@ enum event_next pack_step(struct pack *p, const struct pack_source *source, uint
 	return code ? EVENT_FAILED : EVENT_ONE;
 }
 
+/* sum * scale / all, digit by digit: the product could have more than 128 bits, ten times the rest cannot.
+ * scale: a power of ten. */
 static uint64_t mean(wide sum, wide all, uint64_t scale)
 {
-	return all ? (uint64_t)(sum * scale / all) : 0;
+	uint64_t quotient;
+
+	if (all == 0)
+		return 0;
+	quotient = (uint64_t)(sum / all);
+	for (; scale > 1; scale /= 10) {
+		sum = sum % all * 10;
+		quotient = 10 * quotient + (uint64_t)(sum / all);
+	}
+	return quotient;
 }
 
 uint64_t pack_wait_quantile(const struct pack *p, unsigned percent)
@@ -517,13 +534,14 @@ struct pack_figures pack_figures_read(const struct pack *p)
 	out.over_ppm = mean(s->over, s->over_span, 1);
 	out.over_at_peak_ppm = s->given_peak ? mean(s->top_at_peak - s->given_peak, s->given_peak, PPM) : 0;
 	out.over_most_ppm = s->given_peak ? mean(s->top_peak - s->given_peak, s->given_peak, PPM) : 0;
-	out.wait_us = (uint64_t)s->wait;
+	out.wait_us = s->wait < INT64_MAX ? (uint64_t)s->wait : INT64_MAX; /* JSON has no more */
 	if (p->wait && out.accepted > 0) {
 		out.wait_mean_us = mean(s->wait, out.accepted, 1);
 		out.wait_p99_us = pack_wait_quantile(p, 99);
 	}
 	if (p->queued > 0)
 		out.refused[p->why] += p->queued;
+	out.units_refused += p->queued_units;
 	return out;
 }
 
@@ -549,7 +567,7 @@ static bool check_slots(const struct pack *p)
 
 static bool check_queue(const struct pack *p)
 {
-	uint64_t last = 0;
+	uint64_t last = 0, units = 0;
 
 	for (uint32_t i = 0; i < p->queued; i++) {
 		uint32_t number = p->queue[((uint64_t)p->queue_at + i) % p->queue_max];
@@ -558,8 +576,9 @@ static bool check_queue(const struct pack *p)
 		    p->guest[number].arrived_us < last)
 			return false;
 		last = p->guest[number].arrived_us;
+		units += p->guest[number].ask.units;
 	}
-	return true;
+	return units == p->queued_units;
 }
 
 bool pack_check(const struct pack *p)

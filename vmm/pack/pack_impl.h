@@ -10,6 +10,7 @@ typedef unsigned __int128 wide;
 
 struct pack_guest {
 	struct fleet_ask ask;
+	uint64_t number;			   /* the source's */
 	uint64_t arrived_us, waited_us, leaves_us; /* in the source; leaves: once its departure was read */
 	uint32_t next;				   /* of the unused */
 	bool waits, leaves;
@@ -44,6 +45,7 @@ struct pack {
 	struct pack_late *late;
 	uint32_t guests, guests_max, guest_free, slots_max;
 	uint32_t queue_at, queued, queue_max;
+	uint64_t queued_units;
 	uint32_t lates, lates_max;
 	struct pack_sums sums;
 	struct pack_figures figures;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "vmm/pack/decimal.h"
+#include "vmm/pack/fleet_file.h"
 #include "vmm/pack/pack_options.h"
 #include "vmm/size.h"
 
@@ -119,6 +120,7 @@ static int host_take(struct host *h, const char *key, const char *value, struct 
 	}
 	if (strcmp(key, "memory") == 0) {
 		h->unbounded = strcmp(value, "unbounded") == 0;
+		h->bytes = 0;
 		return h->unbounded ? 0 : size("--host memory=", value, &h->bytes, f);
 	}
 	if (strcmp(key, "reserve") == 0)
@@ -163,6 +165,9 @@ static int set_host(struct pack_options *o, const char *list, struct failure *f)
 		return fail(f, EXIT_USAGE, "--host: there are %u kinds of hosts at most", PACK_SHAPES_MAX);
 	if (host_parse(&h, list, f))
 		return f->code;
+	if (h.reserve > 0 && h.unbounded)
+		return fail(f, EXIT_USAGE, "--host reserve=%s: of unbounded memory there is nothing to keep back",
+			    size_format(h.reserve).s);
 	if (h.reserve >= h.bytes && !h.unbounded)
 		return fail(f, EXIT_USAGE, "--host reserve=%s of memory=%s: nothing is left for guests",
 			    size_format(h.reserve).s, size_format(h.bytes).s);
@@ -192,6 +197,45 @@ static int set_hosts(struct pack_options *o, const char *value, struct failure *
 		return fail(f, EXIT_USAGE, "--hosts: there are %u kinds of hosts at most", PACK_SHAPES_MAX);
 	o->shape[o->pack.fleet.shapes].hosts = (uint32_t)hosts;
 	return 0;
+}
+
+static int matrices_take(struct fleet_shape *s, const struct fleet_kind *k, struct failure *f)
+{
+	const struct fleet_matrix *l = &k->latency_ns, *d = &k->distance;
+
+	if ((l->nodes && l->nodes != s->nodes) || (d->nodes && d->nodes != s->nodes))
+		return fail(f, EXIT_USAGE, "%s has %u rows, and the host %u nodes",
+			    l->nodes == s->nodes || !l->nodes ? "distance" : "latency",
+			    l->nodes == s->nodes || !l->nodes ? d->nodes : l->nodes, s->nodes);
+	if (l->nodes && s->latency_ps[0][0] | s->latency_ps[0][1])
+		return fail(f, EXIT_USAGE, "latency says what local and remote do: one or the other");
+	for (uint32_t from = 0; from < s->nodes; from++)
+		for (uint32_t to = 0; to < s->nodes; to++) {
+			if (l->nodes)
+				s->latency_ps[from][to] = l->at[from][to] * 1000;
+			if (d->nodes)
+				s->distance[from][to] = (uint8_t)d->at[from][to];
+		}
+	return 0;
+}
+
+static int take_kind(void *self, const struct fleet_kind *k, struct failure *f)
+{
+	struct pack_options *o = self;
+	struct fleet_shape *s = &o->shape[o->pack.fleet.shapes];
+
+	if (set_host(o, k->list, f) || matrices_take(s, k, f))
+		return f->code;
+	s->hosts = k->hosts;
+	return 0;
+}
+
+static int set_fleet(struct pack_options *o, const char *value, struct failure *f)
+{
+	if (o->pack.fleet.shapes < PACK_SHAPES_MAX && o->shape[o->pack.fleet.shapes].hosts > 0)
+		return fail(f, EXIT_USAGE, "--hosts %u: a --host comes behind it, not --fleet",
+			    o->shape[o->pack.fleet.shapes].hosts);
+	return fleet_file_read(value, take_kind, o, f);
 }
 
 /* ---- the options ---- */
@@ -401,6 +445,7 @@ static const struct option {
 	{"--save-trace", set_save, 0},
 	{"--hosts", set_hosts, 0},
 	{"--host", set_host, 0},
+	{"--fleet", set_fleet, 0},
 	{"--format", set_format, 0},
 	{"--choose", set_choose, 0},
 	{"--node", set_node, 0},
@@ -502,6 +547,8 @@ static int judge(struct pack_options *o, struct failure *f)
 
 	if (!o->trace && !o->generated)
 		return fail(f, EXIT_USAGE, "no trace to play: slat pack [options] TRACE, or --workload");
+	if (o->csv && o->save && strcmp(o->csv, o->save) == 0)
+		return fail(f, EXIT_USAGE, "--csv and --save-trace: one file cannot be both: %.64s", o->csv);
 	if (o->trace && o->generated)
 		return fail(f, EXIT_USAGE, "a trace or --workload, not both: %.64s", o->trace);
 	if (!o->generated &&

@@ -1,5 +1,5 @@
-/* vmm/pack/pack_options.h: the command line of `slat pack`, as checked values. Pure: it looks at
- * nothing but its arguments. Strings are borrowed from argv. Threads: one. */
+/* vmm/pack/pack_options.h: the command line of `slat pack`, as checked values. It looks at nothing
+ * but its arguments, and the file of --fleet. Strings are borrowed from argv. Threads: one. */
 #ifndef SLAT_VMM_PACK_PACK_OPTIONS_H
 #define SLAT_VMM_PACK_PACK_OPTIONS_H
 

@@ -9,7 +9,8 @@
  * played. No clock, no name of a machine is in a result: whoever played it, it is the same.
  *
  * Crash. A line is one write to a file that is appended to: it is there or not, but for a machine that dies: then the
- * last line is cut, which is no line, and taken away before the next is written.
+ * last line is cut, which is no line, and taken away before the next is written. A disk that is full cuts one, too,
+ * while other points are still under way: so each line begins with an end of line, and the cut one stays alone.
  *
  * Ranks do not speak with each other: a point is dealt out by a hash of its options. */
 #include <dirent.h>
@@ -38,7 +39,7 @@ static int bad(struct failure *f, const char *file, const char *what)
 		    file, what);
 }
 
-/* A string as it is, a whole number in digits; true: the option alone. */
+/* A string as it is, a whole number in digits. */
 static bool value_text(const json_t *value, char *text, size_t size)
 {
 	if (json_is_string(value))
@@ -62,7 +63,7 @@ static int words_of(char *copy, char **word)
 	int words = 0;
 	char *rest;
 
-	for (char *w = strtok_r(copy, " ", &rest); w && words < (int)SWEEP_WORDS_MAX; w = strtok_r(NULL, " ", &rest))
+	for (char *w = strtok_r(copy, " ", &rest); w; w = strtok_r(NULL, " ", &rest))
 		word[words++] = w;
 	return words;
 }
@@ -115,6 +116,40 @@ static int point_make(struct sweep *s, uint32_t n, const char *file, json_t *opt
 	return point_judge(&s->point[n], f);
 }
 
+static int by_name(const void *a, const void *b)
+{
+	const struct sweep_point *const *x = a, *const *y = b;
+
+	return strcmp((*x)->name, (*y)->name);
+}
+
+/* NULL: no memory. */
+static struct sweep_point **points_sorted(struct sweep *s, struct failure *f)
+{
+	struct sweep_point **sorted = calloc(s->points, sizeof(struct sweep_point *));
+
+	if (!sorted) {
+		(void)fail(f, EXIT_HOST, "no memory for %" PRIu32 " points", s->points);
+		return NULL;
+	}
+	for (uint32_t i = 0; i < s->points; i++)
+		sorted[i] = &s->point[i];
+	qsort(sorted, s->points, sizeof(struct sweep_point *), by_name);
+	return sorted;
+}
+
+/* What is known by its name has one of its own. */
+static int points_differ(struct sweep *s, const char *file, struct failure *f)
+{
+	struct sweep_point **sorted = points_sorted(s, f);
+
+	for (uint32_t i = 1; sorted && i < s->points && !f->code; i++)
+		if (by_name(&sorted[i - 1], &sorted[i]) == 0)
+			(void)fail(f, EXIT_USAGE, "%s: two points are the same: %.400s", file, sorted[i]->name);
+	free(sorted);
+	return f->code;
+}
+
 static int points_make(struct sweep *s, const char *file, json_t *root, struct failure *f)
 {
 	json_t *options = json_object_get(root, "options");
@@ -124,6 +159,9 @@ static int points_make(struct sweep *s, const char *file, json_t *root, struct f
 
 	if (!json_is_array(options) || !json_is_object(cross) || json_object_size(root) != 2)
 		return bad(f, file, "it needs these two keys, and no other");
+	if (json_array_size(options) + json_object_size(cross) > SWEEP_WORDS_MAX)
+		return fail(f, EXIT_USAGE, "%s: a point has %u options at most, not %zu", file, SWEEP_WORDS_MAX,
+			    json_array_size(options) + json_object_size(cross));
 	json_object_foreach(cross, key, values)
 	{
 		if (!json_is_array(values) || json_array_size(values) == 0)
@@ -139,7 +177,7 @@ static int points_make(struct sweep *s, const char *file, json_t *root, struct f
 	for (uint32_t i = 0; i < s->points; i++)
 		if (point_make(s, i, file, options, cross, f))
 			return f->code;
-	return 0;
+	return points_differ(s, file, f);
 }
 
 static char *folder_beside(const char *file)
@@ -190,13 +228,6 @@ bool sweep_is_mine(const struct sweep *s, uint32_t point, struct sweep_rank r)
 }
 
 /* ---- what is finished ---- */
-
-static int by_name(const void *a, const void *b)
-{
-	const struct sweep_point *const *x = a, *const *y = b;
-
-	return strcmp((*x)->name, (*y)->name);
-}
 
 struct done {
 	struct sweep *s;
@@ -260,18 +291,14 @@ static int folder_take(struct done *d, struct failure *f)
 
 int sweep_read_done(struct sweep *s, json_t **results, struct failure *f)
 {
-	struct done d = {s, calloc(s->points, sizeof(struct sweep_point *)), results ? json_array() : NULL};
+	struct done d = {s, points_sorted(s, f), results ? json_array() : NULL};
 
-	if (!d.sorted)
-		return fail(f, EXIT_HOST, "no memory for %" PRIu32 " points", s->points);
-	for (uint32_t i = 0; i < s->points; i++) {
-		d.sorted[i] = &s->point[i];
+	for (uint32_t i = 0; d.sorted && i < s->points; i++) {
 		s->point[i].done = false;
 		if (results)
 			json_array_append_new(d.results, json_null());
 	}
-	qsort(d.sorted, s->points, sizeof(struct sweep_point *), by_name);
-	if (folder_take(&d, f) != 0)
+	if (!d.sorted || folder_take(&d, f) != 0)
 		json_decref(d.results);
 	else if (results)
 		*results = d.results;
@@ -316,7 +343,7 @@ static int append(const struct sweep *s, int file, const char *name, json_t *res
 {
 	json_t *root = json_pack("{s:s, s:o}", "point", name, "result", result);
 	char *text = json_dumps(root, JSON_COMPACT), *line = NULL;
-	int bytes = text ? asprintf(&line, "%s\n", text) : -1;
+	int bytes = text ? asprintf(&line, "\n%s\n", text) : -1;
 
 	if (bytes < 0 || write(file, line, (size_t)bytes) != bytes)
 		(void)fail(f, EXIT_HOST, "a point cannot be written to %s: %s", s->path,
