@@ -163,7 +163,7 @@ void chart_steps(FILE *out, const struct chart *c, const struct chart_line *line
 
 		most = its > most ? its : most;
 	}
-	ay = axis_make(c->y, most, 4);
+	ay = axis_make(c->y, most, 5);
 	figure_open(out, c);
 	keys(out, line, lines);
 	svg_open(out, c, HEIGHT);
@@ -183,7 +183,7 @@ void chart_steps(FILE *out, const struct chart *c, const struct chart_line *line
 
 void chart_bars(FILE *out, const struct chart *c, const struct axis_text *name, const uint64_t *value, uint32_t count)
 {
-	struct axis a = axis_make(c->y, most_of(value, count), 4);
+	struct axis a = axis_make(c->y, most_of(value, count), 5);
 	uint32_t every = (count + 5) / 6;
 
 	figure_open(out, c);
