@@ -230,7 +230,7 @@ static void one_dot(FILE *out, const struct chart *c, const struct chart_dot *d,
 {
 	uint64_t mean = (uint64_t)d->at.mean, low = mean > d->at.half ? mean - d->at.half : 0;
 
-	fprintf(out, "<text class=\"name\" x=\"8\" y=\"%d\">", y - 10);
+	fprintf(out, "<text class=\"name\" x=\"18\" y=\"%d\">", y - 10);
 	html_text(out, d->name);
 	fprintf(out, "</text><text x=\"352\" y=\"%d\" text-anchor=\"end\">%s", y - 10, quantity_text(c->y, mean).s);
 	if (d->at.known)

@@ -21,7 +21,7 @@ static const char style[] =
 	"main{max-width:1240px;margin:0 auto;padding:20px 16px 56px}\n"
 	"h1{font-size:1.6rem;line-height:1.2;margin:.2em 0 .1em;font-weight:650;letter-spacing:-.01em}"
 	"h2{font-size:1.2rem;margin:2.2em 0 .3em;font-weight:650}\n"
-	"p{margin:.4em 0;max-width:76ch}.soft{color:var(--soft)}.small{font-size:.875rem}\n"
+	"p{margin:.4em 0;max-width:76ch;overflow-wrap:anywhere}.soft{color:var(--soft)}.small{font-size:.875rem}\n"
 	"pre{background:var(--box);border:1px solid var(--line);border-radius:6px;padding:10px 12px;margin:.8em 0;"
 	"font:.8125rem/1.55 ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans "
 	"Mono',monospace;white-space:pre-wrap;"
@@ -35,7 +35,7 @@ static const char style[] =
 	"0}\n"
 	".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr));gap:28px "
 	"36px;margin:1em 0}\n"
-	".compared{grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr))}.compared figure{max-width:560px}"
+	".compared{grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr))}.compared figure{max-width:460px}"
 	"figure{margin:0;min-width:0;display:flex;flex-direction:column}figcaption{font-weight:600;font-size:.9375rem;"
 	"line-height:1.35}"
 	"figcaption span{display:block;font-weight:400;font-size:.8125rem;color:var(--soft)}\n"
@@ -64,8 +64,8 @@ static const char style[] =
 	".k1{fill:var(--k1)}.k2{fill:var(--k2)}.k3{fill:var(--k3)}.k4{fill:var(--k4)}.k5{fill:var(--k5)}.k6{fill:var(--"
 	"k6)}"
 	".k7{fill:var(--k7)}.none{fill:var(--line)}.empty{fill:var(--hole);stroke:var(--edge)}\n"
-	"@media(max-width:480px){h1{font-size:1.35rem}table{font-size:.875rem}.compare th:nth-child(3),"
-	".compare td:nth-child(3){padding-right:8px}}\n"
+	".compare td.n,.compare th.n{padding-right:18px}@media(max-width:480px){h1{font-size:1.35rem}"
+	"table{font-size:.875rem}.compare td.n,.compare th.n{padding-right:12px}}\n"
 	"@media print{.slide{display:none}}\n";
 
 int html_open(struct html *h, const char *path, struct failure *f)
