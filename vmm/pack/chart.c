@@ -8,13 +8,15 @@
 #include "vmm/pack/chart.h"
 #include "vmm/pack/html.h"
 
-#define WIDTH  360
-#define HEIGHT 218
-#define LEFT   58
-#define RIGHT  348
-#define TOP    24
-#define BOTTOM 178
-#define ROW    34 /* of a dot and its name */
+#define WIDTH	   360
+#define HEIGHT	   218
+#define LEFT	   58
+#define RIGHT	   342
+#define TOP	   24
+#define BOTTOM	   178
+#define ROW	   34 /* of a dot and its name */
+#define DOTS_LEFT  14
+#define DOTS_RIGHT 330
 
 typedef unsigned __int128 wide;
 
@@ -237,12 +239,12 @@ static void one_dot(FILE *out, const struct chart *c, const struct chart_dot *d,
 		fprintf(out, " ± %s", quantity_text(c->y, d->at.half).s);
 	fputs("</text>\n", out);
 	if (d->at.known) {
-		put(out, "<path class=\"whisker\" d=\"M", scaled(low, most, 12, 348));
+		put(out, "<path class=\"whisker\" d=\"M", scaled(low, most, DOTS_LEFT, DOTS_RIGHT));
 		fprintf(out, " %dv6m0 -3H", y - 3);
-		put(out, "", scaled(mean + d->at.half, most, 12, 348));
+		put(out, "", scaled(mean + d->at.half, most, DOTS_LEFT, DOTS_RIGHT));
 		fputs("m0 -3v6\"/>", out);
 	}
-	put(out, "<circle cx=\"", scaled(mean, most, 12, 348));
+	put(out, "<circle cx=\"", scaled(mean, most, DOTS_LEFT, DOTS_RIGHT));
 	fprintf(out, "\" cy=\"%d\" r=\"4\" class=\"%s\"/>\n", y, d->open ? "open" : "dot");
 }
 
@@ -256,7 +258,7 @@ void chart_dots(FILE *out, const struct chart *c, const struct chart_dot *dot, u
 	fprintf(out, "<desc id=\"%s-d\">%" PRIu32 " policies; the table beneath has their figures.</desc>\n", c->id,
 		count);
 	for (uint64_t i = 0; i <= a.ticks; i++) {
-		int64_t x = scaled(i, a.ticks, 12, 348);
+		int64_t x = scaled(i, a.ticks, DOTS_LEFT, DOTS_RIGHT);
 
 		fprintf(out, "<path class=\"%s\" d=\"M", i ? "grid" : "base");
 		put(out, "", x);
