@@ -98,6 +98,7 @@ static const struct {
 	{QUANTITY_PPM, 0, "0.00 %"},
 	{QUANTITY_PPM, 420799, "42.07 %"},
 	{QUANTITY_PPM, 1000000, "100.00 %"},
+	{QUANTITY_PPM, 1941992712, "194,199 %"},
 	{QUANTITY_BYTES, 1, "1 bytes"},
 	{QUANTITY_BYTES, 2 << 20, "2 MiB"},
 	{QUANTITY_BYTES, UINT64_C(9) << 38, "2.25 TiB"},

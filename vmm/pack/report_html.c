@@ -369,14 +369,12 @@ static void draw_waits(struct report *r)
 
 static void write_charts(struct report *r, const struct pack_figures *n)
 {
-	const struct chart holes = {
-		"sizes",
-		"Where free memory lies",
-		"at the fullest moment, on the hosts drawn below: its share in holes up to this size, "
-		"by samples",
-		QUANTITY_COUNT,
-		QUANTITY_PPM,
-		"size of the hole, at most"};
+	const struct chart holes = {"sizes",
+				    "Where free memory lies",
+				    "by size of hole, when the strips below are fullest",
+				    QUANTITY_COUNT,
+				    QUANTITY_PPM,
+				    "size of the hole, at most"};
 
 	fprintf(r->page.out,
 		"<section>\n<h2>Over time</h2>\n<p class=\"soft\">The states at %" PRIu32
