@@ -1477,6 +1477,31 @@ else
 	for name in 1 2 4 killed; do echo "SKIP cli/sweep_mpi_$name: no mpirun (Debian: openmpi-bin, 19 MB)"; done
 fi
 
+# --- reports, in a browser
+expect report_unmade 6 '/nonexistent/x.part cannot be written' "$slat" pack --report /nonexistent/x $trace
+expect report_full 6 '^slat: --report: /dev/full.part cannot be written' "$slat" pack --report /dev/full $trace
+expect report_cut 4 'cut.csv.gz' "$slat" pack --report "$work/page.html" "$work/cut.csv.gz"
+expect report_merge 2 '^slat: --report: of a sweep it is made by --merge$' "$slat" sweep --report x "$work/sweep.json"
+expect report_merge_unmade 6 '/nonexistent/x.part cannot be written' "$slat" sweep --merge --report /nonexistent/x "$work/sweep.json"
+if [ -e "$work/page.html" ] || [ -e "$work/page.html.part" ]; then fail report_none 'a file is left'; else pass report_none; fi
+mkdir "$work/pages"
+page() { # name, command...: the same page twice, and nothing beside it
+	"${@:2}" --report "$work/pages/$1.html" >"$work/out" 2>"$work/err" && mv "$work/pages/$1.html" "$work/first.html" &&
+		"${@:2}" --report "$work/pages/$1.html" >"$work/out" 2>"$work/err"
+	if cmp -s "$work/first.html" "$work/pages/$1.html" && [ ! -e "$work/pages/$1.html.part" ]; then
+		pass "report_$1"
+	else
+		fail "report_$1" "two runs, two pages: $(tail -n 1 "$work/err")"
+	fi
+}
+page fleet "$slat" pack --hosts 30 --host nodes=2,cpus=32,memory=128G $trace
+page pool "$slat" pack --fit worst $trace
+page waits "$slat" pack --hosts 3 --host cpus=64,memory=256G --on-refuse wait --contiguous prefer $trace
+page scatter "$slat" pack --hosts 3 --host memory=1T --fit scatter $trace
+page cargo "$slat" pack --workload cargo --arrivals 3000
+page fits "$slat" sweep --merge "$work/sweep.json"
+tests/browser.sh "$work/pages"/*.html || failures=1
+
 # --- what `slat run` loads: libc and nothing else; each library more is start-up time
 libraries=$(readelf -d "$slat" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^lib(asan|ubsan|tsan)\.' | tr '\n' ' ')
 case $libraries in

@@ -12,7 +12,7 @@
 
 #include "vmm/cmd/cmd.h"
 #include "vmm/loop.h"
-#include "vmm/pack/sweep.h"
+#include "vmm/pack/report_sweep.h"
 
 #define JOBS_MAX  1024u
 #define RANKS_MAX 1000000u
@@ -29,6 +29,8 @@ static const char help[] =
 	"  --jobs N                   so many points at once (the CPUs that it may use)\n"
 	"  --shard I/N                only part I, from 1, of N; mpirun and srun set it by their environment\n"
 	"  --merge                    plays nothing: all results, in the order of the points, as JSON\n"
+	"  --report FILE.html         with --merge: one page that compares policies, with intervals over seeds, "
+	"instead\n"
 	"  --help                     this text\n"
 	"\n"
 	"Exit code: 0, 2 usage, 4 a trace is bad, 6 the host refuses, or, with --merge, points are missing.\n"
@@ -36,10 +38,12 @@ static const char help[] =
 	"Example:  mpirun slat sweep fits.json && slat sweep --merge fits.json\n";
 
 struct asked {
-	const char *file, *folder;
+	const char *file, *folder, *report;
 	struct sweep_rank shard;
 	uint32_t jobs;
 	bool merge, help;
+	char *const *word; /* all of it, as it was said */
+	int words;
 };
 
 /* ---- options ---- */
@@ -65,6 +69,10 @@ static int take_value(struct asked *a, const char *name, const char *value, stru
 		a->folder = value;
 		return 0;
 	}
+	if (strcmp(name, "--report") == 0) {
+		a->report = value;
+		return 0;
+	}
 	if (strcmp(name, "--jobs") == 0) {
 		if (!whole(value, JOBS_MAX, '\0', &one, &rest) || one == 0)
 			return fail(f, EXIT_USAGE, "--jobs: %.64s is no whole number from 1 to %u", value, JOBS_MAX);
@@ -87,7 +95,8 @@ static int parse(int argc, char **argv, struct asked *a, struct failure *f)
 			a->merge = true;
 		} else if (strcmp(word, "--help") == 0) {
 			a->help = true;
-		} else if (strcmp(word, "--out") == 0 || strcmp(word, "--jobs") == 0 || strcmp(word, "--shard") == 0) {
+		} else if (strcmp(word, "--out") == 0 || strcmp(word, "--jobs") == 0 || strcmp(word, "--shard") == 0 ||
+			   strcmp(word, "--report") == 0) {
 			if (++i == argc)
 				return fail(f, EXIT_USAGE, "%s needs a value", word);
 			if (take_value(a, word, argv[i], f))
@@ -102,6 +111,10 @@ static int parse(int argc, char **argv, struct asked *a, struct failure *f)
 	}
 	if (!a->file && !a->help)
 		return fail(f, EXIT_USAGE, "no file to sweep: slat sweep [options] FILE");
+	if (a->report && !a->merge)
+		return fail(f, EXIT_USAGE, "--report: of a sweep it is made by --merge");
+	a->word = argv;
+	a->words = argc;
 	return 0;
 }
 
@@ -257,7 +270,7 @@ static int play(struct sweep *s, const struct asked *a, struct failure *f)
 	return f->code ? f->code : w.code;
 }
 
-static int merge(struct sweep *s, const char *file, json_t *results, struct failure *f)
+static int merge(struct sweep *s, const struct asked *a, json_t *results, struct failure *f)
 {
 	uint32_t missing = 0;
 
@@ -266,7 +279,9 @@ static int merge(struct sweep *s, const char *file, json_t *results, struct fail
 	if (missing > 0)
 		return fail(f, EXIT_HOST,
 			    "%" PRIu32 " of %" PRIu32 " points are missing in %s: slat sweep %s plays them", missing,
-			    s->points, s->path, file);
+			    s->points, s->path, a->file);
+	if (a->report)
+		return report_sweep(s, results, a->report, a->word, a->words, f);
 	if (json_dumpf(results, stdout, JSON_INDENT(1)) != 0 || puts("") < 0 || fflush(stdout) != 0)
 		return fail(f, EXIT_HOST, "standard output cannot be written");
 	return 0;
@@ -289,7 +304,7 @@ int cmd_sweep(int argc, char **argv)
 	if (code == 0)
 		code = sweep_read_done(&s, a.merge ? &results : NULL, &f);
 	if (code == 0)
-		code = a.merge ? merge(&s, a.file, results, &f) : play(&s, &a, &f);
+		code = a.merge ? merge(&s, &a, results, &f) : play(&s, &a, &f);
 	json_decref(results);
 	sweep_close(&s);
 	return f.code ? cmd_refuse(&f) : code;

@@ -85,7 +85,7 @@ static unsigned decimals_of(enum quantity q, uint64_t value, const struct unit *
 	if (q == QUANTITY_MILLI)
 		return 3;
 	if (q == QUANTITY_PPM)
-		return 2;
+		return value < UINT64_C(10000000) ? 2 : 0;
 	if (u->scale == 1 || (q == QUANTITY_BYTES && value % u->scale == 0))
 		return 0;
 	return value / u->scale >= 100 ? 0 : value / u->scale >= 10 ? 1 : 2;

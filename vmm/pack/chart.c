@@ -8,13 +8,15 @@
 #include "vmm/pack/chart.h"
 #include "vmm/pack/html.h"
 
-#define WIDTH  360
-#define HEIGHT 218
-#define LEFT   58
-#define RIGHT  348
-#define TOP    24
-#define BOTTOM 178
-#define ROW    34 /* of a dot and its name */
+#define WIDTH	   360
+#define HEIGHT	   218
+#define LEFT	   58
+#define RIGHT	   342
+#define TOP	   24
+#define BOTTOM	   178
+#define ROW	   34 /* of a dot and its name */
+#define DOTS_LEFT  14
+#define DOTS_RIGHT 330
 
 typedef unsigned __int128 wide;
 
@@ -163,7 +165,7 @@ void chart_steps(FILE *out, const struct chart *c, const struct chart_line *line
 
 		most = its > most ? its : most;
 	}
-	ay = axis_make(c->y, most, 4);
+	ay = axis_make(c->y, most, 5);
 	figure_open(out, c);
 	keys(out, line, lines);
 	svg_open(out, c, HEIGHT);
@@ -183,7 +185,7 @@ void chart_steps(FILE *out, const struct chart *c, const struct chart_line *line
 
 void chart_bars(FILE *out, const struct chart *c, const struct axis_text *name, const uint64_t *value, uint32_t count)
 {
-	struct axis a = axis_make(c->y, most_of(value, count), 4);
+	struct axis a = axis_make(c->y, most_of(value, count), 5);
 	uint32_t every = (count + 5) / 6;
 
 	figure_open(out, c);
@@ -230,19 +232,19 @@ static void one_dot(FILE *out, const struct chart *c, const struct chart_dot *d,
 {
 	uint64_t mean = (uint64_t)d->at.mean, low = mean > d->at.half ? mean - d->at.half : 0;
 
-	fprintf(out, "<text class=\"name\" x=\"8\" y=\"%d\">", y - 10);
+	fprintf(out, "<text class=\"name\" x=\"18\" y=\"%d\">", y - 10);
 	html_text(out, d->name);
 	fprintf(out, "</text><text x=\"352\" y=\"%d\" text-anchor=\"end\">%s", y - 10, quantity_text(c->y, mean).s);
 	if (d->at.known)
 		fprintf(out, " ± %s", quantity_text(c->y, d->at.half).s);
 	fputs("</text>\n", out);
 	if (d->at.known) {
-		put(out, "<path class=\"whisker\" d=\"M", scaled(low, most, 12, 348));
+		put(out, "<path class=\"whisker\" d=\"M", scaled(low, most, DOTS_LEFT, DOTS_RIGHT));
 		fprintf(out, " %dv6m0 -3H", y - 3);
-		put(out, "", scaled(mean + d->at.half, most, 12, 348));
+		put(out, "", scaled(mean + d->at.half, most, DOTS_LEFT, DOTS_RIGHT));
 		fputs("m0 -3v6\"/>", out);
 	}
-	put(out, "<circle cx=\"", scaled(mean, most, 12, 348));
+	put(out, "<circle cx=\"", scaled(mean, most, DOTS_LEFT, DOTS_RIGHT));
 	fprintf(out, "\" cy=\"%d\" r=\"4\" class=\"%s\"/>\n", y, d->open ? "open" : "dot");
 }
 
@@ -256,7 +258,7 @@ void chart_dots(FILE *out, const struct chart *c, const struct chart_dot *dot, u
 	fprintf(out, "<desc id=\"%s-d\">%" PRIu32 " policies; the table beneath has their figures.</desc>\n", c->id,
 		count);
 	for (uint64_t i = 0; i <= a.ticks; i++) {
-		int64_t x = scaled(i, a.ticks, 12, 348);
+		int64_t x = scaled(i, a.ticks, DOTS_LEFT, DOTS_RIGHT);
 
 		fprintf(out, "<path class=\"%s\" d=\"M", i ? "grid" : "base");
 		put(out, "", x);

@@ -12,7 +12,7 @@
 
 struct moments {
 	uint32_t count, most;	   /* count <= most <= MOMENTS_MAX */
-	uint64_t step_us, next_us; /* two moments are never of one step, but the last may be */
+	uint64_t step_us, next_us; /* two are of one step only if the second came as it doubled, or undue */
 	uint64_t time_us[MOMENTS_MAX];
 	uint32_t place[MOMENTS_MAX]; /* a permutation of 0 to most - 1; the first `count` are in use */
 };

@@ -115,7 +115,7 @@ static void row(const struct report *r, const char *name, const char *value, con
 {
 	fprintf(r->page.out, "<tr><th scope=\"row\">%s</th><td class=\"n\">", name);
 	html_text(r->page.out, value);
-	fprintf(r->page.out, "%s", more[0] ? " <span class=\"soft\">" : "");
+	fprintf(r->page.out, "%s", more[0] ? " <span class=\"soft\">· " : "");
 	html_text(r->page.out, more);
 	fprintf(r->page.out, "%s</td></tr>\n", more[0] ? "</span>" : "");
 }
@@ -189,7 +189,7 @@ static void write_guests(const struct report *r, const struct pack_figures *n)
 	row_of(r, "arrived", QUANTITY_COUNT, n->arrivals, "");
 	row(r, "accepted", quantity_text(QUANTITY_COUNT, n->accepted).s, amount(r, n->units_accepted).s);
 	row(r, wait ? "still waiting at the end" : "refused", quantity_text(QUANTITY_COUNT, refused_all(n)).s,
-	    wait ? "" : amount(r, n->units_refused).s);
+	    wait || n->units_refused == 0 ? "" : amount(r, n->units_refused).s);
 	row_of(r, "– no host has the memory", QUANTITY_COUNT, n->refused[FLEET_NO_MEMORY], "");
 	row_of(r, "– and the CPUs", QUANTITY_COUNT, n->refused[FLEET_NO_CPU], "");
 	row_of(r, "– and a hole for it", QUANTITY_COUNT, n->refused[FLEET_NO_HOLE], "");
@@ -347,8 +347,8 @@ static void draw_holes(struct report *r)
 		r->column[0][i] = last;
 		r->column[1][i] = t->holes;
 	}
-	draw(r, "external", "External fragmentation",
-	     "free memory outside each host's largest hole, of all that is free", QUANTITY_PPM, external, 1);
+	draw(r, "external", "External fragmentation", "free memory outside each host’s largest hole", QUANTITY_PPM,
+	     external, 1);
 	memcpy(r->column[0], r->column[1], sizeof(r->column[0]));
 	draw(r, "holes", "Holes", "of all hosts", QUANTITY_COUNT, holes, 1);
 }
@@ -369,14 +369,12 @@ static void draw_waits(struct report *r)
 
 static void write_charts(struct report *r, const struct pack_figures *n)
 {
-	const struct chart holes = {
-		"sizes",
-		"Where free memory lies",
-		"at the fullest moment, on the hosts drawn below: its share in holes up to this size, "
-		"by samples",
-		QUANTITY_COUNT,
-		QUANTITY_PPM,
-		"size of the hole, at most"};
+	const struct chart holes = {"sizes",
+				    "Where free memory lies",
+				    "by size of hole, when the strips below are fullest",
+				    QUANTITY_COUNT,
+				    QUANTITY_PPM,
+				    "size of the hole, at most"};
 
 	fprintf(r->page.out,
 		"<section>\n<h2>Over time</h2>\n<p class=\"soft\">The states at %" PRIu32
