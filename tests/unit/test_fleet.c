@@ -604,8 +604,9 @@ START_TEST(check_objects)
 	BREAK(fleet->piece[fleet->guest[3].part].part.cpu_millis);
 	BREAK(fleet->pieces_free);
 	if (_i) {
-		BREAK(fleet->index.own[2].free);
-		BREAK(fleet->index.rung[fleet->index.root].most.room);
+		BREAK(fleet->index.rung[2].free);
+		BREAK(fleet->index.rung[2].above);
+		BREAK(fleet->index.rung[fleet->index.root].most_room);
 	} else {
 		BREAK(fleet->index.most[1].cpu);
 		BREAK(fleet->index.most[fleet->index.leaves + 1].room);

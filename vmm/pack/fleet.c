@@ -380,10 +380,9 @@ void fleet_recount(struct fleet *f, uint32_t host)
 	h->largest = h->holes = 0;
 	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
 		const struct node_pool *p = &fleet_pool_of(f, host, i)->pool;
-		uint64_t largest = node_pool_largest(p);
 
-		h->largest = largest > h->largest ? largest : h->largest;
-		h->holes += node_pool_holes(p);
+		h->largest = p->largest > h->largest ? p->largest : h->largest;
+		h->holes += p->holes;
 	}
 	f->totals.largest_holes += h->largest;
 	f->totals.holes += h->holes;
@@ -428,7 +427,7 @@ static bool pieces_grow(struct fleet *f, uint64_t need)
 /* How many extents a share may be cut into. */
 static uint32_t cuts(const struct fleet *f, const struct fleet_pool *p)
 {
-	return f->config.contiguous == FLEET_REQUIRE ? 1 : (uint32_t)node_pool_holes(&p->pool) + 1;
+	return f->config.contiguous == FLEET_REQUIRE ? 1 : (uint32_t)p->pool.holes + 1;
 }
 
 static bool prepare(const struct fleet *f, uint32_t host)
@@ -848,8 +847,7 @@ bool fleet_check(const struct fleet *f)
 	for (uint32_t i = 0; right && i < f->hosts; i++) {
 		struct host_numbers n = numbers_of(f, i);
 		uint32_t listed = 0;
-		const struct host_numbers *known =
-			f->index.rung ? &f->index.own[i] : &f->index.most[f->index.leaves + i];
+		struct host_numbers known = host_index_numbers(&f->index, i);
 
 		t.largest_holes += f->host[i].largest;
 		t.holes += f->host[i].holes;
@@ -858,7 +856,7 @@ bool fleet_check(const struct fleet *f)
 		     g = f->guest[g].after)
 			listed += f->guest[g].host == i;
 		guests += listed;
-		right = listed == f->host[i].guests && memcmp(&n, known, sizeof(n)) == 0; /* F4, F3 */
+		right = listed == f->host[i].guests && memcmp(&n, &known, sizeof(n)) == 0; /* F4, F3 */
 	}
 	free(sum);
 	return right && guests == t.guests && memcmp(&t, &f->totals, sizeof(t)) == 0;
