@@ -591,6 +591,9 @@ START_TEST(check_objects)
 		ck_assert(fleet_check(fleet));                                                                         \
 	} while (0)
 	BREAK(fleet->pool[1].pool.free);
+	BREAK(fleet->pool[1].pool.room);
+	BREAK(fleet->pool[1].pool.largest);
+	BREAK(fleet->pool[1].pool.holes);
 	BREAK(fleet->pool[1].cpu_free);
 	BREAK(fleet->totals.units_given);
 	BREAK(fleet->totals.largest_holes);
@@ -606,6 +609,8 @@ START_TEST(check_objects)
 	if (_i) {
 		BREAK(fleet->index.rung[2].free);
 		BREAK(fleet->index.rung[2].above);
+		BREAK(fleet->index.rung[2].rank);
+		BREAK(fleet->index.rung[2].most_cpu_one);
 		BREAK(fleet->index.rung[fleet->index.root].most_room);
 	} else {
 		BREAK(fleet->index.most[1].cpu);

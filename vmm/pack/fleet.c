@@ -579,6 +579,12 @@ int fleet_arrive(struct fleet *f, uint32_t guest, const struct fleet_ask *ask, e
 	return 0;
 }
 
+void fleet_hint(const struct fleet *f, uint32_t guest)
+{
+	if (guest < f->guests_max)
+		__builtin_prefetch(&f->guest[guest], 1);
+}
+
 bool fleet_depart(struct fleet *f, uint32_t guest)
 {
 	struct fleet_guest *g;
@@ -586,6 +592,10 @@ bool fleet_depart(struct fleet *f, uint32_t guest)
 	if (!fleet_lives(f, guest))
 		return false;
 	g = &f->guest[guest];
+	host_index_hint(&f->index, g->host);
+	for (uint32_t i = g->part; i != FLEET_PART_NONE; i = f->piece[i].next)
+		node_pool_hint(&fleet_pool_of(f, g->host, f->piece[i].part.node)->pool);
+	guest_unlink(f, guest);
 	for (uint32_t i = g->part, next; i != FLEET_PART_NONE; i = next) {
 		struct fleet_part *part = &f->piece[i].part;
 		struct fleet_pool *p = fleet_pool_of(f, g->host, part->node);
@@ -607,7 +617,6 @@ bool fleet_depart(struct fleet *f, uint32_t guest)
 	g->part = FLEET_PART_NONE;
 	f->totals.units_asked -= g->asked;
 	f->totals.units_local -= g->local;
-	guest_unlink(f, guest);
 	fleet_recount(f, g->host);
 	return true;
 }

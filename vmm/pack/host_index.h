@@ -43,6 +43,13 @@ void host_index_close(struct host_index *x); /* fine on a zeroed one */
 
 /* O(log hosts). By free memory merits are not kept, and cpu_one is UINT32_MAX at most. */
 void host_index_set(struct host_index *x, uint32_t host, const struct host_numbers *now);
+static inline void host_index_hint(const struct host_index *x, uint32_t host) /* it is set soon */
+{
+	if (x->rung)
+		__builtin_prefetch(&x->rung[host], 1);
+	else
+		__builtin_prefetch(&x->most[x->leaves + host], 1);
+}
 struct host_numbers host_index_numbers(const struct host_index *x, uint32_t host); /* as they were set */
 
 /* Of the hosts that have what is needed, and can, HOST_NONE iff there is none: */
