@@ -17,7 +17,9 @@
  * Cost. A change: one path, O(log hosts). A search: a path down to each host that has all
  * numbers but cannot, or to each place where one host has this and its neighbour that:
  * O(log hosts) where a few hosts differ in what they lack; all hosts at worst, such as one
- * half of them, every other one, full of memory and the other half out of CPUs.
+ * half of them, every other one, full of memory and the other half out of CPUs; or, whatever the
+ * form, if each has its memory on one node and its CPUs on the other: then all are asked, and can
+ * not. tests/bench/pack.c shows both.
  * Memory: 96 to 192 bytes a host, 96 of a power of two; 64 by free memory, one cache line: what is
  * waited for is memory, once there are many hosts.
  *
