@@ -623,6 +623,9 @@ START_TEST(check_objects)
 		ck_assert(fleet_check(fleet));                                                                         \
 	} while (0)
 	BREAK(fleet->pool[1].pool.free);
+	BREAK(fleet->pool[1].pool.room);
+	BREAK(fleet->pool[1].pool.largest);
+	BREAK(fleet->pool[1].pool.holes);
 	BREAK(fleet->pool[1].cpu_free);
 	BREAK(fleet->totals.units_given);
 	BREAK(fleet->totals.largest_holes);
@@ -636,8 +639,11 @@ START_TEST(check_objects)
 	BREAK(fleet->piece[fleet->guest[3].part].part.cpu_millis);
 	BREAK(fleet->pieces_free);
 	if (_i) {
-		BREAK(fleet->index.own[2].free);
-		BREAK(fleet->index.rung[fleet->index.root].most.room);
+		BREAK(fleet->index.rung[2].free);
+		BREAK(fleet->index.rung[2].above);
+		BREAK(fleet->index.rung[2].rank);
+		BREAK(fleet->index.rung[2].most_cpu_one);
+		BREAK(fleet->index.rung[fleet->index.root].most_room);
 	} else {
 		BREAK(fleet->index.most[1].cpu);
 		BREAK(fleet->index.most[fleet->index.leaves + 1].room);

@@ -383,10 +383,9 @@ void fleet_recount(struct fleet *f, uint32_t host)
 	h->largest = h->holes = 0;
 	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
 		const struct node_pool *p = &fleet_pool_of(f, host, i)->pool;
-		uint64_t largest = node_pool_largest(p);
 
-		h->largest = largest > h->largest ? largest : h->largest;
-		h->holes += node_pool_holes(p);
+		h->largest = p->largest > h->largest ? p->largest : h->largest;
+		h->holes += p->holes;
 	}
 	f->totals.largest_holes += h->largest;
 	f->totals.holes += h->holes;
@@ -431,7 +430,7 @@ static bool pieces_grow(struct fleet *f, uint64_t need)
 /* How many extents a share may be cut into. */
 static uint32_t cuts(const struct fleet *f, const struct fleet_pool *p)
 {
-	return f->config.contiguous == FLEET_REQUIRE ? 1 : (uint32_t)node_pool_holes(&p->pool) + 1;
+	return f->config.contiguous == FLEET_REQUIRE ? 1 : (uint32_t)p->pool.holes + 1;
 }
 
 static bool prepare(const struct fleet *f, uint32_t host)
@@ -583,6 +582,12 @@ int fleet_arrive(struct fleet *f, uint32_t guest, const struct fleet_ask *ask, e
 	return 0;
 }
 
+void fleet_hint(const struct fleet *f, uint32_t guest)
+{
+	if (guest < f->guests_max)
+		__builtin_prefetch(&f->guest[guest], 1);
+}
+
 bool fleet_depart(struct fleet *f, uint32_t guest)
 {
 	struct fleet_guest *g;
@@ -590,6 +595,10 @@ bool fleet_depart(struct fleet *f, uint32_t guest)
 	if (!fleet_lives(f, guest))
 		return false;
 	g = &f->guest[guest];
+	host_index_hint(&f->index, g->host);
+	for (uint32_t i = g->part; i != FLEET_PART_NONE; i = f->piece[i].next)
+		node_pool_hint(&fleet_pool_of(f, g->host, f->piece[i].part.node)->pool);
+	guest_unlink(f, guest);
 	for (uint32_t i = g->part, next; i != FLEET_PART_NONE; i = next) {
 		struct fleet_part *part = &f->piece[i].part;
 		struct fleet_pool *p = fleet_pool_of(f, g->host, part->node);
@@ -611,7 +620,6 @@ bool fleet_depart(struct fleet *f, uint32_t guest)
 	g->part = FLEET_PART_NONE;
 	f->totals.units_asked -= g->asked;
 	f->totals.units_local -= g->local;
-	guest_unlink(f, guest);
 	fleet_recount(f, g->host);
 	return true;
 }
@@ -866,8 +874,7 @@ bool fleet_check(const struct fleet *f)
 	for (uint32_t i = 0; right && i < f->hosts; i++) {
 		struct host_numbers n = numbers_of(f, i);
 		uint32_t listed = 0;
-		const struct host_numbers *known =
-			f->index.rung ? &f->index.own[i] : &f->index.most[f->index.leaves + i];
+		struct host_numbers known = host_index_numbers(&f->index, i);
 
 		t.largest_holes += f->host[i].largest;
 		t.holes += f->host[i].holes;
@@ -876,7 +883,7 @@ bool fleet_check(const struct fleet *f)
 		     g = f->guest[g].after)
 			listed += f->guest[g].host == i;
 		guests += listed;
-		right = listed == f->host[i].guests && memcmp(&n, known, sizeof(n)) == 0; /* F4, F3 */
+		right = listed == f->host[i].guests && memcmp(&n, &known, sizeof(n)) == 0; /* F4, F3 */
 	}
 	free(sum);
 	return right && guests == t.guests && memcmp(&t, &f->totals, sizeof(t)) == 0;

@@ -141,6 +141,7 @@ bool fleet_compact_for(struct fleet *f, const struct fleet_ask *ask, uint64_t un
 bool fleet_compact_host(struct fleet *f, uint32_t host, uint64_t units_max, uint64_t work, struct fleet_moved *moved,
 			struct failure *failure);
 
+void fleet_hint(const struct fleet *f, uint32_t guest); /* it departs soon: a hint, for speed */
 bool fleet_lives(const struct fleet *f, uint32_t guest);
 /* Where it is: *host, and up to `max` parts; returns how many there are. */
 uint32_t fleet_where(const struct fleet *f, uint32_t guest, uint32_t *host, struct fleet_part *out, uint32_t max);

@@ -94,6 +94,7 @@ static void move(struct opening *o, uint32_t host, uint32_t node, struct fleet_m
 		MM_ASSERT(err == MM_OK, err, from.first);
 		part_at(o->f, host, node, from.first)->run = to;
 	}
+	node_pool_learn(p);
 	moved->guests += o->plan.moves;
 	moved->units += o->plan.units_moved;
 	fleet_recount(o->f, host);
@@ -156,7 +157,7 @@ bool fleet_compact_host(struct fleet *f, uint32_t host, uint64_t units_max, uint
 		struct node_pool *p = &fleet_pool_of(f, host, i)->pool;
 
 		o.units_max = units_max - moved->units;
-		if (p->space && p->free > node_pool_largest(p) && prepared(&o, host, i) && plan(&o, p, p->free))
+		if (p->space && p->free > p->largest && prepared(&o, host, i) && plan(&o, p, p->free))
 			move(&o, host, i, moved);
 		if (o.failed)
 			return false;

@@ -3,19 +3,25 @@
  * Two forms, of which a fleet keeps the one that its choice of hosts wants. By number: a
  * complete binary tree over the hosts, whose inner nodes have the most of each number below
  * them; the search goes down only where each of them is enough. By free memory: a search
- * tree ordered by (free, number) with the same, kept even by chance: a treap (Aragon,
- * Seidel: Randomized search trees, 1989) whose chance is a hash of the host's number, so
- * that it has one shape for one state.
+ * tree ordered by (free, number) with the same, but for what is free, kept even by chance: a
+ * treap (Aragon, Seidel: Randomized search trees, 1989) whose chance is a hash of the host's
+ * number, so that it has one shape for one state. A host that changes is taken out where it is
+ * and comes in anew from the root; each costs two turns in the mean, and what is above learns of
+ * it only as far up as it makes a difference.
  *
  * Invariants; host_index_check():
  *   X1  `most` of a node is the most of each number below it;
- *   X2  by free memory: in order, each host once, and none above one of higher rank.
+ *   X2  by free memory: in order, each host once, none above one of higher rank, and each
+ *       knows what it is below of.
  *
  * Cost. A change: one path, O(log hosts). A search: a path down to each host that has all
  * numbers but cannot, or to each place where one host has this and its neighbour that:
  * O(log hosts) where a few hosts differ in what they lack; all hosts at worst, such as one
- * half of them, every other one, full of memory and the other half out of CPUs.
- * Memory: 96 bytes a host; 104 by free memory.
+ * half of them, every other one, full of memory and the other half out of CPUs; or, whatever the
+ * form, if each has its memory on one node and its CPUs on the other: then all are asked, and can
+ * not. tests/bench/pack.c shows both.
+ * Memory: 96 to 192 bytes a host, 96 of a power of two; 64 by free memory, one cache line: what is
+ * waited for is memory, once there are many hosts.
  *
  * Rejected. A tree for each number of free CPUs: as many searches as a host has CPUs, for
  * every guest; it would bound the worst case, and costs most on all others. */
@@ -50,112 +56,153 @@ static bool equal(const struct host_numbers *a, const struct host_numbers *b)
 
 /* ---- by free memory ---- */
 
-/* splitmix64's mixing: no two hosts have the same. */
-static uint64_t rank(uint32_t host)
+/* murmur3's mixing (Appleby, 2011): no two hosts have the same. */
+static uint32_t rank_of(uint32_t host)
 {
-	uint64_t x = (host + UINT64_C(1)) * UINT64_C(0x9e3779b97f4a7c15);
+	uint32_t x = host + 1;
 
-	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return x ^ (x >> 31);
+	x = (x ^ (x >> 16)) * UINT32_C(0x85ebca6b);
+	x = (x ^ (x >> 13)) * UINT32_C(0xc2b2ae35);
+	return x ^ (x >> 16);
 }
 
 static bool before(const struct host_index *x, uint32_t a, uint32_t b)
 {
-	return x->own[a].free != x->own[b].free ? x->own[a].free < x->own[b].free : a < b;
+	return x->rung[a].free != x->rung[b].free ? x->rung[a].free < x->rung[b].free : a < b;
 }
 
-static void renew(struct host_index *x, uint32_t at)
+static void most_add(struct host_rung *r, const struct host_rung *below)
 {
-	struct host_rung *r = &x->rung[at];
+	r->most_room = most(r->most_room, below->most_room);
+	r->most_cpu = most(r->most_cpu, below->most_cpu);
+	r->most_cpu_one = below->most_cpu_one > r->most_cpu_one ? below->most_cpu_one : r->most_cpu_one;
+}
 
-	r->most = x->own[at];
+/* Of a rung whose children are right; false iff nothing has changed. */
+static bool renew(struct host_index *x, uint32_t at)
+{
+	struct host_rung *r = &x->rung[at], was = *r;
+
+	r->most_room = r->room;
+	r->most_cpu = r->cpu;
+	r->most_cpu_one = r->cpu_one;
 	if (r->less != HOST_NONE)
-		r->most = most_of(&r->most, &x->rung[r->less].most);
+		most_add(r, &x->rung[r->less]);
 	if (r->more != HOST_NONE)
-		r->most = most_of(&r->most, &x->rung[r->more].most);
+		most_add(r, &x->rung[r->more]);
+	return r->most_room != was.most_room || r->most_cpu != was.most_cpu || r->most_cpu_one != was.most_cpu_one;
 }
 
-/* Of the tree at `at`: what comes before the host, and what behind it. */
-static void split(struct host_index *x, uint32_t at, uint32_t host, uint32_t *less, uint32_t *more)
+static void renew_up(struct host_index *x, uint32_t at)
 {
-	if (at == HOST_NONE) {
-		*less = *more = HOST_NONE;
-		return;
-	}
-	if (before(x, at, host)) {
-		split(x, x->rung[at].more, host, &x->rung[at].more, more);
-		*less = at;
+	while (at != HOST_NONE && renew(x, at))
+		at = x->rung[at].above;
+}
+
+/* Where it is said what is below `above` in place of `old`. */
+static uint32_t *link_to(struct host_index *x, uint32_t above, uint32_t old)
+{
+	if (above == HOST_NONE)
+		return &x->root;
+	return x->rung[above].less == old ? &x->rung[above].less : &x->rung[above].more;
+}
+
+static void hang(struct host_index *x, uint32_t *link, uint32_t above, uint32_t at)
+{
+	*link = at;
+	if (at != HOST_NONE)
+		x->rung[at].above = above;
+}
+
+/* It changes places with the one above it; all that was right stays right, but ranks. */
+static void raise(struct host_index *x, uint32_t at)
+{
+	struct host_rung *r = &x->rung[at], *p = &x->rung[r->above];
+	uint32_t down = r->above;
+
+	r->most_room = p->most_room;
+	r->most_cpu = p->most_cpu;
+	r->most_cpu_one = p->most_cpu_one;
+	hang(x, link_to(x, p->above, down), p->above, at);
+	if (p->less == at) {
+		hang(x, &p->less, down, r->more);
+		hang(x, &r->more, at, down);
 	} else {
-		split(x, x->rung[at].less, host, less, &x->rung[at].less);
-		*more = at;
+		hang(x, &p->more, down, r->less);
+		hang(x, &r->less, at, down);
 	}
-	renew(x, at);
+	(void)renew(x, down);
 }
 
-static uint32_t join(struct host_index *x, uint32_t less, uint32_t more)
+static void insert(struct host_index *x, uint32_t host)
 {
-	if (less == HOST_NONE || more == HOST_NONE)
-		return less == HOST_NONE ? more : less;
-	if (rank(less) > rank(more)) {
-		x->rung[less].more = join(x, x->rung[less].more, more);
-		renew(x, less);
-		return less;
+	struct host_rung *r = &x->rung[host];
+	uint32_t above = HOST_NONE, *link = &x->root;
+
+	while (*link != HOST_NONE) {
+		above = *link;
+		link = before(x, host, above) ? &x->rung[above].less : &x->rung[above].more;
 	}
-	x->rung[more].less = join(x, less, x->rung[more].less);
-	renew(x, more);
-	return more;
+	*link = host;
+	r->above = above;
+	r->less = r->more = HOST_NONE;
+	(void)renew(x, host);
+	renew_up(x, above);
+	while (r->above != HOST_NONE && x->rung[r->above].rank < r->rank)
+		raise(x, host);
 }
 
-static uint32_t insert(struct host_index *x, uint32_t at, uint32_t host)
+/* Sinks till there is nothing on one side. */
+static void take_out(struct host_index *x, uint32_t host)
 {
 	struct host_rung *r = &x->rung[host];
 
-	if (at == HOST_NONE || rank(host) > rank(at)) {
-		split(x, at, host, &r->less, &r->more);
-		at = host;
-	} else if (before(x, host, at)) {
-		x->rung[at].less = insert(x, x->rung[at].less, host);
-	} else {
-		x->rung[at].more = insert(x, x->rung[at].more, host);
-	}
-	renew(x, at);
-	return at;
+	while (r->less != HOST_NONE && r->more != HOST_NONE)
+		raise(x, x->rung[r->less].rank > x->rung[r->more].rank ? r->less : r->more);
+	hang(x, link_to(x, r->above, host), r->above, r->less != HOST_NONE ? r->less : r->more);
+	renew_up(x, r->above);
 }
 
-static uint32_t take_out(struct host_index *x, uint32_t at, uint32_t host)
+static void rung_set(struct host_index *x, uint32_t host, const struct host_numbers *now)
 {
-	struct host_rung *r = &x->rung[at];
+	struct host_rung *r = &x->rung[host];
+	bool moves = now->free != r->free;
 
-	if (at == host)
-		return join(x, r->less, r->more);
-	if (before(x, host, at))
-		r->less = take_out(x, r->less, host);
+	if (moves)
+		take_out(x, host);
+	r->free = now->free;
+	r->room = now->room;
+	r->cpu = now->cpu;
+	r->cpu_one = (uint32_t)now->cpu_one;
+	if (moves)
+		insert(x, host);
 	else
-		r->more = take_out(x, r->more, host);
-	renew(x, at);
-	return at;
+		renew_up(x, host);
 }
 
-static void renew_path(struct host_index *x, uint32_t at, uint32_t host)
+static bool rung_has(const struct host_rung *r, const struct host_numbers *need)
 {
-	if (at != host)
-		renew_path(x, before(x, host, at) ? x->rung[at].less : x->rung[at].more, host);
-	renew(x, at);
+	return r->free >= need->free && r->room >= need->room && r->cpu >= need->cpu && r->cpu_one >= need->cpu_one;
 }
 
 static uint32_t least(const struct host_index *x, uint32_t at, const struct host_numbers *need,
 		      const struct host_judge *judge)
 {
+	const struct host_rung *r;
 	uint32_t found = HOST_NONE;
 
-	if (at == HOST_NONE || !has(&x->rung[at].most, need))
-		return HOST_NONE;
-	if (x->own[at].free >= need->free)
-		found = least(x, x->rung[at].less, need, judge);
-	if (found == HOST_NONE && has(&x->own[at], need) && judge->can(judge->self, at))
-		found = at;
-	return found != HOST_NONE ? found : least(x, x->rung[at].more, need, judge);
+	for (; at != HOST_NONE; at = r->more) {
+		r = &x->rung[at];
+		if (r->most_room < need->room || r->most_cpu < need->cpu || r->most_cpu_one < need->cpu_one)
+			return HOST_NONE;
+		if (r->free >= need->free)
+			found = least(x, r->less, need, judge);
+		if (found == HOST_NONE && rung_has(r, need) && judge->can(judge->self, at))
+			found = at;
+		if (found != HOST_NONE)
+			return found;
+	}
+	return HOST_NONE;
 }
 
 /* ---- by number ---- */
@@ -211,25 +258,20 @@ bool host_index_open(struct host_index *x, uint32_t hosts, bool by_free)
 	*x = (struct host_index){.hosts = hosts, .leaves = 1, .root = HOST_NONE};
 	while (!by_free && x->leaves < hosts)
 		x->leaves *= 2;
-	if (by_free) {
-		x->own = calloc(hosts, sizeof(*x->own));
-		x->rung = calloc(hosts, sizeof(*x->rung));
-	} else {
+	if (by_free)
+		x->rung = aligned_alloc(sizeof(*x->rung), hosts * sizeof(*x->rung));
+	else
 		x->most = calloc(2 * (size_t)x->leaves, sizeof(*x->most));
+	for (uint32_t i = 0; x->rung && i < hosts; i++) {
+		x->rung[i] = (struct host_rung){.rank = rank_of(i)};
+		insert(x, i);
 	}
-	if (by_free ? !x->own || !x->rung : !x->most) {
-		host_index_close(x);
-		return false;
-	}
-	for (uint32_t i = 0; by_free && i < hosts; i++)
-		x->root = insert(x, x->root, i);
-	return true;
+	return x->rung || x->most;
 }
 
 void host_index_close(struct host_index *x)
 {
 	free(x->most);
-	free(x->own);
 	free(x->rung);
 	*x = (struct host_index){0};
 }
@@ -237,14 +279,7 @@ void host_index_close(struct host_index *x)
 void host_index_set(struct host_index *x, uint32_t host, const struct host_numbers *now)
 {
 	if (x->rung) {
-		if (now->free == x->own[host].free) {
-			x->own[host] = *now;
-			renew_path(x, x->root, host);
-			return;
-		}
-		x->root = take_out(x, x->root, host);
-		x->own[host] = *now;
-		x->root = insert(x, x->root, host);
+		rung_set(x, host, now);
 		return;
 	}
 	x->most[x->leaves + host] = *now;
@@ -255,6 +290,15 @@ void host_index_set(struct host_index *x, uint32_t host, const struct host_numbe
 			break;
 		x->most[n] = m;
 	}
+}
+
+struct host_numbers host_index_numbers(const struct host_index *x, uint32_t host)
+{
+	const struct host_rung *r = &x->rung[host];
+
+	if (!x->rung)
+		return x->most[x->leaves + host];
+	return (struct host_numbers){.free = r->free, .room = r->room, .cpu = r->cpu, .cpu_one = r->cpu_one};
 }
 
 uint32_t host_index_first(const struct host_index *x, const struct host_numbers *need, const struct host_judge *judge)
@@ -291,13 +335,16 @@ bool host_index_any(const struct host_index *x, const struct host_numbers *need)
 
 /* ---- the check ---- */
 
-/* Hosts at and below it; 0 too where something is wrong. */
+/* Hosts at and below it. */
 static uint32_t check_rung(const struct host_index *x, uint32_t at, uint32_t *last, bool *right)
 {
-	struct host_numbers m = x->own[at];
 	const uint32_t child[2] = {x->rung[at].less, x->rung[at].more};
+	struct host_rung r = x->rung[at];
 	uint32_t count = 1;
 
+	r.most_room = r.room;
+	r.most_cpu = r.cpu;
+	r.most_cpu_one = r.cpu_one;
 	for (unsigned i = 0; i < 2; i++) {
 		if (i == 1) {
 			*right &= *last == HOST_NONE || before(x, *last, at);
@@ -305,14 +352,14 @@ static uint32_t check_rung(const struct host_index *x, uint32_t at, uint32_t *la
 		}
 		if (child[i] == HOST_NONE)
 			continue;
-		if (child[i] >= x->hosts || rank(child[i]) >= rank(at)) {
+		if (child[i] >= x->hosts || x->rung[child[i]].rank >= r.rank || x->rung[child[i]].above != at) {
 			*right = false;
 			continue;
 		}
-		m = most_of(&m, &x->rung[child[i]].most);
+		most_add(&r, &x->rung[child[i]]);
 		count += check_rung(x, child[i], last, right);
 	}
-	*right &= equal(&m, &x->rung[at].most);
+	*right &= r.rank == rank_of(at) && memcmp(&r, &x->rung[at], sizeof(r)) == 0;
 	return count;
 }
 
@@ -322,7 +369,8 @@ bool host_index_check(const struct host_index *x)
 	bool right = true;
 
 	if (x->rung)
-		return x->root < x->hosts && check_rung(x, x->root, &last, &right) == x->hosts && right;
+		return x->root < x->hosts && x->rung[x->root].above == HOST_NONE &&
+		       check_rung(x, x->root, &last, &right) == x->hosts && right;
 	for (uint32_t n = 1; n < x->leaves; n++) {
 		struct host_numbers m = most_of(&x->most[2 * n], &x->most[2 * n + 1]);
 

@@ -17,16 +17,18 @@ struct host_numbers {	       /* of one host: what it has; of many: the most that
 	uint64_t merit[2];     /* for the caller's score alone */
 };
 
-struct host_rung {		  /* of a tree by free memory, then number */
-	struct host_numbers most; /* of it and all below it */
-	uint32_t less, more;
+struct host_rung { /* a host in a tree by free memory, then number: one cache line */
+	uint64_t free, room, cpu;
+	uint64_t most_room, most_cpu; /* of it and all below it */
+	uint32_t cpu_one, most_cpu_one;
+	uint32_t less, more, above; /* or HOST_NONE */
+	uint32_t rank;		    /* none below it has a higher one */
 };
 
 struct host_index {
 	uint32_t hosts, leaves, root;
 	struct host_numbers *most; /* by number: [1] of all, [n] of [2n] and [2n + 1], the hosts from [leaves] on */
-	struct host_numbers *own;  /* of the hosts, and their rungs: */
-	struct host_rung *rung;	   /* NULL: not kept by free memory */
+	struct host_rung *rung;	   /* of the hosts; NULL: not kept by free memory */
 };
 
 struct host_judge {
@@ -39,7 +41,16 @@ struct host_judge {
 bool host_index_open(struct host_index *x, uint32_t hosts, bool by_free);
 void host_index_close(struct host_index *x); /* fine on a zeroed one */
 
-void host_index_set(struct host_index *x, uint32_t host, const struct host_numbers *now); /* O(log hosts) */
+/* O(log hosts). By free memory merits are not kept, and cpu_one is UINT32_MAX at most. */
+void host_index_set(struct host_index *x, uint32_t host, const struct host_numbers *now);
+static inline void host_index_hint(const struct host_index *x, uint32_t host) /* it is set soon */
+{
+	if (x->rung)
+		__builtin_prefetch(&x->rung[host], 1);
+	else
+		__builtin_prefetch(&x->most[x->leaves + host], 1);
+}
+struct host_numbers host_index_numbers(const struct host_index *x, uint32_t host); /* as they were set */
 
 /* Of the hosts that have what is needed, and can, HOST_NONE iff there is none: */
 uint32_t host_index_first(const struct host_index *x, const struct host_numbers *need, const struct host_judge *judge);

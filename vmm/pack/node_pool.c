@@ -11,7 +11,8 @@
  * Invariants; node_pool_check():
  *   N1  free units of the space are `free`; scatter has no space;
  *   N2  [units, end) is taken, and nothing of a guest's lies there;
- *   N3  extent_check().
+ *   N3  extent_check();
+ *   N4  room, largest and holes are what the space says.
  *
  * Cost. That of mm/extent; more room for the books doubles them: O(log n) a take over all
  * takes. Memory: some 40 bytes a segment, 4 KiB at least; 40 without a space.
@@ -20,6 +21,7 @@
  * reserved: the parts of a space's books lie apart by what they could be, so that each of
  * twenty thousand nodes would touch eight pages for a dozen guests. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "mm/port.h"
 #include "vmm/pack/node_pool.h"
@@ -46,6 +48,21 @@ static void *books(const struct extent_config *config, size_t *bytes)
 {
 	*bytes = (extent_config_bytes(config) + 63) & ~(size_t)63;
 	return aligned_alloc(64, *bytes);
+}
+
+void node_pool_learn(struct node_pool *p)
+{
+	struct extent_stats s;
+
+	if (scatter(p)) {
+		p->room = p->largest = p->free;
+		p->holes = p->free > 0;
+		return;
+	}
+	s = extent_stats_read(p->space);
+	p->room = extent_room(p->space);
+	p->largest = s.largest_hole;
+	p->holes = s.holes;
 }
 
 /* ---- the top ---- */
@@ -121,14 +138,17 @@ bool node_pool_open(struct node_pool *p, enum extent_policy policy, uint64_t uni
 	*p = (struct node_pool){.end = config.units};
 	if (!unbounded)
 		p->units = p->free = units;
-	if (policy == NODE_POOL_SCATTER)
+	if (policy == NODE_POOL_SCATTER) {
+		node_pool_learn(p);
 		return true;
+	}
 	meta = books(&config, &bytes);
 	if (!meta)
 		return false;
 	must(extent_init(meta, bytes, &config, &p->space));
 	if (unbounded)
 		must(extent_alloc_at(p->space, (struct extent){0, p->end}, false));
+	node_pool_learn(p);
 	return true;
 }
 
@@ -166,28 +186,6 @@ bool node_pool_prepare(struct node_pool *p, uint32_t takes)
 	return true;
 }
 
-uint64_t node_pool_spare(const struct node_pool *p)
-{
-	return rises(p) ? node_pool_room(p) : p->free;
-}
-
-uint64_t node_pool_room(const struct node_pool *p)
-{
-	if (rises(p)) /* whatever the rounding */
-		return (NODE_POOL_TOP_MAX - p->units) / 4;
-	return scatter(p) ? p->free : extent_room(p->space);
-}
-
-uint64_t node_pool_largest(const struct node_pool *p)
-{
-	return scatter(p) ? p->free : extent_stats_read(p->space).largest_hole;
-}
-
-uint64_t node_pool_holes(const struct node_pool *p)
-{
-	return scatter(p) ? p->free > 0 : extent_stats_read(p->space).holes;
-}
-
 struct extent node_pool_take(struct node_pool *p, uint64_t units, bool movable)
 {
 	struct extent_request ask = {.units = units, .movable = movable};
@@ -204,6 +202,7 @@ struct extent node_pool_take(struct node_pool *p, uint64_t units, bool movable)
 	}
 	MM_ASSERT(run.units <= p->free, run.units, p->free);
 	p->free -= run.units;
+	node_pool_learn(p);
 	return run;
 }
 
@@ -224,6 +223,7 @@ void node_pool_give(struct node_pool *p, struct extent run)
 	if (!scatter(p))
 		must(extent_free(p->space, run));
 	p->free += run.units;
+	node_pool_learn(p);
 }
 
 /* The run that was cut for it: what is behind, and under buddy its halves one by one. */
@@ -250,9 +250,13 @@ uint64_t node_pool_peek(struct node_pool *p, uint64_t units)
 
 bool node_pool_check(const struct node_pool *p)
 {
+	struct node_pool now = *p;
 	struct extent_segment s;
 	uint64_t free_units = 0;
 
+	node_pool_learn(&now);
+	if (memcmp(&now, p, sizeof(now)) != 0)
+		return false; /* N4 */
 	if (scatter(p))
 		return p->free <= p->units;
 	for (uint64_t at = 0; at < p->end; at = s.run.first + s.run.units) {

@@ -10,11 +10,15 @@
 #define NODE_POOL_TOP_MAX   (UINT64_C(1) << 40) /* of an unbounded one: units */
 #define NODE_POOL_SCATTER   ((enum extent_policy)EXTENT_POLICIES)
 
+#define NODE_POOL_HINT	    576u /* bytes of a small space: its counters and its first leaf */
+
 struct node_pool {
 	struct extent_space *space; /* NULL: scatter */
 	uint64_t units;		    /* now; of an unbounded one the highest that was ever needed */
 	uint64_t free;
 	uint64_t end; /* of what the space has; above units: all taken */
+	/* As the space says, so that who looks for a node need not look into it. */
+	uint64_t room, largest, holes;
 };
 
 /* False iff there is no memory. units: 1 or more, or NODE_POOL_UNBOUNDED. */
@@ -24,11 +28,20 @@ void node_pool_close(struct node_pool *p); /* fine on a zeroed one */
 /* Makes sure that the next `takes` of node_pool_take() do not need memory. False iff there is none. O(1) mostly. */
 bool node_pool_prepare(struct node_pool *p, uint32_t takes);
 
-/* The most that one take could ask for. */
-uint64_t node_pool_spare(const struct node_pool *p); /* what any number of takes could have in all */
-uint64_t node_pool_room(const struct node_pool *p);
-uint64_t node_pool_largest(const struct node_pool *p); /* hole there is now */
-uint64_t node_pool_holes(const struct node_pool *p);
+/* The most that one take could ask for, whatever the rounding. */
+static inline uint64_t node_pool_room(const struct node_pool *p)
+{
+	return p->end == NODE_POOL_TOP_MAX ? (NODE_POOL_TOP_MAX - p->units) / 4 : p->room;
+}
+
+/* What any number of takes could have in all. */
+static inline uint64_t node_pool_spare(const struct node_pool *p)
+{
+	return p->end == NODE_POOL_TOP_MAX ? node_pool_room(p) : p->free;
+}
+
+/* After whoever has changed the space himself: for compaction. */
+void node_pool_learn(struct node_pool *p);
 
 /* How long the hole is that a take of so many units would cut; there is room for it, it was prepared for,
  * and the pool is not unbounded. */
@@ -40,6 +53,14 @@ struct extent node_pool_take(struct node_pool *p, uint64_t units, bool movable);
 void node_pool_pin(struct node_pool *p, struct extent run, bool pinned);
 void node_pool_unpin(struct node_pool *p, struct extent run, bool pinned);
 void node_pool_give(struct node_pool *p, struct extent run);
+
+/* It is taken from or given to soon. Of thousands of pools most are not in the caches: what is asked for here comes
+ * together, what extent_free() finds out about comes piece by piece. */
+static inline void node_pool_hint(const struct node_pool *p)
+{
+	for (unsigned i = 0; i < NODE_POOL_HINT; i += 64)
+		__builtin_prefetch((const char *)p->space + i);
+}
 
 bool node_pool_check(const struct node_pool *p); /* O(segments) */
 

@@ -363,6 +363,7 @@ static int depart(struct pack *p, const struct event *e, struct failure *f)
 
 	if (number-- == 0)
 		return 0; /* it is not of those that are played */
+	fleet_hint(p->fleet, number);
 	p->slot[e->guest] = 0;
 	g = guest_of(p, number);
 	g->leaves = true;
