@@ -470,7 +470,7 @@ END_TEST
 
 /* ---- compaction ---- */
 
-static struct fleet_part was[GUESTS];
+static struct fleet_part had[GUESTS];
 
 static void remember(void)
 {
@@ -478,7 +478,7 @@ static void remember(void)
 
 	for (uint32_t g = 0; g < GUESTS; g++)
 		if (fleet_lives(fleet, g))
-			(void)fleet_where(fleet, g, &host, &was[g], 1);
+			(void)fleet_where(fleet, g, &host, &had[g], 1);
 }
 
 /* Nobody has less than it had, or is elsewhere, but within its node; who is pinned is where it was. */
@@ -493,9 +493,9 @@ static uint64_t moved_units(const bool *pinned)
 		if (!fleet_lives(fleet, g))
 			continue;
 		ck_assert_uint_eq(fleet_where(fleet, g, &host, &now, 1), 1);
-		ck_assert(now.node == was[g].node && now.run.units == was[g].run.units);
-		units += now.run.first != was[g].run.first ? now.run.units : 0;
-		ck_assert(!pinned[g] || now.run.first == was[g].run.first);
+		ck_assert(now.node == had[g].node && now.run.units == had[g].run.units);
+		units += now.run.first != had[g].run.first ? now.run.units : 0;
+		ck_assert(!pinned[g] || now.run.first == had[g].run.first);
 	}
 	return units;
 }

@@ -71,12 +71,16 @@ static const char style[] =
 
 int html_open(struct html *h, const char *path, struct failure *f)
 {
-	*h = (struct html){.path = path};
-	if (snprintf(h->part, sizeof(h->part), "%s.part", path) >= (int)sizeof(h->part))
-		return fail(f, EXIT_USAGE, "--report: a name of %zu bytes is too long", strlen(path));
-	h->out = fopen(h->part, "we");
-	if (!h->out)
-		return fail(f, EXIT_HOST, "--report: %s cannot be written: %s", h->part, strerror(errno));
+	struct alloc alloc = {0};
+
+	*h = (struct html){0};
+	if (draft_open(&h->draft, path, &alloc, f))
+		return f->code;
+	h->out = fdopen(dup(h->draft.fd), "we");
+	if (!h->out) {
+		draft_drop(&h->draft);
+		return fail(f, EXIT_HOST, "%s cannot be written: %s", path, strerror(errno));
+	}
 	return 0;
 }
 
@@ -86,13 +90,15 @@ int html_close(struct html *h, bool keep, struct failure *f)
 
 	if (!h->out)
 		return f->code;
+	errno = 0;
 	written = !ferror(h->out);
 	written &= fclose(h->out) == 0;
 	h->out = NULL;
-	if (keep && written && rename(h->part, h->path) == 0)
-		return 0;
-	unlink(h->part);
-	return keep ? fail(f, EXIT_HOST, "--report: %s cannot be written: %s", h->path, strerror(errno)) : f->code;
+	if (keep && written)
+		return draft_keep(&h->draft, f);
+	draft_drop(&h->draft);
+	return keep ? fail(f, EXIT_HOST, "%s cannot be written: %s", h->draft.path, strerror(errno ? errno : ENOSPC))
+		    : f->code;
 }
 
 void html_begin(struct html *h, const char *title)

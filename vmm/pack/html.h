@@ -6,17 +6,14 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "vmm/failure.h"
-
-#define HTML_PATH_BYTES 4096u
+#include "vmm/pack/draft.h"
 
 struct html {
 	FILE *out; /* NULL: not open */
-	const char *path;
-	char part[HTML_PATH_BYTES]; /* where it is until it is whole */
+	struct draft draft;
 };
 
-/* path: borrowed until the end. EXIT_USAGE: it is too long; EXIT_HOST: it cannot be written. */
+/* path: borrowed until the end. EXIT_HOST: it cannot be written. */
 int html_open(struct html *h, const char *path, struct failure *f);
 /* Puts it in its place, or, unless `keep`, removes what there is. EXIT_HOST: it cannot be written; nothing is left. */
 int html_close(struct html *h, bool keep, struct failure *f); /* fine if it is not open */
