@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mm/port.h"
 #include "vmm/pack/axis.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -150,6 +151,7 @@ struct axis axis_make(enum quantity q, uint64_t most, unsigned want)
 		a.step = step_time(u, (least - 1) / u->scale + 1) * u->scale;
 	else
 		a.step = step_decimal((least - 1) / u->scale + 1) * u->scale;
+	MM_ASSERT(a.step > 0, most, want);
 	a.ticks = most / a.step + (most % a.step != 0);
 	for (uint64_t part = a.scale; part > 1 && a.step % part != 0; part /= 10)
 		a.decimals++;

@@ -4,6 +4,7 @@
 #define SLAT_VMM_PACK_SWEEP_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "vmm/failure.h"
 
