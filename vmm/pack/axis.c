@@ -143,6 +143,7 @@ struct axis axis_make(enum quantity q, uint64_t most, unsigned want)
 	struct axis a = {.scale = u->scale, .unit = u->long_name};
 	uint64_t least;
 
+	MM_ASSERT(u->scale > 0, q, want);
 	most = most > 0 ? most : u->scale;
 	least = most / want + (most % want != 0);
 	if (q == QUANTITY_PPM || q == QUANTITY_MILLI)
@@ -151,7 +152,6 @@ struct axis axis_make(enum quantity q, uint64_t most, unsigned want)
 		a.step = step_time(u, (least - 1) / u->scale + 1) * u->scale;
 	else
 		a.step = step_decimal((least - 1) / u->scale + 1) * u->scale;
-	MM_ASSERT(a.step > 0, most, want);
 	a.ticks = most / a.step + (most % a.step != 0);
 	for (uint64_t part = a.scale; part > 1 && a.step % part != 0; part /= 10)
 		a.decimals++;
