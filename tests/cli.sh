@@ -1479,11 +1479,16 @@ fi
 
 # --- reports, in a browser
 expect report_unmade 6 '/nonexistent/x.* cannot be written' "$slat" pack --report /nonexistent/x $trace
-expect report_full 6 '/dev/full.* cannot be written' "$slat" pack --report /dev/full $trace
+mkdir "$work/folder"
+expect report_folder 6 '^slat: .*/folder.* cannot be written: ' "$slat" pack --report "$work/folder" $trace
 expect report_cut 4 'cut.csv.gz' "$slat" pack --report "$work/page.html" "$work/cut.csv.gz"
 expect report_merge 2 '^slat: --report: of a sweep it is made by --merge$' "$slat" sweep --report x "$work/sweep.json"
 expect report_merge_unmade 6 '/nonexistent/x.* cannot be written' "$slat" sweep --merge --report /nonexistent/x "$work/sweep.json"
-if compgen -G "$work/page.html*" >/dev/null; then fail report_none 'a file is left'; else pass report_none; fi
+if compgen -G "$work/page.html*" >/dev/null || compgen -G "$work/folder?*" >/dev/null; then
+	fail report_none 'a file is left'
+else
+	pass report_none
+fi
 mkdir "$work/pages"
 page() { # name, command...: the same page twice, and nothing beside it
 	"${@:2}" --report "$work/pages/$1.html" >"$work/out" 2>"$work/err" && mv "$work/pages/$1.html" "$work/first.html" &&

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mm/port.h"
 #include "vmm/pack/axis.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -142,6 +143,7 @@ struct axis axis_make(enum quantity q, uint64_t most, unsigned want)
 	struct axis a = {.scale = u->scale, .unit = u->long_name};
 	uint64_t least;
 
+	MM_ASSERT(u->scale > 0, q, want);
 	most = most > 0 ? most : u->scale;
 	least = most / want + (most % want != 0);
 	if (q == QUANTITY_PPM || q == QUANTITY_MILLI)

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "mm/port.h"
 #include "vmm/pack/chart.h"
 #include "vmm/pack/html.h"
 
@@ -25,8 +26,10 @@ static int64_t scaled(uint64_t value, uint64_t most, int from, int to)
 {
 	int64_t span = ((int64_t)to - from) * 10;
 	uint64_t size = (uint64_t)(span < 0 ? -span : span);
-	int64_t at = (int64_t)((wide)(value < most ? value : most) * size / most);
+	int64_t at;
 
+	MM_ASSERT(most > 0, value, 0);
+	at = (int64_t)((wide)(value < most ? value : most) * size / most);
 	return (int64_t)from * 10 + (span < 0 ? -at : at);
 }
 

@@ -65,8 +65,7 @@ static const char style[] =
 	"k6)}"
 	".k7{fill:var(--k7)}.none{fill:var(--line)}.empty{fill:var(--hole);stroke:var(--edge)}\n"
 	".compare td.n,.compare th.n{padding-right:18px}@media(max-width:480px){h1{font-size:1.35rem}"
-	"table{font-size:.875rem}.compare td.n,.compare th.n{padding-right:12px;white-space:normal}.compare "
-	"td.n{min-width:8em}.compare td:last-child{min-width:9em}}\n"
+	"table{font-size:.875rem}.compare td.n,.compare th.n{padding-right:12px;white-space:normal}}\n"
 	"@media print{.slide{display:none}}\n";
 
 int html_open(struct html *h, const char *path, struct failure *f)

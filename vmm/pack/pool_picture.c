@@ -106,7 +106,7 @@ void pool_picture_close(struct pool_picture *p)
 {
 	if (!p)
 		return;
-	for (uint32_t i = 0; i < p->strips; i++)
+	for (uint32_t i = 0; p->strip && i < p->strips; i++)
 		for (uint32_t m = 0; m < MOMENTS; m++)
 			free(p->strip[i].at[m].run);
 	free(p->strip);
@@ -343,7 +343,7 @@ static uint32_t fullest(const struct pool_picture *p)
 
 static struct axis_text size_text(const struct pool_words *w, uint8_t size)
 {
-	unsigned __int128 value = ((unsigned __int128)1 << size) * w->granule;
+	unsigned __int128 value = ((unsigned __int128)1 << (size & 127)) * w->granule;
 	struct axis_text t = quantity_text(w->size, value > UINT64_MAX ? UINT64_MAX : (uint64_t)value);
 	size_t used = strlen(t.s);
 

@@ -4,6 +4,8 @@
 #define SLAT_VMM_PACK_SWEEP_H
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "vmm/failure.h"
 
