@@ -45,7 +45,7 @@ static int word_read(struct fleet_kind *k, const char *key, json_t *value, struc
 {
 	size_t used = strlen(k->list), room = sizeof(k->list) - used;
 	const char *comma = used ? "," : "", *word = json_string_value(value);
-	int written = (int)room;
+	int written;
 
 	if (strpbrk(key, ",=") || (word ? strchr(word, ',') != NULL : !json_is_integer(value)))
 		return fail(f, EXIT_USAGE, "%.64s is neither a word nor a whole number", key);
