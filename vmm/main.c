@@ -52,6 +52,7 @@ int main(int argc, char **argv)
 		fputs(help, argc > 1 ? stdout : stderr);
 		return argc > 1 ? EXIT_OK : EXIT_USAGE;
 	}
-	fail(&f, EXIT_USAGE, "unknown command %.64s; the commands are: run, probe, table, pack, sweep (slat --help)", command);
+	fail(&f, EXIT_USAGE, "unknown command %.64s; the commands are: run, probe, table, pack, sweep (slat --help)",
+	     command);
 	return cmd_refuse(&f);
 }
