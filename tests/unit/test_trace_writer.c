@@ -55,7 +55,7 @@ static void tell_lives(struct event *events)
 	for (unsigned i = 0; i < EVENTS; i++)
 		if (events[i].kind == EVENT_ARRIVE) {
 			arrived[events[i].guest] = i;
-			events[i].life_us = i % 3 ? EVENT_LIFE_UNKNOWN : TRACE_TIME_MAX - i;
+			events[i].life_us = i % 3 ? EVENT_LIFE_UNKNOWN : EVENT_TIME_MAX - i;
 		} else {
 			struct event *e = &events[arrived[events[i].guest]];
 
@@ -156,14 +156,14 @@ END_TEST
 /* The longest line there is has room. */
 START_TEST(longest)
 {
-	struct event e = {.time_us = TRACE_TIME_MAX,
+	struct event e = {.time_us = EVENT_TIME_MAX,
 			  .guest = 0,
 			  .size = EVENT_SIZE_MAX,
 			  .cpu_millis = UINT32_MAX,
 			  .node = EVENT_NODE_ANY - 1,
 			  .pinned = true,
 			  .movable = true,
-			  .life_us = TRACE_TIME_MAX};
+			  .life_us = EVENT_TIME_MAX};
 	struct event *events = calloc(3000, sizeof(e));
 	struct failure f = {0};
 

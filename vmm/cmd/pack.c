@@ -78,16 +78,10 @@ static struct millionths milli(uint64_t thousandths)
 	return m;
 }
 
-static uint64_t refused_all(const struct pack_figures *n)
-{
-	return n->refused[FLEET_NO_MEMORY] + n->refused[FLEET_NO_CPU] + n->refused[FLEET_NO_HOLE] +
-	       n->refused[FLEET_NO_CONTRACT];
-}
-
 static void print_refused(const struct pack_options *o, const struct pack_figures *n)
 {
 	printf("%-28s %" PRIu64 " guests, %" PRIu64 " units\n", o->pack.wait ? "still waiting at the end" : "refused",
-	       refused_all(n), n->units_refused);
+	       pack_refused(n), n->units_refused);
 	printf("%-28s %" PRIu64 "\n", "  no host has the memory", n->refused[FLEET_NO_MEMORY]);
 	printf("%-28s %" PRIu64 "\n", "  ... and the CPUs", n->refused[FLEET_NO_CPU]);
 	printf("%-28s %" PRIu64 "\n", "  ... and the holes", n->refused[FLEET_NO_HOLE]);

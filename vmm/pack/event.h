@@ -11,8 +11,10 @@
 
 #define EVENT_LIFE_UNKNOWN UINT64_MAX
 #define EVENT_NODE_ANY	   UINT32_MAX
-#define EVENT_SIZE_MAX	   (UINT64_C(1) << 62)
-#define EVENT_CPU_ONE	   1000u /* CPUs are counted in thousandths */
+/* us: no event is later, and a guest that waited leaves before. */
+#define EVENT_TIME_MAX (UINT64_C(1) << 62)
+#define EVENT_SIZE_MAX (UINT64_C(1) << 62)
+#define EVENT_CPU_ONE  1000u /* CPUs are counted in thousandths */
 
 enum event_kind { EVENT_ARRIVE, EVENT_DEPART };
 

@@ -53,15 +53,12 @@ static void series_row(struct series *s, const struct pack *p, uint64_t time_us)
 {
 	struct fleet_totals t = fleet_totals_read(pack_fleet(p));
 	struct pack_figures now = pack_figures_read(p);
-	uint64_t refused = 0;
 
-	for (unsigned i = 0; i < FLEET_ANSWERS; i++)
-		refused += now.refused[i];
 	fprintf(s->file,
 		"%" PRIu64 ".%06" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
 		",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\n",
 		time_us / 1000000, time_us % 1000000, t.guests, pack_waiting(p), t.units_given, t.units_asked,
-		t.units - t.units_given, t.largest_holes, t.holes, t.hosts_empty, refused - pack_waiting(p));
+		t.units - t.units_given, t.largest_holes, t.holes, t.hosts_empty, pack_refused(&now) - pack_waiting(p));
 	if (ferror(s->file) && s->error == 0)
 		s->error = errno;
 }

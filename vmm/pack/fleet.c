@@ -235,28 +235,20 @@ static uint64_t score(void *self, const struct host_numbers *n)
 				: UINT64_MAX; /* of small hosts that cannot have it: a bound is enough */
 }
 
-/* splitmix64 (Steele, Lea, Flood, 2014), and as many as are wanted: no number is more likely. */
+/* No number is more likely than another. */
 static uint64_t below(struct fleet *f, uint64_t n)
 {
 	uint64_t limit = UINT64_MAX - UINT64_MAX % n, x;
 
-	do {
-		x = f->chance += UINT64_C(0x9e3779b97f4a7c15);
-		x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-		x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-		x ^= x >> 31;
-	} while (x >= limit);
+	do
+		x = random_next(&f->chance);
+	while (x >= limit);
 	return x % n;
-}
-
-static bool has_numbers(const struct host_numbers *n, const struct host_numbers *need)
-{
-	return n->free >= need->free && n->room >= need->room && n->cpu >= need->cpu && n->cpu_one >= need->cpu_one;
 }
 
 static bool may(const struct attempt *a, uint32_t host, const struct host_numbers *need)
 {
-	return has_numbers(&a->f->index.most[a->f->index.leaves + host], need);
+	return host_numbers_have(&a->f->index.most[a->f->index.leaves + host], need);
 }
 
 /* Each of those that can as likely as another. */
@@ -780,7 +772,7 @@ struct fleet *fleet_open(const struct fleet_config *config, struct failure *fail
 	if (f) {
 		f->config = *config;
 		f->config.shape = NULL;
-		f->chance = config->seed;
+		f->chance = (struct random){config->seed};
 		f->piece_free = FLEET_PART_NONE;
 		f->shape = calloc(config->shapes, sizeof(*f->shape));
 		f->host = calloc(hosts, sizeof(*f->host));

@@ -6,6 +6,7 @@
 #include "vmm/pack/fleet.h"
 #include "vmm/pack/host_index.h"
 #include "vmm/pack/node_pool.h"
+#include "vmm/pack/random.h"
 
 #define FLEET_PART_NONE	 UINT32_MAX
 #define FLEET_GUEST_NONE UINT32_MAX
@@ -46,7 +47,7 @@ struct fleet {
 	struct fleet_piece *piece;
 	uint32_t guests_max, pieces_max, piece_free, pieces_free;
 	uint32_t host_last; /* of a global next fit */
-	uint64_t chance;
+	struct random chance;
 	struct placement chosen;
 	uint32_t cpu_scale; /* of chosen: thousandths that its CPUs count */
 

@@ -44,11 +44,6 @@ static struct host_numbers most_of(const struct host_numbers *a, const struct ho
 				     {most(a->merit[0], b->merit[0]), most(a->merit[1], b->merit[1])}};
 }
 
-static bool has(const struct host_numbers *n, const struct host_numbers *need)
-{
-	return n->free >= need->free && n->room >= need->room && n->cpu >= need->cpu && n->cpu_one >= need->cpu_one;
-}
-
 static bool equal(const struct host_numbers *a, const struct host_numbers *b)
 {
 	return memcmp(a, b, sizeof(*a)) == 0;
@@ -212,7 +207,7 @@ static uint32_t first(const struct host_index *x, uint32_t node, const struct ho
 {
 	uint32_t found;
 
-	if (!has(&x->most[node], need))
+	if (!host_numbers_have(&x->most[node], need))
 		return HOST_NONE;
 	if (node >= x->leaves)
 		return judge->can(judge->self, node - x->leaves) ? node - x->leaves : HOST_NONE;
@@ -232,7 +227,7 @@ static void best(const struct host_index *x, uint32_t node, const struct host_nu
 	uint64_t score, left, right;
 	uint32_t low = node;
 
-	if (!has(&x->most[node], need))
+	if (!host_numbers_have(&x->most[node], need))
 		return;
 	while (low < x->leaves)
 		low *= 2;

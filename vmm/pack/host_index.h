@@ -17,6 +17,12 @@ struct host_numbers {	       /* of one host: what it has; of many: the most that
 	uint64_t merit[2];     /* for the caller's score alone */
 };
 
+/* Each of them as needed, merits aside? */
+static inline bool host_numbers_have(const struct host_numbers *n, const struct host_numbers *need)
+{
+	return n->free >= need->free && n->room >= need->room && n->cpu >= need->cpu && n->cpu_one >= need->cpu_one;
+}
+
 struct host_rung { /* a host in a tree by free memory, then number: one cache line */
 	uint64_t free, room, cpu;
 	uint64_t most_room, most_cpu; /* of it and all below it */

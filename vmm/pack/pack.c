@@ -32,7 +32,6 @@
 #define NO_GUEST UINT32_MAX
 #define SECOND	 UINT64_C(1000000)
 #define HOUR	 (3600 * SECOND)
-#define TIME_END (UINT64_C(1) << 62) /* us: an event's time is not above it, and a guest that waited leaves before */
 
 /* Steps of search a plan: most plans are exact with far fewer, and none takes longer than some 100 us. */
 #define COMPACT_WORK 1000u
@@ -287,7 +286,7 @@ static int life_resume(struct pack *p, uint32_t number, struct failure *f)
 
 	if (!g->leaves)
 		return 0;
-	if (g->leaves_us + g->waited_us >= TIME_END)
+	if (g->leaves_us + g->waited_us >= EVENT_TIME_MAX)
 		return fail(f, EXIT_USAGE, "guest %" PRIu64 " waits so long that it would leave 2^62 us or later",
 			    g->number);
 	if (!grow(&p->late, &p->lates_max, (uint64_t)p->lates + 1, sizeof(*p->late)))
@@ -544,6 +543,12 @@ struct pack_figures pack_figures_read(const struct pack *p)
 		out.refused[p->why] += p->queued;
 	out.units_refused += p->queued_units;
 	return out;
+}
+
+uint64_t pack_refused(const struct pack_figures *n)
+{
+	return n->refused[FLEET_NO_MEMORY] + n->refused[FLEET_NO_CPU] + n->refused[FLEET_NO_HOLE] +
+	       n->refused[FLEET_NO_CONTRACT];
 }
 
 const struct fleet *pack_fleet(const struct pack *p)

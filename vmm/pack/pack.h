@@ -68,6 +68,7 @@ void pack_close(struct pack *p); /* fine on NULL */
 enum event_next pack_step(struct pack *p, const struct pack_source *source, uint64_t *time_us, struct failure *f);
 
 struct pack_figures pack_figures_read(const struct pack *p); /* so far */
+uint64_t pack_refused(const struct pack_figures *n);	     /* for whatever reason */
 const struct fleet *pack_fleet(const struct pack *p);
 uint64_t pack_waiting(const struct pack *p); /* guests, now */
 /* As long as so many percent of the accepted waited, or less, to within a 32nd of it. */

@@ -1,12 +1,6 @@
 /* vmm/pack/pack_json.c: an experiment and its figures, for programs. */
 #include "vmm/pack/pack_json.h"
 
-static uint64_t refused_all(const struct pack_figures *n)
-{
-	return n->refused[FLEET_NO_MEMORY] + n->refused[FLEET_NO_CPU] + n->refused[FLEET_NO_HOLE] +
-	       n->refused[FLEET_NO_CONTRACT];
-}
-
 static json_t *whole(uint64_t n)
 {
 	return json_integer((json_int_t)n);
@@ -14,7 +8,7 @@ static json_t *whole(uint64_t n)
 
 static json_t *json_of_refused(const struct pack_figures *n)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "total", whole(refused_all(n)), "no_memory",
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "total", whole(pack_refused(n)), "no_memory",
 			 whole(n->refused[FLEET_NO_MEMORY]), "no_hole", whole(n->refused[FLEET_NO_HOLE]), "no_cpu",
 			 whole(n->refused[FLEET_NO_CPU]), "no_contract", whole(n->refused[FLEET_NO_CONTRACT]), "units",
 			 whole(n->units_refused));

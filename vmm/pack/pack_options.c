@@ -248,42 +248,6 @@ static int set_format(struct pack_options *o, const char *value, struct failure 
 		    "--format: %.64s is none of slat, azure-v1, azure-packing-2020, huawei-east-1, minimalloc", value);
 }
 
-static int set_choose(struct pack_options *o, const char *value, struct failure *f)
-{
-	unsigned n = 0;
-	int code = one_of("--choose", value, choose_names, COUNT(choose_names), &n, f);
-
-	o->pack.fleet.choose = (enum fleet_choose)n;
-	return code;
-}
-
-static int set_node(struct pack_options *o, const char *value, struct failure *f)
-{
-	unsigned n = 0;
-	int code = one_of("--node", value, nodes_names, COUNT(nodes_names), &n, f);
-
-	o->pack.fleet.nodes = (enum fleet_nodes)n;
-	return code;
-}
-
-static int set_fit(struct pack_options *o, const char *value, struct failure *f)
-{
-	unsigned n = 0;
-	int code = one_of("--fit", value, fit_names, COUNT(fit_names), &n, f);
-
-	o->pack.fleet.fit = (enum fleet_fit)n;
-	return code;
-}
-
-static int set_contiguous(struct pack_options *o, const char *value, struct failure *f)
-{
-	unsigned n = 0;
-	int code = one_of("--contiguous", value, contiguous_names, COUNT(contiguous_names), &n, f);
-
-	o->pack.fleet.contiguous = (enum fleet_contiguous)n;
-	return code;
-}
-
 static int set_refuse(struct pack_options *o, const char *value, struct failure *f)
 {
 	static const char *const names[] = {"drop", "wait"};
@@ -291,15 +255,6 @@ static int set_refuse(struct pack_options *o, const char *value, struct failure 
 	int code = one_of("--on-refuse", value, names, COUNT(names), &n, f);
 
 	o->pack.wait = n == 1;
-	return code;
-}
-
-static int set_compact(struct pack_options *o, const char *value, struct failure *f)
-{
-	unsigned n = 0;
-	int code = one_of("--compact", value, compact_names, COUNT(compact_names), &n, f);
-
-	o->pack.compact = (enum pack_compact)n;
 	return code;
 }
 
@@ -430,49 +385,64 @@ static int set_step(struct pack_options *o, const char *value, struct failure *f
 	return code;
 }
 
+/* A word of a list, to the enum at that place in the options. */
+#define ONE_OF(option, words, field)                                                                                   \
+	{                                                                                                              \
+		.name = (option), .names = (words), .count = COUNT(words), .at = offsetof(struct pack_options, field)  \
+	}
+
+_Static_assert(sizeof(enum fleet_choose) == sizeof(unsigned) && sizeof(enum fleet_nodes) == sizeof(unsigned) &&
+		       sizeof(enum fleet_fit) == sizeof(unsigned) &&
+		       sizeof(enum fleet_contiguous) == sizeof(unsigned) &&
+		       sizeof(enum pack_compact) == sizeof(unsigned),
+	       "ONE_OF() writes them as such");
+
 static const struct option {
 	const char *name;
-	int (*take)(struct pack_options *o, const char *value, struct failure *f); /* NULL: it is a switch */
-	size_t at;								   /* of a switch, in the options */
+	int (*take)(struct pack_options *o, const char *value,
+		    struct failure *f); /* NULL: a word of names, or a switch */
+	size_t at;			/* of these two, in the options */
+	const char *const *names;	/* NULL: a switch */
+	size_t count;
 } options[] = {
-	{"--workload", set_workload, 0},
-	{"--arrivals", set_arrivals, 0},
-	{"--interval", set_interval, 0},
-	{"--life", set_life, 0},
-	{"--size-min", set_size_min, 0},
-	{"--size-max", set_size_max, 0},
-	{"--size-mean", set_size_mean, 0},
-	{"--save-trace", set_save, 0},
-	{"--hosts", set_hosts, 0},
-	{"--host", set_host, 0},
-	{"--fleet", set_fleet, 0},
-	{"--format", set_format, 0},
-	{"--choose", set_choose, 0},
-	{"--node", set_node, 0},
-	{"--fit", set_fit, 0},
-	{"--contiguous", set_contiguous, 0},
-	{"--compact", set_compact, 0},
-	{"--compact-budget", set_budget, 0},
-	{"--granule", set_granule, 0},
-	{"--split-above", set_split, 0},
-	{"--overcommit", set_overcommit, 0},
-	{"--on-refuse", set_refuse, 0},
-	{"--from", set_from, 0},
-	{"--count", set_count, 0},
-	{"--latency", set_latency, 0},
-	{"--seed", set_seed, 0},
-	{"--csv", set_csv, 0},
-	{"--csv-step", set_step, 0},
-	{"--report", set_report, 0},
-	{"--skip-bad", NULL, offsetof(struct pack_options, reading.skip_bad)},
-	{"--json", NULL, offsetof(struct pack_options, json)},
-	{"--help", NULL, offsetof(struct pack_options, help)},
+	{.name = "--workload", .take = set_workload},
+	{.name = "--arrivals", .take = set_arrivals},
+	{.name = "--interval", .take = set_interval},
+	{.name = "--life", .take = set_life},
+	{.name = "--size-min", .take = set_size_min},
+	{.name = "--size-max", .take = set_size_max},
+	{.name = "--size-mean", .take = set_size_mean},
+	{.name = "--save-trace", .take = set_save},
+	{.name = "--hosts", .take = set_hosts},
+	{.name = "--host", .take = set_host},
+	{.name = "--fleet", .take = set_fleet},
+	{.name = "--format", .take = set_format},
+	ONE_OF("--choose", choose_names, pack.fleet.choose),
+	ONE_OF("--node", nodes_names, pack.fleet.nodes),
+	ONE_OF("--fit", fit_names, pack.fleet.fit),
+	ONE_OF("--contiguous", contiguous_names, pack.fleet.contiguous),
+	ONE_OF("--compact", compact_names, pack.compact),
+	{.name = "--compact-budget", .take = set_budget},
+	{.name = "--granule", .take = set_granule},
+	{.name = "--split-above", .take = set_split},
+	{.name = "--overcommit", .take = set_overcommit},
+	{.name = "--on-refuse", .take = set_refuse},
+	{.name = "--from", .take = set_from},
+	{.name = "--count", .take = set_count},
+	{.name = "--latency", .take = set_latency},
+	{.name = "--seed", .take = set_seed},
+	{.name = "--csv", .take = set_csv},
+	{.name = "--csv-step", .take = set_step},
+	{.name = "--report", .take = set_report},
+	{.name = "--skip-bad", .at = offsetof(struct pack_options, reading.skip_bad)},
+	{.name = "--json", .at = offsetof(struct pack_options, json)},
+	{.name = "--help", .at = offsetof(struct pack_options, help)},
 };
 
 /* --name VALUE, or --name=VALUE. */
 static int take_option(struct pack_options *o, int argc, char **argv, int *at, struct failure *f)
 {
-	const char *word = argv[*at], *equals = strchr(word, '=');
+	const char *word = argv[*at], *equals = strchr(word, '='), *value;
 	size_t length = equals ? (size_t)(equals - word) : strlen(word);
 
 	for (size_t i = 0; i < COUNT(options); i++) {
@@ -480,7 +450,7 @@ static int take_option(struct pack_options *o, int argc, char **argv, int *at, s
 
 		if (strlen(option->name) != length || strncmp(word, option->name, length) != 0)
 			continue;
-		if (!option->take) {
+		if (!option->take && !option->names) {
 			if (equals)
 				return fail(f, EXIT_USAGE, "%s has no value", option->name);
 			*(bool *)((char *)o + option->at) = true;
@@ -488,7 +458,11 @@ static int take_option(struct pack_options *o, int argc, char **argv, int *at, s
 		}
 		if (!equals && ++*at == argc)
 			return fail(f, EXIT_USAGE, "%s needs a value", word);
-		return option->take(o, equals ? equals + 1 : argv[*at], f);
+		value = equals ? equals + 1 : argv[*at];
+		if (option->take)
+			return option->take(o, value, f);
+		return one_of(option->name, value, option->names, option->count,
+			      (unsigned *)(void *)((char *)o + option->at), f);
 	}
 	return fail(f, EXIT_USAGE, "unknown option %.64s; slat pack --help has all", word);
 }

@@ -105,12 +105,6 @@ static bool unbounded(const struct pack_options *o)
 	return o->host_bytes[0] == 0;
 }
 
-static uint64_t refused_all(const struct pack_figures *n)
-{
-	return n->refused[FLEET_NO_MEMORY] + n->refused[FLEET_NO_CPU] + n->refused[FLEET_NO_HOLE] +
-	       n->refused[FLEET_NO_CONTRACT];
-}
-
 static void row(const struct report *r, const char *name, const char *value, const char *more)
 {
 	fprintf(r->page.out, "<tr><th scope=\"row\">%s</th><td class=\"n\">", name);
@@ -188,7 +182,7 @@ static void write_guests(const struct report *r, const struct pack_figures *n)
 	table_open(r->page.out, "Guests");
 	row_of(r, "arrived", QUANTITY_COUNT, n->arrivals, "");
 	row(r, "accepted", quantity_text(QUANTITY_COUNT, n->accepted).s, amount(r, n->units_accepted).s);
-	row(r, wait ? "still waiting at the end" : "refused", quantity_text(QUANTITY_COUNT, refused_all(n)).s,
+	row(r, wait ? "still waiting at the end" : "refused", quantity_text(QUANTITY_COUNT, pack_refused(n)).s,
 	    wait || n->units_refused == 0 ? "" : amount(r, n->units_refused).s);
 	row_of(r, "– no host has the memory", QUANTITY_COUNT, n->refused[FLEET_NO_MEMORY], "");
 	row_of(r, "– and the CPUs", QUANTITY_COUNT, n->refused[FLEET_NO_CPU], "");
@@ -385,14 +379,14 @@ static void write_charts(struct report *r, const struct pack_figures *n)
 	else
 		draw_use(r);
 	draw_guests(r);
-	if (!r->o->pack.wait && refused_all(n) > 0)
+	if (!r->o->pack.wait && pack_refused(n) > 0)
 		draw_refused(r);
 	draw_holes(r);
 	pool_picture_write_holes(r->picture, r->page.out, &holes, &r->words);
 	if (r->o->pack.wait && n->waited > 0)
 		draw_waits(r);
 	fputs("</div>\n", r->page.out);
-	if (refused_all(n) == 0)
+	if (pack_refused(n) == 0)
 		fprintf(r->page.out, "<p class=\"soft\">%s</p>\n",
 			r->o->pack.wait ? "Nobody waits at the end." : "No guest was refused.");
 	fputs("</section>\n", r->page.out);

@@ -31,7 +31,6 @@
 #include "vmm/pack/csv.h"
 #include "vmm/pack/event.h"
 
-#define TRACE_TIME_MAX		(UINT64_C(1) << 62) /* us; later is a bad value */
 #define TRACE_MACHINE_ANY	(-1)
 #define TRACE_MACHINE_BYTES_MAX (UINT64_C(1) << 46)
 #define TRACE_MACHINE_CPUS_MAX	4096u

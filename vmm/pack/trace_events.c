@@ -74,7 +74,7 @@ static enum event_next read_life(struct trace *t, struct event *e, uint64_t *lea
 
 	if (!is_told(t, TRACE_LIFE))
 		return EVENT_ONE;
-	result = trace_number(t, TRACE_LIFE, TRACE_TIME_MAX, &e->life_us);
+	result = trace_number(t, TRACE_LIFE, EVENT_TIME_MAX, &e->life_us);
 	if (result != DECIMAL_OK)
 		return trace_bad_number(t, TRACE_LIFE, result, f);
 	*leaves = e->time_us + e->life_us;
@@ -129,7 +129,7 @@ static enum event_next read_event(struct trace *t, struct event *e, struct failu
 	enum event_next got;
 
 	*e = (struct event){0};
-	result = trace_number(t, TRACE_TIME, TRACE_TIME_MAX, &e->time_us);
+	result = trace_number(t, TRACE_TIME, EVENT_TIME_MAX, &e->time_us);
 	if (result != DECIMAL_OK)
 		return trace_bad_number(t, TRACE_TIME, result, f);
 	if (trace_field(t, TRACE_ID).length == 0)

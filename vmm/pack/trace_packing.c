@@ -94,7 +94,7 @@ static bool time_of(double days, int64_t *out)
 	uint64_t whole, rest;
 	struct binary b;
 
-	if (!take_apart(days, &b) || !scaled(&b, DAY_US, &whole, &rest) || whole >= TRACE_TIME_MAX)
+	if (!take_apart(days, &b) || !scaled(&b, DAY_US, &whole, &rest) || whole >= EVENT_TIME_MAX)
 		return false;
 	*out = (int64_t)(whole + (rest >> 63));
 	*out = b.negative ? -*out : *out;

@@ -51,11 +51,11 @@ static const char sorted[] = "SELECT line, start, stop, size, cpu, id FROM life 
 
 static enum event_next read_row(struct trace *t, struct lifetime *l, struct failure *f)
 {
-	enum decimal_result result = trace_number(t, TRACE_START, TRACE_TIME_MAX, &l->start_us);
+	enum decimal_result result = trace_number(t, TRACE_START, EVENT_TIME_MAX, &l->start_us);
 
 	if (result != DECIMAL_OK)
 		return trace_bad_number(t, TRACE_START, result, f);
-	result = trace_number(t, TRACE_END, TRACE_TIME_MAX, &l->end_us);
+	result = trace_number(t, TRACE_END, EVENT_TIME_MAX, &l->end_us);
 	if (result != DECIMAL_OK)
 		return trace_bad_number(t, TRACE_END, result, f);
 	if (trace_field(t, TRACE_ID).length == 0)

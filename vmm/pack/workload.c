@@ -28,7 +28,7 @@
 #define MIB    (UINT64_C(1) << 20)
 #define SHARES 1000u
 
-_Static_assert(WORKLOAD_TIME_MAX / 2 * 45 * (7 + 1) < TRACE_TIME_MAX, "arrivals and a life stay in range");
+_Static_assert(WORKLOAD_TIME_MAX / 2 * 45 * (7 + 1) < EVENT_TIME_MAX, "arrivals and a life stay in range");
 _Static_assert(WORKLOAD_SIZE_MAX <= RANDOM_SCALE_MAX && WORKLOAD_SIZE_MAX * 46 < EVENT_SIZE_MAX, "so does a size");
 
 enum stream { STREAM_ARRIVALS, STREAM_SIZES, STREAM_LIVES, STREAMS };
