@@ -17,7 +17,10 @@
 
 int host_open(struct host *h, struct memory *memory, struct failure *f)
 {
-	*h = (struct host){.memory = memory};
+	h->memory = memory;
+	h->mirror = NULL;
+	h->mirror_bytes = 0;
+	h->pools = 0;
 	return numa_open(&h->numa, f);
 }
 

@@ -52,7 +52,7 @@ struct host {
 	uint8_t *mirror; /* where the frame of number 0 would lie; NULL: each pool lies where it was mapped */
 	uint64_t mirror_bytes;
 	unsigned pools;
-	struct pool pool[HOST_POOLS_MAX];
+	struct pool pool[HOST_POOLS_MAX]; /* pools of them; the others are not even touched */
 };
 
 /* Finds the nodes; no pool yet. Borrows memory. EXIT_HOST iff the nodes cannot be used. */

@@ -576,9 +576,11 @@ int options_parse(int argc, char **argv, struct run_options *out, struct failure
 {
 	bool only_words = false;
 
-	*out = (struct run_options){.cpus = 1,
-				    .sandbox = true,
-				    .memory = {.bytes = OPTIONS_MEMORY_DEFAULT, .thp = true, .huge = PAGETABLE_2M}};
+	out->cpus = 1;
+	out->sandbox = true;
+	out->memory.bytes = OPTIONS_MEMORY_DEFAULT;
+	out->memory.thp = true;
+	out->memory.huge = PAGETABLE_2M;
 	for (int i = 0; !f->code && !out->help && i < argc; i++) {
 		if (!only_words && strcmp(argv[i], "--") == 0)
 			only_words = true;

@@ -394,6 +394,7 @@ static void *vcpu_thread(void *self)
 	struct failure f = {0};
 	char name[16];
 
+	atomic_store(&c->self, pthread_self());
 	if (vm->guest.zones && zones_keep_cpu(vm->guest.zones, c->id, &f))
 		vm_end(vm, VM_INTERNAL, 0, &f, NULL);
 	if (vm->gdb)

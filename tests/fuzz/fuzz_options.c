@@ -97,7 +97,7 @@ static bool sound_all(const struct run_options *o)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *copy = malloc(size + 1), *argv[WORDS_MAX];
-	struct run_options o;
+	struct run_options o = {0};
 	struct failure f = {0};
 	int argc = 0;
 

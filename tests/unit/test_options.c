@@ -87,6 +87,7 @@ static int parse(const char *line, struct run_options *o, struct failure *f)
 	int argc = 0;
 
 	*f = (struct failure){0};
+	*o = (struct run_options){0};
 	strcpy(copy, line);
 	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " ")) {
 		ck_assert_int_lt(argc, WORDS_MAX);

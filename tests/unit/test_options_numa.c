@@ -24,6 +24,7 @@ static int parse(const char *line, struct run_options *o, struct failure *f)
 	int argc = 0;
 
 	*f = (struct failure){0};
+	*o = (struct run_options){0};
 	ck_assert_uint_lt(strlen(line), sizeof(copy));
 	strcpy(copy, line);
 	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " ")) {

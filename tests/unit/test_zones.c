@@ -42,6 +42,7 @@ static void parse(const char *line)
 
 	ck_assert_uint_lt(strlen(line), sizeof(copy));
 	strcpy(copy, line);
+	options = (struct run_options){0};
 	for (char *word = strtok(copy, " "); word && argc < WORDS_MAX; word = strtok(NULL, " "))
 		argv[argc++] = word;
 	ck_assert_msg(options_parse(argc, argv, &options, &f) == 0, "%s: %s", line, f.text);

@@ -6,16 +6,18 @@
 
 void bootdata_init(struct bootdata *b)
 {
-	memset(b, 0, sizeof(*b));
+	b->used = 0;
 }
 
 uint32_t bootdata_add(struct bootdata *b, const void *from, uint64_t bytes, uint64_t align)
 {
-	uint64_t at = (b->used + align - 1) & ~(align - 1);
+	const uint64_t end = b->used, at = (end + align - 1) & ~(align - 1);
 
 	b->used = at + bytes;
 	if (b->used > BOOTDATA_BYTES)
 		return (uint32_t)LAYOUT_BOOT_DATA;
+	/* What is not used stays untouched: all of it would be most of a start's memory. */
+	memset(b->room + end, 0, b->used - end);
 	if (from)
 		memcpy(b->room + at, from, bytes);
 	return (uint32_t)(LAYOUT_BOOT_DATA + at);

@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "mm/port.h"
 #include "vmm/acpi.h"
 #include "vmm/cmd/cmd.h"
 #include "vmm/devices.h"
@@ -749,16 +748,15 @@ static int run(struct run *r, uint64_t start_ns, struct failure *f)
 
 int cmd_run(int argc, char **argv, uint64_t start_ns)
 {
+	static struct run all; /* zeros that nobody writes: most of it is never touched */
 	struct failure f = {0};
 	struct memory memory;
 	int code = EXIT_OK;
-	struct run *r;
+	struct run *r = &all;
 
 	if (memory_open(&memory, &f))
 		return cmd_refuse(&f);
 	memory_lend_json(&memory);
-	r = memory_alloc_zeroed(&memory, 1, sizeof(*r));
-	MM_ASSERT(r, sizeof(*r), memory.arena); /* the first of all */
 	r->memory = &memory;
 	if (!options_parse(argc, argv, &r->options, &f)) {
 		if (r->options.help)
@@ -767,7 +765,6 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 			code = run(r, start_ns, &f);
 	}
 	run_close(r);
-	memory_free(&memory, r);
 	memory_close(&memory);
 	return f.code ? cmd_refuse(&f) : code;
 }
