@@ -57,7 +57,7 @@ struct placement_share {
 };
 
 struct placement {
-	struct placement_share share[PLACEMENT_NODES_MAX]; /* of host.node[i] */
+	struct placement_share share[PLACEMENT_NODES_MAX]; /* of host.node[i]; those past the last node are nobody's */
 	uint32_t nodes;					   /* with bytes in them */
 	uint64_t local_bytes;				   /* on nodes where the guest has CPUs */
 	/* Over the guest's CPUs and bytes, each with the same weight; 0: not known. */

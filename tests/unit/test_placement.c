@@ -566,12 +566,14 @@ START_TEST(all_divisions)
 		random_case(&host, &guest);
 		before = host;
 		memset(&p, 0xaa, sizeof(p));
+		memset(&again, 0xaa, sizeof(again));
 		r = placement_choose(&host, &guest, &p);
 		oracle_look(&o, &host, &guest);
 		expect_best(&o, r, &p);
 		EXPECT(p.latency_ps == placement_latency(&host, &p));
 		EXPECT(r == placement_choose(&host, &guest, &again));
 		EXPECT(memcmp(p.share, again.share, sizeof(p.share)) == 0);
+		EXPECT(host.nodes == PLACEMENT_NODES_MAX || p.share[host.nodes].bytes == UINT64_C(0xaaaaaaaaaaaaaaaa));
 		EXPECT(memcmp(&host, &before, sizeof(host)) == 0);
 		seen[guest.policy][r]++;
 	}
