@@ -288,15 +288,6 @@ struct seat { /* a slot of a leaf by size */
 	uint32_t leaf, slot;
 };
 
-/* The least key that is at least this one, if any is; else another, or a spare slot. */
-static struct seat seat_of(const struct extent_space *e, enum extent_tree t, extent_key key)
-{
-	uint32_t leaf = extent_sizes_of(e, t, key);
-	const struct extent_sizes *l = extent_sizes(e, leaf);
-
-	return (struct seat){leaf, extent_sizes_up(e, l, key)};
-}
-
 EXTENT_COLD static void longest_renew(struct extent_space *e, enum extent_tree t)
 {
 	e->longest[kind_of(t)] = extent_longest_of(e, t);
@@ -330,7 +321,10 @@ static void size_cut_at(struct extent_space *e, enum extent_tree t, struct seat 
 
 static struct seat size_find(const struct extent_space *e, enum extent_tree t, extent_key key)
 {
-	struct seat at = seat_of(e, t, key);
+	const uint32_t leaf = extent_sizes_of(e, t, key);
+	const struct extent_sizes *l = extent_sizes(e, leaf);
+	const struct seat at = {leaf, EXTENT_RARELY(e->wide) ? extent_up_wide(l->wide, key)
+							     : extent_same_narrow(l->narrow, (uint64_t)key)};
 
 	MM_ASSERT(extent_sizes_key(e, extent_sizes(e, at.leaf), at.slot) == key, key, key >> 64);
 	return at;
@@ -1346,6 +1340,11 @@ uint64_t extent_room(const struct extent_space *e)
 	if (e->policy == EXTENT_SEGREGATED && bits > 3)
 		hole &= -(UINT64_C(1) << (bits - 3));
 	return hole;
+}
+
+uint64_t extent_units_free(const struct extent_space *e)
+{
+	return e->units_free;
 }
 
 struct extent_config extent_config_read(const struct extent_space *e)

@@ -138,10 +138,8 @@ static bool place(struct placing *c)
 
 	guest.bytes = GRANULE * shares[c->policy] * (1 + loop_random(&c->state, 64));
 	for (uint32_t i = 0; i < NODES; i++) {
-		struct extent_stats s = extent_stats_read(c->node[i].space);
-
-		c->host.node[i].free_bytes = s.units_free * GRANULE;
-		c->host.node[i].largest_hole = s.largest_hole * GRANULE;
+		c->host.node[i].free_bytes = extent_units_free(c->node[i].space) * GRANULE;
+		c->host.node[i].largest_hole = extent_room(c->node[i].space) * GRANULE;
 	}
 	if (placement_choose(&c->host, &guest, &p) != PLACEMENT_OK)
 		return false;
