@@ -1331,6 +1331,22 @@ bool extent_segment_at(const struct extent_space *e, uint64_t at, struct extent_
 	return true;
 }
 
+void extent_hint(const struct extent_space *e, uint64_t at, unsigned step)
+{
+	const struct extent_root *address = &e->root[EXTENT_BY_ADDRESS], *size = &e->root[EXTENT_BY_SIZE];
+
+	if (step == 0) {
+		extent_prefetch(e, sizeof(*e));
+	} else if (step > 1) {
+		(void)extent_leaf_of(e, at - e->base);
+	} else {
+		if (address->height > 0)
+			extent_prefetch(extent_inner(e, address->node), sizeof(struct extent_inner));
+		if (e->region[EXTENT_SIZES] && size->height == 0)
+			extent_prefetch(extent_sizes(e, size->node), EXTENT_NARROW_BYTES);
+	}
+}
+
 uint64_t extent_room(const struct extent_space *e)
 {
 	uint64_t hole = extent_largest_hole(e);

@@ -175,6 +175,12 @@ uint64_t extent_units_free(const struct extent_space *e);
  * space in address order by asking next for run.first + run.units. O(log n). */
 bool extent_segment_at(const struct extent_space *e, uint64_t at, struct extent_segment *out);
 
+/* extent_free() at `at` (any number) comes soon, and this space is not in the caches: asks memory for what it will look
+ * at, without waiting. To be called with step 0, then 1, then EXTENT_HINTS - 1, each when what the one before it asked
+ * for has come. Changes nothing. */
+#define EXTENT_HINTS 3u
+void extent_hint(const struct extent_space *e, uint64_t at, unsigned step);
+
 struct extent_config extent_config_read(const struct extent_space *e); /* as it was made; O(1) */
 struct extent_stats extent_stats_read(const struct extent_space *e);   /* O(1) */
 

@@ -73,8 +73,8 @@ struct trial {
 	struct workload_options work;
 	uint64_t skip;		  /* so many events go before those that are timed */
 	uint64_t events, counted; /* of the array; of those that are timed, those that count */
-	uint64_t at;
-	uint32_t guests; /* numbers below it */
+	uint64_t at;		  /* that is read next */
+	uint32_t guests;	  /* numbers below it */
 	struct happening *happening;
 	struct key *keys; /* by guest */
 	struct tree tree;
@@ -207,24 +207,25 @@ static void make_events(struct trial *t)
 /* Who is refused, and how many events count. */
 static void judge_events(struct trial *t)
 {
-	const struct pack_source source = {t, next_known};
+	const struct pack_source source = {.self = t, .next = next_known};
 	struct pack *p = open_fleet(t);
 	bool *out = calloc(t->guests, sizeof(*out));
 
 	t->keys = calloc(t->guests, sizeof(*t->keys));
 	if (!out || !t->keys)
 		bench_refuse("the host has no memory for this", NULL);
-	for (t->at = 0; t->at < t->events;) {
-		struct happening *h = &t->happening[t->at];
+	t->at = 0;
+	for (uint64_t i = 0; i < t->events; i++) {
+		struct happening *h = &t->happening[i];
 		uint64_t live = fleet_totals_read(pack_fleet(p)).guests;
 
 		step(p, &source);
 		if (h->mib) {
 			out[h->guest] = fleet_totals_read(pack_fleet(p)).guests == live;
-			t->refused += out[h->guest] && t->at > t->skip;
+			t->refused += out[h->guest] && i >= t->skip;
 		}
 		h->refused = out[h->guest];
-		t->counted += t->at > t->skip && (h->mib > 0 || !h->refused);
+		t->counted += i >= t->skip && (h->mib > 0 || !h->refused);
 	}
 	if (!pack_check(p))
 		bench_refuse("an invariant of the fleet is broken", NULL);
@@ -236,14 +237,15 @@ static void judge_events(struct trial *t)
 
 static double play_fleet(struct trial *t)
 {
-	const struct pack_source source = {t, next_known};
+	const struct pack_source source = {.self = t, .next = next_known};
 	struct pack *p = open_fleet(t);
 	double start, ns;
 
-	for (t->at = 0; t->at < t->skip;)
+	t->at = 0;
+	for (uint64_t i = 0; i < t->skip; i++)
 		step(p, &source);
 	start = bench_ns();
-	while (t->at < t->events)
+	for (uint64_t i = t->skip; i < t->events; i++)
 		step(p, &source);
 	ns = (bench_ns() - start) / (double)t->counted;
 	pack_close(p);
@@ -321,7 +323,7 @@ static double play_made(const struct trial *t)
 {
 	struct failure f = {0};
 	struct workload *w = workload_open(WORKLOAD_VM, &t->work, &f);
-	const struct pack_source source = {w, next_made};
+	const struct pack_source source = {.self = w, .next = next_made};
 	struct pack *p = open_fleet(t);
 	uint64_t time_us, events = 0;
 	double start = bench_ns();

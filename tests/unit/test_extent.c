@@ -775,6 +775,18 @@ static void world_regrow(struct world *w)
 		ck_assert(extent_regrow(w->e, old, w->bytes, segments_max, &e) == MM_OK && room_is_right(e));
 }
 
+/* A hint looks where any number leads, however wrong, and leaves each byte as it is: that it looks nowhere else, the
+ * sanitizer sees. */
+static bool hints_change_nothing(struct world *w)
+{
+	memcpy(w->before, w->e, w->bytes);
+	for (unsigned step = 0; step < EXTENT_HINTS; step++) {
+		extent_hint(w->e, (w->m.c.base << w->shift) + below(w->m.c.units) * (UINT64_C(1) << w->shift), step);
+		extent_hint(w->e, below(UINT64_MAX), step);
+	}
+	return memcmp(w->before, w->e, w->bytes) == 0;
+}
+
 static void random_world(const struct extent_config *c, unsigned shift, struct mood mood, unsigned deeds)
 {
 	static struct world w;
@@ -791,6 +803,8 @@ static void random_world(const struct extent_config *c, unsigned shift, struct m
 			deed_abort(&w, &d, "check", UNTOUCHED, UNTOUCHED);
 		if (i % (8 * mood.check) == 0 && !same_segments(&w))
 			deed_abort(&w, &d, "segments", UNTOUCHED, UNTOUCHED);
+		if (i % (8 * mood.check) == 0 && !hints_change_nothing(&w))
+			deed_abort(&w, &d, "hints", UNTOUCHED, UNTOUCHED);
 		if (i % (32 * mood.check) == 0)
 			world_regrow(&w);
 	}

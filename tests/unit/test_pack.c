@@ -298,8 +298,11 @@ START_TEST(refused)
 	source_fails = true;
 	p = open_one(true, 0, 0);
 	event_at = 0;
-	while (pack_step(p, &source, &now, &failure) == EVENT_ONE)
-		;
+	for (unsigned i = 0; i < 5; i++) /* what it said before is played, however early it failed */
+		ck_assert(pack_step(p, &source, &now, &failure) == EVENT_ONE && now == event[i].time_us &&
+			  !failure.code);
+	for (unsigned i = 0; i < 2; i++)
+		ck_assert_int_eq(pack_step(p, &source, &now, &failure), EVENT_FAILED);
 	ck_assert_str_eq(failure.text, "the source is dry");
 	pack_close(p);
 	pack_close(NULL);

@@ -56,7 +56,7 @@ static struct pack_source workload(enum workload_kind kind, const struct workloa
 	struct workload *w = workload_open(kind, o, &failure);
 
 	ck_assert_msg(w != NULL, "%s", failure.text);
-	return (struct pack_source){w, next_of_workload};
+	return (struct pack_source){.self = w, .next = next_of_workload};
 }
 
 struct tape {
@@ -88,7 +88,7 @@ static enum event_next next_of_tape(void *self, struct event *out, struct failur
 static struct pack_source rewound(struct tape *t)
 {
 	t->at = 0;
-	return (struct pack_source){t, next_of_tape};
+	return (struct pack_source){.self = t, .next = next_of_tape};
 }
 
 /* At most `events` of them; false iff there is no such file. */
@@ -358,7 +358,7 @@ static enum event_next next_of_adversary(void *self, struct event *out, struct f
 
 static uint64_t attack(struct adversary *a, enum fleet_fit fit, uint64_t live_max, uint64_t largest)
 {
-	const struct pack_source source = {a, next_of_adversary};
+	const struct pack_source source = {a, next_of_adversary, true};
 	uint64_t top, time_us;
 
 	memset(a, 0, sizeof(*a));
@@ -522,8 +522,8 @@ static enum event_next next_of_lives(void *self, struct event *out, struct failu
 static double internal_of(enum fleet_fit fit, enum workload_kind kind, const struct workload_options *o)
 {
 	struct lives l = {.of = workload(kind, o), .rounds = {.fit = fit}};
-	const struct pack_figures got =
-		play(pool_open(fit, FLEET_UNBOUNDED, 1, false), (struct pack_source){&l, next_of_lives});
+	const struct pack_figures got = play(pool_open(fit, FLEET_UNBOUNDED, 1, false),
+					     (struct pack_source){.self = &l, .next = next_of_lives});
 
 	workload_close(l.of.self);
 	ck_assert(l.guests == o->arrivals && got.accepted == l.guests && got.departures == l.guests);
@@ -713,10 +713,11 @@ static struct pack_figures count_heads(struct pack *p, struct pack_source source
 static wide life_of_accepted(struct tape *t, uint64_t units)
 {
 	struct pack *p = pool_open(FLEET_FIT_BEST, units, 1, false);
-	const struct pack_source source = rewound(t);
+	struct pack_source source = rewound(t);
 	uint64_t time_us, guests = 0;
 	wide life = 0;
 
+	source.prompt = true;
 	while (step(p, &source, &time_us)) {
 		const uint64_t now = fleet_totals_read(pack_fleet(p)).guests;
 

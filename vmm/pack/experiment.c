@@ -131,7 +131,7 @@ static void input_close(struct input *in, bool keep, struct failure *f)
 static int play(struct pack *p, struct input *in, struct series *series, struct report *report, bool show_it,
 		struct failure *f)
 {
-	const struct pack_source source = {in, next};
+	const struct pack_source source = {.self = in, .next = next};
 	const bool terminal = show_it && isatty(STDERR_FILENO);
 	enum event_next step;
 	uint64_t events = 0, time_us;

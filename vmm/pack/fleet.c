@@ -574,10 +574,35 @@ int fleet_arrive(struct fleet *f, uint32_t guest, const struct fleet_ask *ask, e
 	return 0;
 }
 
-void fleet_hint(const struct fleet *f, uint32_t guest)
+void fleet_hint(const struct fleet *f, uint32_t guest, unsigned step)
 {
-	if (guest < f->guests_max)
-		__builtin_prefetch(&f->guest[guest], 1);
+	const struct fleet_guest *g;
+	const struct fleet_pool *p;
+
+	if (guest >= f->guests_max)
+		return;
+	g = &f->guest[guest];
+	if (step == 0) {
+		__builtin_prefetch(g, 1);
+		return;
+	}
+	if (g->part == FLEET_PART_NONE)
+		return;
+	if (step == 1) {
+		__builtin_prefetch(&f->piece[g->part], 1);
+		__builtin_prefetch(&f->host[g->host], 1);
+		host_index_hint(&f->index, g->host);
+		if (g->before != FLEET_GUEST_NONE)
+			__builtin_prefetch(&f->guest[g->before], 1);
+		if (g->after != FLEET_GUEST_NONE)
+			__builtin_prefetch(&f->guest[g->after], 1);
+		return;
+	}
+	p = fleet_pool_of(f, g->host, f->piece[g->part].part.node);
+	if (step == 2)
+		__builtin_prefetch(p, 1);
+	else
+		node_pool_hint(&p->pool, f->piece[g->part].part.run, step - 3);
 }
 
 bool fleet_depart(struct fleet *f, uint32_t guest)
@@ -587,9 +612,6 @@ bool fleet_depart(struct fleet *f, uint32_t guest)
 	if (!fleet_lives(f, guest))
 		return false;
 	g = &f->guest[guest];
-	host_index_hint(&f->index, g->host);
-	for (uint32_t i = g->part; i != FLEET_PART_NONE; i = f->piece[i].next)
-		node_pool_hint(&fleet_pool_of(f, g->host, f->piece[i].part.node)->pool);
 	guest_unlink(f, guest);
 	for (uint32_t i = g->part, next; i != FLEET_PART_NONE; i = next) {
 		struct fleet_part *part = &f->piece[i].part;

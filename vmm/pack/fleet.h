@@ -141,7 +141,10 @@ bool fleet_compact_for(struct fleet *f, const struct fleet_ask *ask, uint64_t un
 bool fleet_compact_host(struct fleet *f, uint32_t host, uint64_t units_max, uint64_t work, struct fleet_moved *moved,
 			struct failure *failure);
 
-void fleet_hint(const struct fleet *f, uint32_t guest); /* it departs soon: a hint, for speed */
+/* It departs soon, if it lives. For speed: of a large fleet's books little is in the caches. Called with step 0, then
+ * 1, up to FLEET_HINTS - 1, each when memory has brought what the one before it asked for. */
+#define FLEET_HINTS (3u + EXTENT_HINTS)
+void fleet_hint(const struct fleet *f, uint32_t guest, unsigned step);
 bool fleet_lives(const struct fleet *f, uint32_t guest);
 /* Where it is: *host, and up to `max` parts; returns how many there are. */
 uint32_t fleet_where(const struct fleet *f, uint32_t guest, uint32_t *host, struct fleet_part *out, uint32_t max);

@@ -10,8 +10,6 @@
 #define NODE_POOL_TOP_MAX   (UINT64_C(1) << 40) /* of an unbounded one: units */
 #define NODE_POOL_SCATTER   ((enum extent_policy)EXTENT_POLICIES)
 
-#define NODE_POOL_HINT	    576u /* bytes of a small space: its counters and its first leaf */
-
 struct node_pool {
 	struct extent_space *space; /* NULL: scatter */
 	uint64_t units;		    /* now; of an unbounded one the highest that was ever needed */
@@ -54,12 +52,11 @@ void node_pool_pin(struct node_pool *p, struct extent run, bool pinned);
 void node_pool_unpin(struct node_pool *p, struct extent run, bool pinned);
 void node_pool_give(struct node_pool *p, struct extent run);
 
-/* It is taken from or given to soon. Of thousands of pools most are not in the caches: what is asked for here comes
- * together, what extent_free() finds out about comes piece by piece. */
-static inline void node_pool_hint(const struct node_pool *p)
+/* As extent_hint(), which this is. */
+static inline void node_pool_hint(const struct node_pool *p, struct extent run, unsigned step)
 {
-	for (unsigned i = 0; i < NODE_POOL_HINT; i += 64)
-		__builtin_prefetch((const char *)p->space + i);
+	if (p->space)
+		extent_hint(p->space, run.first, step);
 }
 
 bool node_pool_check(const struct node_pool *p); /* O(segments) */

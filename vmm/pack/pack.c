@@ -15,6 +15,11 @@
  * Time. Whatever holds between two events is added to the sums, times the length, when the
  * second one comes. A fleet has less than 2^62 units, and time ends at 2^62 us: sums are of 128 bits.
  *
+ * Reading ahead. Of a fleet of thousands of hosts next to nothing is in the caches, and a departure goes from the
+ * guest to its piece, its pool, its hole: each place says where the next one is, and each was waited for. So some
+ * events are read before they are played, and each step of each one's way is asked for while another event is
+ * played: at 10,000 hosts that takes a third off an event, and costs a small fleet 25 ns.
+ *
  * Waiting times are counted in buckets of a 32nd of their size, so that a trace of any length
  * needs the same memory.
  *
@@ -362,7 +367,6 @@ static int depart(struct pack *p, const struct event *e, struct failure *f)
 
 	if (number-- == 0)
 		return 0; /* it is not of those that are played */
-	fleet_hint(p->fleet, number);
 	p->slot[e->guest] = 0;
 	g = guest_of(p, number);
 	g->leaves = true;
@@ -457,29 +461,68 @@ void pack_close(struct pack *p)
 	free(p);
 }
 
+/* ---- reading ahead ---- */
+
+static const struct event *ahead(const struct pack *p, uint32_t i)
+{
+	return &p->event[(p->event_at + i) % PACK_AHEAD];
+}
+
+/* Of an event that comes in so many: what it will look at then is asked for now, a step at a time, since each says
+ * where the next is. Whatever happens until then, a hint is only that. */
+static void hint(const struct pack *p, uint32_t in)
+{
+	const struct event *e = ahead(p, in);
+	uint32_t number;
+
+	if (e->guest >= p->slots_max)
+		return;
+	if (in == PACK_AHEAD - 1) {
+		__builtin_prefetch(&p->slot[e->guest], 1);
+		return;
+	}
+	number = p->slot[e->guest];
+	if (e->kind == EVENT_ARRIVE || number-- == 0)
+		return;
+	if (in == PACK_AHEAD - 2)
+		__builtin_prefetch(&p->guest[number], 1);
+	fleet_hint(p->fleet, number, PACK_AHEAD - 2 - in);
+}
+
+/* As many events as there is room for. */
+static void look_ahead(struct pack *p, const struct pack_source *source)
+{
+	const uint32_t most = source->prompt ? 1 : PACK_AHEAD;
+
+	while (p->events < most && p->next == EVENT_ONE) {
+		p->next = source->next(source->self, &p->event[(p->event_at + p->events) % PACK_AHEAD], &p->failure);
+		p->events += p->next == EVENT_ONE;
+	}
+	if (p->events < PACK_AHEAD)
+		return;
+	for (uint32_t in = 1; in < PACK_AHEAD; in++)
+		hint(p, in);
+}
+
 enum event_next pack_step(struct pack *p, const struct pack_source *source, uint64_t *time_us, struct failure *f)
 {
 	int code;
 
-	if (!p->ahead && !p->ended) {
-		switch (source->next(source->self, &p->event, f)) {
-		case EVENT_FAILED:
-			return EVENT_FAILED;
-		case EVENT_END:
-			p->ended = true;
-			break;
-		case EVENT_ONE:
-			p->ahead = true;
-			break;
-		}
+	look_ahead(p, source);
+	if (p->events == 0 && p->next == EVENT_FAILED) {
+		*f = p->failure;
+		return EVENT_FAILED;
 	}
-	if (p->lates > 0 && (p->ended || p->late[0].time_us <= p->event.time_us)) {
+	if (p->lates > 0 && (p->events == 0 || p->late[0].time_us <= ahead(p, 0)->time_us)) {
 		*time_us = p->late[0].time_us;
 		code = late_play(p, f);
-	} else if (p->ahead) {
-		*time_us = p->event.time_us;
-		p->ahead = false;
-		code = event_play(p, &p->event, f);
+	} else if (p->events > 0) {
+		const struct event *e = ahead(p, 0);
+
+		*time_us = e->time_us;
+		p->event_at = (p->event_at + 1) % PACK_AHEAD;
+		p->events--;
+		code = event_play(p, e, f);
 	} else {
 		return EVENT_END;
 	}

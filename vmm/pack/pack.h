@@ -9,9 +9,11 @@
 #include "vmm/pack/event.h"
 #include "vmm/pack/fleet.h"
 
+/* Mostly it is asked for some events before they are played, and whatever it says comes in its turn, a failure, too. */
 struct pack_source {
 	void *self;
 	enum event_next (*next)(void *self, struct event *out, struct failure *f);
+	bool prompt; /* never asked before all that it said is played: it looks at what became of that */
 };
 
 enum pack_compact {

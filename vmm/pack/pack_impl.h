@@ -4,6 +4,9 @@
 
 #include "vmm/pack/pack.h"
 
+/* Events that are read before they are played: while one is, memory brings what the others need. */
+#define PACK_AHEAD (FLEET_HINTS + 2u)
+
 #define PACK_BUCKETS (32u * 60u)
 
 typedef unsigned __int128 wide;
@@ -35,8 +38,10 @@ struct pack {
 	uint64_t compact_budget;
 	wide compact_saved; /* units times us */
 	bool wait, begun;
-	bool ahead, ended; /* event: read, and not played yet; there are no more */
-	struct event event;
+	struct event event[PACK_AHEAD]; /* a ring: read, and not played yet */
+	uint32_t event_at, events;
+	enum event_next next;	/* what the source said last */
+	struct failure failure; /* that of its failure */
 	uint64_t now_us, late_order;
 	enum fleet_answer why; /* of the first in the queue */
 	struct pack_guest *guest;
