@@ -1264,9 +1264,9 @@ fleet '[{"hosts": 2, "nodes": 2, "cpus": 64, "memory": "128G", "reserve": "8G", 
 for node in local spread contract; do
 	latency=()
 	[ $node != contract ] || latency=(--latency 130ns)
-	"$slat" pack --node $node "${latency[@]}" --json --fleet "$work/fleet.json" $trace >"$work/one" 2>"$work/err"
+	"$slat" pack --node $node "${latency[@]}" --json --fleet "$work/fleet.json" $trace 2>"$work/err" | jq 'del(.experiment.hosts)' >"$work/one"
 	"$slat" pack --node $node "${latency[@]}" --json --hosts 2 --host nodes=2,cpus=64,memory=128G,reserve=8G,local=80ns,remote=160ns \
-		--hosts 1 --host memory=256G,local=80ns,remote=160ns $trace >"$work/two" 2>>"$work/err"
+		--hosts 1 --host memory=256G,local=80ns,remote=160ns $trace 2>>"$work/err" | jq 'del(.experiment.hosts)' >"$work/two"
 	if [ $node = contract ]; then
 		if grep -q '^slat: --latency: --host needs local= and remote=' "$work/err"; then pass pack_fleet_contract; else fail pack_fleet_contract "$(cat "$work/err")"; fi
 	elif [ -s "$work/one" ] && cmp -s "$work/one" "$work/two"; then
@@ -1372,9 +1372,10 @@ expect pack_workload_only 2 '^slat: --arrivals, --interval, --life and --size-..
 expect pack_life 2 '^slat: --life: -3 is no number of seconds' "$slat" pack --workload vm --life -3
 expect pack_size 2 'has no mean size$' "$slat" pack --workload vm --size-mean 3
 for workload in vm tasks spectrum cargo uniform exponential; do
-	keys='del(.experiment.trace, .experiment.workload, .lines, .bad_lines)'
-	"$slat" pack --workload $workload --arrivals 2000 --seed 7 --json --save-trace "$work/$workload.gz" 2>"$work/err" | jq "$keys" >"$work/one"
-	granule=$(jq .experiment.granule "$work/one")
+	keys='del(.experiment, .lines, .bad_lines)'
+	"$slat" pack --workload $workload --arrivals 2000 --seed 7 --json --save-trace "$work/$workload.gz" 2>"$work/err" >"$work/out"
+	jq "$keys" "$work/out" >"$work/one"
+	granule=$(jq .experiment.granule "$work/out")
 	"$slat" pack --granule "${granule:-0}" --seed 7 --json "$work/$workload.gz" 2>>"$work/err" | jq "$keys" >"$work/two"
 	if [ "$(jq .guests "$work/one")" = 2000 ] && cmp -s "$work/one" "$work/two"; then
 		pass pack_workload_$workload
@@ -1382,6 +1383,42 @@ for workload in vm tasks spectrum cargo uniform exponential; do
 		fail pack_workload_$workload "$(diff "$work/one" "$work/two" | head -n 3 | paste -sd' '); $(tail -n 1 "$work/err")"
 	fi
 done
+
+# --json has all that it takes to play it again: its options, and a fleet file; what comes out is the same bytes.
+again() { # name, arguments...
+	local words
+
+	"$slat" pack --json "${@:2}" >"$work/one" 2>"$work/err"
+	jq .experiment.hosts "$work/one" >"$work/again.json"
+	mapfile -t words < <(jq -r '.experiment | del(.hosts) | to_entries[] | select(.value != null and .value != false) |
+		if .key == "trace" then .value elif .value == true then "--" + .key else "--\(.key)=\(.value)" end' "$work/one" |
+		sed -E ':dash; s/^(--[a-z-]*)_/\1-/; t dash')
+	"$slat" pack --json --fleet "$work/again.json" "${words[@]}" >"$work/two" 2>>"$work/err"
+	if [ -s "$work/one" ] && cmp -s "$work/one" "$work/two"; then
+		pass "pack_again_$1"
+	else
+		fail "pack_again_$1" "$(diff "$work/one" "$work/two" | head -n 3 | paste -sd' '); $(tail -n 1 "$work/err")"
+	fi
+}
+again plain $trace
+again many --skip-bad --from 20 --count 500 --choose two --fit worst --granule 1M --compact continuous --compact-budget 1G \
+	--split-above 64G --overcommit 20 --on-refuse wait --seed 7 --node spread --hosts 2 --host nodes=3,cpus=64,memory=128G,reserve=3M \
+	--host memory=256G,cpus=17 "$work/bad.csv"
+again latency --node local --latency 130ns --contiguous prefer --host nodes=2,memory=900G,cpus=96,local=80ns,remote=160ns $trace
+again node --latency 130ns --node pack --host nodes=2,memory=900G,cpus=96,local=80ns,remote=160ns $trace
+fleet '[{"hosts": 2, "nodes": 2, "memory": "300G", "latency": [[80, 160], [170, 80]], "distance": [[10, 31], [20, 10]]}, {"memory": "256G"}]'
+again fleet --fleet "$work/fleet.json" --node spread --compact refused --fit worst $trace
+again minimalloc --format minimalloc --granule 1K tests/packing/minimalloc.csv
+again azure --format azure-v1 --host memory=256G tests/packing/azure_v1_vmtable.csv
+again vm --workload vm --arrivals 3000 --interval 0.25 --life 700.000001 --seed 3 --hosts 9 --host memory=100G --choose random
+again tasks --workload tasks --arrivals 3000 --size-min 100M --size-max 5G
+again exponential --workload exponential --arrivals 3000 --size-mean 7
+# No option is forgotten: what --help has is there, but for where the figures go, and hosts, which are a list.
+"$slat" pack --json --workload vm --arrivals 1 >"$work/one" 2>"$work/err"
+missing=$("$slat" pack --help | grep -oE -- '--[a-z][a-z-]*' | sort -u |
+	grep -vxE -- '--(help|json|csv|csv-step|report|save-trace|host|fleet|placement)' | sed 's/^--//; s/-/_/g' |
+	while read -r key; do jq -e --arg key "$key" '.experiment | has($key)' "$work/one" >/dev/null || echo "$key"; done | paste -sd' ')
+if [ -s "$work/one" ] && [ -z "$missing" ]; then pass pack_json_options; else fail pack_json_options "the experiment lacks: $missing"; fi
 
 # --- sweep
 cat >"$work/sweep.json" <<-END

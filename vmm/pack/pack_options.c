@@ -104,13 +104,7 @@ static int latency(const char *option, const char *value, uint32_t *ps, struct f
 
 /* ---- --host ---- */
 
-struct host { /* as it was asked for */
-	uint64_t nodes, cpus, bytes, reserve;
-	uint32_t local_ps, remote_ps;
-	bool cpus_given, unbounded;
-};
-
-static int host_take(struct host *h, const char *key, const char *value, struct failure *f)
+static int host_take(struct pack_host *h, const char *key, const char *value, struct failure *f)
 {
 	if (strcmp(key, "nodes") == 0)
 		return number("--host nodes=", value, 1, PLACEMENT_NODES_MAX, &h->nodes, f);
@@ -132,7 +126,7 @@ static int host_take(struct host *h, const char *key, const char *value, struct 
 	return fail(f, EXIT_USAGE, "--host: %.64s is none of nodes=, cpus=, memory=, reserve=, local=, remote=", key);
 }
 
-static int host_parse(struct host *h, const char *list, struct failure *f)
+static int host_parse(struct pack_host *h, const char *list, struct failure *f)
 {
 	while (*list) {
 		const char *end = strchr(list, ','), *equals = strchr(list, '=');
@@ -159,7 +153,7 @@ static int host_parse(struct host *h, const char *list, struct failure *f)
 static int set_host(struct pack_options *o, const char *list, struct failure *f)
 {
 	struct fleet_shape *s = &o->shape[o->pack.fleet.shapes];
-	struct host h = {.nodes = 1};
+	struct pack_host h = {.nodes = 1};
 
 	if (o->pack.fleet.shapes == PACK_SHAPES_MAX)
 		return fail(f, EXIT_USAGE, "--host: there are %u kinds of hosts at most", PACK_SHAPES_MAX);
@@ -171,14 +165,14 @@ static int set_host(struct pack_options *o, const char *list, struct failure *f)
 	if (h.reserve >= h.bytes && !h.unbounded)
 		return fail(f, EXIT_USAGE, "--host reserve=%s of memory=%s: nothing is left for guests",
 			    size_format(h.reserve).s, size_format(h.bytes).s);
-	o->host_bytes[o->pack.fleet.shapes] = h.bytes;
+	o->host[o->pack.fleet.shapes] = h;
 	s->nodes = (uint32_t)h.nodes;
 	for (uint32_t n = 0; n < h.nodes; n++) { /* in bytes, till the granule is known */
 		s->node[n] = (struct fleet_node){h.bytes / h.nodes, h.reserve / h.nodes,
 						 h.cpus_given ? (uint32_t)(h.cpus * EVENT_CPU_ONE / h.nodes)
 							      : FLEET_CPU_UNLIMITED};
 		for (uint32_t to = 0; to < h.nodes; to++) {
-			s->distance[n][to] = n == to ? 10 : 20;
+			s->distance[n][to] = n == to ? PACK_DISTANCE_SELF : PACK_DISTANCE_OTHER;
 			s->latency_ps[n][to] = n == to ? h.local_ps : h.remote_ps;
 		}
 	}
@@ -503,9 +497,9 @@ static int judge_hosts(struct pack_options *o, struct failure *f)
 	for (uint32_t i = 0; i < c->shapes; i++) {
 		if (o->shape[i].hosts == 0)
 			o->shape[i].hosts = 1;
-		if (o->host_bytes[i] > 0 && o->host_bytes[i] / o->pack.granule < o->shape[i].nodes)
+		if (o->host[i].bytes > 0 && o->host[i].bytes / o->pack.granule < o->shape[i].nodes)
 			return fail(f, EXIT_USAGE, "--host: %s over %u nodes is less than a granule of %s each",
-				    size_format(o->host_bytes[i]).s, o->shape[i].nodes, size_format(o->pack.granule).s);
+				    size_format(o->host[i].bytes).s, o->shape[i].nodes, size_format(o->pack.granule).s);
 		to_granules(o, &o->shape[i]);
 	}
 	if (o->shape[c->shapes < PACK_SHAPES_MAX ? c->shapes : 0].hosts > 0 && c->shapes < PACK_SHAPES_MAX)
@@ -534,11 +528,11 @@ static int judge(struct pack_options *o, struct failure *f)
 	if (o->format == TRACE_AZURE_PACKING_2020) {
 		const struct fleet_shape *s = &o->shape[0];
 
-		if (o->pack.fleet.shapes != 1 || o->host_bytes[0] == 0)
+		if (o->pack.fleet.shapes != 1 || o->host[0].bytes == 0)
 			return fail(f, EXIT_USAGE,
 				    "--format azure-packing-2020 has shares of a machine: one --host with memory=SIZE "
 				    "says what that is");
-		o->reading.machine_bytes = o->host_bytes[0];
+		o->reading.machine_bytes = o->host[0].bytes;
 		o->reading.machine_cpus = s->node[0].cpu_millis == FLEET_CPU_UNLIMITED
 						  ? 0
 						  : s->node[0].cpu_millis / EVENT_CPU_ONE * s->nodes;
