@@ -1400,10 +1400,11 @@ again() { # name, arguments...
 		fail "pack_again_$1" "$(diff "$work/one" "$work/two" | head -n 3 | paste -sd' '); $(tail -n 1 "$work/err")"
 	fi
 }
+{ cat $trace && echo '7,depart,nobody,,'; } >"$work/bad_end.csv"
 again plain $trace
 again many --skip-bad --from 20 --count 500 --choose two --fit worst --granule 1M --compact continuous --compact-budget 1G \
 	--split-above 64G --overcommit 20 --on-refuse wait --seed 7 --node spread --hosts 2 --host nodes=3,cpus=64,memory=128G,reserve=3M \
-	--host memory=256G,cpus=17 "$work/bad.csv"
+	--host memory=256G,cpus=17 "$work/bad_end.csv"
 again latency --node local --latency 130ns --contiguous prefer --host nodes=2,memory=900G,cpus=96,local=80ns,remote=160ns $trace
 again node --latency 130ns --node pack --host nodes=2,memory=900G,cpus=96,local=80ns,remote=160ns $trace
 fleet '[{"hosts": 2, "nodes": 2, "memory": "300G", "latency": [[80, 160], [170, 80]], "distance": [[10, 31], [20, 10]]}, {"memory": "256G"}]'
