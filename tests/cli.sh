@@ -1474,6 +1474,46 @@ done
 "$slat" sweep --out "$work/ranks" --merge "$work/sweep.json" >"$work/merged" 2>&1
 if cmp -s "$work/whole" "$work/merged" && [ -e "$work/ranks/rank-3-of-3.jsonl" ]; then pass sweep_array; else fail sweep_array "$(head -c 200 "$work/merged")"; fi
 rm -r "$work/ranks"
+# Which part this is, by the environment alone: name, file that is written, variables.
+rank_is() {
+	env "${@:3}" "$slat" sweep --out "$work/ranks" "$work/one.json" 2>"$work/err"
+	if [ "$(cd "$work/ranks" && echo *)" = "$2.jsonl" ]; then pass "sweep_rank_$1"; else fail "sweep_rank_$1" "$(cd "$work/ranks" && echo *), not $2; $(cat "$work/err")"; fi
+	rm -r "$work/ranks"
+}
+echo '{"options": ["--workload", "vm", "--arrivals", 1], "cross": {}}' >"$work/one.json"
+array=(SLURM_ARRAY_TASK_ID=7 SLURM_ARRAY_TASK_MIN=3 SLURM_ARRAY_TASK_STEP=2 SLURM_ARRAY_TASK_COUNT=5) # the third
+batch=(SLURM_PROCID=0 SLURM_NTASKS=4 SLURM_LOCALID=0)
+rank_is none rank-1-of-1 A=
+rank_is batch rank-1-of-1 "${batch[@]}"
+rank_is batch_step rank-1-of-1 "${batch[@]}" SLURM_STEP_ID=4294967291
+rank_is batch_named rank-1-of-1 "${batch[@]}" SLURM_STEP_ID=batch
+rank_is interactive rank-1-of-1 "${batch[@]}" SLURM_STEP_ID=4294967290 SLURM_STEP_NUM_TASKS=1
+rank_is srun rank-3-of-4 SLURM_STEP_ID=0 SLURM_PROCID=2 SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=4
+rank_is srun_fewer rank-2-of-2 SLURM_STEP_ID=1 SLURM_PROCID=1 SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=2
+rank_is srun_old rank-3-of-4 SLURM_STEP_ID=0 SLURM_PROCID=2 SLURM_NTASKS=4
+rank_is srun_one rank-1-of-1 SLURM_STEP_ID=0 SLURM_PROCID=0 SLURM_NTASKS=1 SLURM_STEP_NUM_TASKS=1
+rank_is array rank-3-of-5 "${array[@]}"
+rank_is array_batch rank-3-of-5 "${array[@]}" "${batch[@]}"
+rank_is array_srun rank-11-of-20 "${array[@]}" SLURM_STEP_ID=0 SLURM_PROCID=2 SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=4
+rank_is array_mpi rank-8-of-15 "${array[@]}" "${batch[@]}" OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=3
+rank_is mpi_in_srun rank-2-of-3 SLURM_STEP_ID=0 SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=2 OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=3
+rank_is nonsense rank-1-of-1 SLURM_STEP_ID=0 SLURM_PROCID=4 SLURM_STEP_NUM_TASKS=4 SLURM_NTASKS=9
+expect sweep_ranks_many 2 '^slat: an array of 100000 jobs of 20 ranks: 1000000 are as many as may be$' env SLURM_ARRAY_TASK_COUNT=100000 \
+	OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=20 "$slat" sweep --out "$work/ranks" "$work/one.json"
+# All parts of an array of two jobs that srun starts two processes in each are the whole.
+for id in 0 1; do
+	for process in 0 1; do
+		SLURM_ARRAY_TASK_ID=$id SLURM_ARRAY_TASK_MIN=0 SLURM_ARRAY_TASK_COUNT=2 SLURM_STEP_ID=0 SLURM_PROCID=$process \
+			SLURM_STEP_NUM_TASKS=2 "$slat" sweep --out "$work/ranks" "$work/sweep.json"
+	done
+done
+"$slat" sweep --out "$work/ranks" --merge "$work/sweep.json" >"$work/merged" 2>&1
+if cmp -s "$work/whole" "$work/merged" && [ "$(cat "$work"/ranks/*.jsonl | grep -c .)" = 36 ]; then
+	pass sweep_array_srun
+else
+	fail sweep_array_srun "$(head -c 200 "$work/merged")"
+fi
+rm -r "$work/ranks"
 for ranks in 2 4; do
 	for rank in $(seq $ranks); do "$slat" sweep --out "$work/ranks" --shard "$rank/$ranks" "$work/sweep.json"; done
 	truncate -s -50 "$work/ranks/rank-1-of-$ranks.jsonl"
@@ -1483,6 +1523,45 @@ for ranks in 2 4; do
 	if cmp -s "$work/whole" "$work/merged"; then pass sweep_ranks_$ranks; else fail sweep_ranks_$ranks "$(head -c 200 "$work/merged")"; fi
 	rm -r "$work/ranks"
 done
+
+# A point is of what its files hold, whatever their size, time and name: played anew, and never joined with others.
+cp $trace "$work/changing.csv"
+fleet '[{"hosts": 3, "memory": "128G"}]'
+cat >"$work/changing.json" <<-END
+	{"options": ["--fleet", "$work/fleet.json", "$work/changing.csv"], "cross": {"fit": ["first", "best"], "seed": [1, 2]}}
+END
+changing() { "$slat" sweep --out "$work/ranks" "$@" "$work/changing.json"; }
+changing && changing --merge >"$work/before"
+change() { # name, shell command
+	bash -c "cd '$work' && $2"
+	expect "sweep_change_$1" 6 '^slat: 4 of 4 points in .* are of other contents .* than these files have now, and 0 are missing:' \
+		"$slat" sweep --out "$work/ranks" --merge "$work/changing.json"
+	changing --shard 1/2
+	expect "sweep_mixed_$1" 6 '^slat: [1-3] of 4 points in .* are of other contents' \
+		"$slat" sweep --out "$work/ranks" --merge "$work/changing.json"
+	changing && changing --merge >"$work/after" 2>"$work/err"
+	"$slat" sweep --out "$work/fresh" "$work/changing.json" && "$slat" sweep --out "$work/fresh" --merge "$work/changing.json" >"$work/merged"
+	if [ "$(jq length "$work/after")" = 4 ] && cmp -s "$work/after" "$work/merged" && ! cmp -s "$work/before" "$work/after"; then
+		pass "sweep_anew_$1"
+	else
+		fail "sweep_anew_$1" "$(diff "$work/merged" "$work/after" | head -n 3 | paste -sd' '); $(tail -n 1 "$work/err")"
+	fi
+	rm -r "$work/fresh"
+}
+change trace 'touch -r changing.csv time && sed -i "4s/3584/7168/" changing.csv && touch -r time changing.csv'
+change fleet 'sed -i s/128/129/ fleet.json'
+cp $trace "$work/changing.csv"
+fleet '[{"hosts": 3, "memory": "128G"}]'
+changing --merge >"$work/after" 2>"$work/err"
+if cmp -s "$work/before" "$work/after"; then pass sweep_as_before; else fail sweep_as_before "$(tail -n 1 "$work/err")"; fi
+rm -r "$work/ranks"
+mkfifo "$work/pipe.csv"
+echo "{\"options\": [\"$work/pipe.csv\"], \"cross\": {}}" >"$work/bad.json"
+expect sweep_pipe 6 'pipe.csv is no regular file' "$slat" sweep "$work/bad.json"
+echo '{"options": ["-"], "cross": {}}' >"$work/bad.json"
+expect sweep_stdin 2 '^slat: a trace on standard input is for one experiment .point -.$' "$slat" sweep "$work/bad.json"
+echo '{"options": ["--save-trace", "y", "x"], "cross": {}}' >"$work/bad.json"
+expect sweep_save 2 '^slat: --help, --json, --csv, --report and --save-trace are for one experiment' "$slat" sweep "$work/bad.json"
 
 # By a launcher: nothing is linked, and what a kill cuts off is played again.
 if command -v mpirun >/dev/null; then

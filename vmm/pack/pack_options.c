@@ -229,7 +229,10 @@ static int set_fleet(struct pack_options *o, const char *value, struct failure *
 	if (o->pack.fleet.shapes < PACK_SHAPES_MAX && o->shape[o->pack.fleet.shapes].hosts > 0)
 		return fail(f, EXIT_USAGE, "--hosts %u: a --host comes behind it, not --fleet",
 			    o->shape[o->pack.fleet.shapes].hosts);
-	return fleet_file_read(value, take_kind, o, f);
+	if (fleet_file_read(value, take_kind, o, f))
+		return f->code;
+	o->file[o->files++] = value; /* each has a kind, or it was refused */
+	return 0;
 }
 
 /* ---- the options ---- */

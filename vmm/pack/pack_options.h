@@ -28,9 +28,11 @@ struct pack_options {
 	struct pack_config pack; /* its shapes are these: */
 	struct fleet_shape *shape;
 	struct pack_host host[PACK_SHAPES_MAX]; /* with shape[].node as they follow from it */
-	const char *csv;			/* NULL: no time series */
-	const char *report;			/* NULL: no page */
-	char *const *word;			/* all of this, as it was said */
+	const char *file[PACK_SHAPES_MAX];	/* that --fleet has read */
+	uint32_t files;
+	const char *csv;    /* NULL: no time series */
+	const char *report; /* NULL: no page */
+	char *const *word;  /* all of this, as it was said */
 	int words;
 	uint64_t csv_step_us;
 	uint64_t compact_bytes; /* a second; 0: not given */
