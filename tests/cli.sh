@@ -1526,7 +1526,7 @@ done
 
 # A point is of what its files hold, whatever their size, time and name: played anew, and never joined with others.
 cp $trace "$work/changing.csv"
-fleet '[{"hosts": 3, "memory": "128G"}]'
+echo '[{"hosts": 3, "memory": "128G"}]' >"$work/fleet.json"
 cat >"$work/changing.json" <<-END
 	{"options": ["--fleet", "$work/fleet.json", "$work/changing.csv"], "cross": {"fit": ["first", "best"], "seed": [1, 2]}}
 END
@@ -1551,7 +1551,7 @@ change() { # name, shell command
 change trace 'touch -r changing.csv time && sed -i "4s/3584/7168/" changing.csv && touch -r time changing.csv'
 change fleet 'sed -i s/128/129/ fleet.json'
 cp $trace "$work/changing.csv"
-fleet '[{"hosts": 3, "memory": "128G"}]'
+echo '[{"hosts": 3, "memory": "128G"}]' >"$work/fleet.json"
 changing --merge >"$work/after" 2>"$work/err"
 if cmp -s "$work/before" "$work/after"; then pass sweep_as_before; else fail sweep_as_before "$(tail -n 1 "$work/err")"; fi
 rm -r "$work/ranks"
