@@ -12,6 +12,7 @@
 #define GUESTS 400u
 #define UNITS  1000u
 #define SECOND UINT64_C(1000000)
+#define FINE   (SECOND * SECOND * SECOND) /* what ratios are summed in */
 
 /* ---- a trace ---- */
 
@@ -177,13 +178,13 @@ static void model_run(bool wait, unsigned from, unsigned count, uint64_t last)
 		given += used;
 		want.guests_milli += guests;
 		if (used > 0) {
-			over += (UNITS - used) * UINT64_C(1000000) / used;
+			over += (unsigned __int128)(UNITS - used) * FINE / used;
 			over_span++;
 		}
 	}
 	want.utilisation_ppm = (uint64_t)(given * 1000000 / ((unsigned __int128)UNITS * (want.span_us / SECOND)));
 	want.guests_milli = want.guests_milli * 1000 / (want.span_us / SECOND);
-	want.over_ppm = (uint64_t)(over / over_span);
+	want.over_ppm = (uint64_t)((over / over_span + 1) / (FINE / 1000000));
 	for (unsigned i = 0; i < GUESTS; i++) {
 		want.refused[FLEET_NO_MEMORY] += guest[i].waits;
 		want.units_refused += guest[i].waits ? guest[i].units : 0;
@@ -216,7 +217,7 @@ static struct failure failure;
 
 static struct pack *open_one(bool wait, uint64_t from, uint64_t count)
 {
-	struct fleet_shape shape = {.hosts = 1, .nodes = 1, .node = {{UNITS, 0, FLEET_CPU_UNLIMITED}}};
+	struct fleet_shape shape = {.hosts = 1, .nodes = 1, .node = {{UNITS, 0, FLEET_CPU_UNLIMITED, 0}}};
 	struct pack_config config = {
 		.fleet = {.shape = &shape, .shapes = 1, .fit = FLEET_FIT_SCATTER, .nodes = FLEET_NODES_FIRST},
 		.granule = 4096,
@@ -342,7 +343,7 @@ START_TEST(far)
 	uint64_t now;
 
 	for (unsigned i = 0; i < 64; i++)
-		shape.node[i] = (struct fleet_node){half / 32, 0, FLEET_CPU_UNLIMITED};
+		shape.node[i] = (struct fleet_node){half / 32, 0, FLEET_CPU_UNLIMITED, 0};
 	p = pack_open(&config, &failure);
 	ck_assert_msg(p != NULL, "%s", failure.text);
 	events = event_at = 0;

@@ -24,15 +24,18 @@ static json_t *json_of_config(const struct pack_options *o)
 
 		json_array_append_new(
 			hosts,
-			json_pack("{s:i, s:i, s:o, s:o}", "hosts", (int)s->hosts, "nodes", (int)s->nodes, "bytes",
-				  o->host_bytes[i] ? whole(o->host_bytes[i]) : json_null(), "cpus",
+			json_pack("{s:i, s:i, s:o, s:o, s:o}", "hosts", (int)s->hosts, "nodes", (int)s->nodes, "bytes",
+				  o->host_bytes[i] ? whole(o->host_bytes[i]) : json_null(), "huge_bytes",
+				  whole(o->huge_bytes[i]), "cpus",
 				  limit ? whole((uint64_t)s->node[0].cpu_millis * s->nodes / 1000) : json_null()));
 	}
-	return json_pack("{s:s?, s:s?, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:o}", "trace", o->trace, "workload",
+	return json_pack("{s:s?, s:s?, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:o}", "trace", o->trace, "workload",
 			 o->generated ? workload_kind_name(o->workload) : NULL, "hosts", hosts, "choose",
 			 pack_choose_name(o->pack.fleet.choose), "node", pack_nodes_name(o->pack.fleet.nodes), "fit",
 			 pack_fit_name(o->pack.fleet.fit), "contiguous", pack_contiguous_name(o->pack.fleet.contiguous),
-			 "compact", pack_compact_name(o->pack.compact), "granule", whole(o->pack.granule), "on_refuse",
+			 "compact", pack_compact_name(o->pack.compact), "lifetimes",
+			 pack_lifetimes_name(o->pack.fleet.lifetimes), "huge_above", whole(o->pack.huge_above),
+			 "granule", whole(o->pack.granule), "on_refuse",
 			 o->pack.wait ? "wait" : "drop", "seed", whole(o->pack.fleet.seed));
 }
 

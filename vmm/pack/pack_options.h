@@ -20,13 +20,14 @@ struct pack_options {
 	struct pack_config pack; /* its shapes are these: */
 	struct fleet_shape *shape;
 	uint64_t host_bytes[PACK_SHAPES_MAX]; /* 0: unbounded; with shape[].node as they follow from it */
+	uint64_t huge_bytes[PACK_SHAPES_MAX]; /* of them */
 	const char *csv;		      /* NULL: no time series */
 	const char *report;		      /* NULL: no page */
 	char *const *word;		      /* all of this, as it was said */
 	int words;
 	uint64_t csv_step_us;
 	uint64_t compact_bytes; /* a second; 0: not given */
-	bool granule_given, json, help;
+	bool granule_given, choose_given, json, help;
 };
 
 /* EXIT_USAGE with one sentence iff an option, a value or what they ask for together is none; EXIT_HOST: no memory. *o
@@ -40,5 +41,6 @@ const char *pack_nodes_name(enum fleet_nodes n);
 const char *pack_fit_name(enum fleet_fit fit);
 const char *pack_contiguous_name(enum fleet_contiguous c);
 const char *pack_compact_name(enum pack_compact c);
+const char *pack_lifetimes_name(bool known);
 
 #endif
