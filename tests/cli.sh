@@ -1264,9 +1264,9 @@ fleet '[{"hosts": 2, "nodes": 2, "cpus": 64, "memory": "128G", "reserve": "8G", 
 for node in local spread contract; do
 	latency=()
 	[ $node != contract ] || latency=(--latency 130ns)
-	"$slat" pack --node $node "${latency[@]}" --json --fleet "$work/fleet.json" $trace >"$work/one" 2>"$work/err"
+	"$slat" pack --node $node "${latency[@]}" --json --fleet "$work/fleet.json" $trace 2>"$work/err" | jq 'del(.experiment.hosts)' >"$work/one"
 	"$slat" pack --node $node "${latency[@]}" --json --hosts 2 --host nodes=2,cpus=64,memory=128G,reserve=8G,local=80ns,remote=160ns \
-		--hosts 1 --host memory=256G,local=80ns,remote=160ns $trace >"$work/two" 2>>"$work/err"
+		--hosts 1 --host memory=256G,local=80ns,remote=160ns $trace 2>>"$work/err" | jq 'del(.experiment.hosts)' >"$work/two"
 	if [ $node = contract ]; then
 		if grep -q '^slat: --latency: --host needs local= and remote=' "$work/err"; then pass pack_fleet_contract; else fail pack_fleet_contract "$(cat "$work/err")"; fi
 	elif [ -s "$work/one" ] && cmp -s "$work/one" "$work/two"; then
@@ -1372,9 +1372,10 @@ expect pack_workload_only 2 '^slat: --arrivals, --interval, --life and --size-..
 expect pack_life 2 '^slat: --life: -3 is no number of seconds' "$slat" pack --workload vm --life -3
 expect pack_size 2 'has no mean size$' "$slat" pack --workload vm --size-mean 3
 for workload in vm tasks spectrum cargo uniform exponential; do
-	keys='del(.experiment.trace, .experiment.workload, .lines, .bad_lines)'
-	"$slat" pack --workload $workload --arrivals 2000 --seed 7 --json --save-trace "$work/$workload.gz" 2>"$work/err" | jq "$keys" >"$work/one"
-	granule=$(jq .experiment.granule "$work/one")
+	keys='del(.experiment, .lines, .bad_lines)'
+	"$slat" pack --workload $workload --arrivals 2000 --seed 7 --json --save-trace "$work/$workload.gz" 2>"$work/err" >"$work/out"
+	jq "$keys" "$work/out" >"$work/one"
+	granule=$(jq .experiment.granule "$work/out")
 	"$slat" pack --granule "${granule:-0}" --seed 7 --json "$work/$workload.gz" 2>>"$work/err" | jq "$keys" >"$work/two"
 	if [ "$(jq .guests "$work/one")" = 2000 ] && cmp -s "$work/one" "$work/two"; then
 		pass pack_workload_$workload
@@ -1382,6 +1383,43 @@ for workload in vm tasks spectrum cargo uniform exponential; do
 		fail pack_workload_$workload "$(diff "$work/one" "$work/two" | head -n 3 | paste -sd' '); $(tail -n 1 "$work/err")"
 	fi
 done
+
+# --json has all that it takes to play it again: its options, and a fleet file; what comes out is the same bytes.
+again() { # name, arguments...
+	local words
+
+	"$slat" pack --json "${@:2}" >"$work/one" 2>"$work/err"
+	jq .experiment.hosts "$work/one" >"$work/again.json"
+	mapfile -t words < <(jq -r '.experiment | del(.hosts) | to_entries[] | select(.value != null and .value != false) |
+		if .key == "trace" then .value elif .value == true then "--" + .key else "--\(.key)=\(.value)" end' "$work/one" |
+		sed -E ':dash; s/^(--[a-z-]*)_/\1-/; t dash')
+	"$slat" pack --json --fleet "$work/again.json" "${words[@]}" >"$work/two" 2>>"$work/err"
+	if [ -s "$work/one" ] && cmp -s "$work/one" "$work/two"; then
+		pass "pack_again_$1"
+	else
+		fail "pack_again_$1" "$(diff "$work/one" "$work/two" | head -n 3 | paste -sd' '); $(tail -n 1 "$work/err")"
+	fi
+}
+{ cat $trace && echo '7,depart,nobody,,'; } >"$work/bad_end.csv"
+again plain $trace
+again many --skip-bad --from 20 --count 500 --choose two --fit worst --granule 1M --compact continuous --compact-budget 1G \
+	--split-above 64G --overcommit 20 --on-refuse wait --seed 7 --node spread --hosts 2 --host nodes=3,cpus=64,memory=128G,reserve=3M \
+	--host memory=256G,cpus=17 "$work/bad_end.csv"
+again latency --node local --latency 130ns --contiguous prefer --host nodes=2,memory=900G,cpus=96,local=80ns,remote=160ns $trace
+again node --latency 130ns --node pack --host nodes=2,memory=900G,cpus=96,local=80ns,remote=160ns $trace
+fleet '[{"hosts": 2, "nodes": 2, "memory": "300G", "latency": [[80, 160], [170, 80]], "distance": [[10, 31], [20, 10]]}, {"memory": "256G"}]'
+again fleet --fleet "$work/fleet.json" --node spread --compact refused --fit worst $trace
+again minimalloc --format minimalloc --granule 1K tests/packing/minimalloc.csv
+again azure --format azure-v1 --host memory=256G tests/packing/azure_v1_vmtable.csv
+again vm --workload vm --arrivals 3000 --interval 0.25 --life 700.000001 --seed 3 --hosts 9 --host memory=100G --choose random
+again tasks --workload tasks --arrivals 3000 --size-min 100M --size-max 5G
+again exponential --workload exponential --arrivals 3000 --size-mean 7
+# No option is forgotten: what --help has is there, but for where the figures go, and hosts, which are a list.
+"$slat" pack --json --workload vm --arrivals 1 >"$work/one" 2>"$work/err"
+missing=$("$slat" pack --help | grep -oE -- '--[a-z][a-z-]*' | sort -u |
+	grep -vxE -- '--(help|json|csv|csv-step|report|save-trace|host|fleet|placement)' | sed 's/^--//; s/-/_/g' |
+	while read -r key; do jq -e --arg key "$key" '.experiment | has($key)' "$work/one" >/dev/null || echo "$key"; done | paste -sd' ')
+if [ -s "$work/one" ] && [ -z "$missing" ]; then pass pack_json_options; else fail pack_json_options "the experiment lacks: $missing"; fi
 
 # --- sweep
 cat >"$work/sweep.json" <<-END
@@ -1436,6 +1474,46 @@ done
 "$slat" sweep --out "$work/ranks" --merge "$work/sweep.json" >"$work/merged" 2>&1
 if cmp -s "$work/whole" "$work/merged" && [ -e "$work/ranks/rank-3-of-3.jsonl" ]; then pass sweep_array; else fail sweep_array "$(head -c 200 "$work/merged")"; fi
 rm -r "$work/ranks"
+# Which part this is, by the environment alone: name, file that is written, variables.
+rank_is() {
+	env "${@:3}" "$slat" sweep --out "$work/ranks" "$work/one.json" 2>"$work/err"
+	if [ "$(cd "$work/ranks" && echo *)" = "$2.jsonl" ]; then pass "sweep_rank_$1"; else fail "sweep_rank_$1" "$(cd "$work/ranks" && echo *), not $2; $(cat "$work/err")"; fi
+	rm -r "$work/ranks"
+}
+echo '{"options": ["--workload", "vm", "--arrivals", 1], "cross": {}}' >"$work/one.json"
+array=(SLURM_ARRAY_TASK_ID=7 SLURM_ARRAY_TASK_MIN=3 SLURM_ARRAY_TASK_STEP=2 SLURM_ARRAY_TASK_COUNT=5) # the third
+batch=(SLURM_PROCID=0 SLURM_NTASKS=4 SLURM_LOCALID=0)
+rank_is none rank-1-of-1 A=
+rank_is batch rank-1-of-1 "${batch[@]}"
+rank_is batch_step rank-1-of-1 "${batch[@]}" SLURM_STEP_ID=4294967291
+rank_is batch_named rank-1-of-1 "${batch[@]}" SLURM_STEP_ID=batch
+rank_is interactive rank-1-of-1 "${batch[@]}" SLURM_STEP_ID=4294967290 SLURM_STEP_NUM_TASKS=1
+rank_is srun rank-3-of-4 SLURM_STEP_ID=0 SLURM_PROCID=2 SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=4
+rank_is srun_fewer rank-2-of-2 SLURM_STEP_ID=1 SLURM_PROCID=1 SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=2
+rank_is srun_old rank-3-of-4 SLURM_STEP_ID=0 SLURM_PROCID=2 SLURM_NTASKS=4
+rank_is srun_one rank-1-of-1 SLURM_STEP_ID=0 SLURM_PROCID=0 SLURM_NTASKS=1 SLURM_STEP_NUM_TASKS=1
+rank_is array rank-3-of-5 "${array[@]}"
+rank_is array_batch rank-3-of-5 "${array[@]}" "${batch[@]}"
+rank_is array_srun rank-11-of-20 "${array[@]}" SLURM_STEP_ID=0 SLURM_PROCID=2 SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=4
+rank_is array_mpi rank-8-of-15 "${array[@]}" "${batch[@]}" OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=3
+rank_is mpi_in_srun rank-2-of-3 SLURM_STEP_ID=0 SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=2 OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=3
+rank_is nonsense rank-1-of-1 SLURM_STEP_ID=0 SLURM_PROCID=4 SLURM_STEP_NUM_TASKS=4 SLURM_NTASKS=9
+expect sweep_ranks_many 2 '^slat: an array of 100000 jobs of 20 ranks: 1000000 are as many as may be$' env SLURM_ARRAY_TASK_COUNT=100000 \
+	OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=20 "$slat" sweep --out "$work/ranks" "$work/one.json"
+# All parts of an array of two jobs that srun starts two processes in each are the whole.
+for id in 0 1; do
+	for process in 0 1; do
+		SLURM_ARRAY_TASK_ID=$id SLURM_ARRAY_TASK_MIN=0 SLURM_ARRAY_TASK_COUNT=2 SLURM_STEP_ID=0 SLURM_PROCID=$process \
+			SLURM_STEP_NUM_TASKS=2 "$slat" sweep --out "$work/ranks" "$work/sweep.json"
+	done
+done
+"$slat" sweep --out "$work/ranks" --merge "$work/sweep.json" >"$work/merged" 2>&1
+if cmp -s "$work/whole" "$work/merged" && [ "$(cat "$work"/ranks/*.jsonl | grep -c .)" = 36 ]; then
+	pass sweep_array_srun
+else
+	fail sweep_array_srun "$(head -c 200 "$work/merged")"
+fi
+rm -r "$work/ranks"
 for ranks in 2 4; do
 	for rank in $(seq $ranks); do "$slat" sweep --out "$work/ranks" --shard "$rank/$ranks" "$work/sweep.json"; done
 	truncate -s -50 "$work/ranks/rank-1-of-$ranks.jsonl"
@@ -1445,6 +1523,45 @@ for ranks in 2 4; do
 	if cmp -s "$work/whole" "$work/merged"; then pass sweep_ranks_$ranks; else fail sweep_ranks_$ranks "$(head -c 200 "$work/merged")"; fi
 	rm -r "$work/ranks"
 done
+
+# A point is of what its files hold, whatever their size, time and name: played anew, and never joined with others.
+cp $trace "$work/changing.csv"
+echo '[{"hosts": 3, "memory": "128G"}]' >"$work/fleet.json"
+cat >"$work/changing.json" <<-END
+	{"options": ["--fleet", "$work/fleet.json", "$work/changing.csv"], "cross": {"fit": ["first", "best"], "seed": [1, 2]}}
+END
+changing() { "$slat" sweep --out "$work/ranks" "$@" "$work/changing.json"; }
+changing && changing --merge >"$work/before"
+change() { # name, shell command
+	bash -c "cd '$work' && $2"
+	expect "sweep_change_$1" 6 '^slat: 4 of 4 points in .* are of other contents .* than these files have now, and 0 are missing:' \
+		"$slat" sweep --out "$work/ranks" --merge "$work/changing.json"
+	changing --shard 1/2
+	expect "sweep_mixed_$1" 6 '^slat: [1-3] of 4 points in .* are of other contents' \
+		"$slat" sweep --out "$work/ranks" --merge "$work/changing.json"
+	changing && changing --merge >"$work/after" 2>"$work/err"
+	"$slat" sweep --out "$work/fresh" "$work/changing.json" && "$slat" sweep --out "$work/fresh" --merge "$work/changing.json" >"$work/merged"
+	if [ "$(jq length "$work/after")" = 4 ] && cmp -s "$work/after" "$work/merged" && ! cmp -s "$work/before" "$work/after"; then
+		pass "sweep_anew_$1"
+	else
+		fail "sweep_anew_$1" "$(diff "$work/merged" "$work/after" | head -n 3 | paste -sd' '); $(tail -n 1 "$work/err")"
+	fi
+	rm -r "$work/fresh"
+}
+change trace 'touch -r changing.csv time && sed -i "4s/3584/7168/" changing.csv && touch -r time changing.csv'
+change fleet 'sed -i s/128/129/ fleet.json'
+cp $trace "$work/changing.csv"
+echo '[{"hosts": 3, "memory": "128G"}]' >"$work/fleet.json"
+changing --merge >"$work/after" 2>"$work/err"
+if cmp -s "$work/before" "$work/after"; then pass sweep_as_before; else fail sweep_as_before "$(tail -n 1 "$work/err")"; fi
+rm -r "$work/ranks"
+mkfifo "$work/pipe.csv"
+echo "{\"options\": [\"$work/pipe.csv\"], \"cross\": {}}" >"$work/bad.json"
+expect sweep_pipe 6 'pipe.csv is no regular file' "$slat" sweep "$work/bad.json"
+echo '{"options": ["-"], "cross": {}}' >"$work/bad.json"
+expect sweep_stdin 2 '^slat: a trace on standard input is for one experiment .point -.$' "$slat" sweep "$work/bad.json"
+echo '{"options": ["--save-trace", "y", "x"], "cross": {}}' >"$work/bad.json"
+expect sweep_save 2 '^slat: --help, --json, --csv, --report and --save-trace are for one experiment' "$slat" sweep "$work/bad.json"
 
 # By a launcher: nothing is linked, and what a kill cuts off is played again.
 if command -v mpirun >/dev/null; then

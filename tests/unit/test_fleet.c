@@ -1,6 +1,7 @@
 /* tests/unit/test_fleet.c: a fleet against arrays in which each unit has its owner: every choice of a
  * host with every fit, and the three choices of one node, with lifetimes known or not, huge pages or none, extents in
- * one or in pieces; and by its own check, those of several nodes, and mixed hosts. Then what a fleet refuses, and what its check objects to. */
+ * one or in pieces; and by its own check, those of several nodes, and mixed hosts. Then what a fleet refuses, and what
+ * its check objects to. */
 #include <check.h>
 #undef fail
 #include "tests/unit/fit_model.h"
@@ -32,8 +33,7 @@ static uint64_t now_us;
 static bool fits_in(const struct fit_model *m, uint64_t units, bool whole, uint64_t *hole)
 {
 	*hole = m->free;
-	return config.fit == FLEET_FIT_SCATTER || !whole ? *hole >= units
-							 : fit_place(m, units, hole) != FIT_NOWHERE;
+	return config.fit == FLEET_FIT_SCATTER || !whole ? *hole >= units : fit_place(m, units, hole) != FIT_NOWHERE;
 }
 
 static uint64_t left_of(const struct mnode *n, bool huge)
@@ -56,11 +56,10 @@ static uint32_t node_for(uint32_t host, const struct fleet_ask *ask, bool whole,
 		if ((ask->node != FLEET_NODE_ANY && ask->node != i) || n->cpu_free < ask->cpu_millis ||
 		    !fits_in(&n->memory[ask->huge], ask->units, whole, &size))
 			continue;
-		if (found != NODES &&
-		    (config.nodes == FLEET_NODES_FIRST ||
-		     (config.nodes == FLEET_NODES_LOCAL
-			      ? n->memory[ask->huge].free <= mnode[host][found].memory[ask->huge].free
-			      : left_of(n, ask->huge) <= left_of(&mnode[host][found], ask->huge))))
+		if (found != NODES && (config.nodes == FLEET_NODES_FIRST ||
+				       (config.nodes == FLEET_NODES_LOCAL
+						? n->memory[ask->huge].free <= mnode[host][found].memory[ask->huge].free
+						: left_of(n, ask->huge) <= left_of(&mnode[host][found], ask->huge))))
 			continue;
 		found = i;
 		*hole = size;
@@ -167,7 +166,7 @@ static uint32_t host_for(const struct fleet_ask *ask, uint32_t *node, bool *whol
 	uint32_t found = HOSTS;
 
 	*whole = config.contiguous == FLEET_REQUIRE;
-	for (unsigned class = 0; class <= 4 && found == HOSTS; class++) {
+	for (unsigned class = 0; class <= 4 && found == HOSTS; class ++) {
 		*whole |= global_of_pieces();
 		/* A class has a hole if it, or one below it, which has none, has. */
 		found = host_of_class(ask, class, *whole, node);
@@ -246,7 +245,7 @@ static void make(void)
 		shape[s].nodes = NODES;
 		for (uint32_t n = 0; n < NODES; n++) {
 			shape[s].node[n] = (struct fleet_node){s ? 33 + n * 7 : UNITS, 0, s ? 6000 : 9000,
-								 huge_pages && !s ? 17 + n * 5 : 0};
+							       huge_pages && !s ? 17 + n * 5 : 0};
 			for (uint32_t to = 0; to < NODES; to++) {
 				shape[s].distance[n][to] = n == to ? 10 : 20;
 				shape[s].latency_ps[n][to] = n == to ? 80000 : 160000;
@@ -405,7 +404,8 @@ START_TEST(one_node)
 	for (unsigned with = 0; with < 8; with++)
 		for (unsigned n = 0; n < 3; n++)
 			for (unsigned c = FLEET_FIRST; c <= FLEET_TWO; c++) {
-				config = (struct fleet_config){.choose = (enum fleet_choose)c, .nodes = nodes[n], .seed = 7};
+				config = (struct fleet_config){
+					.choose = (enum fleet_choose)c, .nodes = nodes[n], .seed = 7};
 				config.fit = (enum fleet_fit)_i;
 				config.lifetimes = with & 1;
 				config.contiguous = with & 4 ? FLEET_PREFER : FLEET_REQUIRE;

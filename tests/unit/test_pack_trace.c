@@ -217,7 +217,8 @@ static uint64_t millionths(wide sum_fine, uint64_t span)
 
 static void compare(unsigned n, uint64_t units, uint64_t granule)
 {
-	struct fleet_shape shape = {.hosts = n, .nodes = 1, .node = {{units, 0, n == 1 ? FLEET_CPU_UNLIMITED : CPUS, 0}}};
+	struct fleet_shape shape = {
+		.hosts = n, .nodes = 1, .node = {{units, 0, n == 1 ? FLEET_CPU_UNLIMITED : CPUS, 0}}};
 	const struct pack_source source = {.next = next};
 	struct failure f = {0};
 	struct pack_figures got;

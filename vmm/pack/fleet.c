@@ -406,7 +406,7 @@ static uint32_t host_for(struct attempt *a, const struct host_numbers *need)
 	uint64_t leaves = a->ask->leaves_us, life = leaves - a->ask->now_us;
 	struct host_numbers by = *need;
 
-	for (unsigned class = 0; a->f->until && class < CLASSES; class++) {
+	for (unsigned class = 0; a->f->until && class < CLASSES; class ++) {
 		uint64_t put_off = class == 0 ? 0 : life >> (CLASSES - class);
 		uint32_t host;
 
@@ -618,11 +618,8 @@ static void guest_take(struct fleet *f, uint32_t guest, uint32_t host, const str
 {
 	struct fleet_guest *g = &f->guest[guest];
 
-	*g = (struct fleet_guest){.host = host,
-				  .part = FLEET_PART_NONE,
-				  .asked = ask->units,
-				  .pinned = !ask->movable,
-				  .huge = ask->huge};
+	*g = (struct fleet_guest){
+		.host = host, .part = FLEET_PART_NONE, .asked = ask->units, .pinned = !ask->movable, .huge = ask->huge};
 	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
 		share_take(f, g, i, ask);
 		if (f->chosen.share[i].cpus > 0 || ask->cpu_millis == 0)

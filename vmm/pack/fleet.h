@@ -41,7 +41,8 @@ enum fleet_choose {		  /* a host, of those that can place the guest */
 		    FLEET_BEST,	  /* least free memory in all; the lowest of equals */
 		    FLEET_WORST,  /* most */
 		    FLEET_GLOBAL, /* the one that has the hole which the fit would take, were all hosts one space; of
-				     equals, and where no hole is cut or none will do (scatter, FLEET_PREFER), the lowest */
+				     equals, and where no hole is cut or none will do (scatter, FLEET_PREFER), the
+				     lowest */
 		    FLEET_RANDOM, /* any, each as likely */
 		    FLEET_DOT,	  /* the largest dot product of the guest's CPUs and memory with what is free, each as a
 				     share of the host */

@@ -48,7 +48,7 @@ struct fleet {
 	struct fleet_piece *piece;
 	uint32_t guests_max, pieces_max, piece_free, pieces_free;
 	uint64_t *until, *leaves; /* by host, by guest; NULL: lifetimes are not known */
-	uint32_t host_last; /* of a global next fit */
+	uint32_t host_last;	  /* of a global next fit */
 	struct random chance;
 	struct placement chosen;
 	uint32_t cpu_scale; /* of chosen: thousandths that its CPUs count */

@@ -7,8 +7,8 @@
 
 struct foresight; /* opaque */
 
-/* Reads all of it. NULL and *f: as trace_open() and trace_next(); EXIT_USAGE: it is no regular file, which could be read
- * twice; EXIT_HOST: no memory. */
+/* Reads all of it. NULL and *f: as trace_open() and trace_next(); EXIT_USAGE: it is no regular file, which could be
+ * read twice; EXIT_HOST: no memory. */
 struct foresight *foresight_open(const char *path, enum trace_format format, const struct trace_options *options,
 				 struct failure *f);
 void foresight_close(struct foresight *s); /* NULL is fine */

@@ -37,12 +37,10 @@ static uint64_t most(uint64_t a, uint64_t b)
 
 static struct host_numbers most_of(const struct host_numbers *a, const struct host_numbers *b)
 {
-	return (struct host_numbers){most(a->free, b->free),
-				     most(a->room, b->room),
-				     most(a->cpu, b->cpu),
-				     most(a->cpu_one, b->cpu_one),
-				     most(a->until, b->until),
-				     {most(a->merit[0], b->merit[0]), most(a->merit[1], b->merit[1])}};
+	return (struct host_numbers){
+		most(a->free, b->free),	  most(a->room, b->room),
+		most(a->cpu, b->cpu),	  most(a->cpu_one, b->cpu_one),
+		most(a->until, b->until), {most(a->merit[0], b->merit[0]), most(a->merit[1], b->merit[1])}};
 }
 
 static bool equal(const struct host_numbers *a, const struct host_numbers *b)

@@ -63,8 +63,8 @@ struct pack_figures {
 
 struct pack; /* opaque */
 
-/* As fleet_open(); granule is 1 or more. Borrows nothing. Lifetimes are known (fleet.h) as events tell them: a life that
- * is not told has no end. */
+/* As fleet_open(); granule is 1 or more. Borrows nothing. Lifetimes are known (fleet.h) as events tell them: a life
+ * that is not told has no end. */
 struct pack *pack_open(const struct pack_config *config, struct failure *f);
 void pack_close(struct pack *p); /* fine on NULL */
 

@@ -6,16 +6,16 @@
 
 #define PACK_BUCKETS (32u * 60u)
 
-#define PACK_FINE (UINT64_C(1000000) << 20) /* what ratios are summed in; millionths are exact */
+#define PACK_FINE    (UINT64_C(1000000) << 20) /* what ratios are summed in; millionths are exact */
 
 typedef unsigned __int128 wide;
 
 struct pack_guest {
 	uint64_t units, number;		/* the source's */
 	uint64_t arrived_us, waited_us; /* in the source */
-	uint64_t leaves_us;		/* in the source, as its life says, or FLEET_NEVER; once that was read, exactly */
-	uint32_t cpu_millis, node;	/* asked for */
-	uint32_t next;			/* of the unused */
+	uint64_t leaves_us;	   /* in the source, as its life says, or FLEET_NEVER; once that was read, exactly */
+	uint32_t cpu_millis, node; /* asked for */
+	uint32_t next;		   /* of the unused */
 	bool movable, huge;
 	bool waits, leaves; /* its departure was read */
 };

@@ -110,13 +110,7 @@ static int latency(const char *option, const char *value, uint32_t *ps, struct f
 
 /* ---- --host ---- */
 
-struct host { /* as it was asked for */
-	uint64_t nodes, cpus, bytes, reserve, huge;
-	uint32_t local_ps, remote_ps;
-	bool cpus_given, unbounded;
-};
-
-static int host_take(struct host *h, const char *key, const char *value, struct failure *f)
+static int host_take(struct pack_host *h, const char *key, const char *value, struct failure *f)
 {
 	if (strcmp(key, "nodes") == 0)
 		return number("--host nodes=", value, 1, PLACEMENT_NODES_MAX, &h->nodes, f);
@@ -137,11 +131,11 @@ static int host_take(struct host *h, const char *key, const char *value, struct 
 		return latency("--host local=", value, &h->local_ps, f);
 	if (strcmp(key, "remote") == 0)
 		return latency("--host remote=", value, &h->remote_ps, f);
-	return fail(f, EXIT_USAGE, "--host: %.64s is none of nodes=, cpus=, memory=, reserve=, huge=, local=, remote=",
-		    key);
+	return fail(f, EXIT_USAGE,
+		    "--host: %.64s is none of nodes=, cpus=, memory=, reserve=, huge=, local=, remote=", key);
 }
 
-static int host_judge(const struct host *h, struct failure *f)
+static int host_judge(const struct pack_host *h, struct failure *f)
 {
 	if (h->reserve > 0 && h->unbounded)
 		return fail(f, EXIT_USAGE, "--host reserve=%s: of unbounded memory there is nothing to keep back",
@@ -159,7 +153,7 @@ static int host_judge(const struct host *h, struct failure *f)
 	return 0;
 }
 
-static int host_parse(struct host *h, const char *list, struct failure *f)
+static int host_parse(struct pack_host *h, const char *list, struct failure *f)
 {
 	while (*list) {
 		const char *end = strchr(list, ','), *equals = strchr(list, '=');
@@ -186,14 +180,13 @@ static int host_parse(struct host *h, const char *list, struct failure *f)
 static int set_host(struct pack_options *o, const char *list, struct failure *f)
 {
 	struct fleet_shape *s = &o->shape[o->pack.fleet.shapes];
-	struct host h = {.nodes = 1};
+	struct pack_host h = {.nodes = 1};
 
 	if (o->pack.fleet.shapes == PACK_SHAPES_MAX)
 		return fail(f, EXIT_USAGE, "--host: there are %u kinds of hosts at most", PACK_SHAPES_MAX);
 	if (host_parse(&h, list, f))
 		return f->code;
-	o->host_bytes[o->pack.fleet.shapes] = h.bytes;
-	o->huge_bytes[o->pack.fleet.shapes] = h.huge;
+	o->host[o->pack.fleet.shapes] = h;
 	s->nodes = (uint32_t)h.nodes;
 	for (uint32_t n = 0; n < h.nodes; n++) { /* in bytes, till the granule is known */
 		s->node[n] = (struct fleet_node){
@@ -202,7 +195,7 @@ static int set_host(struct pack_options *o, const char *list, struct failure *f)
 			.cpu_millis = h.cpus_given ? (uint32_t)(h.cpus * EVENT_CPU_ONE / h.nodes) : FLEET_CPU_UNLIMITED,
 			.huge = h.huge / h.nodes};
 		for (uint32_t to = 0; to < h.nodes; to++) {
-			s->distance[n][to] = n == to ? 10 : 20;
+			s->distance[n][to] = n == to ? PACK_DISTANCE_SELF : PACK_DISTANCE_OTHER;
 			s->latency_ps[n][to] = n == to ? h.local_ps : h.remote_ps;
 		}
 	}
@@ -259,7 +252,10 @@ static int set_fleet(struct pack_options *o, const char *value, struct failure *
 	if (o->pack.fleet.shapes < PACK_SHAPES_MAX && o->shape[o->pack.fleet.shapes].hosts > 0)
 		return fail(f, EXIT_USAGE, "--hosts %u: a --host comes behind it, not --fleet",
 			    o->shape[o->pack.fleet.shapes].hosts);
-	return fleet_file_read(value, take_kind, o, f);
+	if (fleet_file_read(value, take_kind, o, f))
+		return f->code;
+	o->file[o->files++] = value; /* each has a kind, or it was refused */
+	return 0;
 }
 
 /* ---- the options ---- */
@@ -439,8 +435,7 @@ static int set_step(struct pack_options *o, const char *value, struct failure *f
 		.name = (option), .names = (words), .count = COUNT(words), .at = offsetof(struct pack_options, field)  \
 	}
 
-_Static_assert(sizeof(enum fleet_nodes) == sizeof(unsigned) &&
-		       sizeof(enum fleet_fit) == sizeof(unsigned) &&
+_Static_assert(sizeof(enum fleet_nodes) == sizeof(unsigned) && sizeof(enum fleet_fit) == sizeof(unsigned) &&
 		       sizeof(enum fleet_contiguous) == sizeof(unsigned) &&
 		       sizeof(enum pack_compact) == sizeof(unsigned),
 	       "ONE_OF() writes them as such");
@@ -554,14 +549,14 @@ static int judge_hosts(struct pack_options *o, struct failure *f)
 	for (uint32_t i = 0; i < c->shapes; i++) {
 		if (o->shape[i].hosts == 0)
 			o->shape[i].hosts = 1;
-		if (o->host_bytes[i] > 0 && o->host_bytes[i] / o->pack.granule < o->shape[i].nodes)
+		if (o->host[i].bytes > 0 && o->host[i].bytes / o->pack.granule < o->shape[i].nodes)
 			return fail(f, EXIT_USAGE, "--host: %s over %u nodes is less than a granule of %s each",
-				    size_format(o->host_bytes[i]).s, o->shape[i].nodes, size_format(o->pack.granule).s);
-		if (o->huge_bytes[i] > 0 && o->huge_bytes[i] / o->pack.granule < o->shape[i].nodes)
-			return fail(f, EXIT_USAGE,
-				    "--host huge=%s over %u nodes is less than a granule of %s each: a huge page is one",
-				    size_format(o->huge_bytes[i]).s, o->shape[i].nodes,
-				    size_format(o->pack.granule).s);
+				    size_format(o->host[i].bytes).s, o->shape[i].nodes, size_format(o->pack.granule).s);
+		if (o->host[i].huge > 0 && o->host[i].huge / o->pack.granule < o->shape[i].nodes)
+			return fail(
+				f, EXIT_USAGE,
+				"--host huge=%s over %u nodes is less than a granule of %s each: a huge page is one",
+				size_format(o->host[i].huge).s, o->shape[i].nodes, size_format(o->pack.granule).s);
 		to_granules(o, &o->shape[i]);
 	}
 	if (o->shape[c->shapes < PACK_SHAPES_MAX ? c->shapes : 0].hosts > 0 && c->shapes < PACK_SHAPES_MAX)
@@ -576,7 +571,7 @@ static int judge_huge(const struct pack_options *o, struct failure *f)
 	bool any = false;
 
 	for (uint32_t i = 0; i < o->pack.fleet.shapes; i++)
-		any |= o->huge_bytes[i] > 0;
+		any |= o->host[i].huge > 0;
 	if (any == (o->pack.huge_above > 0))
 		return 0;
 	return fail(f, EXIT_USAGE, "--host huge=SIZE and --huge-above SIZE, of guests that get it, need each other");
@@ -601,11 +596,11 @@ static int judge(struct pack_options *o, struct failure *f)
 	if (o->format == TRACE_AZURE_PACKING_2020) {
 		const struct fleet_shape *s = &o->shape[0];
 
-		if (o->pack.fleet.shapes != 1 || o->host_bytes[0] == 0)
+		if (o->pack.fleet.shapes != 1 || o->host[0].bytes == 0)
 			return fail(f, EXIT_USAGE,
 				    "--format azure-packing-2020 has shares of a machine: one --host with memory=SIZE "
 				    "says what that is");
-		o->reading.machine_bytes = o->host_bytes[0];
+		o->reading.machine_bytes = o->host[0].bytes;
 		o->reading.machine_cpus = s->node[0].cpu_millis == FLEET_CPU_UNLIMITED
 						  ? 0
 						  : s->node[0].cpu_millis / EVENT_CPU_ONE * s->nodes;

@@ -102,7 +102,7 @@ static struct axis_text amount(const struct report *r, uint64_t units)
 
 static bool unbounded(const struct pack_options *o)
 {
-	return o->host_bytes[0] == 0;
+	return o->host[0].bytes == 0;
 }
 
 static void row(const struct report *r, const char *name, const char *value, const char *more)
@@ -131,7 +131,7 @@ static void write_fleet(const struct report *r)
 		uint32_t cpus = s->node[0].cpu_millis;
 
 		fputs(i ? ", and " : "", out);
-		if (o->host_bytes[i] == 0) {
+		if (o->host[i].bytes == 0) {
 			fputs("one pool that grows when nothing fits", out);
 			continue;
 		}
@@ -141,9 +141,9 @@ static void write_fleet(const struct report *r)
 		if (cpus != FLEET_CPU_UNLIMITED)
 			fprintf(out, "%s CPUs, ", quantity_text(QUANTITY_COUNT, (uint64_t)cpus * s->nodes / 1000).s);
 		if (r->words.size == QUANTITY_BYTES)
-			fputs(quantity_text(QUANTITY_BYTES, o->host_bytes[i]).s, out);
+			fputs(quantity_text(QUANTITY_BYTES, o->host[i].bytes).s, out);
 		else
-			fprintf(out, "%s %s", quantity_text(QUANTITY_COUNT, o->host_bytes[i]).s, r->words.name);
+			fprintf(out, "%s %s", quantity_text(QUANTITY_COUNT, o->host[i].bytes).s, r->words.name);
 	}
 }
 
@@ -229,9 +229,14 @@ static void write_policy(const struct report *r, const struct trace_stats *read)
 	for (unsigned i = 0; i < TRACE_BADS; i++)
 		bad += read->bad[i];
 	table_open(r->page.out, "Policy");
-	row(r, "host (--choose)", pack_choose_name(c->fleet.choose), "");
+	row(r, "host (--choose)",
+	    c->fleet.nodes == FLEET_NODES_BALANCE ? "as --node has it" : pack_choose_name(c->fleet.choose), "");
 	row(r, "node (--node)", pack_nodes_name(c->fleet.nodes), "");
 	row(r, "hole (--fit)", pack_fit_name(c->fleet.fit), "");
+	if (c->fleet.lifetimes)
+		row(r, "lifetimes", pack_lifetimes_name(true), "");
+	if (c->huge_above)
+		row(r, "huge pages are for guests above", amount(r, c->huge_above / c->granule).s, "");
 	row(r, "contiguous", pack_contiguous_name(c->fleet.contiguous), "");
 	row(r, "compaction", pack_compact_name(c->compact), "");
 	row(r, "who does not fit", c->wait ? "waits" : "is gone", "");

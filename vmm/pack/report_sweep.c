@@ -186,7 +186,7 @@ static bool one_pool(const json_t *result)
 {
 	const json_t *hosts = json_object_get(json_object_get(result, "experiment"), "hosts");
 
-	return json_is_null(json_object_get(json_array_get(hosts, 0), "bytes"));
+	return json_is_string(json_object_get(json_array_get(hosts, 0), "memory")); /* unbounded */
 }
 
 /* False iff nobody has anything but 0. */
