@@ -463,8 +463,11 @@ START_TEST(several_nodes)
 			config.choose = (enum fleet_choose)below(FLEET_TWO + 1);
 			config.latency_ps = 120000;
 			config.split_above = below(2) ? 12 : 0;
+			config.lifetimes = below(2);
+			huge_pages = below(2);
 			several();
 		}
+	huge_pages = false;
 }
 END_TEST
 
@@ -510,6 +513,106 @@ START_TEST(policies)
 	ck_assert_int_eq(put(0, 96, 0), FLEET_PLACED); /* half of it comes back */
 	ck_assert_int_eq(put(1, 97, 0), FLEET_NO_HOLE);
 	fleet_close(fleet);
+}
+END_TEST
+
+/* The host that such a guest goes to. */
+static uint32_t goes_to(uint32_t guest, uint64_t units, uint64_t now, uint64_t leaves)
+{
+	struct fleet_ask ask = {.units = units, .node = FLEET_NODE_ANY, .now_us = now, .leaves_us = leaves};
+	enum fleet_answer answer;
+	uint32_t host;
+
+	ck_assert_int_eq(fleet_arrive(fleet, guest, &ask, &answer, &failure), 0);
+	ck_assert(answer == FLEET_PLACED && fleet_check(fleet));
+	(void)fleet_where(fleet, guest, &host, NULL, 0);
+	return host;
+}
+
+/* Who goes where by when he leaves, class by class; within one it is the first that can. */
+START_TEST(lifetimes)
+{
+	config = (struct fleet_config){.nodes = FLEET_NODES_FIRST, .choose = FLEET_FIRST, .lifetimes = true};
+	make();
+	for (uint32_t i = 0; i < 6; i++) /* hosts 0, 1 and 2, nearly full, until 1000, 1800 and 2600 */
+		ck_assert_uint_eq(goes_to(i, 40, 0, 1000 + i / 2 * 800), i / 2);
+	ck_assert_uint_eq(goes_to(10, 1, 0, 1000), 0); /* as long as somebody there, or less long */
+	ck_assert_uint_eq(goes_to(11, 1, 0, 1001), 1);
+	ck_assert_uint_eq(goes_to(12, 1, 0, 1801), 2);
+	ck_assert_uint_eq(goes_to(13, 1, 1600, 2000), 2);
+	ck_assert(fleet_depart(fleet, 13));
+	ck_assert_uint_eq(goes_to(13, 1, 0, 2000), 2);
+	ck_assert_uint_eq(goes_to(14, 1, 0, 2601), 2);	  /* 1 of 2601 longer */
+	ck_assert_uint_eq(goes_to(15, 1, 2500, 2701), 2); /* 100 of 201 longer than till 2601: a half */
+	ck_assert_uint_eq(goes_to(16, 1, 2600, 2803), 0); /* 102 of 203: no more than a new host would be */
+	ck_assert_uint_eq(goes_to(17, 1, 2600, FLEET_NEVER), 0);
+	ck_assert_uint_eq(goes_to(18, 1, 2600, FLEET_NEVER), 0);
+	ck_assert_uint_eq(goes_to(19, 1, 2600, UINT64_C(1) << 62), 0);
+	ck_assert(fleet_depart(fleet, 17) && fleet->until[0] == FLEET_NEVER);
+	ck_assert(fleet_depart(fleet, 18) && fleet->until[0] == UINT64_C(1) << 62);
+	ck_assert(fleet_depart(fleet, 19) && fleet->until[0] == 2803);
+	ck_assert_uint_eq(goes_to(20, 9, 2701, 2702), 3); /* who stays as long has not so much on one node */
+	ck_assert(fleet_check(fleet));
+	fleet_close(fleet);
+}
+END_TEST
+
+/* Nobody gets of the part that is not his, and each is refused for his own. */
+START_TEST(huge)
+{
+	struct fleet_shape one = {.hosts = 1, .nodes = 2, .node = {{20, 2, 4000, 8}, {20, 2, 4000, 8}}};
+	struct fleet_ask ask = {.units = 9, .node = FLEET_NODE_ANY, .huge = true};
+	enum fleet_answer answer;
+	uint64_t units, unused;
+
+	config =
+		(struct fleet_config){.shape = &one, .shapes = 1, .nodes = FLEET_NODES_FIRST, .overcommit_ppm = 500000};
+	fleet = fleet_open(&config, &failure);
+	ck_assert(fleet != NULL && fleet_totals_read(fleet).units == 2 * (8 + 20)); /* only the rest comes back */
+	ck_assert(fleet_pools_of(fleet, 0) == 4 && fleet_nodes_of(fleet, 0) == 2);
+	ck_assert_int_eq(fleet_arrive(fleet, 0, &ask, &answer, &failure), 0);
+	ck_assert_int_eq(answer, FLEET_NO_HOLE); /* 16, of which 9 on none */
+	ask.units = 17;
+	ck_assert_int_eq(fleet_arrive(fleet, 0, &ask, &answer, &failure), 0);
+	ck_assert_int_eq(answer, FLEET_NO_MEMORY);
+	ask.units = 8;
+	ask.cpu_millis = 3000;
+	ck_assert_int_eq(fleet_arrive(fleet, 0, &ask, &answer, &failure), 0);
+	ck_assert_int_eq(answer, FLEET_PLACED);
+	fleet_room_of(fleet, 0, 2, &units, &unused);
+	ck_assert(units == 8 && unused == 0 && fleet_space(fleet, 0, 2) != NULL);
+	fleet_room_of(fleet, 0, 0, &units, &unused);
+	ck_assert(units == 20 && unused == 20);
+	ck_assert_int_eq(put(1, 20, 2000), FLEET_PLACED); /* CPUs are shared: node 1 */
+	ck_assert_int_eq(put(2, 20, 2000), FLEET_NO_HOLE);
+	ck_assert_int_eq(put(2, 21, 0), FLEET_NO_MEMORY);
+	ck_assert_int_eq(put(2, 20, 1000), FLEET_PLACED);
+	ask.units = 1;
+	ck_assert_int_eq(fleet_arrive(fleet, 3, &ask, &answer, &failure), 0);
+	ck_assert_int_eq(answer, FLEET_NO_CPU);
+	ck_assert(fleet_depart(fleet, 0) && fleet_check(fleet));
+	fleet_close(fleet);
+}
+END_TEST
+
+/* What is no limit: as many CPUs as anybody can ask for, by every policy of nodes. */
+START_TEST(cpus_unlimited)
+{
+	struct fleet_shape one = {.hosts = 1, .nodes = 2, .distance = {{10, 20}, {20, 10}}};
+
+	for (unsigned n = 0; n < 2; n++) {
+		one.node[n] = (struct fleet_node){100, 0, FLEET_CPU_UNLIMITED, 0};
+		one.latency_ps[n][n] = 80000;
+		one.latency_ps[n][1 - n] = 160000;
+	}
+	for (unsigned n = FLEET_NODES_LOCAL; n <= FLEET_NODES_BALANCE; n++) {
+		config = (struct fleet_config){.shape = &one, .shapes = 1, .nodes = (enum fleet_nodes)n};
+		config.latency_ps = 150000;
+		fleet = fleet_open(&config, &failure);
+		ck_assert_int_eq(put(0, 10, 4294967000), FLEET_PLACED);
+		ck_assert_int_eq(put(1, 10, UINT32_MAX), FLEET_PLACED); /* not whole CPUs */
+		fleet_close(fleet);
+	}
 }
 END_TEST
 
@@ -611,11 +714,15 @@ START_TEST(compaction)
 	seed(41 + (uint64_t)_i);
 	config = (struct fleet_config){.fit = (enum fleet_fit)_i, .nodes = FLEET_NODES_FIRST};
 	config.choose = _i % 2 ? FLEET_BEST : FLEET_FIRST;
+	huge_pages = true;
 	make();
+	huge_pages = false;
 	for (unsigned i = 0; i < 4000; i++) {
 		uint32_t guest = (uint32_t)below(GUESTS), host;
-		struct fleet_ask ask = {
-			.units = 1 + below(20), .node = FLEET_NODE_ANY, .movable = i > 2000 ? below(8) : true};
+		struct fleet_ask ask = {.units = 1 + below(20),
+					.node = FLEET_NODE_ANY,
+					.movable = i > 2000 ? below(8) : true,
+					.huge = below(3) == 0};
 		struct fleet_moved moved;
 		enum fleet_answer answer;
 		struct fleet_part part;
@@ -695,6 +802,10 @@ START_TEST(refused)
 		{{.hosts = 1, .nodes = 1, .node = {{UINT64_C(1) << 39, 0, 0, 0}}}, 0, "2^39 are the most"},
 		{{.hosts = 1, .nodes = 1, .node = {{UINT64_C(1) << 38, 0, 0, 0}}}, 500000, "2^39 are the most"},
 		{{.hosts = 1, .nodes = 1, .node = {{4, 0, 0, 0}}}, 1000000, "give back all"},
+		{{.hosts = 1, .nodes = 1, .node = {{10, 4, 0, 6}}},
+		 0,
+		 "keeps 6 of its 10 units for huge pages and 4 for"},
+		{{.hosts = 1, .nodes = 1, .node = {{0, 0, 0, 6}}}, 0, "has no bound: no part of it"},
 	};
 
 	(void)s;
@@ -711,9 +822,11 @@ END_TEST
 
 START_TEST(check_objects)
 {
-	config = (struct fleet_config){.choose = FLEET_BEST, .nodes = FLEET_NODES_LOCAL};
+	config = (struct fleet_config){.choose = FLEET_BEST, .nodes = FLEET_NODES_LOCAL, .lifetimes = true};
 	config.choose = _i ? FLEET_BEST : FLEET_FIRST;
+	huge_pages = true;
 	make();
+	huge_pages = false;
 	for (uint32_t i = 0; i < 20; i++)
 		ck_assert_int_eq(put(i, 7, 500), FLEET_PLACED);
 #define BREAK(field)                                                                                                   \
@@ -740,14 +853,26 @@ START_TEST(check_objects)
 	BREAK(fleet->piece[fleet->guest[3].part].part.run.units);
 	BREAK(fleet->piece[fleet->guest[3].part].part.cpu_millis);
 	BREAK(fleet->pieces_free);
+	BREAK(fleet->until[0]);
+	BREAK(fleet->leaves[3]);
+	BREAK(fleet->pool[3].pool.free); /* of huge pages */
+	fleet->guest[3].huge = true;
+	ck_assert(!fleet_check(fleet));
+	fleet->guest[3].huge = false;
 	if (_i) {
 		BREAK(fleet->index[0].rung[2].free);
 		BREAK(fleet->index[0].rung[2].above);
 		BREAK(fleet->index[0].rung[2].rank);
 		BREAK(fleet->index[0].rung[2].most_cpu_one);
+		BREAK(fleet->index[1].rung[2].room);
+		BREAK(fleet->index[0].stay[2].until);
+		BREAK(fleet->index[0].stay[2].most);
+		BREAK(fleet->index[0].stay[fleet->index[0].root].most);
 		BREAK(fleet->index[0].rung[fleet->index[0].root].most_room);
 	} else {
 		BREAK(fleet->index[0].most[1].cpu);
+		BREAK(fleet->index[0].most[1].until);
+		BREAK(fleet->index[1].most[1].free);
 		BREAK(fleet->index[0].most[fleet->index[0].leaves + 1].room);
 	}
 	fleet_close(fleet);
@@ -762,6 +887,9 @@ Suite *fleet_suite(void)
 	TCase *plain = tcase_create("plain"), *random = tcase_create("random");
 
 	tcase_add_test(plain, policies);
+	tcase_add_test(plain, lifetimes);
+	tcase_add_test(plain, huge);
+	tcase_add_test(plain, cpus_unlimited);
 	tcase_add_test(plain, dot_of_mixed);
 	tcase_add_test(plain, too_large);
 	tcase_add_loop_test(plain, unbounded, 0, FLEET_FIT_SCATTER + 1);

@@ -3,10 +3,10 @@
  * Words. A strip is a node of a host that is drawn, or a node's huge pages: of a fleet with more than HOSTS_MAX hosts,
  * so many, evenly apart. It is cut into cells of one length; a cell is what lies at its middle, a guest's extent or a
  * hole. So a hole smaller than a cell is seen as often as it should be, not always and not never; and a look costs a
- * constant, however many extents there are: cells at most, each one look-up. Moments are thinned as the run goes on
- * (moments.h), and each has its strips as runs of cells. A run remembers how long, in powers of two, the extent or the
- * hole is of which it is the picture: the share of free memory in holes of a size is thus estimated by as many samples
- * as there are cells.
+ * constant, however many extents there are: cells at most, each one look-up.
+ *   Moments are thinned as the run goes on (moments.h), and each has its strips as runs of cells. A run remembers how
+ * long, in powers of two, the extent or the hole is of which it is the picture: the share of free memory in holes of
+ * a size is thus estimated by as many samples as there are cells.
  *
  * One pool alone is drawn in ROWS rows of addresses, all of its top's highest; the part above the top of a moment is
  * nobody's.
