@@ -1243,6 +1243,19 @@ expect pack_host_nodes 2 '^slat: --host nodes=: 65 is no whole number from 1 to 
 expect pack_host_small 2 '^slat: --host: 2 MiB over 2 nodes is less than a granule of 2 MiB each' "$slat" pack --host nodes=2,memory=2M x
 expect pack_host_reserve 2 '^slat: --host reserve=2 GiB of memory=1 GiB: nothing is left' "$slat" pack --host memory=1G,reserve=2G x
 expect pack_unbounded 2 '^slat: unbounded memory is for one host' "$slat" pack --hosts 2 --host memory=unbounded $trace
+expect pack_host_huge 2 '^slat: --host huge=1 GiB of memory=3 GiB, less reserve=2 GiB: nothing is left for other guests$' \
+	"$slat" pack --host memory=3G,huge=1G,reserve=2G --huge-above 1G x
+expect pack_host_huge_small 2 '^slat: --host huge=1 GiB over 3 nodes is less than a granule of 512 MiB each' \
+	"$slat" pack --host memory=3G,huge=1G,nodes=3 --granule 512M --huge-above 1G x
+expect pack_unbounded_huge 2 '^slat: --host huge=1 GiB: of unbounded memory no part' "$slat" pack --host memory=unbounded,huge=1G --huge-above 1G x
+expect pack_huge_alone 2 '^slat: --host huge=SIZE and --huge-above SIZE, .* need each other$' "$slat" pack --host memory=3G,huge=1G x
+expect pack_huge_above_alone 2 '^slat: --host huge=SIZE and --huge-above SIZE, .* need each other$' "$slat" pack --host memory=3G --huge-above 1G x
+expect pack_huge_largest 2 '^slat: guest 0 \(from 0\) asks for 7168 units of huge pages; the largest host has 512$' \
+	"$slat" pack --host memory=300G,huge=1G --huge-above 1G $trace
+expect pack_lifetimes 2 '^slat: --lifetimes: x is none of unknown, known$' "$slat" pack --lifetimes x x
+expect pack_lifetimes_stdin 2 '^slat: --lifetimes known: standard input has no column life_s, and is no file' \
+	sh -c "'$slat' pack --lifetimes known - <$trace"
+expect pack_balance_choose 2 '^slat: --node balance chooses the host, too: it goes without --choose best$' "$slat" pack --node balance --choose best x
 expect pack_overcommit 2 '^slat: --overcommit: 100 is no whole number from 0 to 99$' "$slat" pack --overcommit 100 x
 expect pack_compact 2 '^slat: --compact continuous and --compact-budget SIZE, of bytes a second, need each' "$slat" pack --compact continuous $trace
 expect pack_compact_what 2 '^slat: --compact refused: only with --contiguous require' "$slat" pack --compact refused --contiguous prefer $trace
@@ -1354,6 +1367,33 @@ if [ -n "$(find "$work" -name 'series*')" ]; then fail pack_cut_series 'a file i
 expect pack_table 0 '^accepted +66, 103808 units of 2 MiB$' "$slat" pack --hosts 2 --host nodes=2,cpus=32,memory=128G $trace
 expect pack_stdin 0 '^accepted +66,' sh -c "gzip -c $trace | '$slat' pack --hosts 2 --host nodes=2,cpus=32,memory=128G -"
 expect pack_full 6 'standard output' sh -c "'$slat' pack $trace >/dev/full"
+# Huge pages are a part of their own: as two fleets, of the large guests and of the others, where nothing else is short.
+"$slat" pack --json --hosts 3 --host nodes=2,memory=512G,huge=256G --huge-above 8G $trace 2>"$work/err" | jq .accepted >"$work/one"
+awk -F, 'NR == 1 || $5 == "" || $5 > 8192' $trace >"$work/large.csv"
+awk -F, 'NR == 1 || $5 == "" || $5 <= 8192' $trace >"$work/small.csv"
+for part in large small; do # without the departures of the others
+	awk -F, 'NR == 1 || $2 == "arrive" { there[$3] = 1; print; next } there[$3]' "$work/$part.csv" >"$work/part.csv"
+	"$slat" pack --json --hosts 3 --host nodes=2,memory=256G "$work/part.csv" 2>>"$work/err" | jq .accepted
+done | awk '{ n += $1 } END { print n }' >"$work/two"
+if [ "$(cat "$work/one")" -gt 0 ] && cmp -s "$work/one" "$work/two"; then pass pack_huge; else fail pack_huge "$(paste -sd' ' "$work/one" "$work/two"); $(tail -n 1 "$work/err")"; fi
+# Lifetimes that only departures tell are those that a column has; known, they leave more hosts empty.
+lives() { # name, more options: empty hosts
+	"$slat" pack --json --hosts 60 --host nodes=2,cpus=64,memory=384G --workload vm --arrivals 5000 --interval 3 "${@:2}" 2>"$work/err" >"$work/$1"
+	jq .hosts_empty_mean_milli "$work/$1"
+}
+unknown=$(lives unknown)
+known=$(lives known --lifetimes known --save-trace "$work/lives.csv")
+keys='del(.experiment, .lines, .bad_lines)'
+awk -F, -v OFS=, '{ $NF = ""; if (NR == 1) $NF = "other"; print }' "$work/lives.csv" >"$work/no_lives.csv"
+for file in lives no_lives; do
+	"$slat" pack --json --hosts 60 --host nodes=2,cpus=64,memory=384G --lifetimes known "$work/$file.csv" 2>"$work/err" | jq "$keys" >"$work/one"
+	jq "$keys" "$work/known" >"$work/two"
+	if [ "$known" -gt "$unknown" ] && cmp -s "$work/one" "$work/two"; then
+		pass "pack_known_$file"
+	else
+		fail "pack_known_$file" "$known, $unknown, $(diff "$work/one" "$work/two" | head -n 3 | paste -sd' '); $(tail -n 1 "$work/err")"
+	fi
+done
 # The same figures whatever the way in, and from run to run; refused ones by why sum to all.
 for choose in first best worst global random dot two; do
 	"$slat" pack --json --choose $choose --hosts 3 --host nodes=2,cpus=64,memory=128G $trace >"$work/one" 2>"$work/err"
@@ -1423,6 +1463,8 @@ again many --skip-bad --from 20 --count 500 --choose two --fit worst --granule 1
 again latency --node local --latency 130ns --contiguous prefer --host nodes=2,memory=900G,cpus=96,local=80ns,remote=160ns $trace
 again node --latency 130ns --node pack --host nodes=2,memory=900G,cpus=96,local=80ns,remote=160ns $trace
 fleet '[{"hosts": 2, "nodes": 2, "memory": "300G", "latency": [[80, 160], [170, 80]], "distance": [[10, 31], [20, 10]]}, {"memory": "256G"}]'
+again lifetimes --lifetimes known --huge-above 20G --hosts 3 --host nodes=2,memory=300G,huge=120G --host memory=512G $trace
+again balance --node balance --hosts 3 --host nodes=2,memory=300G,cpus=96 $trace
 again fleet --fleet "$work/fleet.json" --node spread --compact refused --fit worst $trace
 again minimalloc --format minimalloc --granule 1K tests/packing/minimalloc.csv
 again azure --format azure-v1 --host memory=256G tests/packing/azure_v1_vmtable.csv

@@ -126,7 +126,7 @@ static const char *data(const char *name)
 
 static struct pack *pool_open(enum fleet_fit fit, uint64_t units, uint64_t granule, bool wait)
 {
-	struct fleet_shape shape = {.hosts = 1, .nodes = 1, .node = {{units, 0, FLEET_CPU_UNLIMITED}}};
+	struct fleet_shape shape = {.hosts = 1, .nodes = 1, .node = {{units, 0, FLEET_CPU_UNLIMITED, 0}}};
 	const struct pack_config config = {
 		.fleet = {.shape = &shape, .shapes = 1, .fit = fit, .nodes = FLEET_NODES_FIRST},
 		.granule = granule,
@@ -937,7 +937,7 @@ static void add_up(const struct fleet *f)
 
 static struct fleet_shape two_nodes(uint32_t hosts, uint64_t units, uint32_t cpus)
 {
-	const struct fleet_node node = {units, 0, cpus * EVENT_CPU_ONE};
+	const struct fleet_node node = {units, 0, cpus * EVENT_CPU_ONE, 0};
 
 	return (struct fleet_shape){.hosts = hosts,
 				    .nodes = 2,

@@ -6,6 +6,7 @@
 
 #include "vmm/pack/draft.h"
 #include "vmm/pack/experiment.h"
+#include "vmm/pack/foresight.h"
 #include "vmm/pack/report_html.h"
 #include "vmm/pack/trace_writer.h"
 
@@ -76,6 +77,7 @@ struct input {
 	struct trace *trace;
 	struct workload *workload;
 	struct trace_writer *writer;
+	struct foresight *foresight; /* lifetimes are to be known, and the trace does not tell them in time */
 };
 
 static enum event_next next(void *self, struct event *out, struct failure *f)
@@ -83,6 +85,8 @@ static enum event_next next(void *self, struct event *out, struct failure *f)
 	struct input *in = self;
 	enum event_next got = in->trace ? trace_next(in->trace, out, f) : workload_next(in->workload, out, f);
 
+	if (got == EVENT_ONE && in->foresight && out->kind == EVENT_ARRIVE)
+		out->life_us = foresight_life(in->foresight, out->number);
 	if (got == EVENT_ONE && in->writer && trace_writer_add(in->writer, out, f))
 		return EVENT_FAILED;
 	return got;
@@ -97,6 +101,9 @@ static int input_open(struct input *in, const struct pack_options *o, struct fai
 		in->workload = workload_open(o->workload, &o->work, f);
 	else
 		in->trace = trace_open(o->trace, o->format, &o->reading, f);
+	if (o->pack.fleet.lifetimes && in->trace && !trace_tells_lives(in->trace) &&
+	    !(in->foresight = foresight_open(o->trace, o->format, &o->reading, f)))
+		return f->code;
 	if (o->save && (in->trace || in->workload))
 		in->writer = trace_writer_open(o->save, &kept, f);
 	return f->code;
@@ -110,6 +117,7 @@ static void input_close(struct input *in, bool keep, struct failure *f)
 		trace_writer_abandon(in->writer);
 	trace_close(in->trace);
 	workload_close(in->workload);
+	foresight_close(in->foresight);
 }
 
 static int play(struct pack *p, struct input *in, struct series *series, struct report *report, bool show_it,

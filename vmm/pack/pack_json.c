@@ -78,6 +78,8 @@ static json_t *json_of_host(const struct pack_host *h, const struct fleet_shape 
 		json_object_set_new(host, "cpus", whole(h->cpus));
 	if (h->reserve)
 		json_object_set_new(host, "reserve", whole(h->reserve));
+	if (h->huge)
+		json_object_set_new(host, "huge", whole(h->huge));
 	if (h->local_ps)
 		json_object_set_new(host, "local", whole(h->local_ps / 1000));
 	if (h->remote_ps)
@@ -101,8 +103,8 @@ static json_t *json_of_hosts(const struct pack_options *o)
 /* ---- the experiment ---- */
 
 /* All that makes the figures what they are: each option by its name, with _ for -, and its value as the command line
- * takes it, given or not; null, where there is none. --latency chooses by itself how nodes are chosen, so that it comes
- * before --node. */
+ * takes it, given or not; null, where there is none, as of the choice of a host that --node balance makes. --latency
+ * chooses by itself how nodes are chosen, so that it comes before --node. */
 static json_t *json_of_experiment(const struct pack_options *o)
 {
 	const struct fleet_config *fleet = &o->pack.fleet;
@@ -125,7 +127,7 @@ static json_t *json_of_experiment(const struct pack_options *o)
 		{"size_max", given(work.size_max)},
 		{"size_mean", given(work.size_mean)},
 		{"hosts", json_of_hosts(o)},
-		{"choose", word(pack_choose_name(fleet->choose))},
+		{"choose", word(fleet->nodes == FLEET_NODES_BALANCE ? NULL : pack_choose_name(fleet->choose))},
 		{"latency", given(fleet->latency_ps / 1000)},
 		{"node", word(pack_nodes_name(fleet->nodes))},
 		{"fit", word(pack_fit_name(fleet->fit))},
@@ -134,6 +136,8 @@ static json_t *json_of_experiment(const struct pack_options *o)
 		{"compact", word(pack_compact_name(o->pack.compact))},
 		{"compact_budget", given(o->compact_bytes)},
 		{"split_above", given(fleet->split_above * o->pack.granule)},
+		{"huge_above", given(o->pack.huge_above)},
+		{"lifetimes", word(pack_lifetimes_name(fleet->lifetimes))},
 		{"overcommit", whole(fleet->overcommit_ppm / 10000)},
 		{"on_refuse", word(o->pack.wait ? "wait" : "drop")},
 		{"seed", whole(fleet->seed)},

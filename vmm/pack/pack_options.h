@@ -11,9 +11,10 @@
 #define PACK_DISTANCE_SELF  10u /* of nodes, where nothing else is said: as SLIT has it */
 #define PACK_DISTANCE_OTHER 20u
 
-struct pack_host {			      /* a kind of hosts, as it was asked for */
-	uint64_t nodes, cpus, bytes, reserve; /* of all nodes; bytes 0: unbounded */
-	uint32_t local_ps, remote_ps;	      /* 0: not given */
+struct pack_host { /* a kind of hosts, as it was asked for */
+	uint64_t nodes;
+	uint64_t cpus, bytes, reserve, huge; /* of all nodes; bytes 0: unbounded */
+	uint32_t local_ps, remote_ps;	     /* 0: not given */
 	bool cpus_given, unbounded;
 };
 
@@ -36,7 +37,7 @@ struct pack_options {
 	int words;
 	uint64_t csv_step_us;
 	uint64_t compact_bytes; /* a second; 0: not given */
-	bool granule_given, json, help;
+	bool granule_given, choose_given, json, help;
 };
 
 /* EXIT_USAGE with one sentence iff an option, a value or what they ask for together is none; EXIT_HOST: no memory. *o
@@ -50,5 +51,6 @@ const char *pack_nodes_name(enum fleet_nodes n);
 const char *pack_fit_name(enum fleet_fit fit);
 const char *pack_contiguous_name(enum fleet_contiguous c);
 const char *pack_compact_name(enum pack_compact c);
+const char *pack_lifetimes_name(bool known);
 
 #endif

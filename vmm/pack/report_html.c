@@ -231,9 +231,14 @@ static void write_policy(const struct report *r, const struct trace_stats *read)
 	for (unsigned i = 0; i < TRACE_BADS; i++)
 		bad += read->bad[i];
 	table_open(r->page.out, "Policy");
-	row(r, "host (--choose)", pack_choose_name(c->fleet.choose), "");
+	row(r, "host (--choose)",
+	    c->fleet.nodes == FLEET_NODES_BALANCE ? "as --node has it" : pack_choose_name(c->fleet.choose), "");
 	row(r, "node (--node)", pack_nodes_name(c->fleet.nodes), "");
 	row(r, "hole (--fit)", pack_fit_name(c->fleet.fit), "");
+	if (c->fleet.lifetimes)
+		row(r, "lifetimes", pack_lifetimes_name(true), "");
+	if (c->huge_above)
+		row(r, "huge pages are for guests above", amount(r, c->huge_above / c->granule).s, "");
 	row(r, "contiguous", pack_contiguous_name(c->fleet.contiguous), "");
 	row(r, "compaction", pack_compact_name(c->compact), "");
 	row(r, "who does not fit", c->wait ? "waits" : "is gone", "");
