@@ -1243,6 +1243,19 @@ expect pack_host_nodes 2 '^slat: --host nodes=: 65 is no whole number from 1 to 
 expect pack_host_small 2 '^slat: --host: 2 MiB over 2 nodes is less than a granule of 2 MiB each' "$slat" pack --host nodes=2,memory=2M x
 expect pack_host_reserve 2 '^slat: --host reserve=2 GiB of memory=1 GiB: nothing is left' "$slat" pack --host memory=1G,reserve=2G x
 expect pack_unbounded 2 '^slat: unbounded memory is for one host' "$slat" pack --hosts 2 --host memory=unbounded $trace
+expect pack_host_huge 2 '^slat: --host huge=1 GiB of memory=3 GiB, less reserve=2 GiB: nothing is left for other guests$' \
+	"$slat" pack --host memory=3G,huge=1G,reserve=2G --huge-above 1G x
+expect pack_host_huge_small 2 '^slat: --host huge=1 GiB over 3 nodes is less than a granule of 512 MiB each' \
+	"$slat" pack --host memory=3G,huge=1G,nodes=3 --granule 512M --huge-above 1G x
+expect pack_unbounded_huge 2 '^slat: --host huge=1 GiB: of unbounded memory no part' "$slat" pack --host memory=unbounded,huge=1G --huge-above 1G x
+expect pack_huge_alone 2 '^slat: --host huge=SIZE and --huge-above SIZE, .* need each other$' "$slat" pack --host memory=3G,huge=1G x
+expect pack_huge_above_alone 2 '^slat: --host huge=SIZE and --huge-above SIZE, .* need each other$' "$slat" pack --host memory=3G --huge-above 1G x
+expect pack_huge_largest 2 '^slat: guest 0 \(from 0\) asks for 7168 units of huge pages; the largest host has 512$' \
+	"$slat" pack --host memory=300G,huge=1G --huge-above 1G $trace
+expect pack_lifetimes 2 '^slat: --lifetimes: x is none of unknown, known$' "$slat" pack --lifetimes x x
+expect pack_lifetimes_stdin 2 '^slat: --lifetimes known: standard input has no column life_s, and is no file' \
+	sh -c "'$slat' pack --lifetimes known - <$trace"
+expect pack_balance_choose 2 '^slat: --node balance chooses the host, too: it goes without --choose best$' "$slat" pack --node balance --choose best x
 expect pack_overcommit 2 '^slat: --overcommit: 100 is no whole number from 0 to 99$' "$slat" pack --overcommit 100 x
 expect pack_compact 2 '^slat: --compact continuous and --compact-budget SIZE, of bytes a second, need each' "$slat" pack --compact continuous $trace
 expect pack_compact_what 2 '^slat: --compact refused: only with --contiguous require' "$slat" pack --compact refused --contiguous prefer $trace
@@ -1264,9 +1277,9 @@ fleet '[{"hosts": 2, "nodes": 2, "cpus": 64, "memory": "128G", "reserve": "8G", 
 for node in local spread contract; do
 	latency=()
 	[ $node != contract ] || latency=(--latency 130ns)
-	"$slat" pack --node $node "${latency[@]}" --json --fleet "$work/fleet.json" $trace >"$work/one" 2>"$work/err"
+	"$slat" pack --node $node "${latency[@]}" --json --fleet "$work/fleet.json" $trace 2>"$work/err" | jq 'del(.experiment.hosts)' >"$work/one"
 	"$slat" pack --node $node "${latency[@]}" --json --hosts 2 --host nodes=2,cpus=64,memory=128G,reserve=8G,local=80ns,remote=160ns \
-		--hosts 1 --host memory=256G,local=80ns,remote=160ns $trace >"$work/two" 2>>"$work/err"
+		--hosts 1 --host memory=256G,local=80ns,remote=160ns $trace 2>>"$work/err" | jq 'del(.experiment.hosts)' >"$work/two"
 	if [ $node = contract ]; then
 		if grep -q '^slat: --latency: --host needs local= and remote=' "$work/err"; then pass pack_fleet_contract; else fail pack_fleet_contract "$(cat "$work/err")"; fi
 	elif [ -s "$work/one" ] && cmp -s "$work/one" "$work/two"; then
@@ -1301,7 +1314,22 @@ fleet '[{"memory": "1G"}]'
 expect pack_fleet_hosts 2 '^slat: --hosts 3: a --host comes behind it, not --fleet' "$slat" pack --hosts 3 --fleet "$work/fleet.json" x
 expect pack_unbounded_reserve 2 '^slat: --host reserve=1 GiB: of unbounded memory' "$slat" pack --host memory=unbounded,reserve=1G x
 expect pack_unbounded_twice 2 '^slat: unbounded memory is for one host' "$slat" pack --host memory=4G,memory=unbounded,nodes=2 $trace
-expect pack_same_file 2 '^slat: --csv and --save-trace: one file cannot be both: y' "$slat" pack --csv y --save-trace y $trace
+expect pack_same_file 2 '^slat: --csv and --save-trace: y cannot be both$' "$slat" pack --csv y --save-trace y $trace
+expect pack_same_page 2 '^slat: --save-trace and --report: y cannot be both$' "$slat" pack --report y --save-trace y $trace
+expect pack_same_output 2 '^slat: --save-trace and --json: standard output cannot be both$' "$slat" pack --json --save-trace - $trace
+expect pack_same_series 2 '^slat: --csv and --json: standard output cannot be both$' "$slat" pack --json --csv - $trace
+# What is kept on standard output is alone there.
+for keep in save-trace csv report; do
+	"$slat" pack --$keep "$work/kept" $trace >"$work/one" 2>/dev/null
+	"$slat" pack --$keep - $trace >"$work/out" 2>"$work/err"
+	sed -i 's|--report [^ ]* |--report x |' "$work/kept" "$work/out" # the command is in the page
+	if [ -s "$work/kept" ] && cmp -s "$work/kept" "$work/out" && cmp -s "$work/one" "$work/err" && grep -q ^accepted "$work/err"; then
+		pass "pack_output_$keep"
+	else
+		fail "pack_output_$keep" "$(cmp "$work/kept" "$work/out" 2>&1); $(tail -n 1 "$work/err")"
+	fi
+	rm -f "$work/kept"
+done
 
 # What is bad leaves nothing behind: name, code, sentence, arguments.
 refuse() {
@@ -1339,6 +1367,33 @@ if [ -n "$(find "$work" -name 'series*')" ]; then fail pack_cut_series 'a file i
 expect pack_table 0 '^accepted +66, 103808 units of 2 MiB$' "$slat" pack --hosts 2 --host nodes=2,cpus=32,memory=128G $trace
 expect pack_stdin 0 '^accepted +66,' sh -c "gzip -c $trace | '$slat' pack --hosts 2 --host nodes=2,cpus=32,memory=128G -"
 expect pack_full 6 'standard output' sh -c "'$slat' pack $trace >/dev/full"
+# Huge pages are a part of their own: as two fleets, of the large guests and of the others, where nothing else is short.
+"$slat" pack --json --hosts 3 --host nodes=2,memory=512G,huge=256G --huge-above 8G $trace 2>"$work/err" | jq .accepted >"$work/one"
+awk -F, 'NR == 1 || $5 == "" || $5 > 8192' $trace >"$work/large.csv"
+awk -F, 'NR == 1 || $5 == "" || $5 <= 8192' $trace >"$work/small.csv"
+for part in large small; do # without the departures of the others
+	awk -F, 'NR == 1 || $2 == "arrive" { there[$3] = 1; print; next } there[$3]' "$work/$part.csv" >"$work/part.csv"
+	"$slat" pack --json --hosts 3 --host nodes=2,memory=256G "$work/part.csv" 2>>"$work/err" | jq .accepted
+done | awk '{ n += $1 } END { print n }' >"$work/two"
+if [ "$(cat "$work/one")" -gt 0 ] && cmp -s "$work/one" "$work/two"; then pass pack_huge; else fail pack_huge "$(paste -sd' ' "$work/one" "$work/two"); $(tail -n 1 "$work/err")"; fi
+# Lifetimes that only departures tell are those that a column has; known, they leave more hosts empty.
+lives() { # name, more options: empty hosts
+	"$slat" pack --json --hosts 60 --host nodes=2,cpus=64,memory=384G --workload vm --arrivals 5000 --interval 3 "${@:2}" 2>"$work/err" >"$work/$1"
+	jq .hosts_empty_mean_milli "$work/$1"
+}
+unknown=$(lives unknown)
+known=$(lives known --lifetimes known --save-trace "$work/lives.csv")
+keys='del(.experiment, .lines, .bad_lines)'
+awk -F, -v OFS=, '{ $NF = ""; if (NR == 1) $NF = "other"; print }' "$work/lives.csv" >"$work/no_lives.csv"
+for file in lives no_lives; do
+	"$slat" pack --json --hosts 60 --host nodes=2,cpus=64,memory=384G --lifetimes known "$work/$file.csv" 2>"$work/err" | jq "$keys" >"$work/one"
+	jq "$keys" "$work/known" >"$work/two"
+	if [ "$known" -gt "$unknown" ] && cmp -s "$work/one" "$work/two"; then
+		pass "pack_known_$file"
+	else
+		fail "pack_known_$file" "$known, $unknown, $(diff "$work/one" "$work/two" | head -n 3 | paste -sd' '); $(tail -n 1 "$work/err")"
+	fi
+done
 # The same figures whatever the way in, and from run to run; refused ones by why sum to all.
 for choose in first best worst global random dot two; do
 	"$slat" pack --json --choose $choose --hosts 3 --host nodes=2,cpus=64,memory=128G $trace >"$work/one" 2>"$work/err"
@@ -1372,9 +1427,10 @@ expect pack_workload_only 2 '^slat: --arrivals, --interval, --life and --size-..
 expect pack_life 2 '^slat: --life: -3 is no number of seconds' "$slat" pack --workload vm --life -3
 expect pack_size 2 'has no mean size$' "$slat" pack --workload vm --size-mean 3
 for workload in vm tasks spectrum cargo uniform exponential; do
-	keys='del(.experiment.trace, .experiment.workload, .lines, .bad_lines)'
-	"$slat" pack --workload $workload --arrivals 2000 --seed 7 --json --save-trace "$work/$workload.gz" 2>"$work/err" | jq "$keys" >"$work/one"
-	granule=$(jq .experiment.granule "$work/one")
+	keys='del(.experiment, .lines, .bad_lines)'
+	"$slat" pack --workload $workload --arrivals 2000 --seed 7 --json --save-trace "$work/$workload.gz" 2>"$work/err" >"$work/out"
+	jq "$keys" "$work/out" >"$work/one"
+	granule=$(jq .experiment.granule "$work/out")
 	"$slat" pack --granule "${granule:-0}" --seed 7 --json "$work/$workload.gz" 2>>"$work/err" | jq "$keys" >"$work/two"
 	if [ "$(jq .guests "$work/one")" = 2000 ] && cmp -s "$work/one" "$work/two"; then
 		pass pack_workload_$workload
@@ -1382,6 +1438,45 @@ for workload in vm tasks spectrum cargo uniform exponential; do
 		fail pack_workload_$workload "$(diff "$work/one" "$work/two" | head -n 3 | paste -sd' '); $(tail -n 1 "$work/err")"
 	fi
 done
+
+# --json has all that it takes to play it again: its options, and a fleet file; what comes out is the same bytes.
+again() { # name, arguments...
+	local words
+
+	"$slat" pack --json "${@:2}" >"$work/one" 2>"$work/err"
+	jq .experiment.hosts "$work/one" >"$work/again.json"
+	mapfile -t words < <(jq -r '.experiment | del(.hosts) | to_entries[] | select(.value != null and .value != false) |
+		if .key == "trace" then .value elif .value == true then "--" + .key else "--\(.key)=\(.value)" end' "$work/one" |
+		sed -E ':dash; s/^(--[a-z-]*)_/\1-/; t dash')
+	"$slat" pack --json --fleet "$work/again.json" "${words[@]}" >"$work/two" 2>>"$work/err"
+	if [ -s "$work/one" ] && cmp -s "$work/one" "$work/two"; then
+		pass "pack_again_$1"
+	else
+		fail "pack_again_$1" "$(diff "$work/one" "$work/two" | head -n 3 | paste -sd' '); $(tail -n 1 "$work/err")"
+	fi
+}
+{ cat $trace && echo '7,depart,nobody,,'; } >"$work/bad_end.csv"
+again plain $trace
+again many --skip-bad --from 20 --count 500 --choose two --fit worst --granule 1M --compact continuous --compact-budget 1G \
+	--split-above 64G --overcommit 20 --on-refuse wait --seed 7 --node spread --hosts 2 --host nodes=3,cpus=64,memory=128G,reserve=3M \
+	--host memory=256G,cpus=17 "$work/bad_end.csv"
+again latency --node local --latency 130ns --contiguous prefer --host nodes=2,memory=900G,cpus=96,local=80ns,remote=160ns $trace
+again node --latency 130ns --node pack --host nodes=2,memory=900G,cpus=96,local=80ns,remote=160ns $trace
+fleet '[{"hosts": 2, "nodes": 2, "memory": "300G", "latency": [[80, 160], [170, 80]], "distance": [[10, 31], [20, 10]]}, {"memory": "256G"}]'
+again lifetimes --lifetimes known --huge-above 20G --hosts 3 --host nodes=2,memory=300G,huge=120G --host memory=512G $trace
+again balance --node balance --hosts 3 --host nodes=2,memory=300G,cpus=96 $trace
+again fleet --fleet "$work/fleet.json" --node spread --compact refused --fit worst $trace
+again minimalloc --format minimalloc --granule 1K tests/packing/minimalloc.csv
+again azure --format azure-v1 --host memory=256G tests/packing/azure_v1_vmtable.csv
+again vm --workload vm --arrivals 3000 --interval 0.25 --life 700.000001 --seed 3 --hosts 9 --host memory=100G --choose random
+again tasks --workload tasks --arrivals 3000 --size-min 100M --size-max 5G
+again exponential --workload exponential --arrivals 3000 --size-mean 7
+# No option is forgotten: what --help has is there, but for where the figures go, and hosts, which are a list.
+"$slat" pack --json --workload vm --arrivals 1 >"$work/one" 2>"$work/err"
+missing=$("$slat" pack --help | grep -oE -- '--[a-z][a-z-]*' | sort -u |
+	grep -vxE -- '--(help|json|csv|csv-step|report|save-trace|host|fleet|placement)' | sed 's/^--//; s/-/_/g' |
+	while read -r key; do jq -e --arg key "$key" '.experiment | has($key)' "$work/one" >/dev/null || echo "$key"; done | paste -sd' ')
+if [ -s "$work/one" ] && [ -z "$missing" ]; then pass pack_json_options; else fail pack_json_options "the experiment lacks: $missing"; fi
 
 # --- sweep
 cat >"$work/sweep.json" <<-END
@@ -1436,6 +1531,46 @@ done
 "$slat" sweep --out "$work/ranks" --merge "$work/sweep.json" >"$work/merged" 2>&1
 if cmp -s "$work/whole" "$work/merged" && [ -e "$work/ranks/rank-3-of-3.jsonl" ]; then pass sweep_array; else fail sweep_array "$(head -c 200 "$work/merged")"; fi
 rm -r "$work/ranks"
+# Which part this is, by the environment alone: name, file that is written, variables.
+rank_is() {
+	env "${@:3}" "$slat" sweep --out "$work/ranks" "$work/one.json" 2>"$work/err"
+	if [ "$(cd "$work/ranks" && echo *)" = "$2.jsonl" ]; then pass "sweep_rank_$1"; else fail "sweep_rank_$1" "$(cd "$work/ranks" && echo *), not $2; $(cat "$work/err")"; fi
+	rm -r "$work/ranks"
+}
+echo '{"options": ["--workload", "vm", "--arrivals", 1], "cross": {}}' >"$work/one.json"
+array=(SLURM_ARRAY_TASK_ID=7 SLURM_ARRAY_TASK_MIN=3 SLURM_ARRAY_TASK_STEP=2 SLURM_ARRAY_TASK_COUNT=5) # the third
+batch=(SLURM_PROCID=0 SLURM_NTASKS=4 SLURM_LOCALID=0)
+rank_is none rank-1-of-1 A=
+rank_is batch rank-1-of-1 "${batch[@]}"
+rank_is batch_step rank-1-of-1 "${batch[@]}" SLURM_STEP_ID=4294967291
+rank_is batch_named rank-1-of-1 "${batch[@]}" SLURM_STEP_ID=batch
+rank_is interactive rank-1-of-1 "${batch[@]}" SLURM_STEP_ID=4294967290 SLURM_STEP_NUM_TASKS=1
+rank_is srun rank-3-of-4 SLURM_STEP_ID=0 SLURM_PROCID=2 SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=4
+rank_is srun_fewer rank-2-of-2 SLURM_STEP_ID=1 SLURM_PROCID=1 SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=2
+rank_is srun_old rank-3-of-4 SLURM_STEP_ID=0 SLURM_PROCID=2 SLURM_NTASKS=4
+rank_is srun_one rank-1-of-1 SLURM_STEP_ID=0 SLURM_PROCID=0 SLURM_NTASKS=1 SLURM_STEP_NUM_TASKS=1
+rank_is array rank-3-of-5 "${array[@]}"
+rank_is array_batch rank-3-of-5 "${array[@]}" "${batch[@]}"
+rank_is array_srun rank-11-of-20 "${array[@]}" SLURM_STEP_ID=0 SLURM_PROCID=2 SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=4
+rank_is array_mpi rank-8-of-15 "${array[@]}" "${batch[@]}" OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=3
+rank_is mpi_in_srun rank-2-of-3 SLURM_STEP_ID=0 SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=2 OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=3
+rank_is nonsense rank-1-of-1 SLURM_STEP_ID=0 SLURM_PROCID=4 SLURM_STEP_NUM_TASKS=4 SLURM_NTASKS=9
+expect sweep_ranks_many 2 '^slat: an array of 100000 jobs of 20 ranks: 1000000 are as many as may be$' env SLURM_ARRAY_TASK_COUNT=100000 \
+	OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=20 "$slat" sweep --out "$work/ranks" "$work/one.json"
+# All parts of an array of two jobs that srun starts two processes in each are the whole.
+for id in 0 1; do
+	for process in 0 1; do
+		SLURM_ARRAY_TASK_ID=$id SLURM_ARRAY_TASK_MIN=0 SLURM_ARRAY_TASK_COUNT=2 SLURM_STEP_ID=0 SLURM_PROCID=$process \
+			SLURM_STEP_NUM_TASKS=2 "$slat" sweep --out "$work/ranks" "$work/sweep.json"
+	done
+done
+"$slat" sweep --out "$work/ranks" --merge "$work/sweep.json" >"$work/merged" 2>&1
+if cmp -s "$work/whole" "$work/merged" && [ "$(cat "$work"/ranks/*.jsonl | grep -c .)" = 36 ]; then
+	pass sweep_array_srun
+else
+	fail sweep_array_srun "$(head -c 200 "$work/merged")"
+fi
+rm -r "$work/ranks"
 for ranks in 2 4; do
 	for rank in $(seq $ranks); do "$slat" sweep --out "$work/ranks" --shard "$rank/$ranks" "$work/sweep.json"; done
 	truncate -s -50 "$work/ranks/rank-1-of-$ranks.jsonl"
@@ -1445,6 +1580,45 @@ for ranks in 2 4; do
 	if cmp -s "$work/whole" "$work/merged"; then pass sweep_ranks_$ranks; else fail sweep_ranks_$ranks "$(head -c 200 "$work/merged")"; fi
 	rm -r "$work/ranks"
 done
+
+# A point is of what its files hold, whatever their size, time and name: played anew, and never joined with others.
+cp $trace "$work/changing.csv"
+echo '[{"hosts": 3, "memory": "128G"}]' >"$work/fleet.json"
+cat >"$work/changing.json" <<-END
+	{"options": ["--fleet", "$work/fleet.json", "$work/changing.csv"], "cross": {"fit": ["first", "best"], "seed": [1, 2]}}
+END
+changing() { "$slat" sweep --out "$work/ranks" "$@" "$work/changing.json"; }
+changing && changing --merge >"$work/before"
+change() { # name, shell command
+	bash -c "cd '$work' && $2"
+	expect "sweep_change_$1" 6 '^slat: 4 of 4 points in .* are of other contents .* than these files have now, and 0 are missing:' \
+		"$slat" sweep --out "$work/ranks" --merge "$work/changing.json"
+	changing --shard 1/2
+	expect "sweep_mixed_$1" 6 '^slat: [1-3] of 4 points in .* are of other contents' \
+		"$slat" sweep --out "$work/ranks" --merge "$work/changing.json"
+	changing && changing --merge >"$work/after" 2>"$work/err"
+	"$slat" sweep --out "$work/fresh" "$work/changing.json" && "$slat" sweep --out "$work/fresh" --merge "$work/changing.json" >"$work/merged"
+	if [ "$(jq length "$work/after")" = 4 ] && cmp -s "$work/after" "$work/merged" && ! cmp -s "$work/before" "$work/after"; then
+		pass "sweep_anew_$1"
+	else
+		fail "sweep_anew_$1" "$(diff "$work/merged" "$work/after" | head -n 3 | paste -sd' '); $(tail -n 1 "$work/err")"
+	fi
+	rm -r "$work/fresh"
+}
+change trace 'touch -r changing.csv time && sed -i "4s/3584/7168/" changing.csv && touch -r time changing.csv'
+change fleet 'sed -i s/128/129/ fleet.json'
+cp $trace "$work/changing.csv"
+echo '[{"hosts": 3, "memory": "128G"}]' >"$work/fleet.json"
+changing --merge >"$work/after" 2>"$work/err"
+if cmp -s "$work/before" "$work/after"; then pass sweep_as_before; else fail sweep_as_before "$(tail -n 1 "$work/err")"; fi
+rm -r "$work/ranks"
+mkfifo "$work/pipe.csv"
+echo "{\"options\": [\"$work/pipe.csv\"], \"cross\": {}}" >"$work/bad.json"
+expect sweep_pipe 6 'pipe.csv is no regular file' "$slat" sweep "$work/bad.json"
+echo '{"options": ["-"], "cross": {}}' >"$work/bad.json"
+expect sweep_stdin 2 '^slat: a trace on standard input is for one experiment .point -.$' "$slat" sweep "$work/bad.json"
+echo '{"options": ["--save-trace", "y", "x"], "cross": {}}' >"$work/bad.json"
+expect sweep_save 2 '^slat: --help, --json, --csv, --report and --save-trace are for one experiment' "$slat" sweep "$work/bad.json"
 
 # By a launcher: nothing is linked, and what a kill cuts off is played again.
 if command -v mpirun >/dev/null; then

@@ -25,7 +25,8 @@ _slat() {
 		--iommu) offer='on off bypass= packed=' ;;
 		--cpus) offer='boot=' ;;
 		--format) offer='slat azure-v1 azure-packing-2020 huawei-east-1 minimalloc' ;;
-		--host) offer='nodes= cpus= memory= reserve= local= remote=' ;;
+		--host) offer='nodes= cpus= memory= reserve= huge= local= remote=' ;;
+		--lifetimes) offer='known unknown' ;;
 		--workload) offer='vm tasks spectrum cargo uniform exponential' ;;
 		--choose) offer='first best worst global random dot two' ;;
 		--node) offer='local pack spread interleave contract first balance' ;;
@@ -34,7 +35,7 @@ _slat() {
 		--jobs | --shard) offer= ;;
 		--compact) offer='never refused continuous' ;;
 		--on-refuse) offer='drop wait' ;;
-		--hosts | --from | --count | --seed | --granule | --split-above | --overcommit | --csv-step | --compact-budget | --arrivals | --interval | --life | --size-min | --size-max | --size-mean) offer= ;;
+		--hosts | --from | --count | --seed | --granule | --split-above | --huge-above | --overcommit | --csv-step | --compact-budget | --arrivals | --interval | --life | --size-min | --size-max | --size-mean) offer= ;;
 		--trace) offer='exits' ;;
 		--sandbox) offer='on off' ;;
 		--gdb) offer='tcp: unix:' ;;

@@ -416,12 +416,14 @@ static void make_worst(struct worst *w, uint32_t hosts, bool by_memory)
 		/* By number both nodes are made as the host is; by memory one each. */
 		for (uint32_t node = 0; node < 2; node++) {
 			if (memory && (!by_memory || node == 0))
-				place(w->fleet, 2 * i + node, (struct fleet_ask){NODE_UNITS, 1000, node, true});
+				place(w->fleet, 2 * i + node,
+				      (struct fleet_ask){NODE_UNITS, 1000, node, true, false, 0, 0});
 			else if (cpus)
-				place(w->fleet, 2 * i + node, (struct fleet_ask){1, NODE_CPUS, node, true});
+				place(w->fleet, 2 * i + node,
+				      (struct fleet_ask){1, NODE_CPUS, node, true, false, 0, 0});
 		}
 	}
-	w->ask = (struct fleet_ask){1000, 2000, FLEET_NODE_ANY, true};
+	w->ask = (struct fleet_ask){1000, 2000, FLEET_NODE_ANY, true, false, 0, 0};
 }
 
 static double round_of_worst(void *self, unsigned column)

@@ -7,17 +7,20 @@
 #include <string.h>
 
 #include "tests/unit/random.h"
+#include "vmm/pack/fleet_impl.h"
 #include "vmm/pack/pack_impl.h"
 
 #define GUESTS 400u
 #define UNITS  1000u
 #define SECOND UINT64_C(1000000)
+#define FINE   (SECOND * SECOND * SECOND) /* what ratios are summed in */
 
 /* ---- a trace ---- */
 
 static struct event event[2 * GUESTS];
 static unsigned events, event_at;
 static bool source_fails;
+static bool foreseen; /* lifetimes are known */
 
 static enum event_next next(void *self, struct event *out, struct failure *f)
 {
@@ -69,7 +72,8 @@ static void trace_make(uint64_t span, uint64_t life)
 							 .guest = slot[from],
 							 .number = from,
 							 .size = guest[from].units * 4096 - below(4096),
-							 .life_us = EVENT_LIFE_UNKNOWN,
+							 .life_us = foreseen ? (guest[from].depart - t) * SECOND
+									     : EVENT_LIFE_UNKNOWN,
 							 .node = EVENT_NODE_ANY};
 			if (guest[from].depart != t)
 				continue;
@@ -177,13 +181,13 @@ static void model_run(bool wait, unsigned from, unsigned count, uint64_t last)
 		given += used;
 		want.guests_milli += guests;
 		if (used > 0) {
-			over += (UNITS - used) * UINT64_C(1000000) / used;
+			over += (unsigned __int128)(UNITS - used) * FINE / used;
 			over_span++;
 		}
 	}
 	want.utilisation_ppm = (uint64_t)(given * 1000000 / ((unsigned __int128)UNITS * (want.span_us / SECOND)));
 	want.guests_milli = want.guests_milli * 1000 / (want.span_us / SECOND);
-	want.over_ppm = (uint64_t)(over / over_span);
+	want.over_ppm = (uint64_t)((over / over_span + 1) / (FINE / 1000000));
 	for (unsigned i = 0; i < GUESTS; i++) {
 		want.refused[FLEET_NO_MEMORY] += guest[i].waits;
 		want.units_refused += guest[i].waits ? guest[i].units : 0;
@@ -216,7 +220,7 @@ static struct failure failure;
 
 static struct pack *open_one(bool wait, uint64_t from, uint64_t count)
 {
-	struct fleet_shape shape = {.hosts = 1, .nodes = 1, .node = {{UNITS, 0, FLEET_CPU_UNLIMITED}}};
+	struct fleet_shape shape = {.hosts = 1, .nodes = 1, .node = {{UNITS, 0, FLEET_CPU_UNLIMITED, 0}}};
 	struct pack_config config = {
 		.fleet = {.shape = &shape, .shapes = 1, .fit = FLEET_FIT_SCATTER, .nodes = FLEET_NODES_FIRST},
 		.granule = 4096,
@@ -224,10 +228,22 @@ static struct pack *open_one(bool wait, uint64_t from, uint64_t count)
 		.from = from,
 		.count = count,
 	};
+	config.fleet.lifetimes = foreseen;
 	struct pack *p = pack_open(&config, &failure);
 
 	ck_assert_msg(p != NULL, "%s", failure.text);
 	return p;
+}
+
+/* The fleet knows of each when it leaves: as long after it was placed as it stays. */
+static void ends_compare(const struct pack *p)
+{
+	for (uint32_t i = 0; i < p->guests; i++) {
+		const struct guest *g = &guest[p->guest[i].number];
+
+		if (fleet_lives(p->fleet, i))
+			ck_assert_uint_eq(p->fleet->leaves[i], g->depart * SECOND + p->guest[i].waited_us);
+	}
 }
 
 static void compare(bool wait, unsigned from, unsigned count)
@@ -240,6 +256,8 @@ static void compare(bool wait, unsigned from, unsigned count)
 	event_at = 0;
 	while ((step = pack_step(p, &source, &now, &failure)) == EVENT_ONE) {
 		ck_assert(now >= time && pack_check(p));
+		if (foreseen)
+			ends_compare(p);
 		time = now;
 		last = p->now_us / SECOND;
 	}
@@ -266,17 +284,76 @@ static void compare(bool wait, unsigned from, unsigned count)
 	pack_close(p);
 }
 
-/* _i: 0 drop, 1 wait; 2 and 3 a part of the trace. */
+/* _i: 0 drop, 1 wait; 2 and 3 a part of the trace; 4 and 5 drop and wait, lifetimes known. */
 START_TEST(against_the_model)
 {
+	foreseen = _i >= 4;
 	for (unsigned round = 0; round < 12; round++) {
 		seed(11 + round + 100 * (uint64_t)_i);
 		trace_make(2000, 20 + 20 * round);
-		if (_i < 2)
-			compare(_i, 0, GUESTS);
+		if (_i < 2 || foreseen)
+			compare(_i % 2, 0, GUESTS);
 		else
 			compare(_i == 3, 40, 200);
 	}
+	foreseen = false;
+}
+END_TEST
+
+/* A mean of ratios is no lower than it is: of a third and two thirds it is a half, of a tenth a tenth. */
+START_TEST(ratios)
+{
+	struct pack *p = open_one(false, 0, 0);
+	struct pack_figures got;
+	uint64_t now;
+
+	events = event_at = 0;
+	for (uint32_t i = 0; i < 2; i++) { /* 600 of 1000 are given, two thirds more are not; then 750, and a third */
+		event[events++] = (struct event){.time_us = i * SECOND,
+						 .kind = EVENT_ARRIVE,
+						 .guest = i,
+						 .number = i,
+						 .size = UINT64_C(4096) * (i ? 150 : 600),
+						 .life_us = EVENT_LIFE_UNKNOWN,
+						 .node = EVENT_NODE_ANY};
+	}
+	for (uint32_t i = 0; i < 2; i++)
+		event[events++] = (struct event){.time_us = 2 * SECOND, .kind = EVENT_DEPART, .guest = i};
+	while (pack_step(p, &source, &now, &failure) == EVENT_ONE)
+		;
+	got = pack_figures_read(p);
+	ck_assert_uint_eq(got.over_ppm, 500000);
+	pack_close(p);
+}
+END_TEST
+
+/* Who asks for more than that gets huge pages, and is refused when they are gone; or at once, if none has so many. */
+START_TEST(huge)
+{
+	struct fleet_shape shape = {.hosts = 1, .nodes = 1, .node = {{100, 10, FLEET_CPU_UNLIMITED, 40}}};
+	struct pack_config config = {
+		.fleet = {.shape = &shape, .shapes = 1, .nodes = FLEET_NODES_FIRST}, .granule = 10, .huge_above = 100};
+	const uint64_t size[] = {100, 101, 300, 400, 110, 100};
+	struct pack *p = pack_open(&config, &failure);
+	struct pack_figures got;
+	uint64_t now;
+
+	events = event_at = 0;
+	for (uint32_t i = 0; i < 6; i++)
+		event[events++] = (struct event){
+			.kind = EVENT_ARRIVE, .guest = i, .number = i, .size = size[i], .node = EVENT_NODE_ANY};
+	while (pack_step(p, &source, &now, &failure) == EVENT_ONE)
+		ck_assert(pack_check(p));
+	got = pack_figures_read(p); /* 10 and 10; of 40 11 and 11, not 30 nor 40 */
+	ck_assert(got.accepted == 4 && got.units_accepted == 42 && got.refused[FLEET_NO_MEMORY] == 2);
+	ck_assert_uint_eq(got.utilisation_peak_ppm, 42 * 1000000 / 90);
+	pack_close(p);
+	event[0].size = 401;
+	event_at = 0;
+	p = pack_open(&config, &failure);
+	ck_assert_int_eq(pack_step(p, &source, &now, &failure), EVENT_FAILED);
+	ck_assert_str_eq(failure.text, "guest 0 (from 0) asks for 41 units of huge pages; the largest host has 40");
+	pack_close(p);
 }
 END_TEST
 
@@ -345,7 +422,7 @@ START_TEST(far)
 	uint64_t now;
 
 	for (unsigned i = 0; i < 64; i++)
-		shape.node[i] = (struct fleet_node){half / 32, 0, FLEET_CPU_UNLIMITED};
+		shape.node[i] = (struct fleet_node){half / 32, 0, FLEET_CPU_UNLIMITED, 0};
 	p = pack_open(&config, &failure);
 	ck_assert_msg(p != NULL, "%s", failure.text);
 	events = event_at = 0;
@@ -412,7 +489,9 @@ Suite *pack_suite(void)
 	Suite *suite = suite_create("pack");
 	TCase *plain = tcase_create("plain");
 
-	tcase_add_loop_test(plain, against_the_model, 0, 4);
+	tcase_add_loop_test(plain, against_the_model, 0, 6);
+	tcase_add_test(plain, ratios);
+	tcase_add_test(plain, huge);
 	tcase_add_test(plain, refused);
 	tcase_add_test(plain, waits_at_the_end);
 	tcase_add_test(plain, far);

@@ -14,6 +14,7 @@
 #define CPUS	  40000u
 #define UNITS_MAX 65536u
 #define PPM	  1000000u
+#define FINE	  (UINT64_C(1000000000000) * PPM) /* what ratios are summed in */
 
 typedef unsigned __int128 wide;
 
@@ -71,11 +72,11 @@ static void count_time(uint64_t span)
 	sum.units += (wide)units * span;
 	sum.holes += (wide)holes * span;
 	if (units > given && (units - given) * 100 >= units) {
-		sum.external += (wide)((units - given - largest) * PPM / (units - given)) * span;
+		sum.external += (wide)(units - given - largest) * FINE / (units - given) * span;
 		sum.external_span += span;
 	}
 	if (given > 0) {
-		sum.over += (wide)((units - given) * PPM / given) * span;
+		sum.over += (wide)(units - given) * FINE / given * span;
 		sum.over_span += span;
 	}
 }
@@ -208,9 +209,16 @@ static enum event_next next(void *self, struct event *out, struct failure *f)
 	return EVENT_ONE;
 }
 
+/* Each of the sum's ratios was rounded down, by less than one in the mean. */
+static uint64_t millionths(wide sum_fine, uint64_t span)
+{
+	return span ? (uint64_t)((sum_fine / span + 1) / (FINE / PPM)) : 0;
+}
+
 static void compare(unsigned n, uint64_t units, uint64_t granule)
 {
-	struct fleet_shape shape = {.hosts = n, .nodes = 1, .node = {{units, 0, n == 1 ? FLEET_CPU_UNLIMITED : CPUS}}};
+	struct fleet_shape shape = {
+		.hosts = n, .nodes = 1, .node = {{units, 0, n == 1 ? FLEET_CPU_UNLIMITED : CPUS, 0}}};
 	const struct pack_source source = {.next = next};
 	struct failure f = {0};
 	struct pack_figures got;
@@ -239,10 +247,10 @@ static void compare(unsigned n, uint64_t units, uint64_t granule)
 	ck_assert_uint_eq(got.utilisation_peak_ppm, want.utilisation_peak_ppm);
 	ck_assert_uint_eq(got.utilisation_ppm, (uint64_t)(sum.given * PPM / sum.units));
 	ck_assert_uint_eq(got.internal_ppm, (uint64_t)((sum.given - sum.asked) * PPM / sum.given));
-	ck_assert_uint_eq(got.external_ppm, sum.external_span ? (uint64_t)(sum.external / sum.external_span) : 0);
+	ck_assert_uint_eq(got.external_ppm, millionths(sum.external, sum.external_span));
 	ck_assert_uint_eq(got.holes_milli, (uint64_t)(sum.holes * 1000 / want.span_us));
 	ck_assert_uint_eq(got.hosts_empty_milli, (uint64_t)(sum.empty * 1000 / want.span_us));
-	ck_assert_uint_eq(got.over_ppm, (uint64_t)(sum.over / sum.over_span));
+	ck_assert_uint_eq(got.over_ppm, millionths(sum.over, sum.over_span));
 	ck_assert_uint_eq(got.over_at_peak_ppm, (sum.top_at_peak - sum.given_peak) * PPM / sum.given_peak);
 	ck_assert_uint_eq(got.over_most_ppm, (sum.top_peak - sum.given_peak) * PPM / sum.given_peak);
 }
@@ -268,7 +276,7 @@ END_TEST
 /* The books are right while guests move, and no more moves than the budget has. _i: the fit. */
 START_TEST(compaction)
 {
-	struct fleet_shape shape = {.hosts = 3, .nodes = 2, .node = {{150, 0, CPUS}, {150, 0, CPUS}}};
+	struct fleet_shape shape = {.hosts = 3, .nodes = 2, .node = {{150, 0, CPUS, 0}, {150, 0, CPUS, 0}}};
 	const struct pack_source source = {.next = next};
 
 	load("tests/packing/azure_v1_dev.csv");

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vmm/cmd/cmd.h"
 #include "vmm/pack/pack_json.h"
@@ -21,12 +22,14 @@ static const char help[] =
 	"--seed;\n"
 	"                             --arrivals N; --interval SECONDS between them and --life SECONDS, in the mean;\n"
 	"                             --size-min, --size-max (tasks, cargo, uniform), --size-mean (exponential) SIZE\n"
-	"  --save-trace FILE          keeps the events as a trace (gzip iff it ends in .gz)\n"
+	"  --save-trace FILE          keeps the events as a trace (gzip iff it ends in .gz; - is standard output, and\n"
+	"                             the table goes to standard error then, as with --csv - and --report -)\n"
 	"  --hosts N --host KEY=VALUE,...  N hosts (1) like this; both may be repeated, for other kinds\n"
 	"                             nodes=N             memory nodes (1)\n"
 	"                             cpus=N              of all nodes; without it CPUs are no limit\n"
 	"                             memory=SIZE         of all nodes; or memory=unbounded: one pool, which grows\n"
 	"                             reserve=SIZE        of it, for nobody (0)\n"
+	"                             huge=SIZE           of it, huge pages, for --huge-above (0)\n"
 	"                             local=NS,remote=NS  latencies, for --latency\n"
 	"  --fleet FILE.json          hosts of several kinds: [{\"hosts\": 20, \"nodes\": 2, \"memory\": \"384G\"}, "
 	"...], keys as\n"
@@ -36,13 +39,17 @@ static const char help[] =
 	"                             all one (global); any (random); the one with the largest product of what\n"
 	"                             is free and asked for (dot); the emptier of two (two)             (best)\n"
 	"  --node HOW                 local, pack, spread, interleave: as --placement of slat run; the first that\n"
-	"                             can; balance: the host whose nodes differ most, and its emptier one (local)\n"
+	"                             can; balance: the host whose nodes differ most, and its emptier one, without\n"
+	"                             --choose                                                          (local)\n"
 	"  --fit HOW                  first, best, worst, next, buddy, segregated; scatter: any free memory (best)\n"
 	"  --granule SIZE             memory is given in multiples of it (2M; 1 of a workload that is not of bytes)\n"
 	"  --contiguous HOW           of each node: require one extent, prefer few, or scatter (require)\n"
 	"  --compact HOW              never; when a hole is refused (refused); or when a guest has left (continuous),\n"
 	"                             as far as --compact-budget SIZE goes, of bytes a second (never)\n"
 	"  --split-above SIZE         larger guests are spread evenly over all nodes of a host\n"
+	"  --huge-above SIZE          larger guests get huge pages, of what hosts have (huge=), and only they\n"
+	"  --lifetimes known|unknown  known: --choose is among the hosts that the guest will keep busy least beyond\n"
+	"                             those who are there; a trace without life_s is read twice      (unknown)\n"
 	"  --overcommit PERCENT       of their memory guests give back: so much more fits (0)\n"
 	"  --latency NS               the nodes with the least local memory that keep this mean (contract)\n"
 	"  --on-refuse drop|wait      who is refused is gone, or waits, first come, first served (drop)\n"
@@ -141,12 +148,19 @@ static void print_json(const struct pack_options *o, const struct experiment *e,
 
 /* ---- the run ---- */
 
+static bool is_output(const char *path)
+{
+	return path && strcmp(path, "-") == 0;
+}
+
 static int experiment(const struct pack_options *o, struct failure *f)
 {
 	struct experiment e;
 
 	if (experiment_run(o, true, &e, f))
 		return f->code;
+	if ((is_output(o->save) || is_output(o->csv) || is_output(o->report)) && dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+		return fail(f, EXIT_HOST, "the table has nowhere to go: %s", strerror(errno));
 	if (o->json)
 		print_json(o, &e, f);
 	else

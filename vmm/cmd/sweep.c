@@ -14,8 +14,9 @@
 #include "vmm/loop.h"
 #include "vmm/pack/report_sweep.h"
 
-#define JOBS_MAX  1024u
-#define RANKS_MAX 1000000u
+#define JOBS_MAX	1024u
+#define RANKS_MAX	1000000u
+#define SLURM_STEPS_MAX UINT64_C(0xfffffff0) /* what is above names no step of srun's: batch, extern, ... */
 
 static const char help[] =
 	"slat sweep [options] FILE    many experiments of slat pack\n"
@@ -23,7 +24,7 @@ static const char help[] =
 	"FILE is JSON: {\"options\": [words], \"cross\": {\"fit\": [\"first\", \"best\"], \"seed\": [1, 2, 3]}}: "
 	"options of slat\n"
 	"pack, its trace among them, and of some all values to try; every choice of one of each is a point. What is\n"
-	"finished is kept: a second run plays only what is missing.\n"
+	"finished is kept: a second run plays only what is missing, or whose trace or fleet file has changed.\n"
 	"\n"
 	"  --out FOLDER               where results are kept (FILE without .json, and .points)\n"
 	"  --jobs N                   so many points at once (the CPUs that it may use)\n"
@@ -118,34 +119,52 @@ static int parse(int argc, char **argv, struct asked *a, struct failure *f)
 	return 0;
 }
 
-/* A launcher's: OpenMPI, Slurm by srun. False iff the variables are not there or are nonsense. */
-static bool rank_by(const char *rank, const char *size, struct sweep_rank *out)
+/* ---- the rank ----
+ *
+ * A launcher starts a step of many processes, and a job may be one of an array: each part of the array then has as many
+ * ranks as its step. Slurm tells the script of a batch job that it is process 0 of as many tasks as the job may have,
+ * though nobody starts the others; what srun starts, and nothing else, has a SLURM_STEP_ID below the numbers of steps
+ * that are none (slurm.h), and SLURM_STEP_NUM_TASKS is how many it started, which may be fewer than SLURM_NTASKS. */
+
+/* The variable as a number up to `most`; `missing`, if it is none. */
+static uint64_t number_by(const char *name, uint64_t most, uint64_t missing)
 {
-	uint64_t one, all;
+	uint64_t out;
 	const char *rest;
 
-	if (!whole(getenv(rank), RANKS_MAX, '\0', &one, &rest) || !whole(getenv(size), RANKS_MAX, '\0', &all, &rest) ||
-	    one >= all)
+	return whole(getenv(name), most, '\0', &out, &rest) ? out : missing;
+}
+
+static bool rank_by(const char *rank, const char *size, struct sweep_rank *out)
+{
+	uint64_t one = number_by(rank, RANKS_MAX, RANKS_MAX), all = number_by(size, RANKS_MAX, 0);
+
+	if (one >= all)
 		return false;
 	*out = (struct sweep_rank){(uint32_t)one, (uint32_t)all};
 	return true;
 }
 
-/* The variable as a number; `missing`, if it is none. */
-static uint64_t number_by(const char *name, uint64_t missing)
+static struct sweep_rank rank_in_step(void)
 {
-	uint64_t out;
-	const char *rest;
+	struct sweep_rank r = {0, 1};
 
-	return whole(getenv(name), RANKS_MAX, '\0', &out, &rest) ? out : missing;
+	if (!rank_by("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", &r) &&
+	    number_by("SLURM_STEP_ID", SLURM_STEPS_MAX, UINT64_MAX) <= SLURM_STEPS_MAX &&
+	    !rank_by("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", &r) && !getenv("SLURM_STEP_NUM_TASKS"))
+		(void)rank_by("SLURM_PROCID", "SLURM_NTASKS", &r);
+	return r;
 }
 
-/* A part of an array job: its ids go from MIN in steps. One that does not is no number of parts that can be told. */
-static int rank_by_array(struct sweep_rank *out, struct failure *f)
+/* Ids go from MIN in steps. One that does not is no number of parts that can be told. */
+static int rank_in_array(struct sweep_rank *out, struct failure *f)
 {
-	uint64_t count = number_by("SLURM_ARRAY_TASK_COUNT", 0), step = number_by("SLURM_ARRAY_TASK_STEP", 1);
-	uint64_t id = number_by("SLURM_ARRAY_TASK_ID", 0), first = number_by("SLURM_ARRAY_TASK_MIN", 0);
+	uint64_t count = number_by("SLURM_ARRAY_TASK_COUNT", RANKS_MAX, 0);
+	uint64_t step = number_by("SLURM_ARRAY_TASK_STEP", RANKS_MAX, 1);
+	uint64_t id = number_by("SLURM_ARRAY_TASK_ID", SLURM_STEPS_MAX, 0);
+	uint64_t first = number_by("SLURM_ARRAY_TASK_MIN", SLURM_STEPS_MAX, 0);
 
+	*out = (struct sweep_rank){0, 1};
 	if (count == 0)
 		return 0;
 	if (step == 0 || id < first || (id - first) % step != 0 || (id - first) / step >= count)
@@ -159,28 +178,31 @@ static int rank_by_array(struct sweep_rank *out, struct failure *f)
 
 static int rank_here(const struct asked *a, struct sweep_rank *r, struct failure *f)
 {
+	const struct sweep_rank step = rank_in_step();
+	struct sweep_rank array;
+
 	*r = a->shard;
-	if (r->ranks > 0 || rank_by("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", r) || rank_by_array(r, f) ||
-	    r->ranks > 0 || rank_by("SLURM_PROCID", "SLURM_NTASKS", r))
+	if (r->ranks > 0 || rank_in_array(&array, f))
 		return f->code;
-	*r = (struct sweep_rank){0, 1};
+	if ((uint64_t)array.ranks * step.ranks > RANKS_MAX)
+		return fail(f, EXIT_USAGE,
+			    "an array of %" PRIu32 " jobs of %" PRIu32 " ranks: %u are as many as may be", array.ranks,
+			    step.ranks, RANKS_MAX);
+	*r = (struct sweep_rank){array.rank * step.ranks + step.rank, array.ranks * step.ranks};
 	return 0;
 }
 
 /* CPUs, shared with the other ranks of this machine. */
 static uint32_t jobs_here(const struct asked *a)
 {
-	uint64_t ranks = 1;
-	const char *rest;
+	uint64_t ranks = number_by("OMPI_COMM_WORLD_LOCAL_SIZE", RANKS_MAX, 1);
 	cpu_set_t set;
 	uint32_t cpus;
 
 	if (a->jobs > 0)
 		return a->jobs;
 	cpus = sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
-	if (!whole(getenv("OMPI_COMM_WORLD_LOCAL_SIZE"), RANKS_MAX, '\0', &ranks, &rest) || ranks == 0)
-		ranks = 1;
-	return cpus / ranks > 0 ? (uint32_t)(cpus / ranks) : 1;
+	return ranks > 0 && cpus / ranks > 0 ? (uint32_t)(cpus / ranks) : 1;
 }
 
 /* ---- the run ---- */
@@ -272,10 +294,17 @@ static int play(struct sweep *s, const struct asked *a, struct failure *f)
 
 static int merge(struct sweep *s, const struct asked *a, json_t *results, struct failure *f)
 {
-	uint32_t missing = 0;
+	uint32_t missing = 0, stale = 0;
 
-	for (uint32_t i = 0; i < s->points; i++)
+	for (uint32_t i = 0; i < s->points; i++) {
 		missing += !s->point[i].done;
+		stale += !s->point[i].done && s->point[i].stale;
+	}
+	if (stale > 0)
+		return fail(f, EXIT_HOST,
+			    "%" PRIu32 " of %" PRIu32 " points in %s are of other contents of the trace or the fleet "
+			    "than these files have now, and %" PRIu32 " are missing: slat sweep %s plays them",
+			    stale, s->points, s->path, missing - stale, a->file);
 	if (missing > 0)
 		return fail(f, EXIT_HOST,
 			    "%" PRIu32 " of %" PRIu32 " points are missing in %s: slat sweep %s plays them", missing,
@@ -301,6 +330,8 @@ int cmd_sweep(int argc, char **argv)
 	}
 	if (code == 0)
 		code = sweep_open(&s, a.file, a.folder, &f);
+	if (code == 0)
+		code = sweep_look(&s, &f);
 	if (code == 0)
 		code = sweep_read_done(&s, a.merge ? &results : NULL, &f);
 	if (code == 0)

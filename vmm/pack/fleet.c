@@ -10,10 +10,12 @@
  * A piece is a share's extent, or one of them.
  *
  * Invariants; fleet_check():
- *   F1  of each node, free + given = its units, and each piece is live in its pool;
+ *   F1  of each pool, free + given = its units, and each piece is live in its pool, that of
+ *       huge pages iff its guest asked for them;
  *   F2  CPUs free + CPUs of pieces = the node's;
- *   F3  the index has what each host has now, and the totals are their sums;
- *   F4  a piece is one guest's or on the list of free ones, a guest on its host's list.
+ *   F3  each index has what each host has now, and the totals are their sums;
+ *   F4  a piece is one guest's or on the list of free ones, a guest on its host's list;
+ *   F5  where lifetimes are known a host's `until` is the latest end of its guests.
  *
  * CPUs are not shared here: a placement that shares them, where mm/placement has no better
  * one, is none. A guest's CPUs are spread whole if it asks for whole ones.
@@ -21,12 +23,16 @@
  * Cost. An event: the search, placement_choose() for each host looked at, one or few extents,
  * and O(nodes + log hosts) for the books. `global` looks at all hosts that have the numbers;
  * `random` and `two` too, once 64 draws have failed. Worst case of the others: host_index.c.
+ * Lifetimes known: a search for each class till one is found. When the guest departs that leaves last its
+ * host's others are looked through for one that leaves when it does: in a trace that keeps its
+ * word they all do, and the first will do; else O(guests of the host).
  *
  * Memory. From malloc(): the VMM's own arena (vmm/memory.h) is for a guest's books, and far
  * too small for a fleet's.
  *
  * Rejected. To keep guests on CPUs by number: what a packing is asked is how many. One space
- * for all hosts, for `global`: it could not pass over a hole whose host has no CPU. */
+ * for all hosts, for `global`: it could not pass over a hole whose host has no CPU. A tree of each
+ * host's guests by when they leave: what it would answer is known to be the one that leaves now. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,8 +40,9 @@
 #include "vmm/pack/fleet_impl.h"
 
 #define DRAWS	  64u
-#define CPUS_MANY (UINT32_C(1) << 20)
+#define CPUS_MANY UINT32_MAX /* nobody can ask for more */
 #define PPM	  UINT64_C(1000000)
+#define CLASSES	  4u /* of hosts by what the guest puts their end off by, and one for the rest */
 
 typedef unsigned __int128 wide;
 
@@ -43,6 +50,7 @@ struct attempt {
 	struct fleet *f;
 	const struct fleet_ask *ask;
 	bool split, single;
+	bool whole;	 /* each share is to be one extent */
 	bool slow;	 /* a host was refused for its latency */
 	uint32_t chosen; /* host that f->chosen is for, or HOST_NONE */
 };
@@ -52,6 +60,16 @@ struct attempt {
 static uint32_t nodes_of(const struct fleet *f, uint32_t host)
 {
 	return f->shape[f->host[host].shape].nodes;
+}
+
+static uint32_t pools_of(const struct fleet *f, uint32_t host)
+{
+	return nodes_of(f, host) << f->huge;
+}
+
+static struct node_pool *memory_for(const struct attempt *a, uint32_t host, uint32_t node)
+{
+	return fleet_memory_of(a->f, host, node, a->ask->huge);
 }
 
 static bool unlimited(const struct fleet_pool *n)
@@ -65,9 +83,11 @@ static uint64_t ppm_of(uint64_t part, uint64_t all)
 }
 
 /* What is left of a node, of memory and CPUs whichever is less. */
-static uint64_t share_left(const struct fleet_pool *n)
+static uint64_t share_left(const struct fleet *f, uint32_t host, uint32_t node, bool huge)
 {
-	uint64_t memory = ppm_of(n->pool.free, n->pool.units);
+	const struct node_pool *pool = fleet_memory_of(f, host, node, huge);
+	const struct fleet_pool *n = fleet_pool_of(f, host, node);
+	uint64_t memory = ppm_of(pool->free, pool->units);
 	uint64_t cpus = unlimited(n) ? PPM : ppm_of(n->cpu_free, n->cpu_millis);
 
 	return memory < cpus ? memory : cpus;
@@ -80,18 +100,18 @@ static uint64_t dot_weight(uint64_t free_now, uint64_t all)
 	return all ? (uint64_t)(((wide)free_now << 56) / ((wide)all * all)) : 0;
 }
 
-static void merits(const struct fleet *f, uint32_t host, struct host_numbers *n)
+static void merits(const struct fleet *f, uint32_t host, bool huge, struct host_numbers *n)
 {
 	uint64_t least = PPM, most = 0, units = 0, cpus = 0;
 	bool any = false;
 
 	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
 		const struct fleet_pool *p = fleet_pool_of(f, host, i);
-		uint64_t left = share_left(p);
+		uint64_t left = share_left(f, host, i, huge);
 
 		least = left < least ? left : least;
 		most = left > most ? left : most;
-		units += p->pool.units;
+		units += fleet_memory_of(f, host, i, huge)->units;
 		any |= unlimited(p);
 		cpus += p->cpu_millis;
 	}
@@ -103,21 +123,22 @@ static void merits(const struct fleet *f, uint32_t host, struct host_numbers *n)
 	}
 }
 
-static struct host_numbers numbers_of(const struct fleet *f, uint32_t host)
+static struct host_numbers numbers_of(const struct fleet *f, uint32_t host, bool huge)
 {
 	bool whole = f->config.contiguous == FLEET_REQUIRE;
-	struct host_numbers n = {0};
+	struct host_numbers n = {.until = f->until ? f->until[host] : 0};
 
 	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
 		const struct fleet_pool *p = fleet_pool_of(f, host, i);
-		uint64_t spare = node_pool_spare(&p->pool), room = whole ? node_pool_room(&p->pool) : spare;
+		const struct node_pool *memory = fleet_memory_of(f, host, i, huge);
+		uint64_t spare = node_pool_spare(memory), room = whole ? node_pool_room(memory) : spare;
 
 		n.free += spare;
 		n.room = room > n.room ? room : n.room;
 		n.cpu += p->cpu_free;
 		n.cpu_one = p->cpu_free > n.cpu_one ? p->cpu_free : n.cpu_one;
 	}
-	merits(f, host, &n);
+	merits(f, host, huge, &n);
 	return n;
 }
 
@@ -125,24 +146,23 @@ static struct host_numbers numbers_of(const struct fleet *f, uint32_t host)
 
 static bool node_can(const struct attempt *a, uint32_t host, uint32_t node)
 {
-	const struct fleet_pool *p = fleet_pool_of(a->f, host, node);
-	uint64_t room = a->f->config.contiguous == FLEET_REQUIRE ? node_pool_room(&p->pool) : node_pool_spare(&p->pool);
+	const struct node_pool *pool = memory_for(a, host, node);
+	uint64_t room = a->whole ? node_pool_room(pool) : node_pool_spare(pool);
 
 	return (a->ask->node == FLEET_NODE_ANY || a->ask->node == node) && room >= a->ask->units &&
-	       p->cpu_free >= a->ask->cpu_millis;
+	       fleet_pool_of(a->f, host, node)->cpu_free >= a->ask->cpu_millis;
 }
 
 /* The two policies that mm/placement has not: the first node, or the one with most left. */
 static bool choose_one(const struct attempt *a, uint32_t host)
 {
-	bool balance = a->f->config.nodes == FLEET_NODES_BALANCE;
+	bool balance = a->f->config.nodes == FLEET_NODES_BALANCE, huge = a->ask->huge;
 	struct placement *p = &a->f->chosen;
 	uint32_t found = FLEET_NODE_ANY;
 
 	for (uint32_t i = 0; i < nodes_of(a->f, host) && (balance || found == FLEET_NODE_ANY); i++)
 		if (node_can(a, host, i) &&
-		    (found == FLEET_NODE_ANY ||
-		     share_left(fleet_pool_of(a->f, host, i)) > share_left(fleet_pool_of(a->f, host, found))))
+		    (found == FLEET_NODE_ANY || share_left(a->f, host, i, huge) > share_left(a->f, host, found, huge)))
 			found = i;
 	if (found == FLEET_NODE_ANY)
 		return false;
@@ -167,12 +187,13 @@ static enum placement_policy policy_of(const struct attempt *a)
 static void node_tell(const struct attempt *a, uint32_t host, uint32_t node, struct placement_node *out)
 {
 	const struct fleet_pool *p = fleet_pool_of(a->f, host, node);
+	const struct node_pool *pool = memory_for(a, host, node);
 	uint32_t scale = a->f->cpu_scale;
 	bool many = unlimited(p) || a->ask->cpu_millis == 0;
 
 	*out = (struct placement_node){
-		.free_bytes = node_pool_spare(&p->pool),
-		.largest_hole = node_pool_room(&p->pool),
+		.free_bytes = node_pool_spare(pool),
+		.largest_hole = node_pool_room(pool),
 		.cpus_free = many ? CPUS_MANY : p->cpu_free / scale,
 		.cpus_all = many ? CPUS_MANY : p->cpu_millis / scale,
 		.allowed = a->ask->node == FLEET_NODE_ANY || a->ask->node == node,
@@ -186,7 +207,7 @@ static bool choose_by_placement(struct attempt *a, uint32_t host)
 	struct placement_guest guest = {
 		.bytes = a->ask->units,
 		.granule = 1,
-		.contiguous = f->config.contiguous == FLEET_REQUIRE,
+		.contiguous = a->whole,
 		.policy = policy_of(a),
 		.latency_ps = f->config.latency_ps,
 	};
@@ -246,9 +267,19 @@ static uint64_t below(struct fleet *f, uint64_t n)
 	return x % n;
 }
 
+static const struct host_index *index_for(const struct attempt *a)
+{
+	return &a->f->index[a->ask->huge];
+}
+
+static const struct host_numbers *numbers(const struct attempt *a, uint32_t host)
+{
+	return &index_for(a)->most[index_for(a)->leaves + host];
+}
+
 static bool may(const struct attempt *a, uint32_t host, const struct host_numbers *need)
 {
-	return host_numbers_have(&a->f->index.most[a->f->index.leaves + host], need);
+	return host_numbers_have(numbers(a, host), need);
 }
 
 /* Each of those that can as likely as another. */
@@ -275,19 +306,19 @@ static uint32_t draw_two(struct attempt *a, const struct host_numbers *need)
 
 	if (one == HOST_NONE)
 		return one;
-	free_one = a->f->index.most[a->f->index.leaves + one].free;
-	free_other = a->f->index.most[a->f->index.leaves + other].free;
+	free_one = numbers(a, one)->free;
+	free_other = numbers(a, other)->free;
 	return free_other > free_one || (free_other == free_one && other < one) ? other : one;
 }
 
-static bool prepare(const struct fleet *f, uint32_t host);
+static bool prepare(const struct attempt *a, uint32_t host);
 
 /* The hole that the chosen placement's first share would cut. */
-static uint64_t hole_of(const struct fleet *f, uint32_t host)
+static uint64_t hole_of(const struct attempt *a, uint32_t host)
 {
-	for (uint32_t i = 0; i < nodes_of(f, host); i++)
-		if (f->chosen.share[i].bytes > 0)
-			return node_pool_peek(&fleet_pool_of(f, host, i)->pool, f->chosen.share[i].bytes);
+	for (uint32_t i = 0; i < nodes_of(a->f, host); i++)
+		if (a->f->chosen.share[i].bytes > 0)
+			return node_pool_peek(memory_for(a, host, i), a->f->chosen.share[i].bytes);
 	return 0;
 }
 
@@ -299,9 +330,9 @@ static uint32_t global(struct attempt *a, const struct host_numbers *need)
 	uint64_t hole, best = 0;
 
 	for (uint32_t host = 0; host < f->hosts; host++) {
-		if (!may(a, host, need) || !can(a, host) || !prepare(f, host))
+		if (!may(a, host, need) || !can(a, host) || !prepare(a, host))
 			continue;
-		hole = hole_of(f, host);
+		hole = hole_of(a, host);
 		if (found != HOST_NONE && (largest ? hole <= best : hole >= best))
 			continue;
 		found = host;
@@ -322,43 +353,80 @@ static uint32_t global_next(struct attempt *a, const struct host_numbers *need)
 	return HOST_NONE;
 }
 
-static uint32_t host_for(struct attempt *a, const struct host_numbers *need)
+/* The first of all hosts with a hole, or the best; the lowest that has room, if there is no hole. */
+static uint32_t of_all(struct attempt *a, const struct host_numbers *need)
+{
+	const struct host_judge judge = {.self = a, .can = can};
+	const struct fleet_config *c = &a->f->config;
+	uint32_t host;
+
+	if (c->fit == FLEET_FIT_SCATTER || c->contiguous == FLEET_SCATTER)
+		return host_index_first(index_for(a), need, &judge);
+	a->whole = true;
+	if (c->fit == FLEET_FIT_NEXT)
+		host = global_next(a, need);
+	else if (c->fit == FLEET_FIT_FIRST || a->f->hosts == 1) /* to look into an unbounded pool would raise its top */
+		host = host_index_first(index_for(a), need, &judge);
+	else
+		host = global(a, need);
+	if (host != HOST_NONE || c->contiguous == FLEET_REQUIRE)
+		return host;
+	a->whole = a->slow = false;
+	return host_index_first(index_for(a), need, &judge);
+}
+
+static uint32_t host_among(struct attempt *a, const struct host_numbers *need)
 {
 	const struct host_judge judge = {.self = a, .can = can, .score = score};
 	const struct fleet_config *c = &a->f->config;
 
 	if (c->nodes == FLEET_NODES_BALANCE)
-		return host_index_best(&a->f->index, need, &judge);
+		return host_index_best(index_for(a), need, &judge);
 	switch (c->choose) {
 	case FLEET_BEST:
-		return host_index_least(&a->f->index, need, &judge);
+		return host_index_least(index_for(a), need, &judge);
 	case FLEET_WORST:
 	case FLEET_DOT:
-		return host_index_best(&a->f->index, need, &judge);
+		return host_index_best(index_for(a), need, &judge);
 	case FLEET_RANDOM:
 		return draw(a, need);
 	case FLEET_TWO:
 		return draw_two(a, need);
 	case FLEET_GLOBAL:
-		if (c->fit == FLEET_FIT_NEXT)
-			return global_next(a, need);
-		if (c->fit != FLEET_FIT_FIRST && c->fit != FLEET_FIT_SCATTER && c->contiguous == FLEET_REQUIRE &&
-		    a->f->hosts > 1) /* to look into an unbounded pool would raise its top */
-			return global(a, need);
-		break;
+		return of_all(a, need);
 	case FLEET_FIRST:
 		break;
 	}
-	return host_index_first(&a->f->index, need, &judge);
+	return host_index_first(index_for(a), need, &judge);
+}
+
+/* Class by class; a class has those below it, which had none. */
+static uint32_t host_for(struct attempt *a, const struct host_numbers *need)
+{
+	uint64_t leaves = a->ask->leaves_us, life = leaves - a->ask->now_us;
+	struct host_numbers by = *need;
+
+	for (unsigned class = 0; a->f->until && class < CLASSES; class ++) {
+		uint64_t put_off = class == 0 ? 0 : life >> (CLASSES - class);
+		uint32_t host;
+
+		if (class > 0 && leaves == FLEET_NEVER)
+			break;
+		by.until = leaves - put_off;
+		host = host_among(a, &by);
+		if (host != HOST_NONE)
+			return host;
+	}
+	return host_among(a, need);
 }
 
 static enum fleet_answer refusal(const struct attempt *a, const struct host_numbers *need)
 {
 	struct host_numbers memory = {.free = need->free}, cpu = {.free = need->free, .cpu = need->cpu};
 
-	if (!host_index_any(&a->f->index, &memory))
+	if (!host_index_any(index_for(a), &memory))
 		return FLEET_NO_MEMORY;
-	if (!host_index_any(&a->f->index, &cpu))
+	if (!host_index_any(index_for(a), &cpu))
 		return FLEET_NO_CPU;
 	return a->slow ? FLEET_NO_CONTRACT : FLEET_NO_HOLE;
 }
@@ -368,12 +436,11 @@ static enum fleet_answer refusal(const struct attempt *a, const struct host_numb
 void fleet_recount(struct fleet *f, uint32_t host)
 {
 	struct fleet_host *h = &f->host[host];
-	struct host_numbers now = numbers_of(f, host);
 
 	f->totals.largest_holes -= h->largest;
 	f->totals.holes -= h->holes;
 	h->largest = h->holes = 0;
-	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
+	for (uint32_t i = 0; i < pools_of(f, host); i++) {
 		const struct node_pool *p = &fleet_pool_of(f, host, i)->pool;
 
 		h->largest = p->largest > h->largest ? p->largest : h->largest;
@@ -381,17 +448,28 @@ void fleet_recount(struct fleet *f, uint32_t host)
 	}
 	f->totals.largest_holes += h->largest;
 	f->totals.holes += h->holes;
-	host_index_set(&f->index, host, &now);
+	for (unsigned huge = 0; huge <= f->huge; huge++) {
+		struct host_numbers now = numbers_of(f, host, huge);
+
+		host_index_set(&f->index[huge], host, &now);
+	}
 }
 
 static bool guests_grow(struct fleet *f, uint32_t guest)
 {
-	uint64_t most = 2 * (uint64_t)guest + 64;
+	uint64_t most = 2 * (uint64_t)guest + 64, *leaves;
 	struct fleet_guest *now;
 
 	if (guest < f->guests_max)
 		return true;
-	if (most > UINT32_MAX || !(now = realloc(f->guest, most * sizeof(*now))))
+	if (most > UINT32_MAX)
+		return false;
+	if (f->until) {
+		if (!(leaves = realloc(f->leaves, most * sizeof(*leaves))))
+			return false;
+		f->leaves = leaves;
+	}
+	if (!(now = realloc(f->guest, most * sizeof(*now))))
 		return false;
 	for (uint64_t i = f->guests_max; i < most; i++)
 		now[i].part = FLEET_PART_NONE;
@@ -420,20 +498,37 @@ static bool pieces_grow(struct fleet *f, uint64_t need)
 }
 
 /* How many extents a share may be cut into. */
-static uint32_t cuts(const struct fleet *f, const struct fleet_pool *p)
+static uint32_t cuts(const struct fleet *f, const struct node_pool *p)
 {
-	return f->config.contiguous == FLEET_REQUIRE ? 1 : (uint32_t)p->pool.holes + 1;
+	return f->config.contiguous == FLEET_REQUIRE ? 1 : (uint32_t)p->holes + 1;
 }
 
-static bool prepare(const struct fleet *f, uint32_t host)
+static bool prepare(const struct attempt *a, uint32_t host)
 {
-	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
-		struct fleet_pool *p = fleet_pool_of(f, host, i);
+	for (uint32_t i = 0; i < nodes_of(a->f, host); i++) {
+		struct node_pool *p = memory_for(a, host, i);
 
-		if (f->chosen.share[i].bytes > 0 && !node_pool_prepare(&p->pool, cuts(f, p)))
+		if (a->f->chosen.share[i].bytes > 0 && !node_pool_prepare(p, cuts(a->f, p)))
 			return false;
 	}
 	return true;
+}
+
+/* The guest came to the host, or leaves it, no longer on its list: when does the last one now? */
+static void until_add(struct fleet *f, uint32_t host, uint64_t leaves)
+{
+	f->until[host] = leaves > f->until[host] ? leaves : f->until[host];
+}
+
+static void until_take(struct fleet *f, uint32_t host, uint64_t leaves)
+{
+	uint64_t until = 0;
+
+	if (leaves < f->until[host])
+		return;
+	for (uint32_t g = f->host[host].guest; g != FLEET_GUEST_NONE && until < leaves; g = f->guest[g].after)
+		until = f->leaves[g] > until ? f->leaves[g] : until;
+	f->until[host] = until;
 }
 
 static void guest_link(struct fleet *f, uint32_t guest)
@@ -494,20 +589,21 @@ static void share_take(struct fleet *f, struct fleet_guest *g, uint32_t node, co
 {
 	const struct placement_share *share = &f->chosen.share[node];
 	struct fleet_pool *p = fleet_pool_of(f, g->host, node);
+	struct node_pool *pool = fleet_memory_of(f, g->host, node, ask->huge);
 	struct fleet_part part = {.node = node, .cpu_millis = ask->cpu_millis ? share->cpus * f->cpu_scale : 0};
-	uint64_t before = p->pool.units;
+	uint64_t before = pool->units;
 
 	for (uint64_t left = share->bytes, now; left > 0; left -= now) {
-		now = cut_now(f, &p->pool, left);
-		part.run = node_pool_take(&p->pool, now, ask->movable);
-		node_pool_pin(&p->pool, part.run, g->pinned);
+		now = cut_now(f, pool, left);
+		part.run = node_pool_take(pool, now, ask->movable);
+		node_pool_pin(pool, part.run, g->pinned);
 		piece_add(f, g, part);
 		if (!unlimited(p))
 			p->cpu_free -= part.cpu_millis;
 		f->totals.cpu_millis_given += unlimited(p) ? 0 : part.cpu_millis;
 		part.cpu_millis = 0;
 	}
-	f->totals.units += p->pool.units - before;
+	f->totals.units += pool->units - before;
 	if (part.cpu_millis == 0)
 		return;
 	part.run = (struct extent){0}; /* CPUs of a node without memory of the guest */
@@ -522,7 +618,8 @@ static void guest_take(struct fleet *f, uint32_t guest, uint32_t host, const str
 {
 	struct fleet_guest *g = &f->guest[guest];
 
-	*g = (struct fleet_guest){.host = host, .part = FLEET_PART_NONE, .asked = ask->units, .pinned = !ask->movable};
+	*g = (struct fleet_guest){
+		.host = host, .part = FLEET_PART_NONE, .asked = ask->units, .pinned = !ask->movable, .huge = ask->huge};
 	for (uint32_t i = 0; i < nodes_of(f, host); i++) {
 		share_take(f, g, i, ask);
 		if (f->chosen.share[i].cpus > 0 || ask->cpu_millis == 0)
@@ -531,6 +628,10 @@ static void guest_take(struct fleet *f, uint32_t guest, uint32_t host, const str
 	f->totals.units_asked += g->asked;
 	f->totals.units_local += g->local;
 	guest_link(f, guest);
+	if (f->until) {
+		f->leaves[guest] = ask->leaves_us;
+		until_add(f, host, ask->leaves_us);
+	}
 	f->host_last = host;
 	fleet_recount(f, host);
 }
@@ -543,12 +644,15 @@ int fleet_arrive(struct fleet *f, uint32_t guest, const struct fleet_ask *ask, e
 	struct attempt a = {.f = f,
 			    .ask = ask,
 			    .split = f->config.split_above && ask->units > f->config.split_above,
+			    .whole = f->config.contiguous == FLEET_REQUIRE,
 			    .chosen = HOST_NONE};
 	enum fleet_nodes nodes = f->config.nodes;
 	struct host_numbers need = {.free = ask->units, .cpu = ask->cpu_millis};
 	uint32_t host;
 
 	MM_ASSERT(ask->units > 0 && !fleet_lives(f, guest), ask->units, guest);
+	MM_ASSERT(!ask->huge || f->huge, guest, 0);
+	MM_ASSERT(!f->until || ask->leaves_us >= ask->now_us, ask->leaves_us, ask->now_us);
 	a.single =
 		!a.split && (nodes == FLEET_NODES_LOCAL || nodes == FLEET_NODES_FIRST || nodes == FLEET_NODES_BALANCE);
 	if (a.single) {
@@ -565,7 +669,7 @@ int fleet_arrive(struct fleet *f, uint32_t guest, const struct fleet_ask *ask, e
 
 		MM_ASSERT(yes, host, guest);
 	}
-	if (!guests_grow(f, guest) || !prepare(f, host) ||
+	if (!guests_grow(f, guest) || !prepare(&a, host) ||
 	    !pieces_grow(f, (uint64_t)nodes_of(f, host) +
 				    (f->config.contiguous == FLEET_REQUIRE ? 0 : f->host[host].holes + 64)))
 		return fail(failure, EXIT_HOST, "the host has no memory for the books of guest %u", guest);
@@ -574,35 +678,39 @@ int fleet_arrive(struct fleet *f, uint32_t guest, const struct fleet_ask *ask, e
 	return 0;
 }
 
+static void hint_links(const struct fleet *f, const struct fleet_guest *g)
+{
+	__builtin_prefetch(&f->piece[g->part], 1);
+	__builtin_prefetch(&f->host[g->host], 1);
+	host_index_hint(&f->index[g->huge], g->host);
+	if (g->before != FLEET_GUEST_NONE)
+		__builtin_prefetch(&f->guest[g->before], 1);
+	if (g->after != FLEET_GUEST_NONE)
+		__builtin_prefetch(&f->guest[g->after], 1);
+}
+
 void fleet_hint(const struct fleet *f, uint32_t guest, unsigned step)
 {
-	const struct fleet_guest *g;
-	const struct fleet_pool *p;
+	const struct fleet_guest *g = &f->guest[guest];
+	const struct fleet_part *part;
+	const struct node_pool *memory;
 
 	if (guest >= f->guests_max)
 		return;
-	g = &f->guest[guest];
-	if (step == 0) {
+	if (step == 0)
 		__builtin_prefetch(g, 1);
-		return;
-	}
-	if (g->part == FLEET_PART_NONE)
+	if (step == 0 || g->part == FLEET_PART_NONE)
 		return;
 	if (step == 1) {
-		__builtin_prefetch(&f->piece[g->part], 1);
-		__builtin_prefetch(&f->host[g->host], 1);
-		host_index_hint(&f->index, g->host);
-		if (g->before != FLEET_GUEST_NONE)
-			__builtin_prefetch(&f->guest[g->before], 1);
-		if (g->after != FLEET_GUEST_NONE)
-			__builtin_prefetch(&f->guest[g->after], 1);
+		hint_links(f, g);
 		return;
 	}
-	p = fleet_pool_of(f, g->host, f->piece[g->part].part.node);
+	part = &f->piece[g->part].part;
+	memory = fleet_memory_of(f, g->host, part->node, g->huge);
 	if (step == 2)
-		__builtin_prefetch(p, 1);
+		__builtin_prefetch(memory, 1);
 	else
-		node_pool_hint(&p->pool, f->piece[g->part].part.run, step - 3);
+		node_pool_hint(memory, part->run, step - 3);
 }
 
 bool fleet_depart(struct fleet *f, uint32_t guest)
@@ -613,13 +721,16 @@ bool fleet_depart(struct fleet *f, uint32_t guest)
 		return false;
 	g = &f->guest[guest];
 	guest_unlink(f, guest);
+	if (f->until)
+		until_take(f, g->host, f->leaves[guest]);
 	for (uint32_t i = g->part, next; i != FLEET_PART_NONE; i = next) {
 		struct fleet_part *part = &f->piece[i].part;
 		struct fleet_pool *p = fleet_pool_of(f, g->host, part->node);
+		struct node_pool *pool = fleet_memory_of(f, g->host, part->node, g->huge);
 
 		if (part->run.units > 0) {
-			node_pool_unpin(&p->pool, part->run, g->pinned);
-			node_pool_give(&p->pool, part->run);
+			node_pool_unpin(pool, part->run, g->pinned);
+			node_pool_give(pool, part->run);
 		}
 		if (!unlimited(p)) {
 			p->cpu_free += part->cpu_millis;
@@ -670,24 +781,29 @@ uint32_t fleet_nodes_of(const struct fleet *f, uint32_t host)
 	return nodes_of(f, host);
 }
 
-void fleet_room_of(const struct fleet *f, uint32_t host, uint32_t node, uint64_t *units, uint64_t *unused)
+uint32_t fleet_pools_of(const struct fleet *f, uint32_t host)
 {
-	const struct node_pool *pool = &fleet_pool_of(f, host, node)->pool;
-
-	*units = pool->units;
-	*unused = pool->free;
+	return pools_of(f, host);
 }
 
-const struct extent_space *fleet_space(const struct fleet *f, uint32_t host, uint32_t node)
+void fleet_room_of(const struct fleet *f, uint32_t host, uint32_t pool, uint64_t *units, uint64_t *unused)
 {
-	return fleet_pool_of(f, host, node)->pool.space;
+	const struct node_pool *p = &fleet_pool_of(f, host, pool)->pool;
+
+	*units = p->units;
+	*unused = p->free;
+}
+
+const struct extent_space *fleet_space(const struct fleet *f, uint32_t host, uint32_t pool)
+{
+	return fleet_pool_of(f, host, pool)->pool.space;
 }
 
 /* ---- to make one ---- */
 
 static uint64_t units_of(const struct fleet_config *c, const struct fleet_node *n)
 {
-	return (uint64_t)((wide)(n->units - n->reserve) * PPM / (PPM - c->overcommit_ppm));
+	return (uint64_t)((wide)(n->units - n->reserve - n->huge) * PPM / (PPM - c->overcommit_ppm));
 }
 
 static int node_judge(const struct fleet_config *c, const struct fleet_shape *s, uint32_t node, struct failure *f)
@@ -699,6 +815,14 @@ static int node_judge(const struct fleet_config *c, const struct fleet_shape *s,
 	if (n->units != FLEET_UNBOUNDED && n->reserve >= n->units)
 		return fail(f, EXIT_USAGE, "node %u reserves %llu of its %llu units: nothing is left for guests", node,
 			    (unsigned long long)n->reserve, (unsigned long long)n->units);
+	if (n->units != FLEET_UNBOUNDED && n->huge >= n->units - n->reserve)
+		return fail(f, EXIT_USAGE,
+			    "node %u keeps %llu of its %llu units for huge pages and %llu for nobody: nothing is left "
+			    "for other guests",
+			    node, (unsigned long long)n->huge, (unsigned long long)n->units,
+			    (unsigned long long)n->reserve);
+	if (n->units == FLEET_UNBOUNDED && n->huge > 0)
+		return fail(f, EXIT_USAGE, "node %u has no bound: no part of it can be kept for huge pages", node);
 	if (n->units >= NODE_POOL_TOP_MAX / 2 || (n->units && units_of(c, n) >= NODE_POOL_TOP_MAX / 2))
 		return fail(f, EXIT_USAGE, "node %u has %llu units: 2^39 are the most, overcommitted ones included",
 			    node, (unsigned long long)n->units);
@@ -723,7 +847,8 @@ static int judge(const struct fleet_config *c, uint64_t *hosts, uint64_t *pools,
 		for (uint32_t n = 0; n < s->nodes; n++) {
 			if (node_judge(c, s, n, f))
 				return f->code;
-			units += s->node[n].units ? (wide)s->hosts * units_of(c, &s->node[n]) : 0;
+			if (s->node[n].units)
+				units += (wide)s->hosts * (units_of(c, &s->node[n]) + s->node[n].huge);
 		}
 	}
 	if (units >> 62)
@@ -747,6 +872,17 @@ static enum extent_policy fit_of(enum fleet_fit fit)
 	return policy[fit];
 }
 
+static bool pool_make(struct fleet *f, const struct fleet_config *c, uint64_t units)
+{
+	struct fleet_pool *p = &f->pool[f->pools];
+
+	if (!node_pool_open(&p->pool, fit_of(c->fit), units))
+		return false;
+	f->pools++;
+	f->totals.units += p->pool.units;
+	return true;
+}
+
 static bool host_make(struct fleet *f, const struct fleet_config *c, uint32_t shape)
 {
 	struct fleet_host *h = &f->host[f->hosts];
@@ -757,12 +893,15 @@ static bool host_make(struct fleet *f, const struct fleet_config *c, uint32_t sh
 		struct fleet_pool *p = &f->pool[f->pools];
 
 		p->cpu_millis = p->cpu_free = n->cpu_millis;
-		if (!node_pool_open(&p->pool, fit_of(c->fit), n->units ? units_of(c, n) : NODE_POOL_UNBOUNDED))
+		if (!pool_make(f, c, n->units ? units_of(c, n) : NODE_POOL_UNBOUNDED))
 			return false;
-		f->pools++;
-		f->totals.units += p->pool.units;
 		f->totals.cpu_millis += unlimited(p) ? 0 : n->cpu_millis;
 	}
+	for (uint32_t i = 0; f->huge && i < c->shape[shape].nodes; i++)
+		if (c->shape[shape].node[i].huge == 0)
+			f->pools++; /* nothing, of which nothing is asked */
+		else if (!pool_make(f, c, c->shape[shape].node[i].huge))
+			return false;
 	f->hosts++;
 	f->totals.hosts_empty++;
 	fleet_recount(f, f->hosts - 1);
@@ -782,6 +921,26 @@ static bool make(struct fleet *f, const struct fleet_config *c)
 	return true;
 }
 
+static bool has_huge(const struct fleet_config *c)
+{
+	for (uint32_t i = 0; i < c->shapes; i++)
+		for (uint32_t n = 0; n < c->shape[i].nodes; n++)
+			if (c->shape[i].node[n].huge > 0)
+				return true;
+	return false;
+}
+
+static bool indices_open(struct fleet *f, uint64_t hosts)
+{
+	const struct fleet_config *c = &f->config;
+	bool by_free = c->choose == FLEET_BEST && c->nodes != FLEET_NODES_BALANCE;
+
+	for (unsigned huge = 0; huge <= f->huge; huge++)
+		if (!host_index_open(&f->index[huge], (uint32_t)hosts, by_free, c->lifetimes))
+			return false;
+	return true;
+}
+
 struct fleet *fleet_open(const struct fleet_config *config, struct failure *failure)
 {
 	uint64_t hosts, pools;
@@ -796,13 +955,13 @@ struct fleet *fleet_open(const struct fleet_config *config, struct failure *fail
 		f->config.shape = NULL;
 		f->chance = (struct random){config->seed};
 		f->piece_free = FLEET_PART_NONE;
+		f->huge = has_huge(config);
 		f->shape = calloc(config->shapes, sizeof(*f->shape));
 		f->host = calloc(hosts, sizeof(*f->host));
-		f->pool = calloc(pools, sizeof(*f->pool));
+		f->pool = calloc(pools << f->huge, sizeof(*f->pool));
+		f->until = config->lifetimes ? calloc(hosts, sizeof(*f->until)) : NULL;
 	}
-	if (!f || !f->shape || !f->host || !f->pool ||
-	    !host_index_open(&f->index, (uint32_t)hosts,
-			     config->choose == FLEET_BEST && config->nodes != FLEET_NODES_BALANCE) ||
+	if (!f || !f->shape || !f->host || !f->pool || (config->lifetimes && !f->until) || !indices_open(f, hosts) ||
 	    !make(f, config)) {
 		fleet_close(f);
 		(void)fail(failure, EXIT_HOST, "no memory for the books of %llu hosts", (unsigned long long)hosts);
@@ -817,12 +976,15 @@ void fleet_close(struct fleet *f)
 		return;
 	for (uint32_t i = 0; i < f->pools; i++)
 		node_pool_close(&f->pool[i].pool);
-	host_index_close(&f->index);
+	host_index_close(&f->index[0]);
+	host_index_close(&f->index[1]);
 	free(f->shape);
 	free(f->host);
 	free(f->pool);
 	free(f->guest);
 	free(f->piece);
+	free(f->until);
+	free(f->leaves);
 	free(f->scratch);
 	free(f->move);
 	free(f);
@@ -846,13 +1008,15 @@ static bool check_pieces(const struct fleet *f, struct sum *sum, struct fleet_to
 		t->units_local += f->guest[g].local;
 		for (uint32_t i = f->guest[g].part; i != FLEET_PART_NONE; i = f->piece[i].next) {
 			const struct fleet_part *part = &f->piece[i].part;
-			uint32_t pool = f->host[f->guest[g].host].first + part->node;
+			uint32_t nodes = nodes_of(f, f->guest[g].host);
+			uint32_t node = f->host[f->guest[g].host].first + part->node;
+			uint32_t pool = f->guest[g].huge ? node + nodes : node;
 			struct extent_segment s;
 
-			if (++used > f->pieces_max || part->node >= nodes_of(f, f->guest[g].host))
+			if (++used > f->pieces_max || part->node >= nodes || (f->guest[g].huge && !f->huge))
 				return false;
 			sum[pool].units += part->run.units;
-			sum[pool].cpu_millis += part->cpu_millis;
+			sum[node].cpu_millis += part->cpu_millis;
 			t->units_given += part->run.units;
 			if (part->run.units > 0 && f->pool[pool].pool.space &&
 			    (!extent_segment_at(f->pool[pool].pool.space, part->run.first, &s) || !s.taken ||
@@ -876,28 +1040,49 @@ static bool check_pool(const struct fleet_pool *p, const struct sum *sum, struct
 	       (unlimited(p) ? p->cpu_free == p->cpu_millis : p->cpu_free + sum->cpu_millis == p->cpu_millis); /* F2 */
 }
 
+/* F3 of one host */
+static bool check_numbers(const struct fleet *f, uint32_t host)
+{
+	for (unsigned huge = 0; huge <= f->huge; huge++) {
+		struct host_numbers is = numbers_of(f, host, huge);
+		struct host_numbers known = host_index_numbers(&f->index[huge], host);
+
+		if (memcmp(&is, &known, sizeof(is)) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* F4 and F5 of one host; adds its guests. */
+static bool check_list(const struct fleet *f, uint32_t host, uint64_t *guests)
+{
+	uint32_t listed = 0;
+	uint64_t until = 0;
+
+	for (uint32_t g = f->host[host].guest; g != FLEET_GUEST_NONE && listed < f->guests_max; g = f->guest[g].after) {
+		listed += f->guest[g].host == host;
+		until = f->until && f->leaves[g] > until ? f->leaves[g] : until;
+	}
+	*guests += listed;
+	return listed == f->host[host].guests && (!f->until || until == f->until[host]);
+}
+
 bool fleet_check(const struct fleet *f)
 {
 	struct sum *sum = calloc(f->pools, sizeof(*sum));
 	struct fleet_totals t = {0};
 	uint64_t guests = 0;
-	bool right = sum && check_pieces(f, sum, &t) && host_index_check(&f->index);
+	bool right = sum && check_pieces(f, sum, &t);
 
+	for (unsigned huge = 0; right && huge <= f->huge; huge++)
+		right = host_index_check(&f->index[huge]);
 	for (uint32_t i = 0; right && i < f->pools; i++)
 		right = check_pool(&f->pool[i], &sum[i], &t);
 	for (uint32_t i = 0; right && i < f->hosts; i++) {
-		struct host_numbers n = numbers_of(f, i);
-		uint32_t listed = 0;
-		struct host_numbers known = host_index_numbers(&f->index, i);
-
 		t.largest_holes += f->host[i].largest;
 		t.holes += f->host[i].holes;
 		t.hosts_empty += f->host[i].guests == 0;
-		for (uint32_t g = f->host[i].guest; g != FLEET_GUEST_NONE && listed < f->guests_max;
-		     g = f->guest[g].after)
-			listed += f->guest[g].host == i;
-		guests += listed;
-		right = listed == f->host[i].guests && memcmp(&n, &known, sizeof(n)) == 0; /* F4, F3 */
+		right = check_list(f, i, &guests) && check_numbers(f, i);
 	}
 	free(sum);
 	return right && guests == t.guests && memcmp(&t, &f->totals, sizeof(t)) == 0;

@@ -3,6 +3,23 @@
  * by mm/extent, the same code that places real guests. Theory: top of fleet.c.
  *
  * Units of memory are granules. CPUs are counted in thousandths.
+ *
+ * Huge pages. A part of a node's memory can be kept for them: guests that ask for huge pages
+ * get theirs of it and nothing else, all others of the rest. For memory a host is then two hosts
+ * that share CPUs, and where one is chosen by what is free, that is of the part that the
+ * guest would take from. What guests give back (overcommit) is of the rest alone.
+ *
+ * Lifetimes known. When a guest arrives it is known when it leaves, and so for each host when the last of
+ * its guests does. By how much the guest would put that off is the host's prolongation; for an empty
+ * host all of the guest's life. Hosts that can place the guest are of classes by it:
+ *   0  nothing; 1  an eighth of the guest's life at most; 2  a quarter; 3  a half; 4  more.
+ * The host is chosen, as ever, among those of the lowest class in which there is any, so that hosts
+ * empty as a whole. A guest that never leaves puts off an end that never comes by nothing, and any other
+ * for ever: class 0 and class 4. After the lifetime alignment of Barbalho et al., Virtual Machine
+ * Allocation with Lifetime Predictions (MLSys 2023), with what a host is prolonged by as the measure,
+ * as in Ling et al., LAVA (MLSys 2025); that classes are shares of the guest's life is of here: events
+ * have no time of their own that could be "an hour", and lifetimes are known, not predicted.
+ *
  * Memory:  all of it is taken by fleet_open() and as more guests live than ever before: some
  *          60 bytes a guest, and what mm/extent needs for holes and extents.
  * Threads: one for each fleet; no globals, no clock, no chance but the seed's: same calls,
@@ -23,8 +40,9 @@ enum fleet_choose {		  /* a host, of those that can place the guest */
 		    FLEET_FIRST,  /* the lowest */
 		    FLEET_BEST,	  /* least free memory in all; the lowest of equals */
 		    FLEET_WORST,  /* most */
-		    FLEET_GLOBAL, /* the one that has the hole which the fit would take, were all hosts one space; then
-				     the lowest */
+		    FLEET_GLOBAL, /* the one that has the hole which the fit would take, were all hosts one space; of
+				     equals, and where no hole is cut or none will do (scatter, FLEET_PREFER), the
+				     lowest */
 		    FLEET_RANDOM, /* any, each as likely */
 		    FLEET_DOT,	  /* the largest dot product of the guest's CPUs and memory with what is free, each as a
 				     share of the host */
@@ -57,6 +75,7 @@ struct fleet_node {
 	uint64_t units;	     /* or FLEET_UNBOUNDED */
 	uint64_t reserve;    /* of them, for nobody */
 	uint32_t cpu_millis; /* or FLEET_CPU_UNLIMITED */
+	uint64_t huge;	     /* of them, for guests that ask for huge pages */
 };
 
 struct fleet_shape { /* of `hosts` hosts, one after the other */
@@ -77,6 +96,7 @@ struct fleet_config {
 	uint32_t latency_ps;	 /* of FLEET_NODES_CONTRACT */
 	uint32_t overcommit_ppm; /* memory that guests give back, of what they have: so much more fits */
 	uint64_t seed;
+	bool lifetimes; /* known */
 };
 
 struct fleet_ask {
@@ -84,11 +104,15 @@ struct fleet_ask {
 	uint32_t cpu_millis;
 	uint32_t node; /* or FLEET_NODE_ANY */
 	bool movable;  /* else compaction lets it lie */
+	bool huge;     /* of huge pages; of a fleet that has any */
+	/* Lifetimes known; else of no meaning: */
+	uint64_t now_us, leaves_us; /* not before now; FLEET_NEVER */
 };
+#define FLEET_NEVER UINT64_MAX
 
 enum fleet_answer { /* of those that refuse, the first that is true */
 		    FLEET_PLACED,
-		    FLEET_NO_MEMORY,   /* no host has so much free */
+		    FLEET_NO_MEMORY,   /* no host has so much free, of huge pages if it asks for those */
 		    FLEET_NO_CPU,      /* of those that have, none has the CPUs */
 		    FLEET_NO_HOLE,     /* of those, none has holes as they must be */
 		    FLEET_NO_CONTRACT, /* of those, none keeps the latency */
@@ -119,7 +143,7 @@ void fleet_close(struct fleet *f); /* fine on NULL */
 
 /* Guest `guest`, a small number that no live guest has. On anything but FLEET_PLACED nothing has changed. EXIT_HOST
  * iff there is no memory for its books: *answer is then not set. O(log hosts + log holes) for FIRST, BEST, WORST and
- * TWO on most states; the worst is stated in fleet.c. */
+ * TWO on most states, five times that if lifetimes are known; the worst is stated in fleet.c. */
 int fleet_arrive(struct fleet *f, uint32_t guest, const struct fleet_ask *ask, enum fleet_answer *answer,
 		 struct failure *failure);
 /* False, and nothing else, iff there is no such guest: it was refused. */
@@ -152,12 +176,14 @@ uint32_t fleet_where(const struct fleet *f, uint32_t guest, uint32_t *host, stru
 struct fleet_totals fleet_totals_read(const struct fleet *f);
 uint32_t fleet_hosts(const struct fleet *f);
 uint32_t fleet_nodes_of(const struct fleet *f, uint32_t host);
-/* What the node has for guests, and what of it is free; of an unbounded one, up to its top. */
-void fleet_room_of(const struct fleet *f, uint32_t host, uint32_t node, uint64_t *units, uint64_t *unused);
-/* For pictures and checks; NULL under FLEET_FIT_SCATTER. */
-const struct extent_space *fleet_space(const struct fleet *f, uint32_t host, uint32_t node);
+/* Its pools: one for each node; in a fleet with huge pages behind them as many for those. */
+uint32_t fleet_pools_of(const struct fleet *f, uint32_t host);
+/* What the pool has for guests, and what of it is free; of an unbounded one, up to its top. */
+void fleet_room_of(const struct fleet *f, uint32_t host, uint32_t pool, uint64_t *units, uint64_t *unused);
+/* For pictures and checks; NULL under FLEET_FIT_SCATTER, and of a pool without units. */
+const struct extent_space *fleet_space(const struct fleet *f, uint32_t host, uint32_t pool);
 
-/* All of it, by counting anew: free + given = total on each node, every part live in its space, every index right.
+/* All of it, by counting anew: free + given = total of each pool, every part live in its space, every index right.
  * O(all). */
 bool fleet_check(const struct fleet *f);
 

@@ -19,7 +19,8 @@ struct opening {
 	struct fleet *f;
 	const struct fleet_ask *ask;
 	uint64_t units_max, work;
-	uint32_t node; /* that has the plan */
+	uint32_t node; /* that has the plan, */
+	bool huge;     /* of its huge pages */
 	struct compact_plan plan;
 	bool failed; /* no memory */
 	struct failure *failure;
@@ -71,19 +72,19 @@ static bool plan(struct opening *o, struct node_pool *p, uint64_t units)
 	return err == MM_OK && o->plan.units_moved <= o->units_max;
 }
 
-static struct fleet_part *part_at(struct fleet *f, uint32_t host, uint32_t node, uint64_t first)
+static struct fleet_part *part_at(struct fleet *f, uint32_t host, uint32_t node, bool huge, uint64_t first)
 {
 	for (uint32_t g = f->host[host].guest; g != FLEET_GUEST_NONE; g = f->guest[g].after)
 		for (uint32_t i = f->guest[g].part; i != FLEET_PART_NONE; i = f->piece[i].next)
-			if (f->piece[i].part.node == node && f->piece[i].part.run.units > 0 &&
-			    f->piece[i].part.run.first == first)
+			if (f->guest[g].huge == huge && f->piece[i].part.node == node &&
+			    f->piece[i].part.run.units > 0 && f->piece[i].part.run.first == first)
 				return &f->piece[i].part;
 	mm_panic(__FILE__, __LINE__, "an extent is nobody's", host, first);
 }
 
-static void move(struct opening *o, uint32_t host, uint32_t node, struct fleet_moved *moved)
+static void move(struct opening *o, uint32_t host, struct fleet_moved *moved)
 {
-	struct node_pool *p = &fleet_pool_of(o->f, host, node)->pool;
+	struct node_pool *p = fleet_memory_of(o->f, host, o->node, o->huge);
 
 	for (uint32_t i = 0; i < o->plan.moves; i++) {
 		struct extent from = o->f->move[i].from, to = {o->f->move[i].to, from.units};
@@ -92,7 +93,7 @@ static void move(struct opening *o, uint32_t host, uint32_t node, struct fleet_m
 		MM_ASSERT(err == MM_OK, err, to.first);
 		err = extent_free(p->space, from);
 		MM_ASSERT(err == MM_OK, err, from.first);
-		part_at(o->f, host, node, from.first)->run = to;
+		part_at(o->f, host, o->node, o->huge, from.first)->run = to;
 	}
 	node_pool_learn(p);
 	moved->guests += o->plan.moves;
@@ -100,10 +101,10 @@ static void move(struct opening *o, uint32_t host, uint32_t node, struct fleet_m
 	fleet_recount(o->f, host);
 }
 
-/* Moves need room for two segments more, under buddy for its splits. */
-static bool prepared(struct opening *o, uint32_t host, uint32_t node)
+/* Of o->node. Moves need room for two segments more, under buddy for its splits. */
+static bool prepared(struct opening *o, uint32_t host)
 {
-	if (node_pool_prepare(&fleet_pool_of(o->f, host, node)->pool, 2))
+	if (node_pool_prepare(fleet_memory_of(o->f, host, o->node, o->huge), 2))
 		return true;
 	o->failed = true;
 	(void)fail(o->failure, EXIT_HOST, "no memory for the books of host %u", host);
@@ -113,14 +114,13 @@ static bool prepared(struct opening *o, uint32_t host, uint32_t node)
 static bool can_open(void *self, uint32_t host)
 {
 	struct opening *o = self;
-	uint32_t nodes = o->f->shape[o->f->host[host].shape].nodes;
+	for (o->node = 0; o->node < fleet_nodes_of(o->f, host) && !o->failed; o->node++) {
+		uint32_t cpu_free = fleet_pool_of(o->f, host, o->node)->cpu_free;
+		struct node_pool *p = fleet_memory_of(o->f, host, o->node, o->huge);
 
-	for (o->node = 0; o->node < nodes && !o->failed; o->node++) {
-		struct fleet_pool *p = fleet_pool_of(o->f, host, o->node);
-
-		if ((o->ask->node == FLEET_NODE_ANY || o->ask->node == o->node) && p->cpu_free >= o->ask->cpu_millis &&
-		    p->pool.free >= o->ask->units && prepared(o, host, o->node) &&
-		    plan(o, &p->pool, extent_given(extent_config_read(p->pool.space).policy, o->ask->units)))
+		if ((o->ask->node == FLEET_NODE_ANY || o->ask->node == o->node) && cpu_free >= o->ask->cpu_millis &&
+		    p->free >= o->ask->units && prepared(o, host) &&
+		    plan(o, p, extent_given(extent_config_read(p->space).policy, o->ask->units)))
 			return true;
 	}
 	return false;
@@ -129,8 +129,10 @@ static bool can_open(void *self, uint32_t host)
 bool fleet_compact_for(struct fleet *f, const struct fleet_ask *ask, uint64_t units_max, uint64_t work,
 		       struct fleet_moved *moved, struct failure *failure)
 {
-	struct opening o = {.f = f, .ask = ask, .units_max = units_max, .work = work, .failure = failure};
+	struct opening o = {
+		.f = f, .ask = ask, .units_max = units_max, .work = work, .huge = ask->huge, .failure = failure};
 	const struct host_judge judge = {.self = &o, .can = can_open};
+	const struct host_index *index = &f->index[ask->huge];
 	const struct host_numbers need = {.free = ask->units, .cpu = ask->cpu_millis, .cpu_one = ask->cpu_millis};
 	enum fleet_nodes nodes = f->config.nodes;
 	uint32_t host;
@@ -140,10 +142,10 @@ bool fleet_compact_for(struct fleet *f, const struct fleet_ask *ask, uint64_t un
 	    (f->config.split_above && ask->units > f->config.split_above) ||
 	    (nodes != FLEET_NODES_LOCAL && nodes != FLEET_NODES_FIRST && nodes != FLEET_NODES_BALANCE))
 		return false;
-	host = f->index.rung ? host_index_least(&f->index, &need, &judge) : host_index_first(&f->index, &need, &judge);
+	host = index->rung ? host_index_least(index, &need, &judge) : host_index_first(index, &need, &judge);
 	if (host == HOST_NONE || o.failed)
 		return false;
-	move(&o, host, o.node, moved);
+	move(&o, host, moved);
 	return true;
 }
 
@@ -151,14 +153,17 @@ bool fleet_compact_host(struct fleet *f, uint32_t host, uint64_t units_max, uint
 			struct failure *failure)
 {
 	struct opening o = {.f = f, .work = work, .failure = failure};
+	uint32_t nodes = fleet_nodes_of(f, host);
 
 	*moved = (struct fleet_moved){0};
-	for (uint32_t i = 0; i < fleet_nodes_of(f, host); i++) {
+	for (uint32_t i = 0; i < fleet_pools_of(f, host); i++) {
 		struct node_pool *p = &fleet_pool_of(f, host, i)->pool;
 
+		o.huge = i >= nodes;
+		o.node = o.huge ? i - nodes : i;
 		o.units_max = units_max - moved->units;
-		if (p->space && p->free > p->largest && prepared(&o, host, i) && plan(&o, p, p->free))
-			move(&o, host, i, moved);
+		if (p->space && p->free > p->largest && prepared(&o, host) && plan(&o, p, p->free))
+			move(&o, host, moved);
 		if (o.failed)
 			return false;
 	}

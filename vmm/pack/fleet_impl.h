@@ -11,13 +11,13 @@
 #define FLEET_PART_NONE	 UINT32_MAX
 #define FLEET_GUEST_NONE UINT32_MAX
 
-struct fleet_pool { /* a node */
+struct fleet_pool { /* a node; or its huge pages, which have no CPUs of their own */
 	struct node_pool pool;
 	uint32_t cpu_millis, cpu_free; /* FLEET_CPU_UNLIMITED: both, for ever */
 };
 
 struct fleet_host {
-	uint32_t shape, first;	 /* pool */
+	uint32_t shape, first;	 /* pool: of the nodes; then, in a fleet with huge pages, those of theirs */
 	uint32_t guests, guest;	 /* how many, and the first of them, or FLEET_GUEST_NONE */
 	uint64_t largest, holes; /* of its nodes, as counted in the totals */
 };
@@ -27,7 +27,7 @@ struct fleet_guest {
 	uint32_t part;		/* the first; FLEET_PART_NONE: it does not live */
 	uint32_t before, after; /* on the same host, or FLEET_GUEST_NONE */
 	uint64_t asked, local;	/* units */
-	bool pinned;
+	bool pinned, huge;
 };
 
 struct fleet_piece { /* of a guest, or unused */
@@ -41,12 +41,14 @@ struct fleet {
 	struct fleet_host *host;
 	struct fleet_pool *pool;
 	uint32_t hosts, pools;
-	struct host_index index;
+	bool huge;		    /* there are huge pages */
+	struct host_index index[2]; /* of the rest, and of huge pages */
 	struct fleet_totals totals;
 	struct fleet_guest *guest;
 	struct fleet_piece *piece;
 	uint32_t guests_max, pieces_max, piece_free, pieces_free;
-	uint32_t host_last; /* of a global next fit */
+	uint64_t *until, *leaves; /* by host, by guest; NULL: lifetimes are not known */
+	uint32_t host_last;	  /* of a global next fit */
 	struct random chance;
 	struct placement chosen;
 	uint32_t cpu_scale; /* of chosen: thousandths that its CPUs count */
@@ -64,6 +66,11 @@ void fleet_recount(struct fleet *f, uint32_t host);
 static inline struct fleet_pool *fleet_pool_of(const struct fleet *f, uint32_t host, uint32_t node)
 {
 	return &f->pool[f->host[host].first + node];
+}
+
+static inline struct node_pool *fleet_memory_of(const struct fleet *f, uint32_t host, uint32_t node, bool huge)
+{
+	return &fleet_pool_of(f, host, node + (huge ? f->shape[f->host[host].shape].nodes : 0))->pool;
 }
 
 #endif

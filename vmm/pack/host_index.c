@@ -20,8 +20,8 @@
  * half of them, every other one, full of memory and the other half out of CPUs; or, whatever the
  * form, if each has its memory on one node and its CPUs on the other: then all are asked, and can
  * not. tests/bench/pack.c shows both.
- * Memory: 96 to 192 bytes a host, 96 of a power of two; 64 by free memory, one cache line: what is
- * waited for is memory, once there are many hosts.
+ * Memory: 112 to 224 bytes a host, 112 of a power of two; 64 by free memory, one cache line: what is
+ * waited for is memory, once there are many hosts. 16 more, elsewhere, for when guests leave.
  *
  * Rejected. A tree for each number of free CPUs: as many searches as a host has CPUs, for
  * every guest; it would bound the worst case, and costs most on all others. */
@@ -37,11 +37,10 @@ static uint64_t most(uint64_t a, uint64_t b)
 
 static struct host_numbers most_of(const struct host_numbers *a, const struct host_numbers *b)
 {
-	return (struct host_numbers){most(a->free, b->free),
-				     most(a->room, b->room),
-				     most(a->cpu, b->cpu),
-				     most(a->cpu_one, b->cpu_one),
-				     {most(a->merit[0], b->merit[0]), most(a->merit[1], b->merit[1])}};
+	return (struct host_numbers){
+		most(a->free, b->free),	  most(a->room, b->room),
+		most(a->cpu, b->cpu),	  most(a->cpu_one, b->cpu_one),
+		most(a->until, b->until), {most(a->merit[0], b->merit[0]), most(a->merit[1], b->merit[1])}};
 }
 
 static bool equal(const struct host_numbers *a, const struct host_numbers *b)
@@ -73,10 +72,28 @@ static void most_add(struct host_rung *r, const struct host_rung *below)
 	r->most_cpu_one = below->most_cpu_one > r->most_cpu_one ? below->most_cpu_one : r->most_cpu_one;
 }
 
+static uint64_t stay_most(const struct host_index *x, uint32_t at)
+{
+	const struct host_rung *r = &x->rung[at];
+	uint64_t least = r->less != HOST_NONE ? x->stay[r->less].most : 0;
+	uint64_t more = r->more != HOST_NONE ? x->stay[r->more].most : 0;
+
+	return most(x->stay[at].until, most(least, more));
+}
+
+static bool stay_renew(struct host_index *x, uint32_t at)
+{
+	uint64_t was = x->stay[at].most;
+
+	x->stay[at].most = stay_most(x, at);
+	return x->stay[at].most != was;
+}
+
 /* Of a rung whose children are right; false iff nothing has changed. */
 static bool renew(struct host_index *x, uint32_t at)
 {
 	struct host_rung *r = &x->rung[at], was = *r;
+	bool stays = x->stay && stay_renew(x, at);
 
 	r->most_room = r->room;
 	r->most_cpu = r->cpu;
@@ -85,7 +102,8 @@ static bool renew(struct host_index *x, uint32_t at)
 		most_add(r, &x->rung[r->less]);
 	if (r->more != HOST_NONE)
 		most_add(r, &x->rung[r->more]);
-	return r->most_room != was.most_room || r->most_cpu != was.most_cpu || r->most_cpu_one != was.most_cpu_one;
+	return r->most_room != was.most_room || r->most_cpu != was.most_cpu || r->most_cpu_one != was.most_cpu_one ||
+	       stays;
 }
 
 static void renew_up(struct host_index *x, uint32_t at)
@@ -118,6 +136,8 @@ static void raise(struct host_index *x, uint32_t at)
 	r->most_room = p->most_room;
 	r->most_cpu = p->most_cpu;
 	r->most_cpu_one = p->most_cpu_one;
+	if (x->stay)
+		x->stay[at].most = x->stay[down].most;
 	hang(x, link_to(x, p->above, down), p->above, at);
 	if (p->less == at) {
 		hang(x, &p->less, down, r->more);
@@ -169,15 +189,20 @@ static void rung_set(struct host_index *x, uint32_t host, const struct host_numb
 	r->room = now->room;
 	r->cpu = now->cpu;
 	r->cpu_one = (uint32_t)now->cpu_one;
+	if (x->stay)
+		x->stay[host].until = now->until;
 	if (moves)
 		insert(x, host);
 	else
 		renew_up(x, host);
 }
 
-static bool rung_has(const struct host_rung *r, const struct host_numbers *need)
+static bool rung_has(const struct host_index *x, uint32_t at, const struct host_numbers *need)
 {
-	return r->free >= need->free && r->room >= need->room && r->cpu >= need->cpu && r->cpu_one >= need->cpu_one;
+	const struct host_rung *r = &x->rung[at];
+
+	return r->free >= need->free && r->room >= need->room && r->cpu >= need->cpu && r->cpu_one >= need->cpu_one &&
+	       (!x->stay || x->stay[at].until >= need->until);
 }
 
 static uint32_t least(const struct host_index *x, uint32_t at, const struct host_numbers *need,
@@ -188,11 +213,12 @@ static uint32_t least(const struct host_index *x, uint32_t at, const struct host
 
 	for (; at != HOST_NONE; at = r->more) {
 		r = &x->rung[at];
-		if (r->most_room < need->room || r->most_cpu < need->cpu || r->most_cpu_one < need->cpu_one)
+		if (r->most_room < need->room || r->most_cpu < need->cpu || r->most_cpu_one < need->cpu_one ||
+		    (x->stay && x->stay[at].most < need->until))
 			return HOST_NONE;
 		if (r->free >= need->free)
 			found = least(x, r->less, need, judge);
-		if (found == HOST_NONE && rung_has(r, need) && judge->can(judge->self, at))
+		if (found == HOST_NONE && rung_has(x, at, need) && judge->can(judge->self, at))
 			found = at;
 		if (found != HOST_NONE)
 			return found;
@@ -248,7 +274,7 @@ static void best(const struct host_index *x, uint32_t node, const struct host_nu
 
 /* ---- the interface ---- */
 
-bool host_index_open(struct host_index *x, uint32_t hosts, bool by_free)
+bool host_index_open(struct host_index *x, uint32_t hosts, bool by_free, bool stays)
 {
 	*x = (struct host_index){.hosts = hosts, .leaves = 1, .root = HOST_NONE};
 	while (!by_free && x->leaves < hosts)
@@ -257,6 +283,8 @@ bool host_index_open(struct host_index *x, uint32_t hosts, bool by_free)
 		x->rung = aligned_alloc(sizeof(*x->rung), hosts * sizeof(*x->rung));
 	else
 		x->most = calloc(2 * (size_t)x->leaves, sizeof(*x->most));
+	if (x->rung && stays && !(x->stay = calloc(hosts, sizeof(*x->stay))))
+		host_index_close(x);
 	for (uint32_t i = 0; x->rung && i < hosts; i++) {
 		x->rung[i] = (struct host_rung){.rank = rank_of(i)};
 		insert(x, i);
@@ -268,6 +296,7 @@ void host_index_close(struct host_index *x)
 {
 	free(x->most);
 	free(x->rung);
+	free(x->stay);
 	*x = (struct host_index){0};
 }
 
@@ -293,7 +322,11 @@ struct host_numbers host_index_numbers(const struct host_index *x, uint32_t host
 
 	if (!x->rung)
 		return x->most[x->leaves + host];
-	return (struct host_numbers){.free = r->free, .room = r->room, .cpu = r->cpu, .cpu_one = r->cpu_one};
+	return (struct host_numbers){.free = r->free,
+				     .room = r->room,
+				     .cpu = r->cpu,
+				     .cpu_one = r->cpu_one,
+				     .until = x->stay ? x->stay[host].until : 0};
 }
 
 uint32_t host_index_first(const struct host_index *x, const struct host_numbers *need, const struct host_judge *judge)
@@ -354,6 +387,7 @@ static uint32_t check_rung(const struct host_index *x, uint32_t at, uint32_t *la
 		most_add(&r, &x->rung[child[i]]);
 		count += check_rung(x, child[i], last, right);
 	}
+	*right &= !x->stay || x->stay[at].most == stay_most(x, at);
 	*right &= r.rank == rank_of(at) && memcmp(&r, &x->rung[at], sizeof(r)) == 0;
 	return count;
 }

@@ -14,13 +14,15 @@ struct host_numbers {	       /* of one host: what it has; of many: the most that
 	uint64_t free;	       /* in all */
 	uint64_t room;	       /* what one share of memory can be */
 	uint64_t cpu, cpu_one; /* in all, on one node */
+	uint64_t until;	       /* when the last of its guests leaves; 0: of no interest, or it has none */
 	uint64_t merit[2];     /* for the caller's score alone */
 };
 
 /* Each of them as needed, merits aside? */
 static inline bool host_numbers_have(const struct host_numbers *n, const struct host_numbers *need)
 {
-	return n->free >= need->free && n->room >= need->room && n->cpu >= need->cpu && n->cpu_one >= need->cpu_one;
+	return n->free >= need->free && n->room >= need->room && n->cpu >= need->cpu && n->cpu_one >= need->cpu_one &&
+	       n->until >= need->until;
 }
 
 struct host_rung { /* a host in a tree by free memory, then number: one cache line */
@@ -31,10 +33,15 @@ struct host_rung { /* a host in a tree by free memory, then number: one cache li
 	uint32_t rank;		    /* none below it has a higher one */
 };
 
+struct host_stay { /* beside a rung, for fleets that know lifetimes: a line of its own, so that others do not pay */
+	uint64_t until, most; /* of it; of it and all below it */
+};
+
 struct host_index {
 	uint32_t hosts, leaves, root;
 	struct host_numbers *most; /* by number: [1] of all, [n] of [2n] and [2n + 1], the hosts from [leaves] on */
 	struct host_rung *rung;	   /* of the hosts; NULL: not kept by free memory */
+	struct host_stay *stay;	   /* of the hosts; NULL: by number, or `until` is of no interest */
 };
 
 struct host_judge {
@@ -43,8 +50,9 @@ struct host_judge {
 	uint64_t (*score)(void *self, const struct host_numbers *n); /* never falls where a number rises */
 };
 
-/* Hosts with nothing. by_free: for host_index_least(); else for the two others. False iff there is no memory. */
-bool host_index_open(struct host_index *x, uint32_t hosts, bool by_free);
+/* Hosts with nothing. by_free: for host_index_least(); else for the two others. stays: `until` is kept by free memory,
+ * too; without it it stays 0. False iff there is no memory. */
+bool host_index_open(struct host_index *x, uint32_t hosts, bool by_free, bool stays);
 void host_index_close(struct host_index *x); /* fine on a zeroed one */
 
 /* O(log hosts). By free memory merits are not kept, and cpu_one is UINT32_MAX at most. */

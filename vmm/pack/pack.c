@@ -14,6 +14,9 @@
  *
  * Time. Whatever holds between two events is added to the sums, times the length, when the
  * second one comes. A fleet has less than 2^62 units, and time ends at 2^62 us: sums are of 128 bits.
+ * Ratios are summed in units of a millionth's 2^20th part, of 2^40 at most; each is too low by less than
+ * one, and so is their mean: one is added before it is rounded down to millionths, so that what is
+ * whole millionths stays it.
  *
  * Reading ahead. Of a fleet of thousands of hosts next to nothing is in the caches, and a departure goes from the
  * guest to its piece, its pool, its hole: each place says where the next one is, and each was waited for. So some
@@ -94,6 +97,12 @@ static struct pack_late late_pop(struct pack *p)
 
 /* ---- the sums ---- */
 
+/* part / all, at most 1. */
+static uint64_t fine(uint64_t part, uint64_t all)
+{
+	return (uint64_t)((wide)part * PACK_FINE / all);
+}
+
 static void sums_add(struct pack *p, uint64_t time_us)
 {
 	struct fleet_totals t = fleet_totals_read(p->fleet);
@@ -115,11 +124,12 @@ static void sums_add(struct pack *p, uint64_t time_us)
 	s->holes += (wide)t.holes * span;
 	s->empty += (wide)t.hosts_empty * span;
 	if (unused > 0 && unused >= t.units / 100 + (t.units % 100 != 0)) {
-		s->external += ((wide)(unused - t.largest_holes) * PPM / unused) * span;
+		s->external += (wide)fine(unused - t.largest_holes, unused) * span;
 		s->external_span += span;
 	}
 	if (t.units_given > 0) {
-		s->over += ((wide)unused * PPM / t.units_given) * span;
+		s->over_whole += (wide)(unused / t.units_given) * span;
+		s->over += (wide)fine(unused % t.units_given, t.units_given) * span;
 		s->over_span += span;
 	}
 }
@@ -220,18 +230,34 @@ static int leave(struct pack *p, uint32_t number, struct failure *f)
 	return p->compact == PACK_COMPACT_CONTINUOUS && host != HOST_NONE ? compact_host(p, host, f) : 0;
 }
 
+/* What it asks for now; its life begins only when it is placed. */
+static struct fleet_ask ask_of(struct pack *p, uint32_t number)
+{
+	const struct pack_guest *g = guest_of(p, number);
+
+	return (struct fleet_ask){
+		.units = g->units,
+		.cpu_millis = g->cpu_millis,
+		.node = g->node,
+		.movable = g->movable,
+		.huge = g->huge,
+		.now_us = p->now_us,
+		.leaves_us = g->leaves_us == FLEET_NEVER ? FLEET_NEVER : g->leaves_us + (p->now_us - g->arrived_us),
+	};
+}
+
 /* Where a hole is all that it lacks, one is opened, if it may be. */
 static int arrive_somehow(struct pack *p, uint32_t number, enum fleet_answer *answer, struct failure *f)
 {
-	const struct fleet_ask *ask = &guest_of(p, number)->ask;
+	const struct fleet_ask ask = ask_of(p, number);
 	struct fleet_moved moved;
 
-	if (fleet_arrive(p->fleet, number, ask, answer, f) || *answer != FLEET_NO_HOLE ||
+	if (fleet_arrive(p->fleet, number, &ask, answer, f) || *answer != FLEET_NO_HOLE ||
 	    p->compact != PACK_COMPACT_REFUSED ||
-	    !fleet_compact_for(p->fleet, ask, UINT64_MAX, COMPACT_WORK, &moved, f))
+	    !fleet_compact_for(p->fleet, &ask, UINT64_MAX, COMPACT_WORK, &moved, f))
 		return f->code;
 	moves_count(p, moved);
-	return fleet_arrive(p->fleet, number, ask, answer, f);
+	return fleet_arrive(p->fleet, number, &ask, answer, f);
 }
 
 static int place(struct pack *p, uint32_t number, enum fleet_answer *answer, struct failure *f)
@@ -243,7 +269,7 @@ static int place(struct pack *p, uint32_t number, enum fleet_answer *answer, str
 	if (*answer != FLEET_PLACED)
 		return 0;
 	p->figures.accepted++;
-	p->figures.units_accepted += g->ask.units;
+	p->figures.units_accepted += g->units;
 	g->waited_us = p->now_us - g->arrived_us;
 	if (p->wait)
 		wait_count(p, g->waited_us);
@@ -271,7 +297,7 @@ static bool queue_push(struct pack *p, uint32_t number)
 		p->queue_at = old ? p->queue_max - (old - p->queue_at) : 0;
 	}
 	p->queue[(p->queue_at + (uint64_t)p->queued++) % p->queue_max] = number;
-	p->queued_units += guest_of(p, number)->ask.units;
+	p->queued_units += guest_of(p, number)->units;
 	guest_of(p, number)->waits = true;
 	return true;
 }
@@ -279,7 +305,7 @@ static bool queue_push(struct pack *p, uint32_t number)
 static void queue_pop(struct pack *p)
 {
 	guest_of(p, queue_first(p))->waits = false;
-	p->queued_units -= guest_of(p, queue_first(p))->ask.units;
+	p->queued_units -= guest_of(p, queue_first(p))->units;
 	p->queue_at = (p->queue_at + 1) % p->queue_max;
 	p->queued--;
 }
@@ -321,20 +347,23 @@ static int queue_serve(struct pack *p, struct failure *f)
 
 static int arrive_new(struct pack *p, uint32_t number, const struct event *e, struct failure *f)
 {
+	struct pack_guest *g = guest_of(p, number);
 	enum fleet_answer answer = p->why;
 
-	*guest_of(p, number) = (struct pack_guest){
-		.ask = {.units = e->size / p->granule + (e->size % p->granule != 0),
-			.cpu_millis = e->cpu_millis,
-			.node = e->node == EVENT_NODE_ANY ? FLEET_NODE_ANY : e->node,
-			.movable = e->movable && !e->pinned},
+	*g = (struct pack_guest){
+		.units = e->size / p->granule + (e->size % p->granule != 0),
 		.number = e->number,
 		.arrived_us = e->time_us,
+		.leaves_us = e->life_us == EVENT_LIFE_UNKNOWN ? FLEET_NEVER : e->time_us + e->life_us,
+		.cpu_millis = e->cpu_millis,
+		.node = e->node == EVENT_NODE_ANY ? FLEET_NODE_ANY : e->node,
+		.movable = e->movable && !e->pinned,
+		.huge = p->huge_above && e->size > p->huge_above,
 	};
-	if (guest_of(p, number)->ask.units > p->largest)
+	if (g->units > p->largest[g->huge])
 		return fail(f, EXIT_USAGE,
-			    "guest %" PRIu64 " (from 0) asks for %" PRIu64 " units; the largest host has %" PRIu64,
-			    e->number, guest_of(p, number)->ask.units, p->largest);
+			    "guest %" PRIu64 " (from 0) asks for %" PRIu64 " units%s; the largest host has %" PRIu64,
+			    e->number, g->units, g->huge ? " of huge pages" : "", p->largest[g->huge]);
 	p->figures.arrivals++;
 	if (queue_first(p) == NO_GUEST && place(p, number, &answer, f))
 		return f->code;
@@ -342,7 +371,7 @@ static int arrive_new(struct pack *p, uint32_t number, const struct event *e, st
 		return 0;
 	if (!p->wait) {
 		p->figures.refused[answer]++;
-		p->figures.units_refused += guest_of(p, number)->ask.units;
+		p->figures.units_refused += guest_of(p, number)->units;
 		return 0;
 	}
 	p->why = answer;
@@ -406,7 +435,7 @@ static int late_play(struct pack *p, struct failure *f)
 
 /* ---- the interface ---- */
 
-static uint64_t largest_host(const struct fleet_config *c)
+static uint64_t largest_host(const struct fleet_config *c, bool huge)
 {
 	uint64_t most = 0;
 
@@ -417,8 +446,10 @@ static uint64_t largest_host(const struct fleet_config *c)
 			const struct fleet_node *node = &c->shape[i].node[n];
 
 			if (node->units == FLEET_UNBOUNDED)
-				return UINT64_MAX;
-			units += (uint64_t)((wide)(node->units - node->reserve) * PPM / (PPM - c->overcommit_ppm));
+				return huge ? 0 : UINT64_MAX;
+			units += huge ? node->huge
+				      : (uint64_t)((wide)(node->units - node->reserve - node->huge) * PPM /
+						   (PPM - c->overcommit_ppm));
 		}
 		most = units > most && c->shape[i].hosts > 0 ? units : most;
 	}
@@ -439,7 +470,9 @@ struct pack *pack_open(const struct pack_config *config, struct failure *f)
 	}
 	p->fleet = fleet;
 	p->granule = config->granule;
-	p->largest = largest_host(&config->fleet);
+	for (unsigned huge = 0; huge < 2; huge++)
+		p->largest[huge] = largest_host(&config->fleet, huge);
+	p->huge_above = config->huge_above;
 	p->wait = config->wait;
 	p->compact = config->compact;
 	p->compact_budget = config->compact_budget;
@@ -545,6 +578,17 @@ static uint64_t mean(wide sum, wide all, uint64_t scale)
 	return quotient;
 }
 
+/* In millionths. */
+static uint64_t mean_of_ratios(wide whole, wide parts, uint64_t span)
+{
+	wide rest;
+
+	if (span == 0)
+		return 0;
+	rest = (whole % span * PACK_FINE + parts) / span + 1;
+	return (uint64_t)(whole / span) * PPM + (uint64_t)(rest / (PACK_FINE / PPM));
+}
+
 uint64_t pack_wait_quantile(const struct pack *p, unsigned percent)
 {
 	uint64_t guests = p->figures.accepted, seen = 0;
@@ -567,14 +611,14 @@ struct pack_figures pack_figures_read(const struct pack *p)
 	out.guests_peak = s->guests_peak;
 	out.utilisation_ppm = mean(s->given, s->units, PPM);
 	out.utilisation_peak_ppm = s->used_peak;
-	out.external_ppm = mean(s->external, s->external_span, 1);
+	out.external_ppm = mean_of_ratios(0, s->external, s->external_span);
 	out.internal_ppm = mean(s->given - s->asked, s->given, PPM);
 	out.local_ppm = mean(s->local, s->asked, PPM);
 	out.cpu_ppm = mean(s->cpu, s->cpu_all, PPM);
 	out.guests_milli = mean(s->guests, s->span, 1000);
 	out.holes_milli = mean(s->holes, s->span, 1000);
 	out.hosts_empty_milli = mean(s->empty, s->span, 1000);
-	out.over_ppm = mean(s->over, s->over_span, 1);
+	out.over_ppm = mean_of_ratios(s->over_whole, s->over, s->over_span);
 	out.over_at_peak_ppm = s->given_peak ? mean(s->top_at_peak - s->given_peak, s->given_peak, PPM) : 0;
 	out.over_most_ppm = s->given_peak ? mean(s->top_peak - s->given_peak, s->given_peak, PPM) : 0;
 	out.wait_us = s->wait < INT64_MAX ? (uint64_t)s->wait : INT64_MAX; /* JSON has no more */
@@ -625,7 +669,7 @@ static bool check_queue(const struct pack *p)
 		    p->guest[number].arrived_us < last)
 			return false;
 		last = p->guest[number].arrived_us;
-		units += p->guest[number].ask.units;
+		units += p->guest[number].units;
 	}
 	return units == p->queued_units;
 }

@@ -1,8 +1,10 @@
 /* vmm/pack/pack.h: an experiment: events played into a fleet, and what is to be said of it.
  * Theory: top of pack.c. Threads: one for each.
  *
- * All figures are of integers and exact, or rounded down to a millionth: the same on every
- * machine. Means are over simulated time, from the first event that is played to the last. */
+ * All figures are of integers: the same on every machine. Ratios and means are rounded down, to a millionth or
+ * a thousandth. Of means of ratios (external_ppm, over_ppm) each ratio is rounded to 2^-20 of that, so that
+ * they are a millionth too high if they lie so close below it. Means are over simulated time, from the first event that
+ * is played to the last. */
 #ifndef SLAT_VMM_PACK_PACK_H
 #define SLAT_VMM_PACK_PACK_H
 
@@ -30,6 +32,7 @@ struct pack_config {
 	uint64_t granule;	 /* sizes of events in a unit of the fleet; a guest takes as many as it begins */
 	bool wait; /* who is refused waits, first come first served, and lives as long from then on; else it is gone */
 	uint64_t from, count; /* arrivals that are played; count 0: all that come */
+	uint64_t huge_above;  /* who asks for more of an event's size asks for huge pages; 0: nobody does */
 };
 
 struct pack_figures {
@@ -42,7 +45,8 @@ struct pack_figures {
 	uint64_t guests_peak;
 
 	uint64_t utilisation_ppm, utilisation_peak_ppm; /* given / all units */
-	/* 1 - sum of each host's largest hole / sum of free units, of the time when a hundredth is free or more. */
+	/* 1 - sum of each host's largest hole, huge pages' or not, / sum of free units, of the time when a hundredth is
+	 * free or more. */
 	uint64_t external_ppm;
 	uint64_t internal_ppm; /* 1 - asked / given, while something is */
 	uint64_t local_ppm;    /* of units asked, those on nodes where the guest has CPUs */
@@ -61,7 +65,8 @@ struct pack_figures {
 
 struct pack; /* opaque */
 
-/* As fleet_open(); granule is 1 or more. Borrows nothing. */
+/* As fleet_open(); granule is 1 or more. Borrows nothing. Lifetimes are known (fleet.h) as events tell them: a life
+ * that is not told has no end. */
 struct pack *pack_open(const struct pack_config *config, struct failure *f);
 void pack_close(struct pack *p); /* fine on NULL */
 

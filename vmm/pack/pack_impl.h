@@ -9,14 +9,18 @@
 
 #define PACK_BUCKETS (32u * 60u)
 
+#define PACK_FINE    (UINT64_C(1000000) << 20) /* what ratios are summed in; millionths are exact */
+
 typedef unsigned __int128 wide;
 
 struct pack_guest {
-	struct fleet_ask ask;
-	uint64_t number;			   /* the source's */
-	uint64_t arrived_us, waited_us, leaves_us; /* in the source; leaves: once its departure was read */
-	uint32_t next;				   /* of the unused */
-	bool waits, leaves;
+	uint64_t units, number;		/* the source's */
+	uint64_t arrived_us, waited_us; /* in the source */
+	uint64_t leaves_us;	   /* in the source, as its life says, or FLEET_NEVER; once that was read, exactly */
+	uint32_t cpu_millis, node; /* asked for */
+	uint32_t next;		   /* of the unused */
+	bool movable, huge;
+	bool waits, leaves; /* its departure was read */
 };
 
 struct pack_late { /* a departure of one that waited */
@@ -25,7 +29,8 @@ struct pack_late { /* a departure of one that waited */
 };
 
 struct pack_sums { /* over time: times us */
-	wide given, asked, local, units, cpu, cpu_all, guests, holes, empty, external, over, wait;
+	wide given, asked, local, units, cpu, cpu_all, guests, holes, empty, wait;
+	wide external, over, over_whole; /* in units of PACK_FINE; over: what is behind the point */
 	uint64_t span, external_span, over_span;
 	uint64_t used_peak, guests_peak, given_peak, top_at_peak, top_peak;
 	uint64_t wait_bucket[PACK_BUCKETS];
@@ -33,7 +38,8 @@ struct pack_sums { /* over time: times us */
 
 struct pack {
 	struct fleet *fleet;
-	uint64_t granule, largest, from, count;
+	uint64_t granule, from, count, huge_above;
+	uint64_t largest[2]; /* host: units; of huge pages */
 	enum pack_compact compact;
 	uint64_t compact_budget;
 	wide compact_saved; /* units times us */

@@ -1,5 +1,6 @@
 /* vmm/pack/pack_json.c: an experiment and its figures, for programs. */
 #include "vmm/pack/pack_json.h"
+#include "vmm/pack/decimal.h"
 
 static json_t *whole(uint64_t n)
 {
@@ -14,26 +15,138 @@ static json_t *json_of_refused(const struct pack_figures *n)
 			 whole(n->units_refused));
 }
 
-static json_t *json_of_config(const struct pack_options *o)
+/* 0: it is not given, or there is none. */
+static json_t *given(uint64_t n)
+{
+	return n ? whole(n) : json_null();
+}
+
+static json_t *word(const char *text)
+{
+	return text ? json_string(text) : json_null();
+}
+
+static json_t *seconds(uint64_t us)
+{
+	char text[DECIMAL_TEXT_MAX];
+
+	return us ? json_stringn(text, decimal_format(us, 1000000, text)) : json_null();
+}
+
+/* ---- hosts: a list that --fleet reads ---- */
+
+static json_t *matrix(uint32_t nodes, uint32_t (*at)(const struct fleet_shape *s, uint32_t from, uint32_t to),
+		      const struct fleet_shape *s)
+{
+	json_t *rows = json_array();
+
+	for (uint32_t from = 0; from < nodes; from++) {
+		json_t *row = json_array();
+
+		for (uint32_t to = 0; to < nodes; to++)
+			json_array_append_new(row, whole(at(s, from, to)));
+		json_array_append_new(rows, row);
+	}
+	return rows;
+}
+
+static uint32_t latency_ns(const struct fleet_shape *s, uint32_t from, uint32_t to)
+{
+	return s->latency_ps[from][to] / 1000;
+}
+
+static uint32_t distance(const struct fleet_shape *s, uint32_t from, uint32_t to)
+{
+	return s->distance[from][to];
+}
+
+static bool is_usual_distance(const struct fleet_shape *s)
+{
+	for (uint32_t from = 0; from < s->nodes; from++)
+		for (uint32_t to = 0; to < s->nodes; to++)
+			if (s->distance[from][to] != (from == to ? PACK_DISTANCE_SELF : PACK_DISTANCE_OTHER))
+				return false;
+	return true;
+}
+
+static json_t *json_of_host(const struct pack_host *h, const struct fleet_shape *s)
+{
+	json_t *host = json_pack("{s:o, s:o, s:o}", "hosts", whole(s->hosts), "nodes", whole(h->nodes), "memory",
+				 h->unbounded ? word("unbounded") : whole(h->bytes));
+
+	if (h->cpus_given)
+		json_object_set_new(host, "cpus", whole(h->cpus));
+	if (h->reserve)
+		json_object_set_new(host, "reserve", whole(h->reserve));
+	if (h->huge)
+		json_object_set_new(host, "huge", whole(h->huge));
+	if (h->local_ps)
+		json_object_set_new(host, "local", whole(h->local_ps / 1000));
+	if (h->remote_ps)
+		json_object_set_new(host, "remote", whole(h->remote_ps / 1000));
+	if (!h->local_ps && !h->remote_ps && s->latency_ps[0][0])
+		json_object_set_new(host, "latency", matrix(s->nodes, latency_ns, s));
+	if (!is_usual_distance(s))
+		json_object_set_new(host, "distance", matrix(s->nodes, distance, s));
+	return host;
+}
+
+static json_t *json_of_hosts(const struct pack_options *o)
 {
 	json_t *hosts = json_array();
 
-	for (uint32_t i = 0; i < o->pack.fleet.shapes; i++) {
-		const struct fleet_shape *s = &o->shape[i];
-		bool limit = s->node[0].cpu_millis != FLEET_CPU_UNLIMITED;
+	for (uint32_t i = 0; i < o->pack.fleet.shapes; i++)
+		json_array_append_new(hosts, json_of_host(&o->host[i], &o->shape[i]));
+	return hosts;
+}
 
-		json_array_append_new(
-			hosts,
-			json_pack("{s:i, s:i, s:o, s:o}", "hosts", (int)s->hosts, "nodes", (int)s->nodes, "bytes",
-				  o->host_bytes[i] ? whole(o->host_bytes[i]) : json_null(), "cpus",
-				  limit ? whole((uint64_t)s->node[0].cpu_millis * s->nodes / 1000) : json_null()));
-	}
-	return json_pack("{s:s?, s:s?, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:o}", "trace", o->trace, "workload",
-			 o->generated ? workload_kind_name(o->workload) : NULL, "hosts", hosts, "choose",
-			 pack_choose_name(o->pack.fleet.choose), "node", pack_nodes_name(o->pack.fleet.nodes), "fit",
-			 pack_fit_name(o->pack.fleet.fit), "contiguous", pack_contiguous_name(o->pack.fleet.contiguous),
-			 "compact", pack_compact_name(o->pack.compact), "granule", whole(o->pack.granule), "on_refuse",
-			 o->pack.wait ? "wait" : "drop", "seed", whole(o->pack.fleet.seed));
+/* ---- the experiment ---- */
+
+/* All that makes the figures what they are: each option by its name, with _ for -, and its value as the command line
+ * takes it, given or not; null, where there is none, as of the choice of a host that --node balance makes. --latency
+ * chooses by itself how nodes are chosen, so that it comes before --node. */
+static json_t *json_of_experiment(const struct pack_options *o)
+{
+	const struct fleet_config *fleet = &o->pack.fleet;
+	const struct workload_options none = {0};
+	const struct workload_options work = o->generated ? workload_settle(o->workload, &o->work) : none;
+	const struct {
+		const char *key;
+		json_t *value;
+	} options[] = {
+		{"trace", word(o->trace)},
+		{"format", word(o->generated ? NULL : trace_format_name(o->format))},
+		{"skip_bad", json_boolean(o->reading.skip_bad)},
+		{"from", given(o->pack.from)},
+		{"count", given(o->pack.count)},
+		{"workload", word(o->generated ? workload_kind_name(o->workload) : NULL)},
+		{"arrivals", given(work.arrivals)},
+		{"interval", seconds(work.interval_us)},
+		{"life", seconds(work.life_us)},
+		{"size_min", given(work.size_min)},
+		{"size_max", given(work.size_max)},
+		{"size_mean", given(work.size_mean)},
+		{"hosts", json_of_hosts(o)},
+		{"choose", word(fleet->nodes == FLEET_NODES_BALANCE ? NULL : pack_choose_name(fleet->choose))},
+		{"latency", given(fleet->latency_ps / 1000)},
+		{"node", word(pack_nodes_name(fleet->nodes))},
+		{"fit", word(pack_fit_name(fleet->fit))},
+		{"granule", whole(o->pack.granule)},
+		{"contiguous", word(pack_contiguous_name(fleet->contiguous))},
+		{"compact", word(pack_compact_name(o->pack.compact))},
+		{"compact_budget", given(o->compact_bytes)},
+		{"split_above", given(fleet->split_above * o->pack.granule)},
+		{"huge_above", given(o->pack.huge_above)},
+		{"lifetimes", word(pack_lifetimes_name(fleet->lifetimes))},
+		{"overcommit", whole(fleet->overcommit_ppm / 10000)},
+		{"on_refuse", word(o->pack.wait ? "wait" : "drop")},
+		{"seed", whole(fleet->seed)},
+	};
+	json_t *root = json_object();
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
+		json_object_set_new(root, options[i].key, options[i].value);
+	return root;
 }
 
 static json_t *json_of_bad(const struct trace_stats *read)
@@ -80,7 +193,7 @@ json_t *pack_json(const struct pack_options *o, const struct experiment *e)
 	};
 	json_t *root = json_object();
 
-	json_object_set_new(root, "experiment", json_of_config(o));
+	json_object_set_new(root, "experiment", json_of_experiment(o));
 	for (size_t i = 0; i < sizeof(figures) / sizeof(*figures); i++)
 		json_object_set_new(root, figures[i].key, whole(figures[i].value));
 	json_object_set_new(root, "refused", json_of_refused(n));

@@ -20,6 +20,7 @@ static const char *const choose_names[] = {"first", "best", "worst", "global", "
 static const char *const nodes_names[] = {"local", "pack", "spread", "interleave", "contract", "first", "balance"};
 static const char *const fit_names[] = {"first", "best", "worst", "next", "buddy", "segregated", "scatter"};
 static const char *const compact_names[] = {"never", "refused", "continuous"};
+static const char *const lifetimes_names[] = {"unknown", "known"};
 static const char *const contiguous_names[] = {"require", "prefer", "scatter"};
 
 const char *pack_choose_name(enum fleet_choose c)
@@ -45,6 +46,11 @@ const char *pack_contiguous_name(enum fleet_contiguous c)
 const char *pack_compact_name(enum pack_compact c)
 {
 	return compact_names[c];
+}
+
+const char *pack_lifetimes_name(bool known)
+{
+	return lifetimes_names[known];
 }
 
 /* ---- values ---- */
@@ -104,13 +110,7 @@ static int latency(const char *option, const char *value, uint32_t *ps, struct f
 
 /* ---- --host ---- */
 
-struct host { /* as it was asked for */
-	uint64_t nodes, cpus, bytes, reserve;
-	uint32_t local_ps, remote_ps;
-	bool cpus_given, unbounded;
-};
-
-static int host_take(struct host *h, const char *key, const char *value, struct failure *f)
+static int host_take(struct pack_host *h, const char *key, const char *value, struct failure *f)
 {
 	if (strcmp(key, "nodes") == 0)
 		return number("--host nodes=", value, 1, PLACEMENT_NODES_MAX, &h->nodes, f);
@@ -125,14 +125,35 @@ static int host_take(struct host *h, const char *key, const char *value, struct 
 	}
 	if (strcmp(key, "reserve") == 0)
 		return size("--host reserve=", value, &h->reserve, f);
+	if (strcmp(key, "huge") == 0)
+		return size("--host huge=", value, &h->huge, f);
 	if (strcmp(key, "local") == 0)
 		return latency("--host local=", value, &h->local_ps, f);
 	if (strcmp(key, "remote") == 0)
 		return latency("--host remote=", value, &h->remote_ps, f);
-	return fail(f, EXIT_USAGE, "--host: %.64s is none of nodes=, cpus=, memory=, reserve=, local=, remote=", key);
+	return fail(f, EXIT_USAGE,
+		    "--host: %.64s is none of nodes=, cpus=, memory=, reserve=, huge=, local=, remote=", key);
 }
 
-static int host_parse(struct host *h, const char *list, struct failure *f)
+static int host_judge(const struct pack_host *h, struct failure *f)
+{
+	if (h->reserve > 0 && h->unbounded)
+		return fail(f, EXIT_USAGE, "--host reserve=%s: of unbounded memory there is nothing to keep back",
+			    size_format(h->reserve).s);
+	if (h->reserve >= h->bytes && !h->unbounded)
+		return fail(f, EXIT_USAGE, "--host reserve=%s of memory=%s: nothing is left for guests",
+			    size_format(h->reserve).s, size_format(h->bytes).s);
+	if (h->huge > 0 && h->unbounded)
+		return fail(f, EXIT_USAGE, "--host huge=%s: of unbounded memory no part can be kept for huge pages",
+			    size_format(h->huge).s);
+	if (h->huge > 0 && h->huge >= h->bytes - h->reserve)
+		return fail(f, EXIT_USAGE,
+			    "--host huge=%s of memory=%s, less reserve=%s: nothing is left for other guests",
+			    size_format(h->huge).s, size_format(h->bytes).s, size_format(h->reserve).s);
+	return 0;
+}
+
+static int host_parse(struct pack_host *h, const char *list, struct failure *f)
 {
 	while (*list) {
 		const char *end = strchr(list, ','), *equals = strchr(list, '=');
@@ -153,32 +174,28 @@ static int host_parse(struct host *h, const char *list, struct failure *f)
 	}
 	if (h->bytes == 0 && !h->unbounded)
 		return fail(f, EXIT_USAGE, "--host: it needs memory=SIZE, or memory=unbounded");
-	return 0;
+	return host_judge(h, f);
 }
 
 static int set_host(struct pack_options *o, const char *list, struct failure *f)
 {
 	struct fleet_shape *s = &o->shape[o->pack.fleet.shapes];
-	struct host h = {.nodes = 1};
+	struct pack_host h = {.nodes = 1};
 
 	if (o->pack.fleet.shapes == PACK_SHAPES_MAX)
 		return fail(f, EXIT_USAGE, "--host: there are %u kinds of hosts at most", PACK_SHAPES_MAX);
 	if (host_parse(&h, list, f))
 		return f->code;
-	if (h.reserve > 0 && h.unbounded)
-		return fail(f, EXIT_USAGE, "--host reserve=%s: of unbounded memory there is nothing to keep back",
-			    size_format(h.reserve).s);
-	if (h.reserve >= h.bytes && !h.unbounded)
-		return fail(f, EXIT_USAGE, "--host reserve=%s of memory=%s: nothing is left for guests",
-			    size_format(h.reserve).s, size_format(h.bytes).s);
-	o->host_bytes[o->pack.fleet.shapes] = h.bytes;
+	o->host[o->pack.fleet.shapes] = h;
 	s->nodes = (uint32_t)h.nodes;
 	for (uint32_t n = 0; n < h.nodes; n++) { /* in bytes, till the granule is known */
-		s->node[n] = (struct fleet_node){h.bytes / h.nodes, h.reserve / h.nodes,
-						 h.cpus_given ? (uint32_t)(h.cpus * EVENT_CPU_ONE / h.nodes)
-							      : FLEET_CPU_UNLIMITED};
+		s->node[n] = (struct fleet_node){
+			.units = h.bytes / h.nodes,
+			.reserve = h.reserve / h.nodes,
+			.cpu_millis = h.cpus_given ? (uint32_t)(h.cpus * EVENT_CPU_ONE / h.nodes) : FLEET_CPU_UNLIMITED,
+			.huge = h.huge / h.nodes};
 		for (uint32_t to = 0; to < h.nodes; to++) {
-			s->distance[n][to] = n == to ? 10 : 20;
+			s->distance[n][to] = n == to ? PACK_DISTANCE_SELF : PACK_DISTANCE_OTHER;
 			s->latency_ps[n][to] = n == to ? h.local_ps : h.remote_ps;
 		}
 	}
@@ -235,7 +252,10 @@ static int set_fleet(struct pack_options *o, const char *value, struct failure *
 	if (o->pack.fleet.shapes < PACK_SHAPES_MAX && o->shape[o->pack.fleet.shapes].hosts > 0)
 		return fail(f, EXIT_USAGE, "--hosts %u: a --host comes behind it, not --fleet",
 			    o->shape[o->pack.fleet.shapes].hosts);
-	return fleet_file_read(value, take_kind, o, f);
+	if (fleet_file_read(value, take_kind, o, f))
+		return f->code;
+	o->file[o->files++] = value; /* each has a kind, or it was refused */
+	return 0;
 }
 
 /* ---- the options ---- */
@@ -272,6 +292,30 @@ static int set_granule(struct pack_options *o, const char *value, struct failure
 static int set_split(struct pack_options *o, const char *value, struct failure *f)
 {
 	return size("--split-above", value, &o->pack.fleet.split_above, f);
+}
+
+static int set_huge(struct pack_options *o, const char *value, struct failure *f)
+{
+	return size("--huge-above", value, &o->pack.huge_above, f);
+}
+
+static int set_choose(struct pack_options *o, const char *value, struct failure *f)
+{
+	unsigned n = FLEET_BEST;
+	int code = one_of("--choose", value, choose_names, COUNT(choose_names), &n, f);
+
+	o->pack.fleet.choose = (enum fleet_choose)n;
+	o->choose_given = true;
+	return code;
+}
+
+static int set_lifetimes(struct pack_options *o, const char *value, struct failure *f)
+{
+	unsigned n = 0;
+	int code = one_of("--lifetimes", value, lifetimes_names, COUNT(lifetimes_names), &n, f);
+
+	o->pack.fleet.lifetimes = n == 1;
+	return code;
 }
 
 static int set_overcommit(struct pack_options *o, const char *value, struct failure *f)
@@ -391,8 +435,7 @@ static int set_step(struct pack_options *o, const char *value, struct failure *f
 		.name = (option), .names = (words), .count = COUNT(words), .at = offsetof(struct pack_options, field)  \
 	}
 
-_Static_assert(sizeof(enum fleet_choose) == sizeof(unsigned) && sizeof(enum fleet_nodes) == sizeof(unsigned) &&
-		       sizeof(enum fleet_fit) == sizeof(unsigned) &&
+_Static_assert(sizeof(enum fleet_nodes) == sizeof(unsigned) && sizeof(enum fleet_fit) == sizeof(unsigned) &&
 		       sizeof(enum fleet_contiguous) == sizeof(unsigned) &&
 		       sizeof(enum pack_compact) == sizeof(unsigned),
 	       "ONE_OF() writes them as such");
@@ -417,7 +460,7 @@ static const struct option {
 	{.name = "--host", .take = set_host},
 	{.name = "--fleet", .take = set_fleet},
 	{.name = "--format", .take = set_format},
-	ONE_OF("--choose", choose_names, pack.fleet.choose),
+	{.name = "--choose", .take = set_choose},
 	ONE_OF("--node", nodes_names, pack.fleet.nodes),
 	ONE_OF("--fit", fit_names, pack.fleet.fit),
 	ONE_OF("--contiguous", contiguous_names, pack.fleet.contiguous),
@@ -425,6 +468,8 @@ static const struct option {
 	{.name = "--compact-budget", .take = set_budget},
 	{.name = "--granule", .take = set_granule},
 	{.name = "--split-above", .take = set_split},
+	{.name = "--huge-above", .take = set_huge},
+	{.name = "--lifetimes", .take = set_lifetimes},
 	{.name = "--overcommit", .take = set_overcommit},
 	{.name = "--on-refuse", .take = set_refuse},
 	{.name = "--from", .take = set_from},
@@ -486,6 +531,7 @@ static void to_granules(struct pack_options *o, struct fleet_shape *s)
 	for (uint32_t n = 0; n < s->nodes; n++) {
 		s->node[n].units /= o->pack.granule;
 		s->node[n].reserve = (s->node[n].reserve + o->pack.granule - 1) / o->pack.granule;
+		s->node[n].huge /= o->pack.granule;
 	}
 }
 
@@ -503,9 +549,14 @@ static int judge_hosts(struct pack_options *o, struct failure *f)
 	for (uint32_t i = 0; i < c->shapes; i++) {
 		if (o->shape[i].hosts == 0)
 			o->shape[i].hosts = 1;
-		if (o->host_bytes[i] > 0 && o->host_bytes[i] / o->pack.granule < o->shape[i].nodes)
+		if (o->host[i].bytes > 0 && o->host[i].bytes / o->pack.granule < o->shape[i].nodes)
 			return fail(f, EXIT_USAGE, "--host: %s over %u nodes is less than a granule of %s each",
-				    size_format(o->host_bytes[i]).s, o->shape[i].nodes, size_format(o->pack.granule).s);
+				    size_format(o->host[i].bytes).s, o->shape[i].nodes, size_format(o->pack.granule).s);
+		if (o->host[i].huge > 0 && o->host[i].huge / o->pack.granule < o->shape[i].nodes)
+			return fail(
+				f, EXIT_USAGE,
+				"--host huge=%s over %u nodes is less than a granule of %s each: a huge page is one",
+				size_format(o->host[i].huge).s, o->shape[i].nodes, size_format(o->pack.granule).s);
 		to_granules(o, &o->shape[i]);
 	}
 	if (o->shape[c->shapes < PACK_SHAPES_MAX ? c->shapes : 0].hosts > 0 && c->shapes < PACK_SHAPES_MAX)
@@ -515,14 +566,43 @@ static int judge_hosts(struct pack_options *o, struct failure *f)
 	return 0;
 }
 
+static int judge_outputs(const struct pack_options *o, struct failure *f)
+{
+	const struct {
+		const char *option, *path;
+	} out[] = {{"--csv", o->csv},
+		   {"--save-trace", o->save},
+		   {"--report", o->report},
+		   {"--json", o->json ? "-" : NULL}};
+
+	for (size_t i = 0; i < COUNT(out); i++)
+		for (size_t j = i + 1; j < COUNT(out); j++)
+			if (out[i].path && out[j].path && strcmp(out[i].path, out[j].path) == 0)
+				return fail(f, EXIT_USAGE, "%s and %s: %.64s cannot be both", out[i].option,
+					    out[j].option,
+					    strcmp(out[i].path, "-") == 0 ? "standard output" : out[i].path);
+	return 0;
+}
+
+static int judge_huge(const struct pack_options *o, struct failure *f)
+{
+	bool any = false;
+
+	for (uint32_t i = 0; i < o->pack.fleet.shapes; i++)
+		any |= o->host[i].huge > 0;
+	if (any == (o->pack.huge_above > 0))
+		return 0;
+	return fail(f, EXIT_USAGE, "--host huge=SIZE and --huge-above SIZE, of guests that get it, need each other");
+}
+
 static int judge(struct pack_options *o, struct failure *f)
 {
 	const struct workload_options *w = &o->work;
 
 	if (!o->trace && !o->generated)
 		return fail(f, EXIT_USAGE, "no trace to play: slat pack [options] TRACE, or --workload");
-	if (o->csv && o->save && strcmp(o->csv, o->save) == 0)
-		return fail(f, EXIT_USAGE, "--csv and --save-trace: one file cannot be both: %.64s", o->csv);
+	if (judge_outputs(o, f))
+		return f->code;
 	if (o->trace && o->generated)
 		return fail(f, EXIT_USAGE, "a trace or --workload, not both: %.64s", o->trace);
 	if (!o->generated &&
@@ -534,17 +614,20 @@ static int judge(struct pack_options *o, struct failure *f)
 	if (o->format == TRACE_AZURE_PACKING_2020) {
 		const struct fleet_shape *s = &o->shape[0];
 
-		if (o->pack.fleet.shapes != 1 || o->host_bytes[0] == 0)
+		if (o->pack.fleet.shapes != 1 || o->host[0].bytes == 0)
 			return fail(f, EXIT_USAGE,
 				    "--format azure-packing-2020 has shares of a machine: one --host with memory=SIZE "
 				    "says what that is");
-		o->reading.machine_bytes = o->host_bytes[0];
+		o->reading.machine_bytes = o->host[0].bytes;
 		o->reading.machine_cpus = s->node[0].cpu_millis == FLEET_CPU_UNLIMITED
 						  ? 0
 						  : s->node[0].cpu_millis / EVENT_CPU_ONE * s->nodes;
 	}
-	if (judge_hosts(o, f))
+	if (judge_hosts(o, f) || judge_huge(o, f))
 		return f->code;
+	if (o->choose_given && o->pack.fleet.nodes == FLEET_NODES_BALANCE)
+		return fail(f, EXIT_USAGE, "--node balance chooses the host, too: it goes without --choose %s",
+			    choose_names[o->pack.fleet.choose]);
 	if (o->pack.fleet.nodes == FLEET_NODES_CONTRACT && o->pack.fleet.latency_ps == 0)
 		return fail(f, EXIT_USAGE, "--node contract needs --latency, such as 100ns");
 	for (uint32_t i = 0; o->pack.fleet.latency_ps && i < o->pack.fleet.shapes; i++)

@@ -7,7 +7,16 @@
 #include "vmm/pack/trace.h"
 #include "vmm/pack/workload.h"
 
-#define PACK_SHAPES_MAX 16u
+#define PACK_SHAPES_MAX	    16u
+#define PACK_DISTANCE_SELF  10u /* of nodes, where nothing else is said: as SLIT has it */
+#define PACK_DISTANCE_OTHER 20u
+
+struct pack_host { /* a kind of hosts, as it was asked for */
+	uint64_t nodes;
+	uint64_t cpus, bytes, reserve, huge; /* of all nodes; bytes 0: unbounded */
+	uint32_t local_ps, remote_ps;	     /* 0: not given */
+	bool cpus_given, unbounded;
+};
 
 struct pack_options {
 	const char *trace; /* "-": standard input; NULL: a workload instead */
@@ -19,14 +28,16 @@ struct pack_options {
 	struct trace_options reading;
 	struct pack_config pack; /* its shapes are these: */
 	struct fleet_shape *shape;
-	uint64_t host_bytes[PACK_SHAPES_MAX]; /* 0: unbounded; with shape[].node as they follow from it */
-	const char *csv;		      /* NULL: no time series */
-	const char *report;		      /* NULL: no page */
-	char *const *word;		      /* all of this, as it was said */
+	struct pack_host host[PACK_SHAPES_MAX]; /* with shape[].node as they follow from it */
+	const char *file[PACK_SHAPES_MAX];	/* that --fleet has read */
+	uint32_t files;
+	const char *csv;    /* NULL: no time series */
+	const char *report; /* NULL: no page */
+	char *const *word;  /* all of this, as it was said */
 	int words;
 	uint64_t csv_step_us;
 	uint64_t compact_bytes; /* a second; 0: not given */
-	bool granule_given, json, help;
+	bool granule_given, choose_given, json, help;
 };
 
 /* EXIT_USAGE with one sentence iff an option, a value or what they ask for together is none; EXIT_HOST: no memory. *o
@@ -40,5 +51,6 @@ const char *pack_nodes_name(enum fleet_nodes n);
 const char *pack_fit_name(enum fleet_fit fit);
 const char *pack_contiguous_name(enum fleet_contiguous c);
 const char *pack_compact_name(enum pack_compact c);
+const char *pack_lifetimes_name(bool known);
 
 #endif

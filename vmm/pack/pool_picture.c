@@ -1,9 +1,9 @@
 /* vmm/pack/pool_picture.c: what lies where on some hosts, at moments over a whole run.
  *
- * Words. A strip is a node of a host that is drawn: of a fleet with more than HOSTS_MAX hosts, so many, evenly apart.
- * It is cut into cells of one length; a cell is what lies at its middle, a guest's extent or a hole. So a hole smaller
- * than a cell is seen as often as it should be, not always and not never; and a look costs a constant, however many
- * extents there are: cells at most, each one look-up.
+ * Words. A strip is a node of a host that is drawn, or a node's huge pages: of a fleet with more than HOSTS_MAX hosts,
+ * so many, evenly apart. It is cut into cells of one length; a cell is what lies at its middle, a guest's extent or a
+ * hole. So a hole smaller than a cell is seen as often as it should be, not always and not never; and a look costs a
+ * constant, however many extents there are: cells at most, each one look-up.
  *   Moments are thinned as the run goes on (moments.h), and each has its strips as runs of cells. A run remembers how
  * long, in powers of two, the extent or the hole is of which it is the picture: the share of free memory in holes of
  * a size is thus estimated by as many samples as there are cells.
@@ -26,7 +26,7 @@
 
 #define MOMENTS	   60u
 #define HOSTS_MAX  16u
-#define STRIPS_MAX 64u
+#define STRIPS_MAX 128u
 #define STRIPS_FIT 32u
 #define CELLS	   1024u /* a row */
 #define ROWS	   4u
@@ -68,14 +68,14 @@ static void choose(struct pool_picture *p)
 	uint32_t all = fleet_hosts(p->fleet), most = HOSTS_MAX, nodes = 1;
 
 	for (uint32_t i = 0; i < all; i++)
-		nodes = fleet_nodes_of(p->fleet, i) > nodes ? fleet_nodes_of(p->fleet, i) : nodes;
+		nodes = fleet_pools_of(p->fleet, i) > nodes ? fleet_pools_of(p->fleet, i) : nodes;
 	most = most * nodes > STRIPS_FIT ? STRIPS_FIT / nodes : most;
 	most = most ? most : 1;
 	p->hosts = all < most ? all : most;
 	for (uint32_t i = 0; i < p->hosts; i++) {
 		uint32_t host = (uint32_t)((uint64_t)i * all / p->hosts);
 
-		for (uint32_t n = 0; n < fleet_nodes_of(p->fleet, host); n++) {
+		for (uint32_t n = 0; n < fleet_pools_of(p->fleet, host); n++) {
 			p->strip[p->strips].host = host;
 			p->strip[p->strips++].node = n;
 		}

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "vmm/pack/chart.h"
+#include "vmm/pack/draft.h"
 #include "vmm/pack/html.h"
 #include "vmm/pack/moments.h"
 #include "vmm/pack/pool_picture.h"
@@ -27,7 +28,7 @@ struct state { /* at a moment */
 struct report {
 	const struct pack_options *o;
 	const struct pack *pack;
-	struct html page;
+	struct draft page;
 	struct pool_words words;
 	struct moments moments;
 	uint64_t last_us; /* when the last event was */
@@ -41,6 +42,7 @@ struct report {
 struct report *report_open(const struct pack_options *o, const struct pack *p, struct failure *f)
 {
 	struct report *r = calloc(1, sizeof(*r));
+	struct alloc alloc = {0};
 	bool bytes = !o->generated || strcmp(workload_unit(o->workload), "byte") == 0;
 
 	if (!r)
@@ -51,7 +53,7 @@ struct report *report_open(const struct pack_options *o, const struct pack *p, s
 				       o->pack.granule};
 	moments_init(&r->moments, MOMENTS_MAX);
 	r->picture = pool_picture_open(pack_fleet(p), f);
-	if (r->picture && html_open(&r->page, o->report, f) == 0)
+	if (r->picture && draft_open_stream(&r->page, o->report, &alloc, f) == 0)
 		return r;
 	pool_picture_close(r->picture);
 	free(r);
@@ -102,7 +104,7 @@ static struct axis_text amount(const struct report *r, uint64_t units)
 
 static bool unbounded(const struct pack_options *o)
 {
-	return o->host_bytes[0] == 0;
+	return o->host[0].bytes == 0;
 }
 
 static void row(const struct report *r, const char *name, const char *value, const char *more)
@@ -131,7 +133,7 @@ static void write_fleet(const struct report *r)
 		uint32_t cpus = s->node[0].cpu_millis;
 
 		fputs(i ? ", and " : "", out);
-		if (o->host_bytes[i] == 0) {
+		if (o->host[i].bytes == 0) {
 			fputs("one pool that grows when nothing fits", out);
 			continue;
 		}
@@ -141,9 +143,9 @@ static void write_fleet(const struct report *r)
 		if (cpus != FLEET_CPU_UNLIMITED)
 			fprintf(out, "%s CPUs, ", quantity_text(QUANTITY_COUNT, (uint64_t)cpus * s->nodes / 1000).s);
 		if (r->words.size == QUANTITY_BYTES)
-			fputs(quantity_text(QUANTITY_BYTES, o->host_bytes[i]).s, out);
+			fputs(quantity_text(QUANTITY_BYTES, o->host[i].bytes).s, out);
 		else
-			fprintf(out, "%s %s", quantity_text(QUANTITY_COUNT, o->host_bytes[i]).s, r->words.name);
+			fprintf(out, "%s %s", quantity_text(QUANTITY_COUNT, o->host[i].bytes).s, r->words.name);
 	}
 }
 
@@ -229,9 +231,14 @@ static void write_policy(const struct report *r, const struct trace_stats *read)
 	for (unsigned i = 0; i < TRACE_BADS; i++)
 		bad += read->bad[i];
 	table_open(r->page.out, "Policy");
-	row(r, "host (--choose)", pack_choose_name(c->fleet.choose), "");
+	row(r, "host (--choose)",
+	    c->fleet.nodes == FLEET_NODES_BALANCE ? "as --node has it" : pack_choose_name(c->fleet.choose), "");
 	row(r, "node (--node)", pack_nodes_name(c->fleet.nodes), "");
 	row(r, "hole (--fit)", pack_fit_name(c->fleet.fit), "");
+	if (c->fleet.lifetimes)
+		row(r, "lifetimes", pack_lifetimes_name(true), "");
+	if (c->huge_above)
+		row(r, "huge pages are for guests above", amount(r, c->huge_above / c->granule).s, "");
 	row(r, "contiguous", pack_contiguous_name(c->fleet.contiguous), "");
 	row(r, "compaction", pack_compact_name(c->compact), "");
 	row(r, "who does not fit", c->wait ? "waits" : "is gone", "");
@@ -398,7 +405,7 @@ static void write_page(struct report *r, const struct trace_stats *read)
 {
 	struct pack_figures n = pack_figures_read(r->pack);
 
-	html_begin(&r->page, "A packing experiment");
+	html_begin(r->page.out, "A packing experiment");
 	write_head(r, &n);
 	fputs("<div class=\"tables\">\n", r->page.out);
 	write_guests(r, &n);
@@ -409,7 +416,7 @@ static void write_page(struct report *r, const struct trace_stats *read)
 		write_charts(r, &n);
 		pool_picture_write(r->picture, r->page.out, &r->words);
 	}
-	html_end(&r->page);
+	html_end(r->page.out);
 }
 
 int report_close(struct report *r, bool keep, const struct trace_stats *read, struct failure *f)
@@ -418,9 +425,12 @@ int report_close(struct report *r, bool keep, const struct trace_stats *read, st
 		return f->code;
 	if (keep && r->moments.count > 0)
 		keep = note(r, r->last_us, true, f) == 0;
-	if (keep)
+	if (keep) {
 		write_page(r, read);
-	(void)html_close(&r->page, keep, f);
+		(void)draft_keep(&r->page, f);
+	} else {
+		draft_drop(&r->page);
+	}
 	pool_picture_close(r->picture);
 	free(r);
 	return f->code;

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "vmm/pack/chart.h"
+#include "vmm/pack/draft.h"
 #include "vmm/pack/html.h"
 #include "vmm/pack/report_sweep.h"
 
@@ -186,7 +187,7 @@ static bool one_pool(const json_t *result)
 {
 	const json_t *hosts = json_object_get(json_object_get(result, "experiment"), "hosts");
 
-	return json_is_null(json_object_get(json_array_get(hosts, 0), "bytes"));
+	return json_is_string(json_object_get(json_array_get(hosts, 0), "memory")); /* unbounded */
 }
 
 /* False iff nobody has anything but 0. */
@@ -368,17 +369,18 @@ int report_sweep(const struct sweep *s, const json_t *results, const char *path,
 		 struct failure *f)
 {
 	struct comparison c = {.s = s, .results = results};
-	struct html page = {0};
+	struct alloc alloc = {0};
+	struct draft page;
 	bool good = policies_make(&c);
 
 	if (!good)
 		(void)fail(f, EXIT_HOST, "no memory for a report");
-	if (good && html_open(&page, path, f) == 0) {
+	if (good && draft_open_stream(&page, path, &alloc, f) == 0) {
 		c.out = page.out;
-		html_begin(&page, "A comparison of policies");
+		html_begin(page.out, "A comparison of policies");
 		write_page(&c, word, words);
-		html_end(&page);
-		(void)html_close(&page, true, f);
+		html_end(page.out);
+		(void)draft_keep(&page, f);
 	}
 	comparison_free(&c);
 	return f->code;

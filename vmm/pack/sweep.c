@@ -4,25 +4,34 @@
  * slat pack's command line, the trace among them; each key of cross is one of its options without the dashes, with the
  * values that it takes in turn. A point is one choice of each.
  *
- * What is kept. A folder with a file for each rank: lines of {"point": NAME, "result": {...}}, as `slat pack --json`
- * says it. A point is known by its options, so that the file may be given more values later, and only what is new is
- * played. No clock, no name of a machine is in a result: whoever played it, it is the same.
+ * What is kept. A folder with a file for each rank: lines of {"point": NAME, "contents": HASH, "result": {...}}, as
+ * `slat pack --json` says it. A point is known by its options and by what the files that they name hold, the trace
+ * and fleets: so the file may be given more values later, and only what is new is played; and a result of what a trace
+ * was before is no result of what it is now. It stays where it is: who puts the old trace back has it again. No clock,
+ * no name of a machine is in a result: whoever played it, it is the same.
+ *
+ * What files hold is looked at once, before anything is played; who writes to one while points are under way spoils
+ * those, which are then not kept.
  *
  * Crash. A line is one write to a file that is appended to: it is there or not, but for a machine that dies: then the
  * last line is cut, which is no line, and taken away before the next is written. A disk that is full cuts one, too,
  * while other points are still under way: so each line begins with an end of line, and the cut one stays alone.
  *
- * Ranks do not speak with each other: a point is dealt out by a hash of its options. */
+ * Ranks do not speak with each other: a point is dealt out by a hash of its options, without the contents, so that
+ * ranks whose copies of a trace differ still play each point once; that they do differ, is seen when all is joined. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vmm/pack/contents.h"
+#include "vmm/pack/json_file.h"
 #include "vmm/pack/pack_json.h"
 #include "vmm/pack/sweep.h"
 
@@ -83,8 +92,11 @@ static int point_judge(const struct sweep_point *p, struct failure *f)
 	struct pack_options o;
 	int code = point_parse(p, copy, &o, &its);
 
-	if (!code && (o.help || o.csv || o.json || o.report))
-		code = fail(&its, EXIT_USAGE, "--help, --json, --csv and --report are for one experiment");
+	if (!code && (o.help || o.csv || o.json || o.report || o.save))
+		code = fail(&its, EXIT_USAGE,
+			    "--help, --json, --csv, --report and --save-trace are for one experiment");
+	if (!code && o.trace && strcmp(o.trace, "-") == 0)
+		code = fail(&its, EXIT_USAGE, "a trace on standard input is for one experiment");
 	pack_options_free(&o);
 	return code ? fail(f, (enum exit_code)code, "%.400s (point %.400s)", its.text, p->name) : 0;
 }
@@ -192,13 +204,11 @@ static char *folder_beside(const char *file)
 
 int sweep_open(struct sweep *s, const char *file, const char *folder, struct failure *f)
 {
-	json_error_t error;
-	json_t *root = json_load_file(file, JSON_REJECT_DUPLICATES, &error);
+	json_t *root = json_file_read(file, "", f);
 
 	*s = (struct sweep){0};
 	if (!root)
-		return fail(f, json_error_code(&error) == json_error_cannot_open_file ? EXIT_HOST : EXIT_USAGE,
-			    error.line > 0 ? "%s: line %d: %s" : "%s: %d: %s", file, error.line, error.text);
+		return f->code;
 	s->path = folder ? strdup(folder) : folder_beside(file);
 	if (!s->path)
 		(void)fail(f, EXIT_HOST, "no memory for a name");
@@ -208,10 +218,90 @@ int sweep_open(struct sweep *s, const char *file, const char *folder, struct fai
 	return f->code;
 }
 
+/* ---- what they read ---- */
+
+struct seen {
+	struct contents contents;
+	char path[];
+};
+
+static int by_path(const void *a, const void *b)
+{
+	const struct seen *x = a, *y = b;
+
+	return strcmp(x->path, y->path);
+}
+
+/* NULL: *f. */
+static const struct seen *look(struct sweep *s, const char *path, struct failure *f)
+{
+	const size_t bytes = sizeof(struct seen) + strlen(path) + 1;
+	struct seen *seen = calloc(1, bytes), **found = NULL;
+
+	if (seen) {
+		memcpy(seen->path, path, strlen(path) + 1);
+		found = tsearch(seen, &s->seen, by_path);
+	}
+	if (!found)
+		(void)fail(f, EXIT_HOST, "no memory for a name");
+	if (found && *found == seen) {
+		(void)contents_read(&seen->contents, path, f);
+		return f->code ? NULL : seen;
+	}
+	free(seen);
+	return found ? *found : NULL;
+}
+
+/* Up to o->files of them, and the last is the trace; NULL: there is none. */
+static const char *file_at(const struct pack_options *o, uint32_t i)
+{
+	return i < o->files ? o->file[i] : o->trace;
+}
+
+static int look_of(struct sweep *s, struct sweep_point *p, const struct pack_options *o, struct failure *f)
+{
+	p->contents = 0;
+	for (uint32_t i = 0; i <= o->files && !f->code; i++) {
+		const char *path = file_at(o, i);
+		const struct seen *seen = path ? look(s, path, f) : NULL;
+
+		if (seen)
+			p->contents = contents_join(p->contents, seen->contents.hash);
+	}
+	return f->code;
+}
+
+int sweep_look(struct sweep *s, struct failure *f)
+{
+	char copy[NAME_MAX_BYTES];
+	struct pack_options o;
+
+	for (uint32_t i = 0; i < s->points && !f->code; i++) {
+		if (point_parse(&s->point[i], copy, &o, f) == 0)
+			(void)look_of(s, &s->point[i], &o, f);
+		pack_options_free(&o);
+	}
+	return f->code;
+}
+
+static int still(struct sweep *s, const struct pack_options *o, struct failure *f)
+{
+	for (uint32_t i = 0; i <= o->files; i++) {
+		const char *path = file_at(o, i);
+		const struct seen *seen = path ? look(s, path, f) : NULL;
+
+		if (seen && !contents_still(&seen->contents, path))
+			(void)fail(f, EXIT_HOST, "%s was written to while it was played: what came out is not kept",
+				   path);
+	}
+	return f->code;
+}
+
 void sweep_close(struct sweep *s)
 {
 	for (uint32_t i = 0; s->point && i < s->points; i++)
 		free(s->point[i].name);
+	tdestroy(s->seen, free);
 	free(s->point);
 	free(s->path);
 	*s = (struct sweep){0};
@@ -241,14 +331,21 @@ static void line_take(struct done *d, const char *line, size_t bytes)
 	json_t *root = json_loadb(line, bytes, 0, NULL);
 	const char *name = json_string_value(json_object_get(root, "point"));
 	json_t *result = json_object_get(root, "result");
+	const char *contents = json_string_value(json_object_get(root, "contents"));
 	struct sweep_point key = {.name = (char *)(uintptr_t)name}, *it = &key, **found = NULL;
+	char text[CONTENTS_TEXT];
 
 	if (name && json_is_object(result))
 		found = bsearch(&it, d->sorted, d->s->points, sizeof(struct sweep_point *), by_name);
 	if (found) {
-		(*found)->done = true;
-		if (d->results)
-			json_array_set(d->results, (size_t)(*found - d->s->point), result);
+		contents_text((*found)->contents, text);
+		if (!contents || strcmp(contents, text) != 0) {
+			(*found)->stale = true;
+		} else {
+			(*found)->done = true;
+			if (d->results)
+				json_array_set(d->results, (size_t)(*found - d->s->point), result);
+		}
 	}
 	json_decref(root);
 }
@@ -294,7 +391,7 @@ int sweep_read_done(struct sweep *s, json_t **results, struct failure *f)
 	struct done d = {s, points_sorted(s, f), results ? json_array() : NULL};
 
 	for (uint32_t i = 0; d.sorted && i < s->points; i++) {
-		s->point[i].done = false;
+		s->point[i].done = s->point[i].stale = false;
 		if (results)
 			json_array_append_new(d.results, json_null());
 	}
@@ -339,12 +436,17 @@ int sweep_append_to(const struct sweep *s, struct sweep_rank r, struct failure *
 	return fd;
 }
 
-static int append(const struct sweep *s, int file, const char *name, json_t *result, struct failure *f)
+static int append(const struct sweep *s, int file, const struct sweep_point *p, json_t *result, struct failure *f)
 {
-	json_t *root = json_pack("{s:s, s:o}", "point", name, "result", result);
-	char *text = json_dumps(root, JSON_COMPACT), *line = NULL;
-	int bytes = text ? asprintf(&line, "\n%s\n", text) : -1;
+	char contents[CONTENTS_TEXT];
+	json_t *root;
+	char *text, *line = NULL;
+	int bytes;
 
+	contents_text(p->contents, contents);
+	root = json_pack("{s:s, s:s, s:o}", "point", p->name, "contents", contents, "result", result);
+	text = json_dumps(root, JSON_COMPACT);
+	bytes = text ? asprintf(&line, "\n%s\n", text) : -1;
 	if (bytes < 0 || write(file, line, (size_t)bytes) != bytes)
 		(void)fail(f, EXIT_HOST, "a point cannot be written to %s: %s", s->path,
 			   strerror(bytes < 0 ? ENOMEM : errno));
@@ -355,14 +457,15 @@ static int append(const struct sweep *s, int file, const char *name, json_t *res
 	return f->code;
 }
 
-int sweep_play(const struct sweep *s, uint32_t point, int file, struct failure *f)
+int sweep_play(struct sweep *s, uint32_t point, int file, struct failure *f)
 {
 	char copy[NAME_MAX_BYTES];
 	struct experiment e;
 	struct pack_options o;
 
-	if (point_parse(&s->point[point], copy, &o, f) == 0 && experiment_run(&o, false, &e, f) == 0)
-		(void)append(s, file, s->point[point].name, pack_json(&o, &e), f);
+	if (point_parse(&s->point[point], copy, &o, f) == 0 && experiment_run(&o, false, &e, f) == 0 &&
+	    still(s, &o, f) == 0)
+		(void)append(s, file, &s->point[point], pack_json(&o, &e), f);
 	pack_options_free(&o);
 	return f->code;
 }

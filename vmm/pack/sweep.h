@@ -13,14 +13,16 @@
 #define SWEEP_WORDS_MAX	 128u
 
 struct sweep_point {
-	char *name; /* its options, one space between: what it is known by */
-	bool done;
+	char *name;		    /* its options, one space between: what it is known by, and ... */
+	unsigned __int128 contents; /* ... what the files hold that it reads; 0: it reads none */
+	bool done, stale;	    /* stale: something is there, of other contents */
 };
 
 struct sweep {
 	uint32_t points;
 	struct sweep_point *point; /* in the order of the file: its first key changes last */
 	char *path;		   /* of the folder */
+	void *seen;		   /* private: the files that were read, by path */
 };
 
 struct sweep_rank {
@@ -33,6 +35,9 @@ struct sweep_rank {
 int sweep_open(struct sweep *s, const char *file, const char *folder, struct failure *f);
 void sweep_close(struct sweep *s); /* fine on a zeroed one */
 
+/* Looks at all files that points read, each once. Before those below. EXIT_HOST: one cannot be read. */
+int sweep_look(struct sweep *s, struct failure *f);
+
 /* Which points are finished, by the files in the folder; a last line that was cut is no line. EXIT_HOST: they cannot be
  * read. With `results`, of every point what it came to, or null. */
 int sweep_read_done(struct sweep *s, json_t **results, struct failure *f);
@@ -43,7 +48,8 @@ bool sweep_is_mine(const struct sweep *s, uint32_t point, struct sweep_rank r);
 /* A descriptor that appends to this rank's file; what a crash has cut off is taken away first. -1: EXIT_HOST. */
 int sweep_append_to(const struct sweep *s, struct sweep_rank r, struct failure *f);
 
-/* Plays one point, and appends it: one line by one write. As experiment_run(), EXIT_HOST: it cannot be written. */
-int sweep_play(const struct sweep *s, uint32_t point, int file, struct failure *f);
+/* Plays one point, and appends it: one line by one write. As experiment_run(), EXIT_HOST: it cannot be written, or a
+ * file that it reads has been written to since sweep_look(). */
+int sweep_play(struct sweep *s, uint32_t point, int file, struct failure *f);
 
 #endif

@@ -214,6 +214,11 @@ enum event_next trace_next(struct trace *t, struct event *out, struct failure *f
 	return got;
 }
 
+bool trace_tells_lives(const struct trace *t)
+{
+	return t->next == next_life || trace_has(t, TRACE_LIFE);
+}
+
 struct trace_stats trace_stats_read(const struct trace *t)
 {
 	struct trace_stats s = t->stats;

@@ -97,6 +97,9 @@ void trace_close(struct trace *t); /* NULL is fine */
  * O(log of those there). */
 enum event_next trace_next(struct trace *t, struct event *out, struct failure *f);
 
+/* Arrivals say how long they stay: of whole lives, or by a column of their own. Else only departures tell. */
+bool trace_tells_lives(const struct trace *t);
+
 struct trace_stats trace_stats_read(const struct trace *t);
 
 #endif

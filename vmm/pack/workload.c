@@ -231,23 +231,24 @@ static int judge_sums(const struct workload_options *o, struct failure *f)
 	return 0;
 }
 
-static struct workload_options settle(const struct workload_shape *s, const struct workload_options *asked)
+struct workload_options workload_settle(enum workload_kind kind, const struct workload_options *asked)
 {
+	const struct workload_options *usual = &shapes[kind].usual;
 	struct workload_options o = *asked;
 
-	take(&o.arrivals, s->usual.arrivals);
-	take(&o.interval_us, s->usual.interval_us);
-	take(&o.life_us, s->usual.life_us);
-	take(&o.size_min, s->usual.size_min);
-	take(&o.size_max, s->usual.size_max);
-	take(&o.size_mean, s->usual.size_mean);
+	take(&o.arrivals, usual->arrivals);
+	take(&o.interval_us, usual->interval_us);
+	take(&o.life_us, usual->life_us);
+	take(&o.size_min, usual->size_min);
+	take(&o.size_max, usual->size_max);
+	take(&o.size_mean, usual->size_mean);
 	return o;
 }
 
 struct workload *workload_open(enum workload_kind kind, const struct workload_options *options, struct failure *f)
 {
 	const struct workload_shape *shape = &shapes[kind];
-	const struct workload_options o = settle(shape, options);
+	const struct workload_options o = workload_settle(kind, options);
 	struct alloc alloc = {o.fail_after};
 	struct lifetimes_source source = {NULL, next_row, enter, leave};
 	struct workload *w;

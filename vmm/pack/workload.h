@@ -47,6 +47,9 @@ bool workload_kind_parse(const char *name, enum workload_kind *out); /* false if
 const char *workload_kind_name(enum workload_kind kind);
 const char *workload_unit(enum workload_kind kind); /* "byte", "MHz", "metre", "unit" */
 
+/* What is not given is the workload's own; what it has not, is 0. */
+struct workload_options workload_settle(enum workload_kind kind, const struct workload_options *asked);
+
 /* NULL and *f: EXIT_USAGE, an option is out of range, or one that this workload has not; EXIT_HOST, no memory. */
 struct workload *workload_open(enum workload_kind kind, const struct workload_options *options, struct failure *f);
 void workload_close(struct workload *w); /* NULL is fine */
