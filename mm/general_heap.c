@@ -697,7 +697,8 @@ enum mm_err general_heap_init(void *meta, size_t meta_bytes, const struct genera
 	if ((uintptr_t)config->arena % GENERAL_HEAP_ARENA_ALIGN != 0)
 		return MM_EINVAL;
 	__builtin_memset(meta, 0, p.caches);
-	__builtin_memset(bytes + p.kinds, 0, p.end - p.kinds);
+	if (!config->meta_zero)
+		__builtin_memset(bytes + p.kinds, 0, p.end - p.kinds);
 	h->ops = (struct heap_ops){general_alloc, general_free,	 general_realloc,   general_usable,
 				   general_stats, general_check, general_fail_after};
 	h->frames = config->frames;

@@ -25,6 +25,7 @@ struct general_heap_config {
 	 * as far itself. Where memory is identity mapped it is address 0: then let
 	 * frame 0 be absent. */
 	void *arena;
+	bool meta_zero; /* all of meta is 0 already: what stays so is not touched, a byte a frame */
 };
 
 /* 0 iff a number is outside its range. */

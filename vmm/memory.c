@@ -80,7 +80,8 @@ int memory_open(struct memory *m, struct failure *f)
 	const uint64_t heap_bytes = general_heap_meta_bytes(ARENA_FRAMES, MEMORY_CPUS);
 	const uint64_t states = round_up(frames_bytes + heap_bytes, FRAME_BYTES), used = states / FRAME_BYTES;
 	const struct frames_config frames = {.frame_count = ARENA_FRAMES, .cpus = MEMORY_CPUS};
-	struct general_heap_config heap = {.frames = &m->frames, .frame_count = ARENA_FRAMES, .cpus = MEMORY_CPUS};
+	struct general_heap_config heap = {
+		.frames = &m->frames, .frame_count = ARENA_FRAMES, .cpus = MEMORY_CPUS, .meta_zero = true};
 	enum mm_err error;
 
 	*m = (struct memory){.arena = map_arena(), .owner = pthread_self()};

@@ -162,8 +162,8 @@ struct run_options {
 	bool trace_exits, sandbox, json, help;
 };
 
-/* argv: what follows `run`. *out is all zero before: most of it stays so, and need not be touched. EXIT_USAGE with one sentence that names the option,
- * the value and the limit. With --help the rest is not judged. */
+/* argv: what follows `run`. *out is all zero before: most of it stays so, and need not be touched. EXIT_USAGE with one
+ * sentence that names the option, the value and the limit. With --help the rest is not judged. */
 int options_parse(int argc, char **argv, struct run_options *out, struct failure *f);
 
 /* How many virtio devices that makes: ABI_VIRTIO_MAX at most. */

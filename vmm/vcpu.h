@@ -21,7 +21,7 @@ struct vcpu {
 	struct kvm_run *run;
 	pthread_t thread;
 	bool started;
-	_Atomic pthread_t self; /* the same, told by the thread itself; 0: it does not run yet */
+	_Atomic pthread_t self;	    /* the same, told by the thread itself; 0: it does not run yet */
 	uint64_t exits[VCPU_EXITS]; /* own thread until it has been joined */
 };
 

@@ -125,14 +125,14 @@ static struct stitch stitch_of(const struct vm *vm)
 
 static int build_table(struct vm *vm, struct failure *f)
 {
+	const bool intel = cpuid_host_is_intel(); /* asked once: under virtualisation CPUID leaves to the outer host */
 	const struct pagetable_attr attr = {
-		.rights = PAGETABLE_READ | PAGETABLE_WRITE | PAGETABLE_EXEC |
-			  (cpuid_host_is_intel() ? 0u : (unsigned)PAGETABLE_USER),
+		.rights = PAGETABLE_READ | PAGETABLE_WRITE | PAGETABLE_EXEC | (intel ? 0u : (unsigned)PAGETABLE_USER),
 		.memory = PAGETABLE_WRITE_BACK,
 	};
 	const struct block *tables = vm->guest.tables;
 	const struct pagetable_config config = {
-		.format = cpuid_host_is_intel() ? PAGETABLE_EPT : PAGETABLE_NPT,
+		.format = intel ? PAGETABLE_EPT : PAGETABLE_NPT,
 		.phys_bits = HOST_PHYS_BITS,
 		.leaf_max = vm->guest.leaf,
 		.arena = tables->host,

@@ -1,5 +1,6 @@
 /* Multiboot 1: what a guest is given, and what does not fit. */
 #include "tests/unit/fake_image.h"
+#include "vmm/boot/bootdata.h"
 
 #define MIB UINT64_C(0x100000)
 
@@ -269,6 +270,23 @@ START_TEST(read_only_memory_is_burned)
 }
 END_TEST
 
+/* Whatever lay there before: only what is added is made zero. */
+START_TEST(what_is_not_given_is_zero)
+{
+	static const uint8_t zeros[62];
+	static struct bootdata b;
+
+	memset(&b, 0xaa, sizeof(b));
+	bootdata_init(&b);
+	bootdata_add(&b, "x", 1, 1);
+	bootdata_add(&b, NULL, 7, 16);
+	bootdata_add(&b, "yz", 2, 64);
+	ck_assert_uint_eq(b.used, 66);
+	ck_assert(b.room[0] == 'x' && b.room[64] == 'y' && b.room[65] == 'z' && b.room[66] == 0xaa);
+	ck_assert_mem_eq(b.room + 1, zeros, sizeof(zeros));
+}
+END_TEST
+
 Suite *multiboot_suite(void);
 Suite *multiboot_suite(void)
 {
@@ -284,6 +302,7 @@ Suite *multiboot_suite(void)
 	tcase_add_test(tcase, does_not_fit);
 	tcase_add_test(tcase, guards);
 	tcase_add_test(tcase, read_only_memory_is_burned);
+	tcase_add_test(tcase, what_is_not_given_is_zero);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
