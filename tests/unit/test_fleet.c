@@ -552,6 +552,8 @@ START_TEST(lifetimes)
 	ck_assert(fleet_depart(fleet, 18) && fleet->until[0] == UINT64_C(1) << 62);
 	ck_assert(fleet_depart(fleet, 19) && fleet->until[0] == 2803);
 	ck_assert_uint_eq(goes_to(20, 9, 2701, 2702), 3); /* who stays as long has not so much on one node */
+	ck_assert_uint_eq(goes_to(21, 9, 2701, FLEET_NEVER - 1), 3);
+	ck_assert_uint_eq(goes_to(22, 1, 2701, FLEET_NEVER), 0); /* there is no nearly for ever */
 	ck_assert(fleet_check(fleet));
 	fleet_close(fleet);
 }

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "mm/port.h"
 #include "vmm/pack/alloc.h"
 
 #define FIRST 1024u
@@ -54,8 +55,10 @@ static bool grow(struct foresight *s, struct list *l, uint64_t need)
 static bool note(struct foresight *s, const struct event *e)
 {
 	if (e->kind == EVENT_DEPART) {
-		uint64_t *life = &s->life.at[s->arrival.at[e->guest]];
+		uint64_t *life;
 
+		MM_ASSERT(s->life.at && e->guest < s->arrival.room, e->guest, s->arrivals);
+		life = &s->life.at[s->arrival.at[e->guest]];
 		*life = e->time_us - (EVENT_LIFE_UNKNOWN - *life);
 		return true;
 	}
@@ -70,9 +73,8 @@ static bool note(struct foresight *s, const struct event *e)
 static int read_all(struct foresight *s, struct trace *t, const char *path, struct failure *f)
 {
 	struct event e;
-	enum event_next got;
 
-	while ((got = trace_next(t, &e, f)) == EVENT_ONE)
+	while (trace_next(t, &e, f) == EVENT_ONE)
 		if (!note(s, &e))
 			return fail(f, EXIT_HOST, "no memory for the lifetimes of %" PRIu64 " guests of %s",
 				    s->arrivals + 1, path);
@@ -81,14 +83,15 @@ static int read_all(struct foresight *s, struct trace *t, const char *path, stru
 
 static int judge(const char *path, struct failure *f)
 {
-	struct stat s;
+	bool input = strcmp(path, "-") == 0;
+	struct stat s = {0};
 
-	if (strcmp(path, "-") != 0 && stat(path, &s) != 0)
+	if (!input && stat(path, &s) != 0)
 		return fail(f, EXIT_HOST, "%s cannot be read: %s", path, strerror(errno));
-	if (strcmp(path, "-") == 0 || !S_ISREG(s.st_mode))
+	if (!S_ISREG(s.st_mode))
 		return fail(f, EXIT_USAGE,
 			    "--lifetimes known: %s has no column life_s, and is no file that could be read twice",
-			    strcmp(path, "-") == 0 ? "standard input" : path);
+			    input ? "standard input" : path);
 	return 0;
 }
 

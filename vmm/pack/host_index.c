@@ -283,8 +283,10 @@ bool host_index_open(struct host_index *x, uint32_t hosts, bool by_free, bool st
 		x->rung = aligned_alloc(sizeof(*x->rung), hosts * sizeof(*x->rung));
 	else
 		x->most = calloc(2 * (size_t)x->leaves, sizeof(*x->most));
-	if (x->rung && stays && !(x->stay = calloc(hosts, sizeof(*x->stay))))
+	if (x->rung && stays && !(x->stay = calloc(hosts, sizeof(*x->stay)))) {
 		host_index_close(x);
+		return false;
+	}
 	for (uint32_t i = 0; x->rung && i < hosts; i++) {
 		x->rung[i] = (struct host_rung){.rank = rank_of(i)};
 		insert(x, i);
