@@ -1314,7 +1314,22 @@ fleet '[{"memory": "1G"}]'
 expect pack_fleet_hosts 2 '^slat: --hosts 3: a --host comes behind it, not --fleet' "$slat" pack --hosts 3 --fleet "$work/fleet.json" x
 expect pack_unbounded_reserve 2 '^slat: --host reserve=1 GiB: of unbounded memory' "$slat" pack --host memory=unbounded,reserve=1G x
 expect pack_unbounded_twice 2 '^slat: unbounded memory is for one host' "$slat" pack --host memory=4G,memory=unbounded,nodes=2 $trace
-expect pack_same_file 2 '^slat: --csv and --save-trace: one file cannot be both: y' "$slat" pack --csv y --save-trace y $trace
+expect pack_same_file 2 '^slat: --csv and --save-trace: y cannot be both$' "$slat" pack --csv y --save-trace y $trace
+expect pack_same_page 2 '^slat: --save-trace and --report: y cannot be both$' "$slat" pack --report y --save-trace y $trace
+expect pack_same_output 2 '^slat: --save-trace and --json: standard output cannot be both$' "$slat" pack --json --save-trace - $trace
+expect pack_same_series 2 '^slat: --csv and --json: standard output cannot be both$' "$slat" pack --json --csv - $trace
+# What is kept on standard output is alone there.
+for keep in save-trace csv report; do
+	"$slat" pack --$keep "$work/kept" $trace >"$work/one" 2>/dev/null
+	"$slat" pack --$keep - $trace >"$work/out" 2>"$work/err"
+	sed -i 's|--report [^ ]* |--report x |' "$work/kept" "$work/out" # the command is in the page
+	if [ -s "$work/kept" ] && cmp -s "$work/kept" "$work/out" && cmp -s "$work/one" "$work/err" && grep -q ^accepted "$work/err"; then
+		pass "pack_output_$keep"
+	else
+		fail "pack_output_$keep" "$(cmp "$work/kept" "$work/out" 2>&1); $(tail -n 1 "$work/err")"
+	fi
+	rm -f "$work/kept"
+done
 
 # What is bad leaves nothing behind: name, code, sentence, arguments.
 refuse() {

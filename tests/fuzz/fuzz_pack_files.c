@@ -2,14 +2,14 @@
  *
  * What is checked: what is refused has a sentence and an exit code; of a sweep that is taken, each point has a
  * name of its own, is one rank's alone, and none is finished; hosts that are taken make a fleet, or a
- * sentence says why they do not. */
+ * sentence says why they do not; said as slat pack --json says them, they are the same. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "tests/fuzz/must.h"
-#include "vmm/pack/pack_options.h"
+#include "vmm/pack/pack_json.h"
 #include "vmm/pack/sweep.h"
 
 #define BYTES_MAX 600u /* so that what it crosses is thousands of points, not millions */
@@ -58,6 +58,28 @@ static bool small(const struct pack_options *o)
 	return hosts <= HOSTS_MAX;
 }
 
+/* Hosts as pack_json() says them are the same hosts. */
+static void must_say_again(const struct pack_options *o)
+{
+	const struct experiment nothing = {0};
+	json_t *root = pack_json(o, &nothing);
+	char option[] = "--fleet", trace[] = "t", path[64];
+	char *words[] = {option, path, trace};
+	struct failure f = {0};
+	struct pack_options again;
+	int file = memfd_create("again", MFD_CLOEXEC);
+
+	MUST(file >= 0 && root);
+	MUST(json_dumpfd(json_object_get(json_object_get(root, "experiment"), "hosts"), file, JSON_COMPACT) == 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+	MUST(pack_options_parse(3, words, &again, &f) == 0);
+	MUST(again.pack.fleet.shapes == o->pack.fleet.shapes);
+	MUST(memcmp(again.shape, o->shape, o->pack.fleet.shapes * sizeof(*o->shape)) == 0);
+	pack_options_free(&again);
+	json_decref(root);
+	close(file);
+}
+
 static void fleet(char *path)
 {
 	char option[] = "--fleet", trace[] = "t";
@@ -67,7 +89,10 @@ static void fleet(char *path)
 
 	if (pack_options_parse(3, words, &o, &f)) {
 		must_say(&f);
-	} else if (small(&o)) {
+	} else {
+		must_say_again(&o);
+	}
+	if (!f.code && small(&o)) {
 		struct fleet *made = fleet_open(&o.pack.fleet, &f);
 
 		if (made)

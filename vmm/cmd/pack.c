@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vmm/cmd/cmd.h"
 #include "vmm/pack/pack_json.h"
@@ -21,7 +22,8 @@ static const char help[] =
 	"--seed;\n"
 	"                             --arrivals N; --interval SECONDS between them and --life SECONDS, in the mean;\n"
 	"                             --size-min, --size-max (tasks, cargo, uniform), --size-mean (exponential) SIZE\n"
-	"  --save-trace FILE          keeps the events as a trace (gzip iff it ends in .gz)\n"
+	"  --save-trace FILE          keeps the events as a trace (gzip iff it ends in .gz; - is standard output, and\n"
+	"                             the table goes to standard error then, as with --csv - and --report -)\n"
 	"  --hosts N --host KEY=VALUE,...  N hosts (1) like this; both may be repeated, for other kinds\n"
 	"                             nodes=N             memory nodes (1)\n"
 	"                             cpus=N              of all nodes; without it CPUs are no limit\n"
@@ -146,12 +148,19 @@ static void print_json(const struct pack_options *o, const struct experiment *e,
 
 /* ---- the run ---- */
 
+static bool is_output(const char *path)
+{
+	return path && strcmp(path, "-") == 0;
+}
+
 static int experiment(const struct pack_options *o, struct failure *f)
 {
 	struct experiment e;
 
 	if (experiment_run(o, true, &e, f))
 		return f->code;
+	if ((is_output(o->save) || is_output(o->csv) || is_output(o->report)) && dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+		return fail(f, EXIT_HOST, "the table has nowhere to go: %s", strerror(errno));
 	if (o->json)
 		print_json(o, &e, f);
 	else

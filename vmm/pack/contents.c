@@ -19,7 +19,7 @@ static const unsigned __int128 basis =
 	(unsigned __int128)UINT64_C(0x6c62272e07bb0142) << 64 | UINT64_C(0x62b821756295c58d);
 static const unsigned __int128 prime = (unsigned __int128)1 << 88 | 0x13b;
 
-static unsigned __int128 hash(unsigned __int128 h, const unsigned char *bytes, size_t count)
+static unsigned __int128 hash_more(unsigned __int128 h, const unsigned char *bytes, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		h = (h ^ bytes[i]) * prime;
@@ -38,7 +38,7 @@ static int read_all(struct contents *c, int fd, const char *path, struct failure
 	c->hash = basis;
 	while ((got = read(fd, buffer, sizeof(buffer))) != 0)
 		if (got > 0)
-			c->hash = hash(c->hash, buffer, (size_t)got);
+			c->hash = hash_more(c->hash, buffer, (size_t)got);
 		else if (errno != EINTR)
 			return fail(f, EXIT_HOST, "%s cannot be read: %s", path, strerror(errno));
 	return 0;
@@ -65,9 +65,9 @@ bool contents_still(const struct contents *c, const char *path)
 	       now.st_mtim.tv_nsec == c->stat.st_mtim.tv_nsec;
 }
 
-void contents_text(unsigned __int128 value, char text[CONTENTS_TEXT])
+void contents_text(unsigned __int128 hash, char text[CONTENTS_TEXT])
 {
-	snprintf(text, CONTENTS_TEXT, "%016llx%016llx", (unsigned long long)(value >> 64), (unsigned long long)value);
+	snprintf(text, CONTENTS_TEXT, "%016llx%016llx", (unsigned long long)(hash >> 64), (unsigned long long)hash);
 }
 
 unsigned __int128 contents_join(unsigned __int128 all, unsigned __int128 next)
@@ -76,5 +76,5 @@ unsigned __int128 contents_join(unsigned __int128 all, unsigned __int128 next)
 
 	for (size_t i = 0; i < sizeof(next); i++)
 		bytes[i] = (unsigned char)(next >> 8 * i);
-	return hash(all ? all : basis, bytes, sizeof(bytes));
+	return hash_more(all ? all : basis, bytes, sizeof(bytes));
 }

@@ -2,6 +2,8 @@
  *
  * Failure. A process that is killed leaves a draft, never half a file.
  *
+ * A stream is one of our own: libc's knows that a write has failed, and not why, once others have come after it.
+ *
  * Rejected. O_TMPFILE: linkat() does not replace what is there. */
 #include <errno.h>
 #include <fcntl.h>
@@ -63,6 +65,36 @@ int draft_open(struct draft *d, const char *path, struct alloc *alloc, struct fa
 	return d->fd < 0 ? cannot(d, f) : 0;
 }
 
+/* All of it, or 0, as cookie_write_function_t has it; after the first failure nothing. */
+static ssize_t stream_write(void *self, const char *bytes, size_t count)
+{
+	struct draft *d = self;
+	size_t done = 0;
+
+	while (done < count && !d->error) {
+		ssize_t wrote = write(d->fd, bytes + done, count - done);
+
+		if (wrote > 0)
+			done += (size_t)wrote;
+		else if (errno != EINTR)
+			d->error = errno;
+	}
+	return d->error ? 0 : (ssize_t)count;
+}
+
+int draft_open_stream(struct draft *d, const char *path, struct alloc *alloc, struct failure *f)
+{
+	const cookie_io_functions_t functions = {.write = stream_write};
+
+	if (draft_open(d, path, alloc, f))
+		return f->code;
+	d->out = alloc_refuses(alloc) ? NULL : fopencookie(d, "w", functions);
+	if (d->out)
+		return 0;
+	draft_drop(d);
+	return fail(f, EXIT_HOST, "no memory to write %s", path);
+}
+
 static void end(struct draft *d)
 {
 	if (d->fd > STDOUT_FILENO)
@@ -71,9 +103,18 @@ static void end(struct draft *d)
 	*d = (struct draft){.fd = -1, .path = d->path};
 }
 
+static void stream_end(struct draft *d)
+{
+	if (d->out)
+		(void)fclose(d->out); /* errors are ours */
+	d->out = NULL;
+}
+
 int draft_keep(struct draft *d, struct failure *f)
 {
-	if (d->temp && (fsync(d->fd) || rename(d->temp, d->path))) {
+	stream_end(d);
+	errno = d->error;
+	if (d->error || (d->temp && (fsync(d->fd) || rename(d->temp, d->path)))) {
 		(void)cannot(d, f);
 		draft_drop(d);
 	} else {
@@ -84,6 +125,8 @@ int draft_keep(struct draft *d, struct failure *f)
 
 void draft_drop(struct draft *d)
 {
+	d->error = ECANCELED; /* what is not yet written never is */
+	stream_end(d);
 	if (d->temp)
 		unlink(d->temp);
 	end(d);

@@ -5,17 +5,24 @@
 #ifndef SLAT_VMM_PACK_DRAFT_H
 #define SLAT_VMM_PACK_DRAFT_H
 
+#include <stdio.h>
+
 #include "vmm/failure.h"
 #include "vmm/pack/alloc.h"
 
 struct draft {
-	int fd;	    /* the owner's to write to, not to close */
-	char *temp; /* private: NULL: the file itself */
+	int fd;	   /* the owner's to write to, not to close */
+	FILE *out; /* the same as a stream, if it was asked for; NULL: it was not, or the draft has ended */
 	const char *path;
+	char *temp; /* private: NULL: the file itself */
+	int error;  /* private: errno of the first thing that the stream could not write */
 };
 
 /* path "-": standard output. Borrows path. EXIT_HOST: it cannot be written, or no memory; there is nothing to end. */
 int draft_open(struct draft *d, const char *path, struct alloc *alloc, struct failure *f);
+
+/* As draft_open(), with a stream, whose errors draft_keep() finds. The draft stays where it is until it has ended. */
+int draft_open_stream(struct draft *d, const char *path, struct alloc *alloc, struct failure *f);
 
 /* Either ends it. Keep: the file is at path; EXIT_HOST: it is not, and what was there still is. */
 int draft_keep(struct draft *d, struct failure *f);

@@ -1,5 +1,4 @@
 /* vmm/pack/experiment.c: one experiment, as the command line asks for it. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,28 +24,19 @@ static void show(const struct pack *p, uint64_t events)
 /* ---- the time series ---- */
 
 struct series {
-	FILE *file;
-	struct draft draft;
+	struct draft draft; /* its stream NULL: there is none */
 	uint64_t step_us, next_us;
-	int error; /* errno of the first row that could not be written */
 };
 
 static int series_open(struct series *s, const struct pack_options *o, struct failure *f)
 {
 	struct alloc alloc = {0};
 
-	if (!o->csv)
-		return 0;
 	s->step_us = o->csv_step_us;
-	if (draft_open(&s->draft, o->csv, &alloc, f))
+	if (!o->csv || draft_open_stream(&s->draft, o->csv, &alloc, f))
 		return f->code;
-	s->file = fdopen(dup(s->draft.fd), "we");
-	if (!s->file) {
-		draft_drop(&s->draft);
-		return fail(f, EXIT_HOST, "%s cannot be written: %s", o->csv, strerror(errno));
-	}
 	fputs("time_s,guests,waiting,units_given,units_asked,units_free,largest_holes,holes,hosts_empty,refused\n",
-	      s->file);
+	      s->draft.out);
 	return 0;
 }
 
@@ -55,19 +45,17 @@ static void series_row(struct series *s, const struct pack *p, uint64_t time_us)
 	struct fleet_totals t = fleet_totals_read(pack_fleet(p));
 	struct pack_figures now = pack_figures_read(p);
 
-	fprintf(s->file,
+	fprintf(s->draft.out,
 		"%" PRIu64 ".%06" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
 		",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\n",
 		time_us / 1000000, time_us % 1000000, t.guests, pack_waiting(p), t.units_given, t.units_asked,
 		t.units - t.units_given, t.largest_holes, t.holes, t.hosts_empty, pack_refused(&now) - pack_waiting(p));
-	if (ferror(s->file) && s->error == 0)
-		s->error = errno;
 }
 
 /* The first state of each step in which anything happens. */
 static void series_step(struct series *s, const struct pack *p, uint64_t time_us)
 {
-	if (!s->file || time_us < s->next_us)
+	if (!s->draft.out || time_us < s->next_us)
 		return;
 	series_row(s, p, time_us);
 	s->next_us = time_us - time_us % s->step_us + s->step_us;
@@ -75,15 +63,11 @@ static void series_step(struct series *s, const struct pack *p, uint64_t time_us
 
 static int series_close(struct series *s, bool keep, struct failure *f)
 {
-	if (!s->file)
-		return f->code;
-	if (fclose(s->file) != 0 && s->error == 0)
-		s->error = errno;
-	s->file = NULL;
-	if (keep && s->error == 0)
+	if (s->draft.out && keep)
 		return draft_keep(&s->draft, f);
-	draft_drop(&s->draft);
-	return keep ? fail(f, EXIT_HOST, "%s cannot be written: %s", s->draft.path, strerror(s->error)) : f->code;
+	if (s->draft.out)
+		draft_drop(&s->draft);
+	return f->code;
 }
 
 /* ---- the run ---- */

@@ -1,12 +1,11 @@
 /* vmm/pack/fleet_file.c: a fleet of several kinds of hosts, as a JSON file says it. */
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vmm/pack/fleet.h"
 #include "vmm/pack/fleet_file.h"
+#include "vmm/pack/json_file.h"
 
 #define LATENCY_MAX  4000000 /* ns */
 #define DISTANCE_MIN 10
@@ -84,11 +83,12 @@ static int kind_read(struct fleet_kind *k, json_t *object, struct failure *f)
 	return f->code;
 }
 
-static int kinds_read(const char *path, json_t *root, struct fleet_kind *k,
+static int kinds_read(const char *path, json_t *root,
 		      int (*take)(void *self, const struct fleet_kind *k, struct failure *f), void *self,
 		      struct failure *f)
 {
 	struct failure its = {0};
+	struct fleet_kind k; /* 33 KiB */
 	json_t *object;
 	size_t i;
 
@@ -97,7 +97,7 @@ static int kinds_read(const char *path, json_t *root, struct fleet_kind *k,
 			    "--fleet: %s is no list of kinds of hosts: [{\"hosts\": 20, \"memory\": \"384G\"}]", path);
 	json_array_foreach(root, i, object)
 	{
-		if (kind_read(k, object, &its) || take(self, k, &its))
+		if (kind_read(&k, object, &its) || take(self, &k, &its))
 			return fail(f, (enum exit_code)its.code, "--fleet: %.300s, kind %zu (from 0): %.400s", path, i,
 				    its.text);
 	}
@@ -107,19 +107,10 @@ static int kinds_read(const char *path, json_t *root, struct fleet_kind *k,
 int fleet_file_read(const char *path, int (*take)(void *self, const struct fleet_kind *k, struct failure *f),
 		    void *self, struct failure *f)
 {
-	json_error_t error;
-	json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
-	struct fleet_kind *k = root ? malloc(sizeof(*k)) : NULL;
+	json_t *root = json_file_read(path, "--fleet: ", f);
 
-	if (!root)
-		(void)fail(f, json_error_code(&error) == json_error_cannot_open_file ? EXIT_HOST : EXIT_USAGE,
-			   error.line > 0 ? "--fleet: %s: line %d: %s" : "--fleet: %s: %d: %s", path, error.line,
-			   error.text);
-	else if (!k)
-		(void)fail(f, EXIT_HOST, "no memory to read %s", path);
-	else
-		(void)kinds_read(path, root, k, take, self, f);
-	free(k);
+	if (root)
+		(void)kinds_read(path, root, take, self, f);
 	json_decref(root);
 	return f->code;
 }

@@ -1,8 +1,6 @@
 /* vmm/pack/html.c: a page that stands alone. Its style: one column on a phone, three on a desk; light or dark as the
  * reader has it; colours that the colour-blind tell apart. A policy of the page itself forbids all requests. */
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "vmm/pack/html.h"
 
@@ -68,55 +66,23 @@ static const char style[] =
 	"table{font-size:.875rem}.compare td.n,.compare th.n{padding-right:12px;white-space:normal}}\n"
 	"@media print{.slide{display:none}}\n";
 
-int html_open(struct html *h, const char *path, struct failure *f)
-{
-	struct alloc alloc = {0};
-
-	*h = (struct html){0};
-	if (draft_open(&h->draft, path, &alloc, f))
-		return f->code;
-	h->out = fdopen(dup(h->draft.fd), "we");
-	if (!h->out) {
-		draft_drop(&h->draft);
-		return fail(f, EXIT_HOST, "%s cannot be written: %s", path, strerror(errno));
-	}
-	return 0;
-}
-
-int html_close(struct html *h, bool keep, struct failure *f)
-{
-	bool written;
-
-	if (!h->out)
-		return f->code;
-	errno = 0;
-	written = !ferror(h->out);
-	written &= fclose(h->out) == 0;
-	h->out = NULL;
-	if (keep && written)
-		return draft_keep(&h->draft, f);
-	draft_drop(&h->draft);
-	return keep ? fail(f, EXIT_HOST, "%s cannot be written: %s", h->draft.path, strerror(errno ? errno : ENOSPC))
-		    : f->code;
-}
-
-void html_begin(struct html *h, const char *title)
+void html_begin(FILE *out, const char *title)
 {
 	fputs("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
 	      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
 	      "script-src 'unsafe-inline'; img-src data:\">\n"
 	      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
 	      "<link rel=\"icon\" href=\"data:,\">\n<title>",
-	      h->out);
-	html_text(h->out, title);
-	fprintf(h->out, "</title>\n<style>\n%s</style>\n</head>\n<body>\n<main>\n<h1>", style);
-	html_text(h->out, title);
-	fputs("</h1>\n", h->out);
+	      out);
+	html_text(out, title);
+	fprintf(out, "</title>\n<style>\n%s</style>\n</head>\n<body>\n<main>\n<h1>", style);
+	html_text(out, title);
+	fputs("</h1>\n", out);
 }
 
-void html_end(struct html *h)
+void html_end(FILE *out)
 {
-	fputs("</main>\n</body>\n</html>\n", h->out);
+	fputs("</main>\n</body>\n</html>\n", out);
 }
 
 void html_text(FILE *out, const char *text)

@@ -566,6 +566,24 @@ static int judge_hosts(struct pack_options *o, struct failure *f)
 	return 0;
 }
 
+static int judge_outputs(const struct pack_options *o, struct failure *f)
+{
+	const struct {
+		const char *option, *path;
+	} out[] = {{"--csv", o->csv},
+		   {"--save-trace", o->save},
+		   {"--report", o->report},
+		   {"--json", o->json ? "-" : NULL}};
+
+	for (size_t i = 0; i < COUNT(out); i++)
+		for (size_t j = i + 1; j < COUNT(out); j++)
+			if (out[i].path && out[j].path && strcmp(out[i].path, out[j].path) == 0)
+				return fail(f, EXIT_USAGE, "%s and %s: %.64s cannot be both", out[i].option,
+					    out[j].option,
+					    strcmp(out[i].path, "-") == 0 ? "standard output" : out[i].path);
+	return 0;
+}
+
 static int judge_huge(const struct pack_options *o, struct failure *f)
 {
 	bool any = false;
@@ -583,8 +601,8 @@ static int judge(struct pack_options *o, struct failure *f)
 
 	if (!o->trace && !o->generated)
 		return fail(f, EXIT_USAGE, "no trace to play: slat pack [options] TRACE, or --workload");
-	if (o->csv && o->save && strcmp(o->csv, o->save) == 0)
-		return fail(f, EXIT_USAGE, "--csv and --save-trace: one file cannot be both: %.64s", o->csv);
+	if (judge_outputs(o, f))
+		return f->code;
 	if (o->trace && o->generated)
 		return fail(f, EXIT_USAGE, "a trace or --workload, not both: %.64s", o->trace);
 	if (!o->generated &&

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "vmm/pack/chart.h"
+#include "vmm/pack/draft.h"
 #include "vmm/pack/html.h"
 #include "vmm/pack/moments.h"
 #include "vmm/pack/pool_picture.h"
@@ -27,7 +28,7 @@ struct state { /* at a moment */
 struct report {
 	const struct pack_options *o;
 	const struct pack *pack;
-	struct html page;
+	struct draft page;
 	struct pool_words words;
 	struct moments moments;
 	uint64_t last_us; /* when the last event was */
@@ -41,6 +42,7 @@ struct report {
 struct report *report_open(const struct pack_options *o, const struct pack *p, struct failure *f)
 {
 	struct report *r = calloc(1, sizeof(*r));
+	struct alloc alloc = {0};
 	bool bytes = !o->generated || strcmp(workload_unit(o->workload), "byte") == 0;
 
 	if (!r)
@@ -51,7 +53,7 @@ struct report *report_open(const struct pack_options *o, const struct pack *p, s
 				       o->pack.granule};
 	moments_init(&r->moments, MOMENTS_MAX);
 	r->picture = pool_picture_open(pack_fleet(p), f);
-	if (r->picture && html_open(&r->page, o->report, f) == 0)
+	if (r->picture && draft_open_stream(&r->page, o->report, &alloc, f) == 0)
 		return r;
 	pool_picture_close(r->picture);
 	free(r);
@@ -403,7 +405,7 @@ static void write_page(struct report *r, const struct trace_stats *read)
 {
 	struct pack_figures n = pack_figures_read(r->pack);
 
-	html_begin(&r->page, "A packing experiment");
+	html_begin(r->page.out, "A packing experiment");
 	write_head(r, &n);
 	fputs("<div class=\"tables\">\n", r->page.out);
 	write_guests(r, &n);
@@ -414,7 +416,7 @@ static void write_page(struct report *r, const struct trace_stats *read)
 		write_charts(r, &n);
 		pool_picture_write(r->picture, r->page.out, &r->words);
 	}
-	html_end(&r->page);
+	html_end(r->page.out);
 }
 
 int report_close(struct report *r, bool keep, const struct trace_stats *read, struct failure *f)
@@ -423,9 +425,12 @@ int report_close(struct report *r, bool keep, const struct trace_stats *read, st
 		return f->code;
 	if (keep && r->moments.count > 0)
 		keep = note(r, r->last_us, true, f) == 0;
-	if (keep)
+	if (keep) {
 		write_page(r, read);
-	(void)html_close(&r->page, keep, f);
+		(void)draft_keep(&r->page, f);
+	} else {
+		draft_drop(&r->page);
+	}
 	pool_picture_close(r->picture);
 	free(r);
 	return f->code;

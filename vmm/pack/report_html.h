@@ -8,7 +8,7 @@
 struct report; /* opaque */
 
 /* Both borrowed until the end; the page is o->report, which is made at once, so that nobody waits for what cannot be
- * written. NULL: as html_open(), or EXIT_HOST: no memory. */
+ * written. NULL: as draft_open(), or EXIT_HOST: no memory. */
 struct report *report_open(const struct pack_options *o, const struct pack *p, struct failure *f);
 
 /* After each event. */

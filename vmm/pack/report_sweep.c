@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "vmm/pack/chart.h"
+#include "vmm/pack/draft.h"
 #include "vmm/pack/html.h"
 #include "vmm/pack/report_sweep.h"
 
@@ -368,17 +369,18 @@ int report_sweep(const struct sweep *s, const json_t *results, const char *path,
 		 struct failure *f)
 {
 	struct comparison c = {.s = s, .results = results};
-	struct html page = {0};
+	struct alloc alloc = {0};
+	struct draft page;
 	bool good = policies_make(&c);
 
 	if (!good)
 		(void)fail(f, EXIT_HOST, "no memory for a report");
-	if (good && html_open(&page, path, f) == 0) {
+	if (good && draft_open_stream(&page, path, &alloc, f) == 0) {
 		c.out = page.out;
-		html_begin(&page, "A comparison of policies");
+		html_begin(page.out, "A comparison of policies");
 		write_page(&c, word, words);
-		html_end(&page);
-		(void)html_close(&page, true, f);
+		html_end(page.out);
+		(void)draft_keep(&page, f);
 	}
 	comparison_free(&c);
 	return f->code;

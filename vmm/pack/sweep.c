@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "vmm/pack/contents.h"
+#include "vmm/pack/json_file.h"
 #include "vmm/pack/pack_json.h"
 #include "vmm/pack/sweep.h"
 
@@ -203,13 +204,11 @@ static char *folder_beside(const char *file)
 
 int sweep_open(struct sweep *s, const char *file, const char *folder, struct failure *f)
 {
-	json_error_t error;
-	json_t *root = json_load_file(file, JSON_REJECT_DUPLICATES, &error);
+	json_t *root = json_file_read(file, "", f);
 
 	*s = (struct sweep){0};
 	if (!root)
-		return fail(f, json_error_code(&error) == json_error_cannot_open_file ? EXIT_HOST : EXIT_USAGE,
-			    error.line > 0 ? "%s: line %d: %s" : "%s: %d: %s", file, error.line, error.text);
+		return f->code;
 	s->path = folder ? strdup(folder) : folder_beside(file);
 	if (!s->path)
 		(void)fail(f, EXIT_HOST, "no memory for a name");
