@@ -410,7 +410,7 @@ START_TEST(one_node)
 				config.lifetimes = with & 1;
 				config.contiguous = with & 4 ? FLEET_PREFER : FLEET_REQUIRE;
 				huge_pages = with & 2;
-				play(with ? 500 : 1200);
+				play(with ? 300 : 1200);
 			}
 	huge_pages = false;
 }
