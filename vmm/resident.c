@@ -62,13 +62,14 @@
 struct part {
 	const struct backing *backing;
 	struct resident_use *use;
-	bool by_smaps;
+	bool by_maps, by_smaps;
 	uint64_t counted; /* by_smaps: of it, in what VmHWM is the most of */
 };
 
 /* ---- pagemap's scan ---- */
 
-static bool scan(int pagemap, const struct backing *b, uint64_t *resident, uint64_t *huge)
+/* Of pages that are of all these kinds, and not the page of zeros. */
+static bool scan(int pagemap, const struct backing *b, uint64_t kinds, uint64_t *bytes, uint64_t *huge)
 {
 	struct pagemap_run run[RUNS];
 	struct pagemap_scan ask = {
@@ -77,7 +78,7 @@ static bool scan(int pagemap, const struct backing *b, uint64_t *resident, uint6
 		.to = (uintptr_t)b->host + b->bytes,
 		.runs = (uintptr_t)run,
 		.runs_max = RUNS,
-		.all = PAGEMAP_IS_PRESENT | PAGEMAP_IS_ZERO,
+		.all = kinds | PAGEMAP_IS_ZERO,
 		.inverted = PAGEMAP_IS_ZERO,
 		.told = PAGEMAP_IS_HUGE,
 	};
@@ -88,7 +89,7 @@ static bool scan(int pagemap, const struct backing *b, uint64_t *resident, uint6
 		if (runs < 0)
 			return false;
 		for (int i = 0; i < runs; i++) {
-			*resident += run[i].end - run[i].first;
+			*bytes += run[i].end - run[i].first;
 			*huge += run[i].kinds & PAGEMAP_IS_HUGE ? run[i].end - run[i].first : 0;
 		}
 	}
@@ -97,22 +98,21 @@ static bool scan(int pagemap, const struct backing *b, uint64_t *resident, uint6
 
 /* Is there one, and does it know the huge page of zeros? Kernels before 6.16 do not. By an example: where it cannot be
  * made, there are none to be told apart. */
-static bool can_scan(int pagemap)
+static void try_scan(struct resident *r)
 {
 	const uint64_t huge_page = pagetable_size_bytes(PAGETABLE_2M);
 	uint8_t *all = mmap(NULL, 2 * huge_page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	struct backing page = {.bytes = huge_page};
 	uint64_t resident = 0, huge = 0;
-	bool can;
 
 	if (all == MAP_FAILED)
-		return false;
+		return;
 	page.host = all + (-(uintptr_t)all & (huge_page - 1));
 	(void)madvise(page.host, huge_page, MADV_HUGEPAGE);
 	(void)*(const volatile uint8_t *)page.host;
-	can = scan(pagemap, &page, &resident, &huge) && !resident;
+	r->scans = scan(r->pagemap, &page, PAGEMAP_IS_PRESENT, &resident, &huge);
+	r->zeros = r->scans && !resident;
 	munmap(all, 2 * huge_page);
-	return can;
 }
 
 static int open_file(const char *path)
@@ -130,7 +130,7 @@ void resident_open(struct resident *r)
 		.nodes = open_file("/sys/devices/system/node/has_memory"),
 		.merges = prctl(PR_GET_MEMORY_MERGE, 0UL, 0UL, 0UL, 0UL) > 0,
 	};
-	r->scans = can_scan(r->pagemap);
+	try_scan(r);
 }
 
 void resident_close(struct resident *r)
@@ -268,40 +268,84 @@ static void put_on(struct resident_use *use, unsigned node)
 	use->where.absent_bytes = use->configured > use->resident ? use->configured - use->resident : 0;
 }
 
-static void find_nodes(const struct resident *r, struct part *const *part, unsigned parts)
+/* ---- numa_maps ---- */
+
+/* Huge ones are looked at by their first 4K alone there, which somebody may not map who maps others. */
+static bool has_others(const struct resident *r, const struct part *p, const struct where_range *range)
+{
+	if (p->backing->fd >= 0)
+		return range->maps_max > 1 || p->use->huge;
+	return r->merges && range->maps_max > 1;
+}
+
+/* Without numa_maps. What smaps tells is read later, of all at once. */
+static void read_alone(const struct resident *r, struct part *p)
+{
+	const struct backing *b = p->backing;
+	struct resident_use *use = p->use;
+
+	use->resident = use->huge = 0;
+	p->by_smaps = b->fd >= 0 || r->merges || !r->zeros;
+	use->known = !p->by_smaps && scan(r->pagemap, b, PAGEMAP_IS_PRESENT, &use->resident, &use->huge);
+}
+
+/* Huge ones were counted before: a guest that gives some back meanwhile has no more of them than pages. */
+static void take_range(const struct resident *r, struct part *p, const struct where_range *range)
+{
+	struct resident_use *use = p->use;
+
+	use->where_known = true;
+	if (!p->by_maps)
+		return;
+	for (unsigned id = 0; id < WHERE_IDS_MAX; id++)
+		use->resident += use->where.bytes[id];
+	if (range->joined || use->resident > p->backing->bytes || has_others(r, p, range)) {
+		read_alone(r, p);
+		return;
+	}
+	use->known = true;
+	if (use->huge > use->resident)
+		use->huge = use->resident;
+}
+
+static void read_maps(const struct resident *r, struct part *const *part, unsigned parts)
 {
 	struct where_range range[RESIDENT_MAX];
-	unsigned node, ranges = 0;
-	const bool one = only_node(r, &node);
+	struct part *of[RESIDENT_MAX];
+	unsigned ranges = 0;
 	bool known;
 
 	for (unsigned i = 0; i < parts; i++) {
 		const struct backing *b = part[i]->backing;
 
-		if (b->kind == BACKING_DEVDAX && b->node < WHERE_IDS_MAX)
-			put_on(part[i]->use, b->node);
-		else if (one)
-			put_on(part[i]->use, node);
-		else if (b->kind != BACKING_DEVDAX)
-			range[ranges++] = (struct where_range){b->host, b->bytes, &part[i]->use->where};
+		if (b->kind == BACKING_DEVDAX)
+			continue;
+		of[ranges] = part[i];
+		range[ranges++] = (struct where_range){.host = b->host, .bytes = b->bytes, .out = &part[i]->use->where};
 	}
 	known = ranges && where_resident(r->maps, range, ranges);
-	for (unsigned i = 0; known && i < parts; i++)
-		part[i]->use->where_known |= part[i]->backing->kind != BACKING_DEVDAX;
+	for (unsigned i = 0; i < ranges; i++) {
+		if (known)
+			take_range(r, of[i], &range[i]);
+		else if (of[i]->by_maps)
+			read_alone(r, of[i]);
+	}
 }
 
 /* ---- all ---- */
 
-/* What smaps need not tell. Of a device, whether the kernel counts its pages. */
-static void read_one(const struct resident *r, struct part *p)
+static void read_one(const struct resident *r, struct part *p, bool maps)
 {
 	const struct backing *b = p->backing;
 	struct resident_use *use = p->use;
+	uint64_t same = 0;
 
 	memset(use, 0, sizeof(*use));
 	use->configured = b->bytes;
-	p->by_smaps = b->fd >= 0 || r->merges || !r->scans;
-	use->known = !p->by_smaps && scan(r->pagemap, b, &use->resident, &use->huge);
+	p->by_maps = maps && b->kind != BACKING_DEVDAX && (b->fd >= 0 ? r->scans : r->zeros) &&
+		     scan(r->pagemap, b, PAGEMAP_IS_HUGE, &same, &use->huge);
+	if (!p->by_maps)
+		read_alone(r, p);
 }
 
 static void set_device(struct resident_use *use, const struct backing *b)
@@ -352,15 +396,18 @@ void resident_read(struct resident *r, const struct backing *const *backing, uns
 		   struct resident_sum *sum)
 {
 	struct part part[RESIDENT_MAX] = {0}, *by_address[RESIDENT_MAX], *by_smaps[RESIDENT_MAX];
-	unsigned smaps = 0;
+	unsigned smaps = 0, node;
+	const bool one = only_node(r, &node);
 	uint64_t now = 0;
 
 	MM_ASSERT(count <= RESIDENT_MAX, count, 0);
 	for (unsigned i = 0; i < count; i++) {
 		part[i] = (struct part){.backing = backing[i], .use = &use[i]};
-		read_one(r, &part[i]);
+		read_one(r, &part[i], !one && r->maps >= 0);
 	}
 	sort(part, count, by_address);
+	if (!one)
+		read_maps(r, by_address, count);
 	for (unsigned i = 0; i < count; i++)
 		if (by_address[i]->by_smaps)
 			by_smaps[smaps++] = by_address[i];
@@ -370,7 +417,11 @@ void resident_read(struct resident *r, const struct backing *const *backing, uns
 			set_device(&use[i], backing[i]);
 		now += beside(&part[i]);
 	}
-	find_nodes(r, by_address, count);
+	for (unsigned i = 0; i < count; i++)
+		if (backing[i]->kind == BACKING_DEVDAX && backing[i]->node < WHERE_IDS_MAX)
+			put_on(&use[i], backing[i]->node);
+		else if (one)
+			put_on(&use[i], node);
 	*sum = (struct resident_sum){.all = {.known = true, .where_known = true}};
 	for (unsigned i = 0; i < count; i++)
 		add(sum, &use[i]);

@@ -15,7 +15,8 @@
 
 struct resident {
 	int pagemap, smaps, maps, status, nodes; /* what is read; -1: the host has none */
-	bool scans;				 /* pagemap can be asked for kinds of pages */
+	bool scans;				 /* pagemap can be asked for kinds of pages, */
+	bool zeros;				 /* and knows the huge page of zeros */
 	bool merges;				 /* the kernel may make one page of equal ones of ours (KSM) */
 	uint64_t most_beside; /* that any call saw of what the kernel keeps no high-water mark of: hugetlb, devices */
 };
