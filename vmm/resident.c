@@ -5,22 +5,29 @@
  * makes less of it, a huge page more. Each figure is asked where it is cheapest:
  *
  *   what              where                            cost, of one read of smaps_rollup
- *   resident, huge    pagemap's scan (Linux 6.16):     0.06 (4K pages), 0.5 (huge ones)
+ *   resident, huge    pagemap's scan (Linux 6.16):     0.18 (4K pages), 0.45 (huge ones)
  *                     page tables alone are walked
- *   the same, and     smaps: walks the pages, too      1
+ *   huge alone        the same, of huge ones (6.7):    0.03, 0.45
+ *   resident, nodes,  numa_maps (where.c): walks the   1, a little more or less
+ *   if any is shared  pages, too
+ *   resident, huge,   smaps: the same                  1
  *   what is shared
- *   nodes             numa_maps (where.c)              1; nothing on a host of one node
  *   high-water        VmHWM of status                  10 us
  *
- * Private memory is nobody else's: slat makes no child that keeps it, and nothing merges
- * its pages unless it was started so (KSM, as PR_GET_MEMORY_MERGE tells). So the scan will
- * do for it. Of memory that another process may map (memfd), or where the kernel is too
- * old for the scan (from 6.7 to 6.15 it took the huge page of zeros for memory), smaps tells all three.
+ * What looks at a page's own books waits for memory, a page at a time, and is to be done
+ * once. On a host of one node nobody need ask which it is, and the scan will do for
+ * private memory: that is nobody else's, as slat makes no child that keeps it, and nothing
+ * merges its pages unless it was started so (KSM, as PR_GET_MEMORY_MERGE tells). On several,
+ * numa_maps has the sums by node, which together are what is resident, and says if any page
+ * is mapped more than once; the scan adds what is huge. smaps is read of memory that
+ * another process may map (memfd) on one node, and on several where one does, or where it has huge pages, of
+ * which numa_maps looks at the first 4K alone; and where the kernel is too old for the scan (from 6.7 to
+ * 6.15 it took the huge page of zeros for memory, and memfd has none).
  *
  *   R1  nothing counts that a process does not pay for: not the page of zeros, nor what is
  *       swapped out.
- *   R2  resident >= huge, resident >= shared as far as one source tells both. The sums by
- *       node are of another moment: of a guest that runs they may differ.
+ *   R2  resident >= huge, resident >= shared. Where numa_maps tells what is resident, its sums by node are
+ *       that; else they are of another moment, and of a guest that runs they may differ.
  *   R3  what cannot be known is not told: known, where_known, high_known.
  *
  * Device-dax is resident as a whole (it was wiped), on the node that sysfs has for the
@@ -32,10 +39,17 @@
  * A host of one node is one whose has_memory, read anew each time, is one number: memory
  * that is plugged in later is a node more.
  *
- * Cost. For each backing 8 KiB are cleared and summed up (its sums by node), 0.3 us. smaps is
+ * Cost. Huge pages on several nodes: 1.5 reads of smaps_rollup for 1 GiB, and it cannot be one. Which node a page is on
+ * only numa_maps and move_pages() say, and neither says whether it is huge. Of the walks
+ * that together say all, the cheapest two are those above: for 1 GiB numa_maps is 60 us and the scan 42,
+ * where smaps_rollup, which has no nodes, is 63 (move_pages() of each 2M is 78, smaps 63; on a host where all
+ * of the process's other mappings are 24 more). tests/bench/resident.c has these two walks as its floor. Memory that
+ * another process maps, on several nodes: 2.
+ *
+ * For each backing 8 KiB are cleared and summed up (its sums by node), 0.3 us. smaps is
  * read in small pieces for the reason that where.c gives, and not beyond the last mapping that counts.
  *
- * Rejected. smaps for all: twice the cost where nodes are asked for, too. The control group's
+ * Rejected. smaps for all: twice the cost where nodes are asked for. The control group's
  * figures: O(1), and of all who are in it. pagemap's entries for what is shared: 8 bytes a
  * page are copied, and its page is looked at. getrusage() for the high water: it has that
  * of the program that started slat, if it was larger. */

@@ -43,7 +43,8 @@ void resident_close(struct resident *r);
 
 /* use[i] is of backing[i], of up to RESIDENT_MAX that are all open, sum of all together. No memory, and no call but
  * read, pread, lseek and one ioctl. Of private memory on a host of one node it costs a fraction of a read of
- * smaps_rollup, with more nodes about one. */
+ * smaps_rollup, of a memfd about one. On several nodes: about one, of huge pages one and a half (why: resident.c), of
+ * what another process maps, too, two. */
 void resident_read(struct resident *r, const struct backing *const *backing, unsigned count, struct resident_use *use,
 		   struct resident_sum *sum);
 
