@@ -119,6 +119,7 @@ static void try_scan(struct resident *r)
 	struct backing page = {.bytes = huge_page};
 	uint64_t resident = 0, huge = 0;
 
+	r->tried = true;
 	if (all == MAP_FAILED)
 		return;
 	page.host = all + (-(uintptr_t)all & (huge_page - 1));
@@ -144,7 +145,6 @@ void resident_open(struct resident *r)
 		.nodes = open_file("/sys/devices/system/node/has_memory"),
 		.merges = prctl(PR_GET_MEMORY_MERGE, 0UL, 0UL, 0UL, 0UL) > 0,
 	};
-	try_scan(r);
 }
 
 void resident_close(struct resident *r)
@@ -415,6 +415,8 @@ void resident_read(struct resident *r, const struct backing *const *backing, uns
 	uint64_t now = 0;
 
 	MM_ASSERT(count <= RESIDENT_MAX, count, 0);
+	if (!r->tried)
+		try_scan(r);
 	for (unsigned i = 0; i < count; i++) {
 		part[i] = (struct part){.backing = backing[i], .use = &use[i]};
 		read_one(r, &part[i], !one && r->maps >= 0);

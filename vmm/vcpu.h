@@ -21,7 +21,7 @@ struct vcpu {
 	struct kvm_run *run;
 	pthread_t thread;
 	bool started;
-	uint64_t exits[VCPU_EXITS]; /* own thread until it has been joined */
+	uint64_t exits[VCPU_EXITS]; /* atomic; its own thread alone writes */
 };
 
 /* cpuid: shaped; this vCPU's id is put in. */
