@@ -16,6 +16,8 @@
 #include "vmm/iommu_host.h"
 #include "vmm/net.h"
 
+#define TRIES 100u /* of its lock, by any clock that somebody sets meanwhile */
+
 static json_int_t number(uint64_t n)
 {
 	return (json_int_t)n;
@@ -138,13 +140,14 @@ static json_t *of_kind(const struct device_box *box)
 /* Its lock, unless it is at work for too long: the run goes on. */
 static bool lock(pthread_mutex_t *mutex)
 {
-	struct timespec until;
+	const struct timespec some = {.tv_nsec = REPORT_PATIENCE_NS / TRIES};
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += REPORT_PATIENCE_NS;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	return pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &until) == 0;
+	for (unsigned i = 0; i < TRIES; i++) {
+		if (pthread_mutex_trylock(mutex) == 0)
+			return true;
+		nanosleep(&some, NULL);
+	}
+	return false;
 }
 
 static json_t *of_device(struct device_box *box)

@@ -181,7 +181,7 @@ START_TEST(whatever_was_touched)
 	struct backing b = open_one(_i & 1, _i & 2);
 
 	if (_i & 4)
-		r.scans = r.zeros = false;
+		r.tried = true; /* and there is none */
 	if (_i & 8)
 		r.merges = true;
 	if (_i & 16)
@@ -301,7 +301,7 @@ START_TEST(neighbour_of_one_mapping)
 	struct backing b = open_one(_i & 1, false), upper = b;
 
 	if (_i & 2)
-		r.zeros = false;
+		r.tried = r.scans = true;
 	say_nodes("0-1\n");
 	memset(b.host, 1, SIZE / 2 + 6 * MIB);
 	upper.host += SIZE / 2;
@@ -319,7 +319,7 @@ START_TEST(kernel_that_takes_zeros_for_memory)
 {
 	struct backing b = open_one(_i & 1, _i & 2);
 
-	r.zeros = false;
+	r.tried = r.scans = true;
 	say_nodes("0-1\n");
 	for (uint64_t at = 0; at < SIZE / 2; at += PAGE)
 		(void)*(volatile uint8_t *)(b.host + at);
@@ -488,7 +488,7 @@ START_TEST(host_that_tells_nothing)
 	struct backing b = open_one(false, _i);
 
 	resident_close(&r);
-	r = (struct resident){-1, -1, -1, -1, -1, false, false, false, 0};
+	r = (struct resident){-1, -1, -1, -1, -1, true, false, false, false, 0};
 	b.host[0] = 1;
 	look(&b);
 	ck_assert(!use[0].known && !use[0].where_known && !sum.all.known && !sum.all.where_known && !sum.high_known);
