@@ -577,6 +577,108 @@ report placed_pool '.memory.extents == 2 and .zones[0].bytes == 67108864 and .en
 report numa_pool '.memory.extents == 2 and .end.code == 1' --memory size=64M,contiguous=prefer --pool size=96M,taken=40M+8M \
 	--numa guest_numa_id=0 -- "$guests/exit.elf"
 report lock '.end.code == 1' --memory size=64M,mlock=on,dontdump=on "$guests/exit.elf"
+
+# --- the report on demand: SIGUSR1
+begin() { # slat's options...: its number is in $pid, and the guest about to run
+	: >"$work/err"
+	"$slat" run "$@" >"$work/out" 2>"$work/err" </dev/null &
+	pid=$!
+	until grep -q memslot "$work/err" || ! kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
+}
+# A report that came after the signal: $1, the milliseconds of the last one.
+look() {
+	kill -USR1 "$pid"
+	for _ in $(seq 200); do
+		now=$(jq -e .times_ms.to_report "$work/r.json" 2>/dev/null) && [ "$now" != "$1" ] && return 0
+		sleep 0.02
+	done
+	return 1
+}
+# Name, expression of the report while the guest runs, its exit code, options...
+looked() {
+	local name=$1 expression=$2 code=$3 pid now
+
+	shift 3
+	needs_kvm "$name" || return
+	printf '%100000s' '' >"$work/r.json" # longer than any
+	begin --timeout 20 --report "$work/r.json" "$@"
+	if look none && jq -e "$expression" "$work/r.json" >"$work/jq" 2>&1; then
+		pass "$name"
+	else
+		fail "$name" "not so: $expression: $(tr -d '\n' <"$work/jq") $(tail -n 1 "$work/err")"
+	fi
+	kill "$pid"
+	wait "$pid"
+	ended "${name}_end" "$code" '^slat: ended by signal 15' $?
+	if jq -e '.end.how == "signal" and .times_ms.to_end > 0' "$work/r.json" >"$work/jq" 2>&1; then pass "${name}_last"; else fail "${name}_last" "$(cat "$work/jq")"; fi
+}
+looked look_running '.end == {"how": "running", "code": null} and .times_ms.to_end == null and .times_ms.to_report > .times_ms.to_first_instruction
+	and .name == "one" and .exits.io > 0 and .table.leaves."4k" == 16384' 18 --memory size=64M,thp=off --name one "$guests/spin.elf"
+looked look_memory '.memory | .resident_bytes > 0 and .huge_bytes <= .resident_bytes and .shared_bytes == 0 and (.bytes_by_node | add) == .resident_bytes
+	and .resident_bytes_max >= .resident_bytes' 18 --memory size=64M "$guests/spin.elf"
+looked look_zones '[.zones[] | [.resident_bytes, .shared_bytes, (.bytes_by_node | add), (.verified_by_node // {} | add)]][1:]
+	== [[16777216, 0, 16777216, null], [8388608, 0, 8388608, 8388608]]' 18 \
+	--memory-zone id=a,size=32M id=b,size=16M,backing=memfd,prefault=on "id=c,size=8M,prefault=on,host_numa_node=$first_node" -- "$guests/spin.elf"
+looked look_devices '[.devices[] | [.kind, .virtio.broken, .dma.hits]] == [["iommu", 0, 0], ["rng", 0, 0], ["balloon", 0, 0]]
+	and (.devices[2].balloon | .absent_bytes == 0 and .target_bytes == 8388608)' 18 --iommu --rng --balloon size=8M "$guests/spin.elf"
+looked look_debugged '.end.how == "running" and .memory.resident_bytes > 0 and .exits == {}' 18 --gdb "unix:$work/look.gdb" --wait "$guests/spin.elf"
+
+# While a guest takes its memory, each reader has one whole report, and none has less than the one before.
+if needs_kvm look_grows; then
+	rm -f "$work/r.json"
+	begin --timeout 60 --memory size=128M,thp=off --report "$work/r.json" --cmdline touch=2 "$guests/memtest.elf"
+	now=none
+	: >"$work/grown"
+	while look "$now"; do
+		jq .memory.resident_bytes "$work/r.json" >>"$work/grown"
+		if grep -q 'memtest: touched' "$work/out" || [ "$(wc -l <"$work/grown")" -gt 500 ]; then break; fi
+	done
+	look "$now" && jq .memory.resident_bytes "$work/r.json" >>"$work/grown"
+	if [ "$(head -n 1 "$work/grown")" -lt "$(tail -n 1 "$work/grown")" ] && [ "$(tail -n 1 "$work/grown")" -gt 130000000 ] && sort -nc "$work/grown" 2>"$work/jq"; then
+		pass look_grows
+	else
+		fail look_grows "resident: $(tr '\n' ' ' <"$work/grown") $(tail -n 1 "$work/err")"
+	fi
+	# What is whole stays, also where slat is killed.
+	kill -KILL "$pid"
+	wait "$pid" 2>/dev/null
+	if jq -e '.end.how == "running"' "$work/r.json" >"$work/jq" 2>&1; then pass look_killed; else fail look_killed "$(cat "$work/jq")"; fi
+fi
+
+# Where there is no file to write to, a line; as many signals as come.
+told='^slat: of 64 MiB [0-9]+ [KM]iB are resident, [0-9]+ (bytes|[KM]iB) huge, 0 bytes shared; node [0-9]+: [^;]*; at most [0-9]+ [KM]iB, '
+lines() { # name, lines at least and at most, options...
+	local name=$1 least=$2 most=$3 count code
+
+	shift 3
+	needs_kvm "$name" || return
+	begin --timeout 2 --memory size=64M "$@"
+	for _ in $(seq 20); do
+		kill -USR1 "$pid"
+		sleep 0.04
+	done
+	wait "$pid"
+	code=$?
+	count=$(grep -cE "$told" "$work/err")
+	if [ "$count" -ge "$least" ] && [ "$count" -le "$most" ]; then
+		ended "$name" 16 '^slat: the guest ran longer' $code
+	else
+		fail "$name" "$count lines: $(tail -n 1 "$work/err")"
+	fi
+}
+lines look_line 2 20 "$guests/spin.elf"
+lines look_json 2 20 --json "$guests/spin.elf"
+if needs_kvm look_json_last; then
+	if jq -e '.end.how == "timeout"' "$work/out" >"$work/jq" 2>&1; then pass look_json_last; else fail look_json_last "$(cat "$work/jq")"; fi
+fi
+lines look_twenty 0 0 --report "$work/r.json" "$guests/spin.elf"
+mkfifo "$work/fifo"
+cat "$work/fifo" >"$work/piped" &
+lines look_pipe 2 20 --report "$work/fifo" "$guests/spin.elf"
+wait $!
+if needs_kvm look_pipe_last; then
+	if jq -es 'map(.end.how) == ["timeout"]' "$work/piped" >"$work/jq" 2>&1; then pass look_pipe_last; else fail look_pipe_last "$(cat "$work/jq")"; fi
+fi
 if needs_kvm numa_seen; then
 	timeout -k 5 60 "$slat" run --cpus boot=3 --memory-zone id=a,size=64M id=b,size=32M \
 		--numa guest_numa_id=0,cpus=0,2,memory_zones=a,distances=1@30 guest_numa_id=1,cpus=1,memory_zones=b "$guests/numa.elf" \

@@ -1,6 +1,5 @@
 #include "vmm/report.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <limits.h>
 #include <string.h>
@@ -40,10 +39,13 @@ static json_t *report_blocks(const struct vm *vm)
 		json_array_append_new(list, json_pack("{s:i, s:I, s:I}", "node", (int)b->pool->node, "first_frame",
 						      number(b->first.n), "bytes", number(b->bytes)));
 	}
-	for (uint32_t i = 0; pins && i < pins->blocks; i++)
-		if (pins->block[i].most) /* most blocks of a guest in pieces never see a device */
+	for (uint32_t i = 0; pins && i < pins->blocks; i++) {
+		uint64_t most = __atomic_load_n(&pins->block[i].most, __ATOMIC_RELAXED);
+
+		if (most) /* most blocks of a guest in pieces never see a device */
 			json_object_set_new(json_array_get(list, pins->block[i].number), "pinned_bytes_max",
-					    json_integer(number(pins->block[i].most)));
+					    json_integer(number(most)));
+	}
 	return list;
 }
 
@@ -98,7 +100,7 @@ static json_t *report_exits(const struct vm *vm)
 		uint64_t count = 0;
 
 		for (unsigned i = 0; i < vm->cpus; i++)
-			count += vm->cpu[i]->exits[reason];
+			count += __atomic_load_n(&vm->cpu[i]->exits[reason], __ATOMIC_RELAXED);
 		if (count) /* several reasons may share the name "other" */
 			json_object_set_new(
 				exits, name,
@@ -116,19 +118,27 @@ static json_t *report_latency(const struct zones *z)
 			 latency_source_name(z->latency_source));
 }
 
-static json_t *report_times(const struct report_facts *facts)
+/* null: not yet. */
+static json_t *milliseconds(bool known, uint64_t from, uint64_t to)
 {
-	uint64_t first = atomic_load(&facts->vm->first_instruction_ns);
+	return known ? json_real((double)(to - from) / 1e6) : json_null();
+}
 
-	return json_pack("{s:f, s:f}", "to_first_instruction", (double)(first - facts->start_ns) / 1e6, "to_end",
-			 (double)(facts->vm->end_ns - facts->start_ns) / 1e6);
+static json_t *report_times(const struct report_facts *facts, uint64_t now)
+{
+	const uint64_t start = facts->start_ns, first = atomic_load(&facts->vm->first_instruction_ns);
+
+	return json_pack("{s:o, s:o, s:o}", "to_first_instruction", milliseconds(first, start, first), "to_report",
+			 milliseconds(true, start, now), "to_end",
+			 milliseconds(!facts->running, start, facts->running ? 0 : facts->vm->end_ns));
 }
 
 static json_t *report_end(const struct report_facts *facts)
 {
 	const struct vm *vm = facts->vm;
-	enum vm_how how = (enum vm_how)atomic_load(&vm->how);
-	json_t *end = json_pack("{s:s, s:i}", "how", vm_how_name(how), "code", facts->code);
+	enum vm_how how = facts->running ? VM_RUNNING : (enum vm_how)atomic_load(&vm->how);
+	json_t *end = json_pack("{s:s, s:o}", "how", vm_how_name(how), "code",
+				facts->running ? json_null() : json_integer(facts->code));
 
 	if (how == VM_DEBUG_EXIT || how == VM_SIGNAL || how == VM_PANIC)
 		json_object_set_new(end, "value", json_integer(number(vm->end_value)));
@@ -137,9 +147,10 @@ static json_t *report_end(const struct report_facts *facts)
 	return end;
 }
 
-int report_write(const struct report_facts *facts, FILE *to, struct failure *f)
+static json_t *report_of(const struct report_facts *facts)
 {
 	const struct vm *vm = facts->vm;
+	const uint64_t now = loop_now();
 	struct report_truth *truth = report_truth_read(vm, facts->resident);
 	json_t *image =
 		json_pack("{s:o, s:s}", "path", text(facts->options->image), "format", boot_format_name(facts->format));
@@ -150,15 +161,26 @@ int report_write(const struct report_facts *facts, FILE *to, struct failure *f)
 			  "latency", report_latency(vm->guest.zones), "blocks", report_blocks(vm), "ranges",
 			  report_ranges(vm), "table", report_table(vm), "memslots", report_slots(vm), "devices",
 			  report_devices(vm), "exits", report_exits(vm), "strays", number(atomic_load(&vm->strays)),
-			  "faults", report_faults(vm), "times_ms", report_times(facts), "end", report_end(facts));
-	bool bad;
+			  "faults", report_faults(vm), "times_ms", report_times(facts, now), "end", report_end(facts));
 
-	errno = 0; /* what is left of the run says nothing here; who has no memory says nothing either */
-	bad = !report || json_dumpf(report, to, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) != 0 ||
-	      fputc('\n', to) == EOF || fflush(to) != 0;
-	if (bad)
-		fail(f, EXIT_HOST, "the report cannot be written: %s", errno ? strerror(errno) : "no memory");
-	json_decref(report);
 	report_truth_free(vm, truth);
-	return f->code;
+	return report;
+}
+
+char *report_text(const struct report_facts *facts, size_t room, size_t *bytes, struct failure *f)
+{
+	const size_t how = JSON_INDENT(2) | JSON_REAL_PRECISION(6);
+	json_t *report = report_of(facts);
+	const size_t length = report ? json_dumpb(report, NULL, 0, how) : 0;
+	char *all = length ? memory_alloc(facts->vm->memory, length + 1 > room ? length + 1 : room) : NULL;
+
+	if (all) {
+		(void)json_dumpb(report, all, length, how);
+		all[length] = '\n';
+		*bytes = length + 1;
+	} else {
+		fail(f, EXIT_HOST, "the report cannot be written: no memory");
+	}
+	json_decref(report);
+	return all;
 }

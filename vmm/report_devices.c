@@ -1,6 +1,8 @@
 #include "vmm/report_devices.h"
 
+#include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 #include "devices/virtio_balloon.h"
 #include "devices/virtio_blk.h"
@@ -13,6 +15,8 @@
 #include "vmm/disk.h"
 #include "vmm/iommu_host.h"
 #include "vmm/net.h"
+
+#define TRIES 100u /* of its lock, by any clock that somebody sets meanwhile */
 
 static json_int_t number(uint64_t n)
 {
@@ -133,19 +137,42 @@ static json_t *of_kind(const struct device_box *box)
 	return NULL; /* what virtio and DMA have is all that there is to say */
 }
 
+/* Its lock, unless it is at work for too long: the run goes on. */
+static bool lock(pthread_mutex_t *mutex)
+{
+	const struct timespec some = {.tv_nsec = REPORT_PATIENCE_NS / TRIES};
+
+	for (unsigned i = 0; i < TRIES; i++) {
+		if (pthread_mutex_trylock(mutex) == 0)
+			return true;
+		nanosleep(&some, NULL);
+	}
+	return false;
+}
+
+static json_t *of_device(struct device_box *box)
+{
+	const char *kind = device_kind_name(box->kind);
+	json_t *device = json_pack("{s:s, s:s, s:i, s:b}", "name", box->slot.name, "kind", kind, "slot",
+				   (int)box->slot.config.number, "behind_iommu", box->slot.config.endpoint != NULL);
+	const bool mine = lock(&box->slot.lock);
+	json_t *own = mine ? of_kind(box) : NULL;
+
+	json_object_set_new(device, "virtio", mine ? of_virtio(box->slot.virtio) : json_null());
+	json_object_set_new(device, "dma", mine ? of_dma(&box->slot) : json_null());
+	if (mine)
+		pthread_mutex_unlock(&box->slot.lock);
+	if (own)
+		json_object_set_new(device, kind, own);
+	return device;
+}
+
 json_t *report_devices(const struct vm *vm)
 {
 	const struct devices *d = vm->devices;
 	json_t *list = json_array();
 
-	for (unsigned i = 0; d && i < d->count; i++) {
-		const struct device_box *box = d->box[i];
-
-		json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:b, s:o, s:o, s:o*}", "name", box->slot.name,
-						      "kind", device_kind_name(box->kind), "slot", (int)i,
-						      "behind_iommu", box->slot.config.endpoint != NULL, "virtio",
-						      of_virtio(box->slot.virtio), "dma", of_dma(&box->slot),
-						      device_kind_name(box->kind), of_kind(box)));
-	}
+	for (unsigned i = 0; d && i < d->count; i++)
+		json_array_append_new(list, of_device(d->box[i]));
 	return list;
 }

@@ -4,6 +4,7 @@
 
 #include "mm/port.h"
 #include "vmm/contiguity.h"
+#include "vmm/size.h"
 #include "vmm/zones.h"
 
 _Static_assert(HOST_POOLS_MAX <= RESIDENT_MAX, "one read for all");
@@ -37,26 +38,39 @@ static void add_physical(struct contiguity *all, const struct contiguity *one)
 		all->largest_bytes = one->largest_bytes;
 }
 
+static void add_pool(struct report_truth *t, const struct pool *p, const struct resident *r)
+{
+	t->pool[t->pools] = p;
+	t->physical[t->pools] = contiguity_read(&p->backing, 0, p->backing.bytes, r->pagemap);
+	add_physical(&t->all, &t->physical[t->pools++]);
+}
+
+/* Of the guest's pools. */
+static unsigned backings_of(const struct vm *vm, const struct backing **backing)
+{
+	const struct host *host = vm->guest.host;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < host->pools; i++)
+		if (host->pool[i].node != HOST_TABLES)
+			backing[n++] = &host->pool[i].backing;
+	return n;
+}
+
 struct report_truth *report_truth_read(const struct vm *vm, struct resident *r)
 {
 	struct report_truth *t = memory_alloc(vm->memory, sizeof(*t));
 	const struct backing *backing[HOST_POOLS_MAX];
+	const unsigned backings = backings_of(vm, backing);
 
 	if (!t)
 		return NULL;
 	t->pools = 0;
 	t->all = (struct contiguity){.known = true};
-	for (unsigned i = 0; i < vm->guest.host->pools; i++) {
-		const struct pool *p = &vm->guest.host->pool[i];
-
-		if (p->node == HOST_TABLES)
-			continue;
-		t->pool[t->pools] = p;
-		t->physical[t->pools] = contiguity_read(&p->backing, 0, p->backing.bytes, r->pagemap);
-		add_physical(&t->all, &t->physical[t->pools]);
-		backing[t->pools++] = &p->backing;
-	}
-	resident_read(r, backing, t->pools, t->use, &t->sum);
+	for (unsigned i = 0; i < vm->guest.host->pools; i++)
+		if (vm->guest.host->pool[i].node != HOST_TABLES)
+			add_pool(t, &vm->guest.host->pool[i], r);
+	resident_read(r, backing, backings, t->use, &t->sum);
 	return t;
 }
 
@@ -149,4 +163,38 @@ json_t *report_zones(const struct vm *vm, const struct report_truth *t)
 	for (unsigned i = 0; z && i < z->count; i++)
 		json_array_append_new(list, report_zone(vm, &z->zone[i], t));
 	return list;
+}
+
+/* ---- as a line ---- */
+
+static void show_nodes(const struct where *w, FILE *to)
+{
+	const char *between = "; node ";
+
+	for (unsigned id = 0; id < WHERE_IDS_MAX; id++)
+		if (w->bytes[id]) {
+			fprintf(to, "%s%u: %s", between, id, size_format(w->bytes[id]).s);
+			between = ", ";
+		}
+}
+
+void report_show(const struct vm *vm, struct resident *r, FILE *to)
+{
+	struct resident_use *use = memory_alloc(vm->memory, HOST_POOLS_MAX * sizeof(*use));
+	const struct backing *backing[HOST_POOLS_MAX];
+	struct resident_sum sum = {0};
+
+	if (use)
+		resident_read(r, backing, backings_of(vm, backing), use, &sum);
+	memory_free(vm->memory, use);
+	if (sum.all.known)
+		fprintf(to, "slat: of %s %s are resident, %s huge, %s shared", size_format(vm->ram_bytes).s,
+			size_format(sum.all.resident).s, size_format(sum.all.huge).s, size_format(sum.all.shared).s);
+	else
+		fprintf(to, "slat: how much of %s is resident cannot be told", size_format(vm->ram_bytes).s);
+	if (sum.all.where_known)
+		show_nodes(&sum.all.where, to);
+	if (sum.high_known)
+		fprintf(to, "; at most %s, slat's own included", size_format(sum.high).s);
+	fputc('\n', to);
 }

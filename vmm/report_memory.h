@@ -1,9 +1,10 @@
 /* vmm/report_memory.h: the part of the report that is about the RAM: what of it is there,
- * and where, as the kernel has it now, beside what was asked. Threads: one, when nothing runs. */
+ * and where, as the kernel has it now, beside what was asked. Threads: the main one; the guest may run. */
 #ifndef SLAT_VMM_REPORT_MEMORY_H
 #define SLAT_VMM_REPORT_MEMORY_H
 
 #include <jansson.h>
+#include <stdio.h>
 
 #include "vmm/resident.h"
 #include "vmm/vm.h"
@@ -19,5 +20,8 @@ void report_truth_free(const struct vm *vm, struct report_truth *t);
 json_t *report_leaves(const uint64_t leaves[PAGETABLE_SIZES]);
 json_t *report_memory(const struct vm *vm, const struct report_truth *t);
 json_t *report_zones(const struct vm *vm, const struct report_truth *t);
+
+/* The truth in one line for people: resident, huge, shared, by node, at most. */
+void report_show(const struct vm *vm, struct resident *r, FILE *to);
 
 #endif

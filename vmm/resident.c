@@ -5,22 +5,29 @@
  * makes less of it, a huge page more. Each figure is asked where it is cheapest:
  *
  *   what              where                            cost, of one read of smaps_rollup
- *   resident, huge    pagemap's scan (Linux 6.16):     0.06 (4K pages), 0.5 (huge ones)
+ *   resident, huge    pagemap's scan (Linux 6.16):     0.18 (4K pages), 0.45 (huge ones)
  *                     page tables alone are walked
- *   the same, and     smaps: walks the pages, too      1
+ *   huge alone        the same, of huge ones (6.7):    0.03, 0.45
+ *   resident, nodes,  numa_maps (where.c): walks the   1, a little more or less
+ *   if any is shared  pages, too
+ *   resident, huge,   smaps: the same                  1
  *   what is shared
- *   nodes             numa_maps (where.c)              1; nothing on a host of one node
  *   high-water        VmHWM of status                  10 us
  *
- * Private memory is nobody else's: slat makes no child that keeps it, and nothing merges
- * its pages unless it was started so (KSM, as PR_GET_MEMORY_MERGE tells). So the scan will
- * do for it. Of memory that another process may map (memfd), or where the kernel is too
- * old for the scan (from 6.7 to 6.15 it took the huge page of zeros for memory), smaps tells all three.
+ * What looks at a page's own books waits for memory, a page at a time, and is to be done
+ * once. On a host of one node nobody need ask which it is, and the scan will do for
+ * private memory: that is nobody else's, as slat makes no child that keeps it, and nothing
+ * merges its pages unless it was started so (KSM, as PR_GET_MEMORY_MERGE tells). On several,
+ * numa_maps has the sums by node, which together are what is resident, and says if any page
+ * is mapped more than once; the scan adds what is huge. smaps is read of memory that
+ * another process may map (memfd) on one node, and on several where one does, or where it has huge pages, of
+ * which numa_maps looks at the first 4K alone; and where the kernel is too old for the scan (from 6.7 to
+ * 6.15 it took the huge page of zeros for memory, and memfd has none).
  *
  *   R1  nothing counts that a process does not pay for: not the page of zeros, nor what is
  *       swapped out.
- *   R2  resident >= huge, resident >= shared as far as one source tells both. The sums by
- *       node are of another moment: of a guest that runs they may differ.
+ *   R2  resident >= huge, resident >= shared. Where numa_maps tells what is resident, its sums by node are
+ *       that; else they are of another moment, and of a guest that runs they may differ.
  *   R3  what cannot be known is not told: known, where_known, high_known.
  *
  * Device-dax is resident as a whole (it was wiped), on the node that sysfs has for the
@@ -32,10 +39,17 @@
  * A host of one node is one whose has_memory, read anew each time, is one number: memory
  * that is plugged in later is a node more.
  *
- * Cost. For each backing 8 KiB are cleared and summed up (its sums by node), 0.3 us. smaps is
+ * Cost. Huge pages on several nodes: 1.5 reads of smaps_rollup for 1 GiB, and it cannot be one. Which node a page is on
+ * only numa_maps and move_pages() say, and neither says whether it is huge. Of the walks
+ * that together say all, the cheapest two are those above: for 1 GiB numa_maps is 60 us and the scan 42,
+ * where smaps_rollup, which has no nodes, is 63 (move_pages() of each 2M is 78, smaps 63; on a host where all
+ * of the process's other mappings are 24 more). tests/bench/resident.c has these two walks as its floor. Memory that
+ * another process maps, on several nodes: 2.
+ *
+ * For each backing 8 KiB are cleared and summed up (its sums by node), 0.3 us. smaps is
  * read in small pieces for the reason that where.c gives, and not beyond the last mapping that counts.
  *
- * Rejected. smaps for all: twice the cost where nodes are asked for, too. The control group's
+ * Rejected. smaps for all: twice the cost where nodes are asked for. The control group's
  * figures: O(1), and of all who are in it. pagemap's entries for what is shared: 8 bytes a
  * page are copied, and its page is looked at. getrusage() for the high water: it has that
  * of the program that started slat, if it was larger. */
@@ -62,13 +76,14 @@
 struct part {
 	const struct backing *backing;
 	struct resident_use *use;
-	bool by_smaps;
+	bool by_maps, by_smaps;
 	uint64_t counted; /* by_smaps: of it, in what VmHWM is the most of */
 };
 
 /* ---- pagemap's scan ---- */
 
-static bool scan(int pagemap, const struct backing *b, uint64_t *resident, uint64_t *huge)
+/* Of pages that are of all these kinds, and not the page of zeros. */
+static bool scan(int pagemap, const struct backing *b, uint64_t kinds, uint64_t *bytes, uint64_t *huge)
 {
 	struct pagemap_run run[RUNS];
 	struct pagemap_scan ask = {
@@ -77,7 +92,7 @@ static bool scan(int pagemap, const struct backing *b, uint64_t *resident, uint6
 		.to = (uintptr_t)b->host + b->bytes,
 		.runs = (uintptr_t)run,
 		.runs_max = RUNS,
-		.all = PAGEMAP_IS_PRESENT | PAGEMAP_IS_ZERO,
+		.all = kinds | PAGEMAP_IS_ZERO,
 		.inverted = PAGEMAP_IS_ZERO,
 		.told = PAGEMAP_IS_HUGE,
 	};
@@ -88,7 +103,7 @@ static bool scan(int pagemap, const struct backing *b, uint64_t *resident, uint6
 		if (runs < 0)
 			return false;
 		for (int i = 0; i < runs; i++) {
-			*resident += run[i].end - run[i].first;
+			*bytes += run[i].end - run[i].first;
 			*huge += run[i].kinds & PAGEMAP_IS_HUGE ? run[i].end - run[i].first : 0;
 		}
 	}
@@ -97,22 +112,22 @@ static bool scan(int pagemap, const struct backing *b, uint64_t *resident, uint6
 
 /* Is there one, and does it know the huge page of zeros? Kernels before 6.16 do not. By an example: where it cannot be
  * made, there are none to be told apart. */
-static bool can_scan(int pagemap)
+static void try_scan(struct resident *r)
 {
 	const uint64_t huge_page = pagetable_size_bytes(PAGETABLE_2M);
 	uint8_t *all = mmap(NULL, 2 * huge_page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	struct backing page = {.bytes = huge_page};
 	uint64_t resident = 0, huge = 0;
-	bool can;
 
+	r->tried = true;
 	if (all == MAP_FAILED)
-		return false;
+		return;
 	page.host = all + (-(uintptr_t)all & (huge_page - 1));
 	(void)madvise(page.host, huge_page, MADV_HUGEPAGE);
 	(void)*(const volatile uint8_t *)page.host;
-	can = scan(pagemap, &page, &resident, &huge) && !resident;
+	r->scans = scan(r->pagemap, &page, PAGEMAP_IS_PRESENT, &resident, &huge);
+	r->zeros = r->scans && !resident;
 	munmap(all, 2 * huge_page);
-	return can;
 }
 
 static int open_file(const char *path)
@@ -130,7 +145,6 @@ void resident_open(struct resident *r)
 		.nodes = open_file("/sys/devices/system/node/has_memory"),
 		.merges = prctl(PR_GET_MEMORY_MERGE, 0UL, 0UL, 0UL, 0UL) > 0,
 	};
-	r->scans = can_scan(r->pagemap);
 }
 
 void resident_close(struct resident *r)
@@ -268,40 +282,84 @@ static void put_on(struct resident_use *use, unsigned node)
 	use->where.absent_bytes = use->configured > use->resident ? use->configured - use->resident : 0;
 }
 
-static void find_nodes(const struct resident *r, struct part *const *part, unsigned parts)
+/* ---- numa_maps ---- */
+
+/* Huge ones are looked at by their first 4K alone there, which somebody may not map who maps others. */
+static bool has_others(const struct resident *r, const struct part *p, const struct where_range *range)
+{
+	if (p->backing->fd >= 0)
+		return range->maps_max > 1 || p->use->huge;
+	return r->merges && range->maps_max > 1;
+}
+
+/* Without numa_maps. What smaps tells is read later, of all at once. */
+static void read_alone(const struct resident *r, struct part *p)
+{
+	const struct backing *b = p->backing;
+	struct resident_use *use = p->use;
+
+	use->resident = use->huge = 0;
+	p->by_smaps = b->fd >= 0 || r->merges || !r->zeros;
+	use->known = !p->by_smaps && scan(r->pagemap, b, PAGEMAP_IS_PRESENT, &use->resident, &use->huge);
+}
+
+/* Huge ones were counted before: a guest that gives some back meanwhile has no more of them than pages. */
+static void take_range(const struct resident *r, struct part *p, const struct where_range *range)
+{
+	struct resident_use *use = p->use;
+
+	use->where_known = true;
+	if (!p->by_maps)
+		return;
+	for (unsigned id = 0; id < WHERE_IDS_MAX; id++)
+		use->resident += use->where.bytes[id];
+	if (range->joined || use->resident > p->backing->bytes || has_others(r, p, range)) {
+		read_alone(r, p);
+		return;
+	}
+	use->known = true;
+	if (use->huge > use->resident)
+		use->huge = use->resident;
+}
+
+static void read_maps(const struct resident *r, struct part *const *part, unsigned parts)
 {
 	struct where_range range[RESIDENT_MAX];
-	unsigned node, ranges = 0;
-	const bool one = only_node(r, &node);
+	struct part *of[RESIDENT_MAX];
+	unsigned ranges = 0;
 	bool known;
 
 	for (unsigned i = 0; i < parts; i++) {
 		const struct backing *b = part[i]->backing;
 
-		if (b->kind == BACKING_DEVDAX && b->node < WHERE_IDS_MAX)
-			put_on(part[i]->use, b->node);
-		else if (one)
-			put_on(part[i]->use, node);
-		else if (b->kind != BACKING_DEVDAX)
-			range[ranges++] = (struct where_range){b->host, b->bytes, &part[i]->use->where};
+		if (b->kind == BACKING_DEVDAX)
+			continue;
+		of[ranges] = part[i];
+		range[ranges++] = (struct where_range){.host = b->host, .bytes = b->bytes, .out = &part[i]->use->where};
 	}
 	known = ranges && where_resident(r->maps, range, ranges);
-	for (unsigned i = 0; known && i < parts; i++)
-		part[i]->use->where_known |= part[i]->backing->kind != BACKING_DEVDAX;
+	for (unsigned i = 0; i < ranges; i++) {
+		if (known)
+			take_range(r, of[i], &range[i]);
+		else if (of[i]->by_maps)
+			read_alone(r, of[i]);
+	}
 }
 
 /* ---- all ---- */
 
-/* What smaps need not tell. Of a device, whether the kernel counts its pages. */
-static void read_one(const struct resident *r, struct part *p)
+static void read_one(const struct resident *r, struct part *p, bool maps)
 {
 	const struct backing *b = p->backing;
 	struct resident_use *use = p->use;
+	uint64_t same = 0;
 
 	memset(use, 0, sizeof(*use));
 	use->configured = b->bytes;
-	p->by_smaps = b->fd >= 0 || r->merges || !r->scans;
-	use->known = !p->by_smaps && scan(r->pagemap, b, &use->resident, &use->huge);
+	p->by_maps = maps && b->kind != BACKING_DEVDAX && (b->fd >= 0 ? r->scans : r->zeros) &&
+		     scan(r->pagemap, b, PAGEMAP_IS_HUGE, &same, &use->huge);
+	if (!p->by_maps)
+		read_alone(r, p);
 }
 
 static void set_device(struct resident_use *use, const struct backing *b)
@@ -352,15 +410,20 @@ void resident_read(struct resident *r, const struct backing *const *backing, uns
 		   struct resident_sum *sum)
 {
 	struct part part[RESIDENT_MAX] = {0}, *by_address[RESIDENT_MAX], *by_smaps[RESIDENT_MAX];
-	unsigned smaps = 0;
+	unsigned smaps = 0, node;
+	const bool one = only_node(r, &node);
 	uint64_t now = 0;
 
 	MM_ASSERT(count <= RESIDENT_MAX, count, 0);
+	if (!r->tried)
+		try_scan(r);
 	for (unsigned i = 0; i < count; i++) {
 		part[i] = (struct part){.backing = backing[i], .use = &use[i]};
-		read_one(r, &part[i]);
+		read_one(r, &part[i], !one && r->maps >= 0);
 	}
 	sort(part, count, by_address);
+	if (!one)
+		read_maps(r, by_address, count);
 	for (unsigned i = 0; i < count; i++)
 		if (by_address[i]->by_smaps)
 			by_smaps[smaps++] = by_address[i];
@@ -370,7 +433,11 @@ void resident_read(struct resident *r, const struct backing *const *backing, uns
 			set_device(&use[i], backing[i]);
 		now += beside(&part[i]);
 	}
-	find_nodes(r, by_address, count);
+	for (unsigned i = 0; i < count; i++)
+		if (backing[i]->kind == BACKING_DEVDAX && backing[i]->node < WHERE_IDS_MAX)
+			put_on(&use[i], backing[i]->node);
+		else if (one)
+			put_on(&use[i], node);
 	*sum = (struct resident_sum){.all = {.known = true, .where_known = true}};
 	for (unsigned i = 0; i < count; i++)
 		add(sum, &use[i]);

@@ -15,7 +15,9 @@
 
 struct resident {
 	int pagemap, smaps, maps, status, nodes; /* what is read; -1: the host has none */
-	bool scans;				 /* pagemap can be asked for kinds of pages */
+	bool tried;				 /* the next two are known */
+	bool scans;				 /* pagemap can be asked for kinds of pages, */
+	bool zeros;				 /* and knows the huge page of zeros */
 	bool merges;				 /* the kernel may make one page of equal ones of ours (KSM) */
 	uint64_t most_beside; /* that any call saw of what the kernel keeps no high-water mark of: hugetlb, devices */
 };
@@ -41,8 +43,9 @@ void resident_open(struct resident *r);
 void resident_close(struct resident *r);
 
 /* use[i] is of backing[i], of up to RESIDENT_MAX that are all open, sum of all together. No memory, and no call but
- * read, pread, lseek and one ioctl. Of private memory on a host of one node it costs a fraction of a read of
- * smaps_rollup, with more nodes about one. */
+ * read, pread, lseek and one ioctl; the first time also mmap, madvise and munmap. Of private memory on a host of one
+ * node it costs a fraction of a read of smaps_rollup, of a memfd about one. On several nodes: about one, of huge pages
+ * one and a half (why: resident.c), of what another process maps, too, two. */
 void resident_read(struct resident *r, const struct backing *const *backing, unsigned count, struct resident_use *use,
 		   struct resident_sum *sum);
 

@@ -28,8 +28,8 @@
 #include "vmm/x86.h"
 #include "vmm/zones.h"
 
-#define KICK			SIGUSR1
-#define STRAY_LINES		1u /* said once; the report has the count */
+#define KICK			SIGUSR2 /* SIGUSR1 is the user's: vm.c */
+#define STRAY_LINES		1u	/* said once; the report has the count */
 
 #define CR0_ET			(UINT64_C(1) << 4)
 #define EFER_LME		(UINT64_C(1) << 8)
@@ -349,11 +349,17 @@ static void on_internal_error(struct vcpu *c)
 	end_by_fault(c, &fault, "; KVM cannot go on with it: its emulator lacks the instruction, or has none to fetch");
 }
 
+/* A report may read it meanwhile; nobody else writes it. */
+static void count_exit(struct vcpu *c, unsigned reason)
+{
+	__atomic_store_n(&c->exits[reason], c->exits[reason] + 1, __ATOMIC_RELAXED);
+}
+
 static void on_exit_reason(struct vcpu *c)
 {
 	const unsigned reason = c->run->exit_reason;
 
-	c->exits[reason < VCPU_EXITS ? reason : VCPU_EXITS - 1]++;
+	count_exit(c, reason < VCPU_EXITS ? reason : VCPU_EXITS - 1);
 	if (c->vm->trace_exits && reason != KVM_EXIT_IO && reason != KVM_EXIT_MMIO)
 		fprintf(stderr, "slat: cpu %u: %s\n", c->id, vcpu_exit_name(reason));
 	switch (reason) {
@@ -409,7 +415,7 @@ static void *vcpu_thread(void *self)
 		if (error == 0)
 			on_exit_reason(c);
 		else if (error == -EINTR || error == -EAGAIN)
-			c->exits[KVM_EXIT_INTR]++;
+			count_exit(c, KVM_EXIT_INTR);
 		else
 			give_up(c, error);
 		if (error && vm->gdb)

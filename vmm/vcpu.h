@@ -22,7 +22,7 @@ struct vcpu {
 	pthread_t thread;
 	bool started;
 	_Atomic pthread_t self;	    /* the same, told by the thread itself; 0: it does not run yet */
-	uint64_t exits[VCPU_EXITS]; /* own thread until it has been joined */
+	uint64_t exits[VCPU_EXITS]; /* atomic; its own thread alone writes */
 };
 
 /* cpuid: shaped; this vCPU's id is put in. */

@@ -425,6 +425,7 @@ static sigset_t watched(void)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGQUIT);
 	sigaddset(&set, SIGCONT);
+	sigaddset(&set, SIGUSR1);
 	if (sigaction(SIGHUP, NULL, &hangup) != 0 || hangup.sa_handler != SIG_IGN)
 		sigaddset(&set, SIGHUP);
 	return set;
@@ -479,6 +480,8 @@ static void on_signals(struct vm *vm)
 			vm->resized = true;
 		} else if (info.ssi_signo == SIGCONT) {
 			console_resume(&vm->console);
+		} else if (info.ssi_signo == SIGUSR1) {
+			vm->asked_look = true;
 		} else if (!vm->asked_off && board_power_button(vm->board)) {
 			vm->asked_off = true;
 			fprintf(stderr, "slat: asked the guest to power off; once more ends it\n");
@@ -510,6 +513,14 @@ static void resize(struct vm *vm)
 	vm->resized = !devices_resize(vm->devices);
 	if (vm->resized)
 		loop_timer_set(&vm->loop, LOOP_INPUT, loop_now() + RETRY_NS);
+}
+
+/* One answer for all that asked until now. A run that has just ended tells its end instead. */
+static void look(struct vm *vm)
+{
+	if (vm->asked_look && vm->look && !atomic_load(&vm->ended))
+		vm->look(vm->look_self);
+	vm->asked_look = false;
 }
 
 static void on_keys(struct vm *vm)
@@ -549,6 +560,7 @@ static void serve_once(struct vm *vm)
 		on_keys(vm);
 	if (vm->gdb)
 		gdb_server_serve(vm->gdb, fds + 2);
+	look(vm);
 }
 
 static void kick_cpus(struct vm *vm)
@@ -572,6 +584,11 @@ static bool ended_from_outside(const struct vm *vm)
 	return how == VM_TIMEOUT || how == VM_SIGNAL || how == VM_QUIT || how == VM_KILLED;
 }
 
+static bool ends(uint32_t number)
+{
+	return number != SIGCONT && number != SIGWINCH && number != SIGUSR1;
+}
+
 static void finish_once(struct vm *vm)
 {
 	struct pollfd fd = {.fd = vm->signal_fd, .events = POLLIN};
@@ -579,7 +596,7 @@ static void finish_once(struct vm *vm)
 	struct signalfd_siginfo info;
 
 	while (fd.revents && read(vm->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
-		hurry = hurry || (info.ssi_signo != SIGCONT && info.ssi_signo != SIGWINCH);
+		hurry = hurry || ends(info.ssi_signo);
 	if (hurry)
 		console_hurry(&vm->console);
 }

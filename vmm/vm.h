@@ -82,7 +82,10 @@ struct vm {
 	bool trace_exits;
 	struct gdb_server *gdb; /* NULL: nobody debugs */
 	int signal_fd;
-	bool resized;	     /* the terminal; the virtio console is to be told */
+	bool resized;		  /* the terminal; the virtio console is to be told */
+	void (*look)(void *self); /* SIGUSR1: tells how things are, on the main thread, while all runs */
+	void *look_self;
+	bool asked_look;     /* by one or several signals since */
 	bool asked_off;	     /* the power button was pressed: the next signal ends the run */
 	uint8_t pending[16]; /* typed, not yet taken by the serial line */
 	unsigned pending_bytes;
@@ -100,8 +103,8 @@ struct vm {
 
 const char *vm_how_name(enum vm_how how);
 
-/* From here on the signals that end a run wait for vm_start(), and a lost reader is an error of the write: call it
- * before anything is made that a signal would leave behind. */
+/* From here on the signals that end a run, or ask how it is, wait for vm_start(), and a lost reader is an error of the
+ * write: call it before anything is made that a signal would leave behind. */
 void vm_hold_signals(void);
 
 /* Opens KVM, creates the VM. Borrows memory. */

@@ -8,8 +8,8 @@
  * numa_maps. A line is one mapping: its first address in hexadecimal, its policy, then
  * words; "N1=512" is 512 pages on node 1, of the size that "kernelpagesize_kB=4" gives at
  * the line's end. (A transparent huge page counts as 512 there; a page of hugetlb as one,
- * of its own size.) Where a mapping ends is not said, so what has a range's first address
- * is the last line that starts at or below it: each such line begins the sum anew. A line
+ * of its own size.) "mapmax=2" is there if a page is mapped more than once. Where a mapping ends is not said, so what
+ * has a range's first address is the last line that starts at or below it: each such line begins the sum anew. A line
  * that starts above the range's end is the next range's, or the end. All ranges are told
  * by one pass.
  *
@@ -120,14 +120,22 @@ static void line_begin(struct where_scan *s)
 	s->first_word = true;
 	s->counts = false;
 	s->page_bytes = PAGE_BYTES;
+	s->maps_max = 0;
 	s->length = 0;
 }
 
-void where_scan_begin(struct where_scan *s, const struct where_range *range, unsigned ranges)
+static void range_begin(struct where_range *range, bool joined)
+{
+	memset(range->out, 0, sizeof(*range->out));
+	range->maps_max = 0;
+	range->joined = joined;
+}
+
+void where_scan_begin(struct where_scan *s, struct where_range *range, unsigned ranges)
 {
 	memset(s, 0, sizeof(*s));
 	for (unsigned i = 0; i < ranges; i++)
-		memset(range[i].out, 0, sizeof(*range[i].out));
+		range_begin(&range[i], false);
 	s->range = range;
 	s->ranges = ranges;
 	s->over = ranges == 0;
@@ -149,18 +157,21 @@ static void take_address(struct where_scan *s)
 	s->over = s->ranges == 0;
 	s->counts = !s->over;
 	if (s->counts && address <= (uintptr_t)s->range->host)
-		memset(s->range->out, 0, sizeof(*s->range->out));
+		range_begin(s->range, address < (uintptr_t)s->range->host);
 }
 
 static void take_word(struct where_scan *s)
 {
-	static const char size[] = "kernelpagesize_kB=";
+	static const char size[] = "kernelpagesize_kB=", most[] = "mapmax=";
 	uint64_t id, number;
 	const char *end;
 
 	if (strncmp(s->word, size, sizeof(size) - 1) == 0) {
 		if (hostfs_decimal(s->word + sizeof(size) - 1, &number, NULL) && number < PAGES_MAX)
 			s->page_bytes = number * 1024;
+	} else if (strncmp(s->word, most, sizeof(most) - 1) == 0) {
+		if (hostfs_decimal(s->word + sizeof(most) - 1, &number, NULL))
+			s->maps_max = number;
 	} else if (s->word[0] == 'N' && hostfs_decimal(s->word + 1, &id, &end) && id < WHERE_IDS_MAX && *end == '=' &&
 		   hostfs_decimal(end + 1, &number, NULL) && number < PAGES_MAX) {
 		s->pages[id] = number;
@@ -183,6 +194,8 @@ static void line_end(struct where_scan *s)
 {
 	for (unsigned id = 0; s->counts && id < WHERE_IDS_MAX; id++)
 		s->range->out->bytes[id] += s->pages[id] * s->page_bytes;
+	if (s->counts && s->maps_max > s->range->maps_max)
+		s->range->maps_max = s->maps_max;
 	line_begin(s);
 }
 
@@ -215,7 +228,7 @@ static void end_range(const struct where_range *range, bool known)
 	range->out->absent_bytes = known && resident < range->bytes ? range->bytes - resident : 0;
 }
 
-bool where_resident(int maps, const struct where_range *range, unsigned ranges)
+bool where_resident(int maps, struct where_range *range, unsigned ranges)
 {
 	struct where_scan scan;
 	char text[PIECE_TEXT];

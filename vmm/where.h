@@ -36,12 +36,14 @@ struct where_range {
 	const void *host;
 	uint64_t bytes;
 	struct where *out;
+	uint64_t maps_max; /* told: how often that page of it is mapped that is so most often; of huge pages, their first 4K */
+	bool joined;	   /* told: what lies right before it is counted with it, as one mapping */
 };
 
 /* What of each range, all of it mapped, is resident on which node, as numa_maps has it. They ascend, and a page that is
  * not mapped, or not alike, lies between two; another neighbour that the kernel holds as one mapping with a range is
  * counted, too. Costs about one read of smaps_rollup for all of them, no memory, and lseek and read alone. False iff
  * maps is -1 or cannot be read; each *out is then all 0. */
-bool where_resident(int maps, const struct where_range *range, unsigned ranges);
+bool where_resident(int maps, struct where_range *range, unsigned ranges);
 
 #endif

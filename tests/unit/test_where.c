@@ -279,7 +279,7 @@ START_TEST(both_say_the_same)
 		if (_i & 4) /* several mappings in one range */
 			mprotect(memory + 4 * MIB, (round + 1) * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC);
 		look(memory, SIZE);
-		ck_assert(where_resident(maps, &(struct where_range){memory, SIZE, &sums}, 1));
+		ck_assert(where_resident(maps, &(struct where_range){.host = memory, .bytes = SIZE, .out = &sums}, 1));
 		if (_i & 1) /* what is not mapped here, or in the page cache alone, only move_pages leaves out */
 			ck_assert_uint_le(where_elsewhere(&sums, &(struct ids){0}), SIZE);
 		else
@@ -294,9 +294,9 @@ START_TEST(no_numa_maps)
 	static const struct where nothing;
 	int folder = open("/", O_RDONLY | O_CLOEXEC);
 
-	ck_assert(!where_resident(-1, &(struct where_range){&w, 4096, &w}, 1));
+	ck_assert(!where_resident(-1, &(struct where_range){.host = &w, .bytes = 4096, .out = &w}, 1));
 	ck_assert_mem_eq(&w, &nothing, sizeof(w));
-	ck_assert(!where_resident(folder, &(struct where_range){&w, 4096, &w}, 1));
+	ck_assert(!where_resident(folder, &(struct where_range){.host = &w, .bytes = 4096, .out = &w}, 1));
 	ck_assert_mem_eq(&w, &nothing, sizeof(w));
 	close(folder);
 }
@@ -305,14 +305,16 @@ END_TEST
 /* ---- text ---- */
 
 static struct where_scan scan;
+static struct where_range told;
 
 /* In pieces of this many bytes. True: it was read to the end. */
 static bool feed(const char *text, size_t piece, uint64_t from, uint64_t to)
 {
-	const struct where_range range = {(const void *)(uintptr_t)from, to - from, &w};
 	size_t length = strlen(text);
 
-	where_scan_begin(&scan, &range, 1);
+	told = (struct where_range){
+		.host = (const void *)(uintptr_t)from, .bytes = to - from, .out = &w, .maps_max = 7};
+	where_scan_begin(&scan, &told, 1);
 	for (size_t at = 0; at < length; at += piece)
 		if (!where_scan_feed(&scan, text + at, piece < length - at ? piece : length - at))
 			return false;
@@ -345,6 +347,35 @@ START_TEST(lines_of_a_kernel)
 }
 END_TEST
 
+/* Of all lines of a range; "mapmax" is there from 2 on. */
+START_TEST(how_often_pages_are_mapped)
+{
+	static const char text[] = "1000 default file=/mapmax=9 N0=1 mapmax=5 kernelpagesize_kB=4\n"
+				   "3000 default mapmax=3 N0=1 kernelpagesize_kB=4\n"
+				   "4000 default mapmax=x N0=1 kernelpagesize_kB=4\n"
+				   "5000 default mapmax=2 N0=1 kernelpagesize_kB=4\n"
+				   "7000 default N0=1 kernelpagesize_kB=4\n"
+				   "8000 default mapmax=4 N0=1\n";
+
+	for (size_t piece = 1; piece < 70; piece++) {
+		feed(text, piece, 0x3000, 0x7000);
+		ck_assert_uint_eq(told.maps_max, 3);
+		ck_assert(!told.joined);
+		feed(text, piece, 0x7000, 0x8000);
+		ck_assert_uint_eq(told.maps_max, 0);
+		ck_assert(!told.joined);
+		feed(text, piece, 0x6000, 0x7000); /* of the mapping that begins at 0x5000 */
+		ck_assert_uint_eq(told.maps_max, 2);
+		ck_assert(told.joined);
+		feed(text, piece, 0x2000, 0x3000);
+		ck_assert_uint_eq(told.maps_max, 5);
+		feed("", piece, 0x2000, 0x3000);
+		ck_assert_uint_eq(told.maps_max, 0);
+		ck_assert(!told.joined);
+	}
+}
+END_TEST
+
 /* Each range has what one pass for it alone finds, whatever lies between. */
 START_TEST(ranges_of_one_pass)
 {
@@ -363,8 +394,10 @@ START_TEST(ranges_of_one_pass)
 
 			for (unsigned i = 0; i < 5; i++)
 				if (set & 1u << i)
-					range[ranges++] = (struct where_range){(const void *)(uintptr_t)at[i][0],
-									       at[i][1] - at[i][0], &out[i]};
+					range[ranges++] =
+						(struct where_range){.host = (const void *)(uintptr_t)at[i][0],
+								     .bytes = at[i][1] - at[i][0],
+								     .out = &out[i]};
 			memset(out, 0xff, sizeof(out));
 			where_scan_begin(&scan, range, ranges);
 			for (size_t from = 0; from < sizeof(real) - 1; from += piece)
@@ -475,6 +508,7 @@ Suite *where_suite(void)
 	tcase_add_loop_test(t, both_say_the_same, 0, 8);
 	tcase_add_test(t, no_numa_maps);
 	tcase_add_test(text, lines_of_a_kernel);
+	tcase_add_test(text, how_often_pages_are_mapped);
 	tcase_add_test(text, ranges_of_one_pass);
 	tcase_add_test(t, no_range);
 	tcase_add_loop_test(text, lines_of_none, 0, sizeof(odds) / sizeof(odds[0]));

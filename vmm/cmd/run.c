@@ -20,6 +20,7 @@
 #include "vmm/limits.h"
 #include "vmm/options.h"
 #include "vmm/report.h"
+#include "vmm/report_memory.h"
 #include "vmm/sandbox.h"
 #include "vmm/size.h"
 #include "vmm/stitch.h"
@@ -104,7 +105,7 @@ static const char help[] =
 	"  --name NAME                for the report and the process list\n"
 	"  --timeout SECONDS          end the run that long after the guest's start (exit code 16)\n"
 	"  --exit-zero V              a guest that writes V to port 0xf4 ends slat with 0\n"
-	"  --report FILE              write what the run did as JSON\n"
+	"  --report FILE              write what the run did as JSON; at SIGUSR1 as it is then, too\n"
 	"  --json                     the same on stdout; the guest's console then goes to stderr\n"
 	"  --dump-table FILE          write the table as it is at the end, for slat table; the guest is slower\n"
 	"  --gdb tcp:PORT|unix:PATH   a debugger may connect there, on this machine: gdb's target remote\n"
@@ -118,6 +119,7 @@ static const char help[] =
 	"slat's own are even: 0 powered off (or --exit-zero), 2 usage, 4 image, 6 host, 8 KVM cannot be\n"
 	"used, 10 KVM could not go on, 12 reset, 14 panic, 16 timeout, 18 a signal, Ctrl-A x or gdb's kill,\n"
 	"20 a guard touched or read-only memory written to.\n"
+	"SIGUSR1: --report FILE is written as things are now; without a file of it, stderr gets a line of what is resident.\n"
 	"The variable SLAT_KVM names another device node than /dev/kvm.\n"
 	"\n"
 	"Example:  slat run --kernel vmlinuz --initramfs initrd.gz --cmdline console=ttyS0 \\\n"
@@ -133,6 +135,7 @@ struct out_file {
 	FILE *stream;	 /* NULL: not asked for */
 	bool created;	 /* by us, and not whole yet: a run that is refused leaves no such file behind */
 	unsigned number; /* of the janitor's, if so */
+	size_t written;	 /* bytes of the text that is there */
 };
 
 struct run { /* everything of one run; run_close() takes it down in reverse */
@@ -149,8 +152,9 @@ struct run { /* everything of one run; run_close() takes it down in reverse */
 	struct out_file report, table;
 	struct gdb_server *gdb;
 	struct janitor janitor;
-	bool reported;		  /* one is asked for, and then: */
-	struct resident resident; /* open */
+	bool reported; /* the next is open */
+	struct resident resident;
+	struct report_facts facts;
 };
 
 static int file_open(struct file *file, const char *path, const char *what, struct failure *f)
@@ -272,6 +276,31 @@ static int out_clear(const struct out_file *out, struct failure *f)
 	if (ftruncate(fileno(out->stream), 0) != 0 && errno != EINVAL) /* EINVAL: a pipe or a terminal */
 		return fail(f, EXIT_HOST, "%s %s: %s", out->option, out->path, strerror(errno));
 	return 0;
+}
+
+/* It can be written over. */
+static bool out_is_file(const struct out_file *out)
+{
+	struct stat s;
+
+	return out->stream && fstat(fileno(out->stream), &s) == 0 && S_ISREG(s.st_mode);
+}
+
+/* In one call from its start, and what was longer becomes blank lines before it is cut off: whoever reads the file in
+ * one go has one text whole. Signals do not cut short what goes to a file. text has room for them. */
+static bool out_replace(struct out_file *out, char *text, size_t bytes)
+{
+	const size_t all = bytes > out->written ? bytes : out->written;
+	ssize_t wrote;
+
+	memset(text + bytes, '\n', all - bytes);
+	wrote = pwrite(fileno(out->stream), text, all, 0);
+	if (wrote >= 0 && (size_t)wrote < all)
+		errno = ENOSPC;
+	if (wrote != (ssize_t)all || ftruncate(fileno(out->stream), (off_t)bytes) != 0)
+		return false;
+	out->written = bytes;
+	return true;
 }
 
 /* It is whole. */
@@ -634,18 +663,70 @@ static int out_failed(const struct out_file *out, const struct failure *why, str
 	return fail(f, (enum exit_code)why->code, "%s %s: %s", out->option, out->path, why->text);
 }
 
-static int write_reports(struct run *r, const struct report_facts *facts, struct failure *f)
+static int write_stream(FILE *to, const char *text, size_t bytes, struct failure *f)
+{
+	errno = 0;
+	if (fwrite(text, 1, bytes, to) != bytes || fflush(to) != 0)
+		fail(f, EXIT_HOST, "the report cannot be written: %s", errno ? strerror(errno) : "no memory");
+	return f->code;
+}
+
+/* The first time, what was there before is gone. */
+static int write_file(struct out_file *out, char *text, size_t bytes, struct failure *f)
+{
+	if (!out_is_file(out))
+		return write_stream(out->stream, text, bytes, f);
+	if (!out->written && out_clear(out, f))
+		return f->code;
+	if (!out_replace(out, text, bytes))
+		fail(f, EXIT_HOST, "the report cannot be written: %s", strerror(errno));
+	return f->code;
+}
+
+static int put_report(struct run *r, char *text, size_t bytes, struct failure *f)
 {
 	struct failure why = {0};
 
-	if (r->options.json)
-		report_write(facts, stdout, f);
-	if (f->code || !r->report.stream || out_clear(&r->report, f))
-		return f->code;
-	if (report_write(facts, r->report.stream, &why))
+	if (write_file(&r->report, text, bytes, &why))
 		return out_failed(&r->report, &why, f);
-	out_keep(r, &r->report); /* whatever becomes of the table */
+	out_keep(r, &r->report);
 	return 0;
+}
+
+static int write_reports(struct run *r, struct failure *f)
+{
+	size_t bytes;
+	char *text = r->options.json || r->report.stream ? report_text(&r->facts, r->report.written, &bytes, f) : NULL;
+
+	if (text && r->options.json)
+		write_stream(stdout, text, bytes, f);
+	if (text && !f->code && r->report.stream)
+		put_report(r, text, bytes, f); /* whatever becomes of the table */
+	memory_free(r->memory, text);
+	return f->code;
+}
+
+/* SIGUSR1: the report as it is now. A pipe has room for so much, and then the run would wait for its reader: a line
+ * on standard error does. */
+static void tell_now(void *self)
+{
+	struct run *r = self;
+	struct failure f = {0};
+	size_t bytes;
+	char *text;
+
+	if (!out_is_file(&r->report)) {
+		report_show(&r->vm, &r->resident, stderr);
+		return;
+	}
+	r->facts.running = true;
+	text = report_text(&r->facts, r->report.written, &bytes, &f);
+	r->facts.running = false;
+	if (text)
+		put_report(r, text, bytes, &f);
+	memory_free(r->memory, text);
+	if (f.code)
+		fprintf(stderr, "slat: %s\n", f.text);
 }
 
 static bool written(void *self, uint64_t gpa, uint64_t bytes)
@@ -702,9 +783,8 @@ static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 	vm_hold_signals();
 	if (open_gdb(r, f) || janitor_start(&r->janitor, f))
 		return f->code;
-	r->reported = r->options.report || r->options.json;
-	if (r->reported)
-		resident_open(&r->resident);
+	resident_open(&r->resident);
+	r->reported = true;
 	board.initrd = r->module[0].bytes;
 	r->vm_open = true;
 	if (vm_open(&r->vm, r->memory, f) || give_memory(r, f) || vm_add_cpus(&r->vm, r->options.cpus, &board, f) ||
@@ -721,13 +801,19 @@ static int prepare(struct run *r, struct boot_entry *entry, struct failure *f)
 static int run(struct run *r, uint64_t start_ns, struct failure *f)
 {
 	const struct sandbox_config sandbox = {.filter = r->options.sandbox && !SANDBOX_SANITIZED};
-	struct report_facts facts = {.vm = &r->vm, .options = &r->options, .start_ns = start_ns};
 	struct boot_entry entry;
 
 	if (prepare(r, &entry, f))
 		return f->code;
 	if (r->options.name)
 		prctl(PR_SET_NAME, r->options.name);
+	r->facts = (struct report_facts){.vm = &r->vm,
+					 .options = &r->options,
+					 .format = r->boot.format,
+					 .start_ns = start_ns,
+					 .resident = &r->resident};
+	r->vm.look = tell_now;
+	r->vm.look_self = r;
 	show_memory(r);
 	show_hints(r);
 	console_open(&r->vm.console, &r->vm.loop, r->options.json ? STDERR_FILENO : STDOUT_FILENO);
@@ -739,11 +825,9 @@ static int run(struct run *r, uint64_t start_ns, struct failure *f)
 				 atomic_load(&r->vm.how) == VM_SIGNAL ? r->vm.end_value : 0);
 	console_close(&r->vm.console);
 	show_end(r);
-	facts.format = r->boot.format;
-	facts.code = exit_code(r);
-	facts.resident = &r->resident;
-	write_reports(r, &facts, f);
-	return write_table(r, f) ? f->code : facts.code;
+	r->facts.code = exit_code(r);
+	write_reports(r, f);
+	return write_table(r, f) ? f->code : r->facts.code;
 }
 
 int cmd_run(int argc, char **argv, uint64_t start_ns)
