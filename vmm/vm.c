@@ -431,6 +431,15 @@ static sigset_t watched(void)
 	return set;
 }
 
+void vm_hold_question(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 void vm_hold_signals(void)
 {
 	sigset_t set = watched();

@@ -103,6 +103,10 @@ struct vm {
 
 const char *vm_how_name(enum vm_how how);
 
+/* From here on SIGUSR1 waits for vm_start(), too: first of all, since whoever asks early is to be answered late and not
+ * to end the run. */
+void vm_hold_question(void);
+
 /* From here on the signals that end a run, or ask how it is, wait for vm_start(), and a lost reader is an error of the
  * write: call it before anything is made that a signal would leave behind. */
 void vm_hold_signals(void);

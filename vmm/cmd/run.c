@@ -838,6 +838,7 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 	int code = EXIT_OK;
 	struct run *r = &all;
 
+	vm_hold_question();
 	if (memory_open(&memory, &f))
 		return cmd_refuse(&f);
 	memory_lend_json(&memory);
