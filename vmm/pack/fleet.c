@@ -117,7 +117,7 @@ static void merits(const struct fleet *f, uint32_t host, bool huge, struct host_
 	}
 	if (f->config.nodes == FLEET_NODES_BALANCE) {
 		n->merit[0] = most - least;
-	} else if (f->config.choose == FLEET_DOT) {
+	} else {
 		n->merit[0] = dot_weight(n->free, units);
 		n->merit[1] = any ? 0 : dot_weight(n->cpu, cpus);
 	}
@@ -138,7 +138,8 @@ static struct host_numbers numbers_of(const struct fleet *f, uint32_t host, bool
 		n.cpu += p->cpu_free;
 		n.cpu_one = p->cpu_free > n.cpu_one ? p->cpu_free : n.cpu_one;
 	}
-	merits(f, host, huge, &n);
+	if (f->config.nodes == FLEET_NODES_BALANCE || f->config.choose == FLEET_DOT)
+		merits(f, host, huge, &n);
 	return n;
 }
 

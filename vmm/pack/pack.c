@@ -128,8 +128,10 @@ static void sums_add(struct pack *p, uint64_t time_us)
 		s->external_span += span;
 	}
 	if (t.units_given > 0) {
-		s->over_whole += (wide)(unused / t.units_given) * span;
-		s->over += (wide)fine(unused % t.units_given, t.units_given) * span;
+		uint64_t whole = unused < t.units_given ? 0 : unused / t.units_given; /* mostly no division */
+
+		s->over_whole += (wide)whole * span;
+		s->over += (wide)fine(unused - whole * t.units_given, t.units_given) * span;
 		s->over_span += span;
 	}
 }
