@@ -36,7 +36,8 @@ struct where_range {
 	const void *host;
 	uint64_t bytes;
 	struct where *out;
-	uint64_t maps_max; /* told: how often that page of it is mapped that is so most often; of huge pages, their first 4K */
+	uint64_t maps_max; /* told: how often that page of it is mapped that is so most often; of huge pages, their
+			      first 4K */
 	bool joined;	   /* told: what lies right before it is counted with it, as one mapping */
 };
 

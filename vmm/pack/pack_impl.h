@@ -5,7 +5,7 @@
 #include "vmm/pack/pack.h"
 
 /* Events that are read before they are played: while one is, memory brings what the others need. */
-#define PACK_AHEAD (FLEET_HINTS + 2u)
+#define PACK_AHEAD   (FLEET_HINTS + 2u)
 
 #define PACK_BUCKETS (32u * 60u)
 
