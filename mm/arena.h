@@ -77,4 +77,6 @@ struct arena_heap; /* opaque; fields in arena_impl.h; it lies at the start of wh
  * the memory has not been handed out anew. */
 MM_MUST_CHECK enum mm_err arena_heap_init(void *memory, size_t bytes, struct heap *out);
 
+size_t arena_heap_held_max(const struct heap *h); /* the most bytes that it ever held */
+
 #endif
