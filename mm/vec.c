@@ -131,6 +131,6 @@ void *vec_at(const struct vec *v, size_t i)
 bool vec_check(const struct vec *v)
 {
 	if (v->count > v->room || (v->room > 0) != (v->items != NULL))
-		return false; /* I1 */
+		return false;							    /* I1 */
 	return !v->items || v->room == heap_usable(v->heap, v->items) / v->element; /* I2 */
 }
