@@ -11,14 +11,14 @@
 #include "mm/pool.h"
 
 #define POOL_VARIABLE_REGION_MIN 4096u
-#define POOL_VARIABLE_REGION_MAX (UINT64_C(1) << 35)
+#define POOL_VARIABLE_REGION_MAX (UINT64_C(1) << 35) /* an allocation: at most a quarter of it */
 #define POOL_VARIABLE_REGIONS	 32u
 
 /* List operations (a block enters a list, or leaves one) that no call exceeds. */
 #define POOL_VARIABLE_ALLOC_WORK   2u /* one leaves, its rest enters */
 #define POOL_VARIABLE_ALIGNED_WORK 3u /* and what lies before it */
 #define POOL_VARIABLE_FREE_WORK	   3u /* two neighbours leave, the merged one enters */
-#define POOL_VARIABLE_REALLOC_WORK 6u /* both of a move; the copy of the content is beside the bound */
+#define POOL_VARIABLE_REALLOC_WORK 5u /* both of a move; the copy of the content is beside the bound */
 
 struct pool_variable; /* opaque; fields in pool_variable_impl.h */
 
@@ -36,7 +36,7 @@ struct pool_variable_config {
 struct pool_variable_stats {
 	uint64_t blocks_free, free_bytes, largest_free; /* usable bytes; of one block */
 	uint64_t regions;
-	uint64_t refused;
+	uint64_t refused; /* faults on purpose are not */
 	uint64_t alloc_work_max, free_work_max, realloc_work_max; /* list operations of one call, ever */
 };
 
