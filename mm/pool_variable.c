@@ -368,7 +368,7 @@ static bool grow(struct pool_variable *p, unsigned cpu, uint64_t units)
 	}
 	if (want == 0)
 		return false;
-	return region_take(p, cpu, want) || (want > need && region_take(p, cpu, need));
+	return region_take(p, cpu, want) || (want > need && region_bytes(p, need) > 0 && region_take(p, cpu, need));
 }
 
 /* ---- alloc ---- */
