@@ -167,7 +167,8 @@ static void *tree_realloc(void *self, unsigned cpu, void *memory, size_t old_byt
 	if (asked > PTRDIFF_MAX - offset || asked >> TREE_ASKED_BITS || (asked > usable && fails_now(t)))
 		return NULL;
 	uncount(t, piece);
-	base = heap_realloc(&t->below, cpu, base_of(piece), offset + piece->asked, offset + asked);
+	base = heap_realloc(&t->below, cpu, base_of(piece),
+			    offset + (old_bytes > piece->asked ? old_bytes : piece->asked), offset + asked);
 	if (!base) {
 		count(t, piece);
 		return NULL;
@@ -333,6 +334,16 @@ static void pieces_free(struct pool_tree *t, unsigned cpu)
 		tree_free(t, cpu, memory_of(t->pieces), 0);
 }
 
+/* What ran meanwhile may have made younger entries. */
+static void parent_forget(struct pool_tree *t)
+{
+	struct tree_end **at = &t->parent->ends;
+
+	while (*at != &t->as_child)
+		at = &(*at)->older;
+	*at = t->as_child.older;
+}
+
 void pool_tree_clear(struct pool_tree *t, unsigned cpu)
 {
 	struct pool_tree *at = t, *next;
@@ -344,8 +355,8 @@ void pool_tree_clear(struct pool_tree *t, unsigned cpu)
 		if (at == t)
 			return;
 		next = at->parent;
-		next->ends = at->as_child.older; /* it was the youngest there */
-		heap_free(&t->below, cpu, at, sizeof(*at));
+		parent_forget(at);
+		heap_free(&next->below, cpu, at, sizeof(*at));
 		at = next;
 	}
 }
@@ -355,12 +366,7 @@ void pool_tree_destroy(struct pool_tree *t, unsigned cpu)
 	struct heap below = t->below;
 
 	pool_tree_clear(t, cpu);
-	if (t->parent) {
-		struct tree_end **at = &t->parent->ends;
-
-		while (*at != &t->as_child)
-			at = &(*at)->older;
-		*at = t->as_child.older;
-	}
+	if (t->parent)
+		parent_forget(t);
 	heap_free(&below, cpu, t, sizeof(*t));
 }
