@@ -5,7 +5,7 @@
 #include "mm/arena.h"
 #include "mm/heap_count.h"
 
-struct arena_block { /* before each allocation */
+struct arena_block {	/* before each allocation */
 	uint64_t asked; /* 0: freed */
 	uint32_t back;	/* to the header before, in HEAP_ALIGN; 0: this is the first */
 	uint32_t tag;

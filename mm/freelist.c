@@ -1,21 +1,21 @@
 /* mm/freelist.c: the linked-list heap.
  *
  * What it is. The heap of the textbooks: blocks side by side in one run of memory,
- * each with its length before it; the free ones in a list, the first that is long
- * enough is cut. Its flaws are part of it: a search that grows with the holes, headers
+ * each with its length before it; the free ones in a list, in order of address, the
+ * first that is long enough is cut. Its flaws are part of it: a search that grows with the holes, headers
  * among the data, and, without merging, memory that is free and serves nobody.
  *
  * Words. Block: header and what follows, up to the next header. Hole: a free block.
  * Length: of a block, a multiple of 16. Mark: a bit in the header's length. Slack: what
  * a taken block has beyond header and what was asked. Tag: a hash of a taken header's
- * address and content. Looked: the holes that one allocation has tried.
+ * address and content. Looked: the holes that one call has passed.
  *
  * Invariants, verified by its check:
  *   I1  the blocks' lengths, 32 or more, sum up to all the memory, which ends with a
  *       taken header of length 0;
  *   I2  a block is marked iff the one below it is a hole; a hole's last word is its length;
  *   I3  with merging no two holes touch;
- *   I4  the list has each hole once, and each knows what points to it;
+ *   I4  the list has each hole once, upwards, and each knows what points to it;
  *   I5  a taken block has its tag, and no slack that could have been a hole;
  *   I6  asked, given, live, free bytes and holes are the sums over the blocks.
  *
@@ -23,8 +23,9 @@
  *
  * Cost. An allocation: the holes before the first that fits, all of them at worst, of
  * which there are at most half as many as blocks of 32 bytes fit; each is a cold line.
- * A free: its neighbours, which the marks and the last words lead to; O(1). realloc: O(1)
- * where it shrinks or grows into a hole behind it, else an allocation, a copy, a free.
+ * A free: O(1) beside a hole, which marks and last words lead to, and whose place in the
+ * list is its own; else the holes below it. realloc: where it shrinks, or grows into a hole
+ * behind it, as a free; else an allocation, a copy, a free.
  *
  * Memory. 16 bytes a block and up to 31 more: 15 to the multiple, 16 that are no block.
  *
@@ -32,8 +33,9 @@
  * header without its mark; a wrong one a tag that does not fit, but in one of 2^32
  * cases: both as long as the header was not written over.
  *
- * Rejected. Holes in order of address: it packs better, and makes each free search.
- * Best fit: each allocation would look at all holes. A rover (next fit): it spreads
+ * Rejected. The last hole first, so that no free searches: small requests then cut the
+ * large holes that were just freed, and with a quarter of 8 MiB live, in 4,096 blocks, 64
+ * KiB found no room. Best fit: each allocation would look at all holes. A rover (next fit): it spreads
  * small holes over the whole memory. */
 #include "mm/freelist_impl.h"
 #include "mm/port.h"
@@ -137,22 +139,47 @@ static struct freelist_hole **hole_unlink(struct freelist *f, struct freelist_bl
 	return hole->from;
 }
 
+static void count_looked(struct freelist *f, uint64_t looked)
+{
+	if (looked > f->looked_max)
+		f->looked_max = looked;
+}
+
+/* What points to the first hole above b. */
+static struct freelist_hole **place_of(struct freelist *f, const struct freelist_block *b)
+{
+	struct freelist_hole **from = &f->first;
+	uint64_t looked = 0;
+
+	for (; *from && (uintptr_t)*from < (uintptr_t)b; from = &(*from)->next)
+		looked++;
+	count_looked(f, looked);
+	return from;
+}
+
 /* A block that is neither taken nor listed becomes a hole, with those beside it if they merge. */
 static void release(struct freelist *f, struct freelist_block *b, size_t length)
 {
-	struct freelist_block *after = block_at((unsigned char *)b + length);
+	struct freelist_block *after = block_at((unsigned char *)b + length), *below = NULL;
+	struct freelist_hole **from;
 
+	if (b->length & FREELIST_BELOW_FREE)
+		below = block_at((unsigned char *)b - length_below(b));
 	b->length &= ~(uint64_t)FREELIST_TAKEN; /* what is seen if it is freed again */
+	if (below)
+		from = &hole_of(below)->next;
+	else
+		from = is_taken(after) ? place_of(f, b) : hole_of(after)->from;
 	if (f->merging && !is_taken(after)) {
 		hole_unlink(f, after);
 		length += length_of(after);
 	}
-	if (f->merging && (b->length & FREELIST_BELOW_FREE)) {
-		length += length_below(b);
-		b = block_at((unsigned char *)b - length_below(b));
-		hole_unlink(f, b);
+	if (f->merging && below) {
+		from = hole_unlink(f, below);
+		length += length_of(below);
+		b = below;
 	}
-	hole_link(f, b, length, &f->first);
+	hole_link(f, b, length, from);
 }
 
 /* ---- the heap ---- */
@@ -203,8 +230,7 @@ static struct freelist_block *search(struct freelist *f, size_t length, size_t a
 		if (*gap <= room && length <= room - *gap)
 			break;
 	}
-	if (looked > f->looked_max)
-		f->looked_max = looked;
+	count_looked(f, looked);
 	return block_at(hole);
 }
 
@@ -225,6 +251,7 @@ static void *freelist_alloc(void *self, unsigned cpu, size_t bytes, size_t align
 	from = hole_unlink(f, b);
 	if (gap > 0) {
 		hole_link(f, b, gap, from);
+		from = &hole_of(b)->next;
 		b = block_after(b);
 		b->length = FREELIST_BELOW_FREE;
 	}
@@ -361,7 +388,7 @@ static bool list_holds(const struct freelist *f) /* I4 */
 	uint64_t found = 0;
 
 	for (; hole && found < f->holes; hole = hole->next, found++)
-		if (!is_inside(f, hole) || (hole->length & FREELIST_TAKEN))
+		if (!is_inside(f, hole) || (hole->length & FREELIST_TAKEN) || (hole->next && hole->next <= hole))
 			return false;
 	return !hole && found == f->holes;
 }

@@ -3,7 +3,7 @@
  *
  * Memory:  the caller lends all of it; what is kept lies in the blocks themselves.
  * Threads: one at a time, whatever CPU it names.
- * Cost:    an allocation looks at all holes at worst; a free at its neighbours. */
+ * Cost:    an allocation looks at all holes at worst, a free at those below it. */
 #ifndef SLAT_MM_FREELIST_H
 #define SLAT_MM_FREELIST_H
 
@@ -20,7 +20,7 @@ struct freelist_stats {
 	uint64_t largest_hole; /* the largest allocation that has room, at HEAP_ALIGN */
 	uint64_t bytes_free;   /* of holes, headers included */
 	uint64_t bytes_held_max;
-	uint64_t looked_max; /* the most holes that one allocation has looked at */
+	uint64_t looked_max; /* the most holes that one call has passed */
 };
 
 /* Borrows `memory` while *out is in use. `merging` off: a hole stays as small as it

@@ -38,8 +38,8 @@
  * Rejected. Headers with the class: 16 bytes a block of 16. The class from what the free
  * names: it may name nothing. Cutting frames into blocks: that is what slab.c does, and
  * it can give them back. */
-#include "mm/sizeclass_impl.h"
 #include "mm/port.h"
+#include "mm/sizeclass_impl.h"
 
 /* ---- classes ---- */
 
@@ -49,12 +49,12 @@ static unsigned class_of_request(size_t asked)
 	return asked <= SIZECLASS_SMALLEST ? 0 : 60u - (unsigned)__builtin_clzll(asked - 1);
 }
 
-/* The largest that it holds; SIZECLASS_COUNT: none, it is larger than all. */
+/* The largest that it holds; SIZECLASS_COUNT: none. */
 static unsigned class_of_block(size_t usable)
 {
-	unsigned c = 59u - (unsigned)__builtin_clzll(usable);
-
-	return usable < 2 * (size_t)SIZECLASS_LARGEST ? c : SIZECLASS_COUNT;
+	if (usable < SIZECLASS_SMALLEST || usable >= 2 * (size_t)SIZECLASS_LARGEST)
+		return SIZECLASS_COUNT;
+	return 59u - (unsigned)__builtin_clzll(usable);
 }
 
 static size_t class_bytes(unsigned c)
@@ -203,12 +203,25 @@ static size_t sizeclass_usable(void *self, const void *memory)
 	return heap_usable(&s->below, memory);
 }
 
+/* To a shorter block: neither an allocation nor a growth, so that no fault hits it. NULL: it stays. */
+static void *shrink(struct sizeclass *s, unsigned cpu, void *memory, size_t old_bytes, size_t usable, size_t asked)
+{
+	const struct heap heap = {s, &s->ops};
+	uint64_t fault = s->count.fail_after;
+	void *moved;
+
+	s->count.fail_after = 0;
+	moved = heap_move(&heap, cpu, memory, old_bytes, usable, asked);
+	s->count.fail_after = fault;
+	return moved;
+}
+
 /* Whether a block so long is not far longer than what a request for so much would be given. */
 static bool is_fit(size_t usable, size_t asked)
 {
 	size_t given = asked > SIZECLASS_LARGEST ? asked : class_bytes(class_of_request(asked));
 
-	return asked <= usable && given > usable / 4;
+	return given > usable / 4;
 }
 
 static void *sizeclass_realloc(void *self, unsigned cpu, void *memory, size_t old_bytes, size_t bytes)
@@ -222,11 +235,10 @@ static void *sizeclass_realloc(void *self, unsigned cpu, void *memory, size_t ol
 		return heap_alloc(&heap, cpu, bytes);
 	usable = heap_usable(&s->below, memory);
 	MM_ASSERT(old_bytes <= usable, old_bytes, usable);
-	if (!is_fit(usable, asked)) {
-		moved = heap_move(&heap, cpu, memory, old_bytes, usable, asked);
-		if (moved || asked > usable)
-			return moved;
-	}
+	if (asked > usable)
+		return heap_move(&heap, cpu, memory, old_bytes, usable, asked);
+	if (!is_fit(usable, asked) && (moved = shrink(s, cpu, memory, old_bytes, usable, asked)))
+		return moved;
 	heap_count_asked(&s->count, asked - asked_of(s, old_bytes));
 	count_settle(&s->count);
 	return memory;
