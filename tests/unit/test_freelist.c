@@ -56,11 +56,11 @@ START_TEST(conformance)
 	struct world w;
 
 	world_open(&w, 8 * TRIAL_MIB, true);
-	trial_conforms(&w.heap, HEAP_REUSES_AT_ONCE, 200000);
+	trial_conforms(&w.heap, HEAP_REUSES_AT_ONCE, 100000);
 	ck_assert_uint_eq(stats(&w).holes, 1);
 	world_close(&w);
-	world_open(&w, 8 * TRIAL_MIB, false);
-	trial_conforms(&w.heap, HEAP_REUSES_SOME, 200000);
+	world_open(&w, 2 * TRIAL_MIB, false); /* slow: each of its allocations passes thousands of holes */
+	trial_conforms(&w.heap, HEAP_REUSES_SOME, 30000);
 	world_close(&w);
 	world_open(&w, 500 * TRIAL_KIB + 24, true);
 	trial_conforms(&w.heap, HEAP_REUSES_AT_ONCE, 50000);

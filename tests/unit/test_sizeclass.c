@@ -99,10 +99,10 @@ START_TEST(conformance)
 	struct world w;
 
 	world_open(&w, 64 * TRIAL_MIB, true); /* the same largest sizes in more room: the blocks lie scattered */
-	trial_conforms(&w.heap, HEAP_REUSES_AT_ONCE, 200000);
+	trial_conforms(&w.heap, HEAP_REUSES_AT_ONCE, 50000);
 	world_close(&w);
-	world_open(&w, 8 * TRIAL_MIB, false);
-	trial_conforms(&w.heap, HEAP_REUSES_SOME, 200000);
+	world_open(&w, 4 * TRIAL_MIB, false);
+	trial_conforms(&w.heap, HEAP_REUSES_SOME, 100000);
 	world_close(&w);
 	world_open_general(&w, 16 * TRIAL_MIB);
 	trial_conforms(&w.heap, HEAP_REUSES_AT_ONCE, 100000);
