@@ -61,8 +61,8 @@ static inline void scoped_arena_close(struct scoped_arena *s)
 	arena_reset(s->arena, s->mark);
 }
 
-#define SCOPED_BLOCK(name) __attribute__((cleanup(scoped_block_close))) struct scoped_block name
-#define SCOPED_ARENA(name) __attribute__((cleanup(scoped_arena_close))) struct scoped_arena name
-#define SCOPED_VEC(name)   __attribute__((cleanup(vec_fini))) struct vec name
+#define SCOPED_BLOCK(name) __attribute__((cleanup(scoped_block_close), unused)) struct scoped_block name
+#define SCOPED_ARENA(name) __attribute__((cleanup(scoped_arena_close), unused)) struct scoped_arena name
+#define SCOPED_VEC(name)   __attribute__((cleanup(vec_fini), unused)) struct vec name
 
 #endif
