@@ -484,6 +484,7 @@ void vcpu_join(struct vcpu *c)
 
 void vcpu_close(struct vcpu *c)
 {
+	MM_ASSERT(c->scratch.used == 0, c->scratch.used, c->id); /* V3 */
 	if (c->run)
 		munmap(c->run, c->vm->kvm.run_bytes);
 	if (c->fd >= 0)

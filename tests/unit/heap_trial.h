@@ -138,8 +138,26 @@ static inline uint64_t trial_random(const struct heap *heap, uint64_t operations
 	return r.refused;
 }
 
+/* Takes `bytes` again and again until there is no room, then frees all: how many they were. */
+static inline uint64_t trial_flood(const struct heap *heap, size_t bytes)
+{
+	void *list = NULL, *memory;
+	uint64_t n = 0;
+
+	for (; (memory = heap_alloc(heap, 0, bytes)); n++) {
+		*(void **)memory = list;
+		list = memory;
+	}
+	while ((memory = list)) {
+		list = *(void **)memory;
+		heap_free(heap, 0, memory, bytes);
+	}
+	ck_assert_uint_eq(heap_stats_read(heap).allocations, 0);
+	return n;
+}
+
 /* Each call that can be refused is, by `fail` (of the heap or of one below it), and leaves
- * `state` as it was to the byte. `old` is live, `beside` NULL or live. */
+ * `state` as it was to the byte. `old` is live. */
 static inline void trial_refusals(const struct heap *heap, const struct heap *fail, void *old, size_t old_bytes,
 				  const void *state, size_t state_bytes)
 {

@@ -118,19 +118,10 @@ START_TEST(without_merging)
 {
 	for (unsigned merging = 0; merging < 2; merging++) {
 		struct world w;
-		void *list = NULL, *memory;
-		uint64_t cut = 0;
+		uint64_t cut;
 
 		world_open(&w, 64 * TRIAL_KIB, merging);
-		for (; (memory = heap_alloc(&w.heap, 0, 100)); cut++) {
-			*(void **)memory = list;
-			list = memory;
-		}
-		while ((memory = list)) {
-			list = *(void **)memory;
-			heap_free(&w.heap, 0, memory, 100);
-		}
-		ck_assert_uint_eq(heap_stats_read(&w.heap).allocations, 0);
+		cut = trial_flood(&w.heap, 100);
 		ck_assert_uint_eq(stats(&w).bytes_free, w.f->bytes);
 		if (merging) {
 			ck_assert_uint_eq(stats(&w).holes, 1);
