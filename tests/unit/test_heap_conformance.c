@@ -551,16 +551,16 @@ END_TEST
 /* Who serves less, and says so, passes; who does not say so, does not. */
 START_TEST(serves_less)
 {
-	static const size_t largest[] = {64, 100, 1000, 2048, 16384};
+	static const size_t largest[] = {1000, 2048, 16384};
 	const char *said;
 
 	for (size_t i = 0; i < sizeof(largest) / sizeof(*largest); i++)
-		for (size_t align = 16; align <= 4096; align *= 16) {
+		for (size_t align = 16; align <= 256; align *= 16) {
 			memset(&plain, 0, sizeof(plain));
 			plain.largest = largest[i];
 			plain.align_largest = align;
 			said = run_as(&(struct heap_conformance){.largest = largest[i], .align_largest = align}, 1,
-				      20000);
+				      3000);
 			ck_assert_msg(!said, "%s", said);
 			said = run(1, 1000);
 			ck_assert_msg(said && strstr(said, "what there is room for"), "%s", said);
@@ -575,7 +575,7 @@ START_TEST(reuses_when_empty)
 	for (uint64_t seed = 1; seed <= 4; seed++) {
 		memset(&plain, 0, sizeof(plain));
 		plain.late = true;
-		said = run_as(&(struct heap_conformance){.reuse = HEAP_REUSES_WHEN_EMPTY}, seed, 100000);
+		said = run_as(&(struct heap_conformance){.reuse = HEAP_REUSES_WHEN_EMPTY}, seed, 20000);
 		ck_assert_msg(!said, "%s", said);
 	}
 	said = run(1, 1000);
@@ -596,7 +596,7 @@ START_TEST(wrong_whatever_is_reused)
 	memset(&plain, 0, sizeof(plain));
 	plain.wrong = (enum wrong)_i;
 	plain.stats.bytes_asked = _i == ASKED_STAYS;
-	said = run_as(&(struct heap_conformance){.reuse = HEAP_REUSES_SOME}, 1, 20000);
+	said = run_as(&(struct heap_conformance){.reuse = HEAP_REUSES_SOME}, 1, 5000);
 	ck_assert_msg(said || pardoned, "%s passes", wrong_names[_i]);
 }
 END_TEST
