@@ -136,6 +136,11 @@ void *memory_realloc(struct memory *m, void *old, size_t bytes)
 	return heap_realloc(memory_heap(m), MEMORY_MAIN_CPU, old, 0, bytes);
 }
 
+struct scoped_block memory_scoped_zeroed(struct memory *m, size_t n, size_t bytes)
+{
+	return scoped_alloc_zeroed(memory_heap(m), MEMORY_MAIN_CPU, n, bytes);
+}
+
 void memory_free(struct memory *m, void *old)
 {
 	if (old)

@@ -12,7 +12,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "mm/scoped.h"
 #include "vmm/size.h"
 
 void slots_init(struct slots *s, struct memory *memory, uint32_t limit)
@@ -79,7 +78,7 @@ static bool next_wanted(const struct ram *ram, uint64_t *at, struct slot *out)
 static bool give_ids(const struct slots *s, const bool *stays, struct vec *add)
 {
 	const size_t ids = s->count + add->count;
-	SCOPED_BLOCK(marks) = scoped_alloc_zeroed(memory_heap(s->memory), MEMORY_MAIN_CPU, ids, 1);
+	SCOPED_BLOCK(marks) = memory_scoped_zeroed(s->memory, ids, 1);
 	uint8_t *used = marks.at;
 	uint32_t id = 0;
 
@@ -125,9 +124,9 @@ static bool compare(const struct slots *s, const struct ram *ram, bool *stays, s
 
 int slots_derive(const struct slots *s, const struct ram *ram, struct slots_change *out, struct failure *f)
 {
-	const struct heap *heap = memory_heap(s->memory);
-	const struct vec_config lists = {.heap = heap, .cpu = MEMORY_MAIN_CPU, .element = sizeof(struct slot)};
-	SCOPED_BLOCK(stays) = scoped_alloc_zeroed(heap, MEMORY_MAIN_CPU, s->count, sizeof(bool));
+	const struct vec_config lists = {
+		.heap = memory_heap(s->memory), .cpu = MEMORY_MAIN_CPU, .element = sizeof(struct slot)};
+	SCOPED_BLOCK(stays) = memory_scoped_zeroed(s->memory, s->count, sizeof(bool));
 	SCOPED_VEC(add);
 	SCOPED_VEC(remove);
 	uint32_t wanted;
