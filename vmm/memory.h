@@ -14,6 +14,7 @@
 
 #include "mm/frames.h"
 #include "mm/heap.h"
+#include "mm/scoped.h"
 #include "vmm/failure.h"
 #include "vmm/redzone.h"
 
@@ -35,11 +36,15 @@ int memory_open(struct memory *m, struct failure *f);
 /* Fine on a zeroed one. All that was taken has come back by then: else it is slat's own bug, and ends the program. */
 void memory_close(struct memory *m);
 
+/* What the calls below take from: for mm/'s structures that take a heap, and MEMORY_MAIN_CPU. */
+const struct heap *memory_heap(const struct memory *m);
+
 /* As heap_alloc() and its like say. */
 void *memory_alloc(struct memory *m, size_t bytes) __attribute__((warn_unused_result));
 void *memory_alloc_zeroed(struct memory *m, size_t n, size_t bytes) __attribute__((warn_unused_result));
 void *memory_alloc_aligned(struct memory *m, size_t bytes, size_t align) __attribute__((warn_unused_result));
 void *memory_realloc(struct memory *m, void *old, size_t bytes) __attribute__((warn_unused_result));
+struct scoped_block memory_scoped_zeroed(struct memory *m, size_t n, size_t bytes); /* for SCOPED_BLOCK() */
 void memory_free(struct memory *m, void *old); /* NULL is nothing to free; then m may be NULL, too */
 
 /* From here until memory_close() jansson takes what it needs from `m`: one such a process. */

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "mm/arena.h"
 #include "vmm/boot/boot.h"
 #include "vmm/kvm.h"
 
@@ -22,10 +23,15 @@ struct vcpu {
 	pthread_t thread;
 	bool started;
 	_Atomic pthread_t self;	    /* the same, told by the thread itself; 0: it does not run yet */
+	struct arena scratch;	    /* of one exit; own thread */
 	uint64_t exits[VCPU_EXITS]; /* atomic; its own thread alone writes */
 };
 
-/* cpuid: shaped; this vCPU's id is put in. */
+/* What an exit's handler may take: the sentence and the registers of a crash are the most. */
+#define VCPU_SCRATCH 4096u
+#define VCPU_BYTES   (sizeof(struct vcpu) + VCPU_SCRATCH)
+
+/* c: VCPU_BYTES. cpuid: shaped; this vCPU's id is put in. */
 int vcpu_open(struct vcpu *c, struct vm *vm, unsigned id, struct kvm_cpuid_table *cpuid, struct failure *f);
 
 /* Where the boot CPU starts; the others wait for INIT and SIPI. */

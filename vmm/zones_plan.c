@@ -241,16 +241,15 @@ static int plan_placement(struct make *m, struct failure *f)
 		.policy = o->numa.latency_ps ? PLACEMENT_CONTRACT : o->numa.policy,
 		.latency_ps = o->numa.latency_ps,
 	};
-	struct placement_host *host = memory_alloc_zeroed(m->z->memory, 1, sizeof(*host));
+	SCOPED_BLOCK(block) = memory_scoped_zeroed(m->z->memory, 1, sizeof(struct placement_host));
+	struct placement_host *host = block.at;
 	enum placement_result result;
 	struct placement p;
 
 	if (!host)
 		return fail(f, EXIT_HOST, "no memory for --placement");
-	if (describe_host(m, &nodes, host, f)) {
-		memory_free(m->z->memory, host);
+	if (describe_host(m, &nodes, host, f))
 		return f->code;
-	}
 	result = placement_choose(host, &guest, &p);
 	if (result == PLACEMENT_OK) {
 		m->z->latency_ps = p.latency_ps;
@@ -259,7 +258,6 @@ static int plan_placement(struct make *m, struct failure *f)
 	} else {
 		refuse_placement(m, result, &p, f);
 	}
-	memory_free(m->z->memory, host);
 	return f->code;
 }
 
