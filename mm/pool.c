@@ -298,12 +298,14 @@ static bool fault_due(struct pool *p)
 
 static uint32_t fallback_take(struct pool *p, unsigned cpu, void **out)
 {
-	*out = p->fallback ? heap_alloc_aligned(p->fallback, cpu, p->bytes, p->align) : NULL;
-	if (!*out) {
+	void *object = p->fallback ? heap_alloc_aligned(p->fallback, cpu, p->bytes, p->align) : NULL;
+
+	if (!object) {
 		figure_add(&p->refused, 1);
 		return 0;
 	}
-	make(p, (uintptr_t)*out, 1);
+	make(p, (uintptr_t)object, 1);
+	*out = object;
 	figure_add(&p->from_fallback, 1);
 	lock_take(&p->lock);
 	claim(p, 0);
@@ -497,8 +499,6 @@ static bool stack_holds(const struct pool *p)
 	uint32_t i, index;
 	bool ok;
 
-	if (p->depth > p->made)
-		return false;
 	for (i = 0; i < p->depth; i++) {
 		if (p->stack[i] >= p->made || !index_of(p, (void *)address_of(p, p->stack[i]), &index) ||
 		    index != p->stack[i] || !(*word_of(p, index) & bit_of(index)))
@@ -554,9 +554,8 @@ bool pool_check(const struct pool *p)
 {
 	uint64_t fresh;
 
-	if (!chunks_hold(p, &fresh) || p->claimed + p->depth + fresh != p->made)
-		return false;
-	if (p->claimed_max < p->claimed)
+	if (!chunks_hold(p, &fresh) || p->depth > p->made || p->claimed + p->depth + fresh != p->made ||
+	    p->claimed_max < p->claimed)
 		return false;
 	return stack_holds(p) && rounds_hold(p) && cached(p) <= p->claimed + p->from_fallback;
 }

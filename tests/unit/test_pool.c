@@ -677,7 +677,7 @@ START_TEST(checker_objects)
 	BREAK(p->stack[1], p->stack[0]);
 	BREAK(p->stack[1], 1000);
 	BREAK(p->stack[1], 79); /* fresh */
-	BREAK(p->map[0], p->map[0] ^ 1u << p->stack[0]);
+	BREAK(p->map[0], p->map[0] ^ UINT64_C(1) << p->stack[0]);
 	BREAK(p->map[1], p->map[1] | 1);
 	BREAK(p->map[15], 1);
 	BREAK(cpu->top, cpu->round - 1);
