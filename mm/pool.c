@@ -192,8 +192,10 @@ static uint32_t shared_take(struct pool *p, void **out, uint32_t n)
 	n = free > 0 ? free : fresh_take(p, n, &first, &unused);
 	claim(p, n);
 	lock_drop(&p->lock);
-	for (uint32_t i = 0; i < free; i++)
+	for (uint32_t i = 0; i < free; i++) {
 		out[i] = (void *)address_of(p, index[i]);
+		__builtin_prefetch(out[i], 1);
+	}
 	if (free > 0)
 		return free;
 	make(p, first, n);

@@ -13,12 +13,12 @@
  * do in bounded time, or at all, has no row: the linked list with 100,000 holes, an
  * arena that never gets empty.
  *
- * Flaws: every heap has 2 MiB, and the same stream of allocations and frees of 16 to
- * 4,096 bytes, about 400 KiB of them live: how many were refused, and how many bytes are held
- * for each one asked at the end.
+ * Flaws: every heap has 2 MiB, and the same stream: a phase of 16 to 271 bytes, one
+ * of 1 to 16 KiB, and so on, never more than 1 MiB live: how many were refused, and
+ * how many bytes were held for each one asked, at the worst end of a phase.
  *
- * Worst case: a million operations, each timed, the same stream several times on a
- * new heap; of each operation the least time counts, since no interruption comes
+ * Worst case: a million operations, each timed, the same stream several times on the
+ * same heap; of each operation the least time counts, since no interruption comes
  * at the same one each time; of those the longest is reported. Work is counted by
  * the heap itself, and the column `floor` has the stated bound.
  *

@@ -8,8 +8,6 @@
 #include <sys/mman.h>
 
 #include "guests/bench/floors.h"
-#include "mm/frames.h"
-#include "mm/general_heap.h"
 #include "mm/pool_variable.h"
 #include "mm/vec.h"
 #include "tests/bench/heap.h"
@@ -50,6 +48,22 @@ static void fill_sse2(void *at, const void *pattern, size_t bytes, size_t stride
 			_mm_store_si128(to++, _mm_load_si128((const __m128i *)pattern + i));
 }
 
+/* What mm/ itself could do where memcpy() knows no better. */
+static void fill_words(void *at, const void *pattern, size_t bytes, size_t stride, size_t n)
+{
+	const uint64_t *from = pattern;
+	uint64_t *to = at;
+
+	(void)stride;
+	for (; n > 0; n--)
+		for (size_t i = 0; i < bytes / 8; i++) {
+			uint64_t word = from[i];
+
+			__asm__("" : "+r"(word)); /* or the compiler would make vectors of them */
+			*to++ = word;
+		}
+}
+
 __attribute__((target("avx2"))) static void fill_avx2(void *at, const void *pattern, size_t bytes, size_t stride,
 						      size_t n)
 {
@@ -75,7 +89,7 @@ static void fill_stream(void *at, const void *pattern, size_t bytes, size_t stri
 
 struct bulk {
 	uint32_t bytes;
-	fill *fill; /* NULL: the pool's own, by general registers */
+	fill *fill; /* NULL: the pool's own, a memcpy() each */
 	void *memory, *other;
 };
 
@@ -182,31 +196,6 @@ static void bulk_many(struct bench *b)
 	bench_case(b, "32 taken, 32 given, pool, many at once", "ns/object", many_round, &all);
 }
 
-/* Two threads, each writing what is its own. */
-static void write_own(void *self)
-{
-	uint64_t *at = *(void **)self;
-
-	for (uint64_t i = 0; i < 1000000; i++)
-		__atomic_store_n(at, i, __ATOMIC_RELAXED);
-}
-
-static double shared_round(void *self, unsigned column)
-{
-	struct pool *p = self;
-	void *a, *b;
-	double ns;
-
-	if (column != BENCH_SLAT)
-		return NAN;
-	a = pool_alloc(p, 0);
-	b = pool_alloc(p, 0);
-	ns = bench_pair(write_own, &a, &b) / 1000000;
-	pool_free(p, 0, b);
-	pool_free(p, 0, a);
-	return ns;
-}
-
 void heap_bulk(struct bench *b)
 {
 	static const struct {
@@ -217,7 +206,6 @@ void heap_bulk(struct bench *b)
 		    {"AVX2", fill_avx2},
 		    {"SSE2, streaming", fill_stream}};
 	static const uint32_t sizes[] = {64, 256};
-	struct pool_config apart = {.align = POOL_LINE}, close = {.align = 16};
 	struct bulk k = {.memory = bench_memory(BULK_OBJECTS * 256), .other = bench_memory(BULK_OBJECTS * 256)};
 	char name[64];
 
@@ -231,10 +219,6 @@ void heap_bulk(struct bench *b)
 			bench_case(b, name, "ns/object", bulk_round, &k);
 		}
 	bulk_many(b);
-	bench_case(b, "2 threads write 16 B objects, side by side", "ns/write", shared_round,
-		   heap_make_pool(16, 1000, NULL, close));
-	bench_case(b, "2 threads write 16 B objects, a line each", "ns/write", shared_round,
-		   heap_make_pool(16, 1000, NULL, apart));
 }
 
 /* ---- the longest call ---- */
@@ -341,19 +325,27 @@ static void worst_close(struct bench *b, struct worst *w, const struct worst *gl
 	munmap(w->least, WORST_OPERATIONS * sizeof(*w->least));
 }
 
-static void worst_heap(struct worst *w, enum heap_kind kind, struct heap *heap)
+static void worst_runs(struct worst *w, const struct called *c)
 {
 	worst_open(w);
-	for (unsigned run = 0; run < WORST_RUNS; run++) {
-		struct called c = {.heap = heap};
-
-		if (kind == HEAP_POOL)
-			c = (struct called){.pool = heap_make_pool(64, WORST_SLOTS, NULL, (struct pool_config){0})};
-		else
-			heap_make(kind, WORST_BYTES, heap);
-		worst_run(w, &c);
-	}
+	for (unsigned run = 0; run < WORST_RUNS; run++)
+		worst_run(w, c);
 	worst_sum(w);
+}
+
+/* All memory was written before, and all objects of a pool were made. */
+static void worst_heap(struct worst *w, enum heap_kind kind, struct heap *heap)
+{
+	struct called c = {.heap = heap};
+
+	if (kind == HEAP_POOL) {
+		c.pool = heap_make_pool(64, WORST_SLOTS, NULL, (struct pool_config){0});
+		if (pool_prime(c.pool, 0, WORST_SLOTS) != WORST_SLOTS)
+			bench_refuse("a pool is refused", "pool_prime");
+	} else {
+		heap_make(kind, WORST_BYTES, heap);
+	}
+	worst_runs(w, &c);
 }
 
 void heap_worst(struct bench *b)
@@ -366,64 +358,79 @@ void heap_worst(struct bench *b)
 	struct heap heap;
 
 	bench_pin(0);
-	worst_open(&glibc);
-	for (unsigned run = 0; run < WORST_RUNS; run++)
-		worst_run(&glibc, &c);
-	worst_sum(&glibc);
+	worst_runs(&glibc, &c);
 	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		worst_heap(&w, kinds[i], &heap);
 		worst_close(b, &w, &glibc, heap_kind_name(kinds[i]));
 		if (kinds[i] != HEAP_VARIABLE)
 			continue;
 		s = pool_variable_stats_read(&heap);
-		fact(b, "most list operations of an alloc beside its bound, variable pool", "operations",
-		     (double)s.alloc_work_max, POOL_VARIABLE_ALLOC_WORK, NAN);
-		fact(b, "most list operations of a free beside its bound, variable pool", "operations",
-		     (double)s.free_work_max, POOL_VARIABLE_FREE_WORK, NAN);
+		fact(b, "list operations of an alloc; its bound", "operations", (double)s.alloc_work_max,
+		     POOL_VARIABLE_ALLOC_WORK, NAN);
+		fact(b, "list operations of a free; its bound", "operations", (double)s.free_work_max,
+		     POOL_VARIABLE_FREE_WORK, NAN);
 	}
 }
 
 /* ---- flaws ---- */
 
 #define FLAWS_BYTES	 (UINT64_C(2) << 20)
+#define FLAWS_LIVE	 (UINT64_C(1) << 20) /* asked for at once, at most */
 #define FLAWS_SLOTS	 1024u
 #define FLAWS_OPERATIONS 100000u
+#define FLAWS_PHASE	 10000u /* operations of one kind of sizes */
 
 struct flaws {
-	double refused, held, ns; /* of 100 allocations; bytes for each that is asked for; an operation */
+	double refused, held, ns; /* of 100 allocations; most bytes for each that is asked for; an operation */
 };
 
-static void *flaws_slot[FLAWS_SLOTS];
-static size_t flaws_bytes[FLAWS_SLOTS];
+struct mixed {
+	struct heap heap;
+	void *slot[FLAWS_SLOTS];
+	size_t bytes[FLAWS_SLOTS];
+	uint64_t random, live, tried, refused;
+};
+
+/* 16 to 271 bytes, then 1 to 16 KiB, and so on. */
+static void mixed_step(struct mixed *m, uint32_t i)
+{
+	uint32_t n = (uint32_t)(random_next(&m->random) % FLAWS_SLOTS);
+	size_t bytes =
+		i / FLAWS_PHASE % 2 ? 1024 + random_next(&m->random) % 15361 : 16 + random_next(&m->random) % 256;
+
+	if (m->slot[n]) {
+		heap_free(&m->heap, 0, m->slot[n], m->bytes[n]);
+		m->live -= m->bytes[n];
+		m->slot[n] = NULL;
+	} else if (m->live + bytes <= FLAWS_LIVE) {
+		m->slot[n] = heap_alloc(&m->heap, 0, bytes);
+		m->bytes[n] = bytes;
+		m->live += m->slot[n] ? bytes : 0;
+		m->refused += !m->slot[n];
+		m->tried++;
+	}
+}
 
 static struct flaws flaws_run(enum heap_kind kind)
 {
-	uint64_t random = 3, refused = 0, tried = 0;
-	struct heap heap;
+	static struct mixed m;
+	struct flaws f = {0, 0, 0};
 	struct heap_stats s;
-	double start;
+	double start = 0;
 
-	heap_make(kind, FLAWS_BYTES, &heap);
-	memset(flaws_slot, 0, sizeof(flaws_slot));
-	start = bench_ns();
-	for (uint32_t i = 0; i < FLAWS_OPERATIONS; i++) {
-		uint32_t n = (uint32_t)(random_next(&random) % FLAWS_SLOTS);
-		size_t bytes = 16 + random_next(&random) % ((size_t)16 << random_next(&random) % 9);
-
-		if (flaws_slot[n]) {
-			heap_free(&heap, 0, flaws_slot[n], flaws_bytes[n]);
-			flaws_slot[n] = NULL;
-			continue;
-		}
-		flaws_slot[n] = heap_alloc(&heap, 0, bytes);
-		flaws_bytes[n] = bytes;
-		refused += !flaws_slot[n];
-		tried++;
+	m = (struct mixed){.random = 3};
+	heap_make(kind, FLAWS_BYTES, &m.heap);
+	for (uint32_t i = 0; i < FLAWS_OPERATIONS; i += FLAWS_PHASE) {
+		start = bench_ns();
+		for (uint32_t j = i; j < i + FLAWS_PHASE; j++)
+			mixed_step(&m, j);
+		f.ns += (bench_ns() - start) / FLAWS_OPERATIONS;
+		s = heap_stats_read(&m.heap);
+		if (s.bytes_asked)
+			f.held = fmax(f.held, (double)s.bytes_held / (double)s.bytes_asked);
 	}
-	start = (bench_ns() - start) / FLAWS_OPERATIONS;
-	s = heap_stats_read(&heap);
-	return (struct flaws){100 * (double)refused / (double)tried,
-			      s.bytes_asked ? (double)s.bytes_held / (double)s.bytes_asked : NAN, start};
+	f.refused = 100 * (double)m.refused / (double)m.tried;
+	return f;
 }
 
 void heap_flaws(struct bench *b)
@@ -438,86 +445,64 @@ void heap_flaws(struct bench *b)
 
 			least.ns = fmin(least.ns, again.ns);
 		}
-		snprintf(row, sizeof(row), "mixed sizes in 2 MiB: refused, %s", heap_kind_name(kind));
+		snprintf(row, sizeof(row), "small, large in 2 MiB: refused, %s", heap_kind_name(kind));
 		fact(b, row, "of 100", least.refused, NAN, NAN);
-		snprintf(row, sizeof(row), "mixed sizes in 2 MiB: held for each byte asked, %s", heap_kind_name(kind));
+		snprintf(row, sizeof(row), "small, large in 2 MiB: held a byte, %s", heap_kind_name(kind));
 		fact(b, row, "bytes", least.held, NAN, NAN);
-		snprintf(row, sizeof(row), "mixed sizes in 2 MiB: alloc or free, %s", heap_kind_name(kind));
+		snprintf(row, sizeof(row), "small, large in 2 MiB: a call, %s", heap_kind_name(kind));
 		fact(b, row, "ns", least.ns, NAN, NAN);
 	}
 }
 
 /* ---- the array that grows ---- */
 
-#define VEC_ELEMENTS 1000000u
-#define VEC_FRAMES   16384u
+#define VEC_ELEMENTS 1000000u /* of both */
+#define VEC_BYTES    (UINT64_C(64) << 20)
 
 struct grown {
 	struct heap heap;
 	uint32_t share; /* of 256 */
 	uint64_t *floor;
-	double slack; /* mean share of the room that is not used, each time it grew and just before */
-	uint64_t times;
+	double idle;	/* mean share of the room */
+	uint64_t times; /* each of them grew */
 };
 
-static void make_general(struct heap *out)
+/* Two grow in turn, so that neither has room behind it; count: looks at each step what is idle. */
+static void vec_fill(struct grown *g, bool count)
 {
-	static struct frames frames;
-	size_t bytes = frames_meta_bytes(VEC_FRAMES, 1), meta = general_heap_meta_bytes(VEC_FRAMES, 1);
-	struct frames_config config = {.frame_count = VEC_FRAMES, .cpus = 1};
-	struct general_heap_config general = {.frames = &frames, .frame_count = VEC_FRAMES, .cpus = 1};
-	char *all = bench_memory((VEC_FRAMES << FRAME_SHIFT) + GENERAL_HEAP_ARENA_ALIGN);
+	struct vec_config config = {.heap = &g->heap, .element = sizeof(uint64_t), .share = g->share};
+	struct vec v[2];
 
-	general.arena = all + (-(uintptr_t)all & (GENERAL_HEAP_ARENA_ALIGN - 1));
-	if (frames_init(&frames, bench_memory(bytes), bytes, &config) != MM_OK ||
-	    frames_donate(&frames, (struct pfn){0}, VEC_FRAMES) != MM_OK ||
-	    general_heap_init(bench_memory(meta), meta, &general, out) != MM_OK)
-		bench_refuse("a heap is refused", "general heap");
+	vec_init(&v[0], &config);
+	vec_init(&v[1], &config);
+	g->idle = 0;
+	for (uint64_t i = 0; i < VEC_ELEMENTS; i++) {
+		uint64_t *at = vec_push(&v[i % 2]);
+
+		if (!at)
+			bench_refuse("a heap is full", "vec_push");
+		*at = i;
+		if (count)
+			g->idle += 100.0 * (double)(v[0].room - v[0].count) / (double)v[0].room / VEC_ELEMENTS;
+	}
+	g->times = v[0].grown;
+	vec_fini(&v[0]);
+	vec_fini(&v[1]);
 }
 
 static double vec_round(void *self, unsigned column)
 {
 	struct grown *g = self;
-	struct vec_config config = {.heap = &g->heap, .element = sizeof(uint64_t), .share = g->share};
-	struct vec v;
 	double start = bench_ns();
 
 	if (column > BENCH_FLOOR)
 		return NAN;
-	if (column == BENCH_FLOOR) {
+	if (column == BENCH_SLAT)
+		vec_fill(g, false);
+	else
 		for (uint64_t i = 0; i < VEC_ELEMENTS; i++)
 			((volatile uint64_t *)g->floor)[i] = i;
-		return (bench_ns() - start) / VEC_ELEMENTS;
-	}
-	vec_init(&v, &config);
-	for (uint64_t i = 0; i < VEC_ELEMENTS; i++) {
-		uint64_t *at = vec_push(&v);
-
-		if (!at)
-			bench_refuse("a heap is full", "vec_push");
-		*at = i;
-	}
-	start = (bench_ns() - start) / VEC_ELEMENTS;
-	g->times = v.grown;
-	vec_fini(&v);
-	return start;
-}
-
-/* What is idle on average while it fills. */
-static void vec_slack(struct grown *g)
-{
-	struct vec_config config = {.heap = &g->heap, .element = sizeof(uint64_t), .share = g->share};
-	double idle = 0;
-	struct vec v;
-
-	vec_init(&v, &config);
-	for (uint64_t i = 0; i < VEC_ELEMENTS; i++) {
-		if (!vec_push(&v))
-			bench_refuse("a heap is full", "vec_push");
-		idle += (double)(v.room - v.count) / (double)v.room;
-	}
-	g->slack = 100 * idle / VEC_ELEMENTS;
-	vec_fini(&v);
+	return (bench_ns() - start) / VEC_ELEMENTS;
 }
 
 void heap_vec(struct bench *b)
@@ -529,15 +514,15 @@ void heap_vec(struct bench *b)
 	struct grown g = {.floor = bench_memory(VEC_ELEMENTS * sizeof(uint64_t))};
 	char row[100];
 
-	make_general(&g.heap);
+	heap_make(HEAP_VARIABLE, VEC_BYTES, &g.heap);
 	for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
 		g.share = ways[i].share;
-		snprintf(row, sizeof(row), "vec of 1,000,000 words, factor %s: push", ways[i].factor);
+		snprintf(row, sizeof(row), "2 vecs of 500,000 words, factor %s: push", ways[i].factor);
 		bench_case(b, row, "ns", vec_round, &g);
-		vec_slack(&g);
-		snprintf(row, sizeof(row), "vec of 1,000,000 words, factor %s: idle room", ways[i].factor);
-		fact(b, row, "of 100", g.slack, NAN, NAN);
-		snprintf(row, sizeof(row), "vec of 1,000,000 words, factor %s: grown", ways[i].factor);
+		vec_fill(&g, true);
+		snprintf(row, sizeof(row), "2 vecs of 500,000 words, factor %s: idle room", ways[i].factor);
+		fact(b, row, "of 100", g.idle, NAN, NAN);
+		snprintf(row, sizeof(row), "2 vecs of 500,000 words, factor %s: grown", ways[i].factor);
 		fact(b, row, "times", (double)g.times, NAN, NAN);
 	}
 }

@@ -54,8 +54,8 @@ static void make_variable(size_t bytes, struct heap *out)
 
 static void make_segregated(size_t bytes, struct heap *out)
 {
-	static const uint32_t sizes[] = {16,  32,  48,	64,   96,   128,  192,	256,
-					 384, 512, 768, 1024, 1536, 2048, 3072, 4096};
+	static const uint32_t sizes[] = {16,  32,   48,	  64,	96,   128,  192,  256,	384,   512,
+					 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384};
 	struct pool_segregated_config config = {.cpus = CASE_CPUS,
 						.arena = aligned_memory(bytes),
 						.arena_bytes = bytes,
