@@ -216,7 +216,7 @@ static void shared_give_some(struct pool *p, unsigned cpu, void *const *objects,
 			object[own++] = objects[i];
 			continue;
 		}
-		MM_ASSERT(figure(&p->from_fallback) > 0, objects[i], p);
+		MM_ASSERT(p->fallback && figure(&p->from_fallback) > 0, objects[i], p);
 		figure_add(&p->from_fallback, (uint64_t)-1);
 		heap_free(p->fallback, cpu, objects[i], p->bytes);
 	}
@@ -429,6 +429,8 @@ size_t pool_prime(struct pool *p, unsigned cpu, size_t n)
 		lock_drop(&p->lock);
 		if (some == 0 && !grow(p, cpu))
 			break;
+		if (some == 0)
+			continue;
 		make(p, first, some);
 		primed_give(p, index, some);
 		primed += some;
