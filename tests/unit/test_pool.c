@@ -593,7 +593,7 @@ START_TEST(wrong_calls)
 		pool_free(w.p, 1, a);
 		break;
 	case 6:
-		a = pool_alloc(w.p, 1);
+		ck_assert_ptr_null(pool_alloc(w.p, 1));
 		break;
 	case 7: /* the fallback gave nothing yet */
 		pool_free(w.p, 0, elsewhere);
@@ -652,11 +652,11 @@ START_TEST(checker_objects)
 	cpu = (struct pool_cpu *)(void *)pool_hot_of(p, 1);
 #define BREAK(lvalue, value)                                                                                           \
 	do {                                                                                                           \
-		__typeof__(lvalue) was = lvalue;                                                                       \
-		lvalue = (value);                                                                                      \
+		__typeof__(lvalue) was = (lvalue);                                                                     \
+		(lvalue) = (value);                                                                                    \
 		if (pool_check(p))                                                                                     \
 			ck_abort_msg("the checker misses: " #lvalue " = " #value);                                     \
-		lvalue = was;                                                                                          \
+		(lvalue) = was;                                                                                        \
 		ck_assert(pool_check(p));                                                                              \
 	} while (0)
 	BREAK(p->chunk[1].first, 19);

@@ -491,11 +491,11 @@ START_TEST(checker_objects)
 	page = &p->page[0];
 #define BREAK(lvalue, value)                                                                                           \
 	do {                                                                                                           \
-		__typeof__(lvalue) was = lvalue;                                                                       \
-		lvalue = (value);                                                                                      \
+		__typeof__(lvalue) was = (lvalue);                                                                     \
+		(lvalue) = (value);                                                                                    \
 		if (heap_check(&w.heap))                                                                               \
 			ck_abort_msg("the checker misses: " #lvalue " = " #value);                                     \
-		lvalue = was;                                                                                          \
+		(lvalue) = was;                                                                                        \
 		ck_assert(heap_check(&w.heap));                                                                        \
 	} while (0)
 	BREAK(page->summary, 0);

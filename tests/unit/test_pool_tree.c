@@ -392,11 +392,11 @@ START_TEST(checker_objects)
 	ck_assert(heap_check(&w.heap));
 #define BREAK(lvalue, value)                                                                                           \
 	do {                                                                                                           \
-		__typeof__(lvalue) was = lvalue;                                                                       \
-		lvalue = (value);                                                                                      \
+		__typeof__(lvalue) was = (lvalue);                                                                     \
+		(lvalue) = (value);                                                                                    \
 		if (pool_tree_check(t))                                                                                \
 			ck_abort_msg("the checker misses: " #lvalue " = " #value);                                     \
-		lvalue = was;                                                                                          \
+		(lvalue) = was;                                                                                        \
 		ck_assert(pool_tree_check(t));                                                                         \
 	} while (0)
 	BREAK(piece->owner, child);
