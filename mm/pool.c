@@ -192,8 +192,10 @@ static uint32_t shared_take(struct pool *p, void **out, uint32_t n)
 	n = free > 0 ? free : fresh_take(p, n, &first, &unused);
 	claim(p, n);
 	lock_drop(&p->lock);
-	for (uint32_t i = 0; i < free; i++)
+	for (uint32_t i = 0; i < free; i++) {
 		out[i] = (void *)address_of(p, index[i]);
+		__builtin_prefetch(out[i], 1);
+	}
 	if (free > 0)
 		return free;
 	make(p, first, n);
@@ -214,7 +216,7 @@ static void shared_give_some(struct pool *p, unsigned cpu, void *const *objects,
 			object[own++] = objects[i];
 			continue;
 		}
-		MM_ASSERT(figure(&p->from_fallback) > 0, objects[i], p);
+		MM_ASSERT(p->fallback && figure(&p->from_fallback) > 0, objects[i], p);
 		figure_add(&p->from_fallback, (uint64_t)-1);
 		heap_free(p->fallback, cpu, objects[i], p->bytes);
 	}
@@ -298,12 +300,14 @@ static bool fault_due(struct pool *p)
 
 static uint32_t fallback_take(struct pool *p, unsigned cpu, void **out)
 {
-	*out = p->fallback ? heap_alloc_aligned(p->fallback, cpu, p->bytes, p->align) : NULL;
-	if (!*out) {
+	void *object = p->fallback ? heap_alloc_aligned(p->fallback, cpu, p->bytes, p->align) : NULL;
+
+	if (!object) {
 		figure_add(&p->refused, 1);
 		return 0;
 	}
-	make(p, (uintptr_t)*out, 1);
+	make(p, (uintptr_t)object, 1);
+	*out = object;
 	figure_add(&p->from_fallback, 1);
 	lock_take(&p->lock);
 	claim(p, 0);
@@ -425,6 +429,8 @@ size_t pool_prime(struct pool *p, unsigned cpu, size_t n)
 		lock_drop(&p->lock);
 		if (some == 0 && !grow(p, cpu))
 			break;
+		if (some == 0)
+			continue;
 		make(p, first, some);
 		primed_give(p, index, some);
 		primed += some;
@@ -497,8 +503,6 @@ static bool stack_holds(const struct pool *p)
 	uint32_t i, index;
 	bool ok;
 
-	if (p->depth > p->made)
-		return false;
 	for (i = 0; i < p->depth; i++) {
 		if (p->stack[i] >= p->made || !index_of(p, (void *)address_of(p, p->stack[i]), &index) ||
 		    index != p->stack[i] || !(*word_of(p, index) & bit_of(index)))
@@ -554,9 +558,8 @@ bool pool_check(const struct pool *p)
 {
 	uint64_t fresh;
 
-	if (!chunks_hold(p, &fresh) || p->claimed + p->depth + fresh != p->made)
-		return false;
-	if (p->claimed_max < p->claimed)
+	if (!chunks_hold(p, &fresh) || p->depth > p->made || p->claimed + p->depth + fresh != p->made ||
+	    p->claimed_max < p->claimed)
 		return false;
 	return stack_holds(p) && rounds_hold(p) && cached(p) <= p->claimed + p->from_fallback;
 }

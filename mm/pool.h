@@ -39,8 +39,8 @@ struct pool_config {
 	/* The `bytes` bytes that an object holds when it is handed out for the first
 	 * time; lent as long as the pool lives. NULL: whatever the source gave. */
 	const void *pattern;
-	/* Writes the pattern at n places, `stride` apart, the first at `at`. NULL: by
-	 * general registers; mm/ has no others, whoever has may do better. */
+	/* Writes the pattern at n places, `stride` apart, the first at `at`. NULL: a
+	 * memcpy() each. mm/ has general registers alone; whoever has others may do better. */
 	void (*fill)(void *at, const void *pattern, size_t bytes, size_t stride, size_t n);
 	struct pool_source source;
 	/* Serves what the bound or the source refuses; lent; frees find their way

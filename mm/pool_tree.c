@@ -213,32 +213,32 @@ static bool pieces_hold(const struct pool_tree *t)
 	return n == t->count && asked == t->asked && given == t->given && asked <= t->asked_max;
 }
 
-/* I3: goes to the first end from `e` on that is a child; NULL: there is none. */
-static struct pool_tree *child_from(const struct tree_end *e)
+/* The first entry from `e` on that is a child; NULL: there is none. */
+static const struct tree_end *child_from(const struct tree_end *e)
 {
 	while (e && e->run)
 		e = e->older;
-	return e ? e->self : NULL;
+	return e;
+}
+
+/* The next node of a walk through the subtree of t, in *at; false: I3 is broken. NULL: there is no next. */
+static bool walk(const struct pool_tree *t, const struct pool_tree **at)
+{
+	const struct pool_tree *parent = *at, *child;
+	const struct tree_end *e = child_from(parent->ends);
+
+	for (; !e && parent != t; parent = parent->parent)
+		e = child_from(parent->as_child.older);
+	*at = child = e ? e->self : NULL;
+	return !child || (&child->as_child == e && child->parent == parent && child->below.self == t->below.self);
 }
 
 bool pool_tree_check(const struct pool_tree *t)
 {
-	const struct pool_tree *at = t, *child;
-
-	for (;;) {
-		if (!pieces_hold(at) || at->below.self != t->below.self)
+	for (const struct pool_tree *at = t; at;)
+		if (!pieces_hold(at) || !walk(t, &at))
 			return false;
-		child = child_from(at->ends);
-		while (!child && at != t) {
-			child = child_from(at->as_child.older);
-			at = at->parent;
-		}
-		if (!child)
-			return heap_check(&t->below);
-		if (child->parent != at || child->as_child.self != child)
-			return false;
-		at = child;
-	}
+	return heap_check(&t->below);
 }
 
 static bool tree_check(void *self)

@@ -43,6 +43,10 @@
  * for which nobody has a good bound: M bytes live of sizes up to n need up to about
  * M * (1 + log2(n) / 2) (Robson, 1974), when the worst is done to them.
  *
+ * What is counted. Bytes asked, given and held exactly, whatever frees name: what was
+ * not asked for is in the header. What the source gave is held, all of it; what was
+ * lent is held where it is not free.
+ *
  * Threads. One lock for everything, held for a bound's length, never while source or
  * fallback run; with one CPU none.
  *
@@ -594,7 +598,7 @@ static struct heap_stats variable_stats(void *self)
 	s = (struct heap_stats){.bytes_asked = p->asked,
 				.bytes_asked_max = p->asked_max,
 				.bytes_given = p->given,
-				.bytes_held = p->held,
+				.bytes_held = p->held - (p->source.take ? 0 : p->units_free << UNIT_SHIFT),
 				.bytes_total = p->bytes_most,
 				.allocations = p->count};
 	leave(p);

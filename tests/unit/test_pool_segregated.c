@@ -336,7 +336,8 @@ END_TEST
 START_TEST(fallback)
 {
 	struct pool_variable_config config = {.cpus = 1, .region = lines_take(PAGE), .region_bytes = PAGE};
-	void *meta = lines_take(pool_variable_meta_bytes()), *a, *b;
+	void *meta = lines_take(pool_variable_meta_bytes()), *a, *b, *rest[64];
+	unsigned n = 0;
 	struct heap below;
 	struct world w;
 
@@ -359,6 +360,13 @@ START_TEST(fallback)
 	b = heap_realloc(&w.heap, 0, b, 10000, 100); /* it would go here, but for the page */
 	ck_assert_uint_eq(heap_usable(&below, b), 112);
 	ck_assert_ptr_null(heap_realloc(&w.heap, 0, a, 300, 2 * PAGE));
+	for (size_t bytes = PAGE / 2; bytes >= 16; bytes /= 2)
+		while ((rest[n] = heap_alloc(&below, 0, bytes)))
+			n++;
+	b = heap_realloc(&w.heap, 0, b, 100, 40); /* nor there */
+	ck_assert_uint_eq(heap_usable(&below, b), 48);
+	while (n > 0)
+		heap_free(&below, 0, rest[--n], 0);
 	heap_free(&w.heap, 0, b, 0);
 	heap_free(&w.heap, 0, a, 0);
 	ck_assert_uint_eq(heap_stats_read(&w.heap).bytes_total, 2 * PAGE);
@@ -470,11 +478,11 @@ START_TEST(checker_objects)
 
 	world_open(&w, 8, 1);
 	p = w.p;
-	for (unsigned i = 0; i < 3; i++) { /* page 0: two of 4 live; 1, 2: full; 3: a spare; 4: budget */
+	for (unsigned i = 0; i < 3; i++) { /* page 0: two of 4 live; 1: a spare; 2: full; 3: one of 16 live */
 		a[i] = heap_alloc(&w.heap, 0, 16384);
 		back[i] = heap_alloc(&w.heap, 0, 1024);
 	}
-	for (unsigned i = 0; i < 6; i++)
+	for (unsigned i = 0; i < 17; i++)
 		ck_assert_ptr_nonnull(heap_alloc(&w.heap, 0, 4096));
 	for (unsigned i = 0; i < 3; i++)
 		heap_free(&w.heap, 0, back[i], 1024);
@@ -483,11 +491,11 @@ START_TEST(checker_objects)
 	page = &p->page[0];
 #define BREAK(lvalue, value)                                                                                           \
 	do {                                                                                                           \
-		__typeof__(lvalue) was = lvalue;                                                                       \
-		lvalue = (value);                                                                                      \
+		__typeof__(lvalue) was = (lvalue);                                                                     \
+		(lvalue) = (value);                                                                                    \
 		if (heap_check(&w.heap))                                                                               \
 			ck_abort_msg("the checker misses: " #lvalue " = " #value);                                     \
-		lvalue = was;                                                                                          \
+		(lvalue) = was;                                                                                        \
 		ck_assert(heap_check(&w.heap));                                                                        \
 	} while (0)
 	BREAK(page->summary, 0);
@@ -506,6 +514,7 @@ START_TEST(checker_objects)
 	BREAK(p->class[8].partial, 1);
 	BREAK(p->class[8].partial, 7);
 	BREAK(p->class[5].partial, p->class[5].spare);
+	BREAK(p->class[7].partial, 2);
 	BREAK(p->class[5].spare, SEGREGATED_NONE);
 	BREAK(p->class[0].spare, 0);
 	BREAK(p->class[8].spare, 0);

@@ -619,10 +619,10 @@ START_TEST(checker_objects)
 	c = (struct pool_block *)((char *)x.c - UNIT);
 #define BREAK(lvalue, value)                                                                                           \
 	do {                                                                                                           \
-		__typeof__(lvalue) was = lvalue;                                                                       \
-		lvalue = (value);                                                                                      \
+		__typeof__(lvalue) was = (lvalue);                                                                     \
+		(lvalue) = (value);                                                                                    \
 		objects_to(&x, #lvalue " = " #value);                                                                  \
-		lvalue = was;                                                                                          \
+		(lvalue) = was;                                                                                        \
 		ck_assert(heap_check(&x.w.heap));                                                                      \
 	} while (0)
 	BREAK(a->seal, 0);
