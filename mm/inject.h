@@ -3,7 +3,7 @@
  *
  * Refused is an allocation, or a growth beyond heap_usable(), as by heap_fail_after();
  * nothing below is asked then. Rules add up: what any of them refuses is refused.
- * Cost: two loads while no rule is set. Threads: as the heap below; rules are set
+ * Cost: an atomic add and three loads while no rule is set. Threads: as the heap below; rules are set
  * while nobody else calls. */
 #ifndef SLAT_MM_INJECT_H
 #define SLAT_MM_INJECT_H
@@ -18,6 +18,7 @@ struct inject { /* private: inject.c */
 	uint64_t nth, asked, refused, random;
 	uint32_t per_million;
 	uint64_t site_low, site_high, site_nth;
+	bool site_each;
 };
 
 struct inject_stats {

@@ -83,12 +83,11 @@ struct leak_print {
 /* For a tree of all stacks of `l` now, and some more that come meanwhile. */
 size_t leak_scratch_bytes(const struct leak *l);
 
-/* Both aggregate all stacks, outermost call first, and order siblings by bytes, most
- * first. MM_ENOMEM: the scratch (16-byte aligned) is too small. While others allocate,
- * each site is as it was at some moment of the call.
+/* Both sort all stacks, outermost call first. MM_ENOMEM: the scratch (16-byte aligned) is too small. While others
+ * allocate, each site is as it was at some moment of the call.
  *
- * The tree: a head, then one line a call, indented by its depth: bytes, their error
- * (not in exact mode), allocations, name. */
+ * The tree: a head, then one line a call, below the call that it was made in, siblings
+ * by bytes, most first: bytes, their error (not in exact mode), allocations, name. */
 MM_MUST_CHECK enum mm_err leak_print_tree(const struct leak *l, void *scratch, size_t scratch_bytes,
 					  const struct leak_print *print);
 
