@@ -174,17 +174,24 @@ static unsigned char *header_place(const struct checked *c, const struct checked
 	return block_of(r) - c->front;
 }
 
+static bool may_read(const struct checked *c, uintptr_t at, uintptr_t end)
+{
+	if (at >= c->config.low && end <= c->config.high)
+		return true;
+	if (c->config.readable)
+		return c->config.readable(c->config.readable_self, at, end);
+	return c->config.high == 0;
+}
+
 /* False: no block lies there, or what would be its header may not be read. */
 static bool header_read(const struct checked *c, const void *memory, struct checked_header *out)
 {
-	uintptr_t at = (uintptr_t)memory, low = c->config.low;
+	uintptr_t end = (uintptr_t)memory, at = end - c->front;
 
-	if (at % HEAP_ALIGN || at < c->front || at - c->front < low)
-		return false;
-	if (c->config.high && at > c->config.high)
+	if (end % HEAP_ALIGN || end < c->front || !may_read(c, at, end))
 		return false;
 	__builtin_memcpy(out, (const unsigned char *)memory - c->front, sizeof(*out));
-	return seal_of(at, out) == out->seal;
+	return seal_of(end, out) == out->seal;
 }
 
 /* The index of what lives there, if its header says so; 0: it does not. */

@@ -55,9 +55,12 @@ struct checked_report {
 
 struct checked_config {
 	struct heap below;
-	/* What may be read: all that the heap below ever gives lies in [low, high), and
-	 * reading there never faults. 0 and 0: everything may be read. */
+	/* Where reading never faults: [low, high), and elsewhere what `readable` says of
+	 * [at, end). A block of the heap below is so while it lives. NULL: nowhere else; and
+	 * low and high 0, too: everywhere. */
 	uintptr_t low, high;
+	bool (*readable)(void *self, uintptr_t at, uintptr_t end);
+	void *readable_self;
 	uint32_t blocks_max;	    /* live and quarantined at once: 1 to CHECKED_BLOCKS_MAX */
 	uint64_t quarantine_bytes;  /* of blocks and redzones; 0: nothing is kept */
 	size_t redzone_bytes;	    /* on either side: a multiple of 16 up to CHECKED_REDZONE_MAX; 0: 16 */
