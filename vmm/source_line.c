@@ -266,18 +266,13 @@ static struct within within_of(const struct search *s, const struct dl_phdr_info
 	}
 	if (low >= high)
 		return none;
-	/* Keys below the object wrap round to the far end: plain addresses are compared. */
-	for (size_t i = 0; i < all.n; i++) {
-		if (all.lines[i].pc - 1 < all.base + low)
-			continue;
-		all.lines += i;
-		all.n -= i;
-		for (i = 0; i < all.n && all.lines[i].pc - 1 < all.base + high; i++)
-			;
-		all.n = i;
-		return all;
+	while (all.n > 0 && all.lines->pc <= all.base + low) {
+		all.lines++;
+		all.n--;
 	}
-	return none;
+	while (all.n > 0 && all.lines[all.n - 1].pc > all.base + high)
+		all.n--;
+	return all;
 }
 
 static void module_name(const struct within *w, const char *path)
