@@ -807,6 +807,25 @@ void slab_reap(struct slab_cache *c, unsigned cpu, bool all)
 	settle(p);
 }
 
+void slab_abandon(struct slab_cache *c, unsigned cpu)
+{
+	struct slab_cpu *p = &c->cpu[cpu];
+	struct slab_magazine *loaded = p->loaded, *previous = p->previous;
+
+	cpu_load(p, NULL, 0);
+	previous_set(p, NULL, 0);
+	if (loaded)
+		magazine_give(c, loaded);
+	if (previous)
+		magazine_give(c, previous);
+	settle(p);
+}
+
+unsigned slab_order(const struct slab_cache *c)
+{
+	return c->objects.geometry.order;
+}
+
 static uint64_t store_slabs(const struct slab_store *s)
 {
 	uint64_t n = 0;

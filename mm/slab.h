@@ -77,6 +77,13 @@ static inline void slab_free(struct slab_cache *c, unsigned cpu, void *object);
  * asked to send theirs at their next call. */
 void slab_reap(struct slab_cache *c, unsigned cpu, bool all);
 
+/* Its owner vanished, perhaps in the midst of an inlined call (a fork takes one thread
+ * along): what lay in that CPU's magazines is lost, and counts as live. Only while
+ * nobody else is inside any call that is not inlined. */
+void slab_abandon(struct slab_cache *c, unsigned cpu);
+
+unsigned slab_order(const struct slab_cache *c); /* of the runs of frames that its objects' slabs are */
+
 struct slab_stats slab_stats_read(const struct slab_cache *c); /* O(cpus) */
 
 /* All invariants of slab.c; only while no other call is under way. O(objects). */
