@@ -359,6 +359,7 @@ static __attribute__((noinline)) struct slab_cache *class_make(struct general_he
 		.align = align < FRAME_BYTES ? align : (uint32_t)FRAME_BYTES,
 		.cpus = h->cpus,
 		.source = {.self = &h->classes[c], .take = slab_take, .give = slab_give},
+		.meta_zeroed = h->meta_zeroed,
 	};
 	struct slab_cache *cache;
 	enum mm_err err = MM_OK;
@@ -742,6 +743,7 @@ enum mm_err general_heap_init(void *meta, size_t meta_bytes, const struct genera
 				   general_stats, general_check, general_fail_after};
 	h->frames = config->frames;
 	h->host = config->host;
+	h->meta_zeroed = config->meta_zeroed;
 	h->arena = (uintptr_t)config->arena;
 	h->frame_count = config->frame_count;
 	h->cpus = h->cpus_ready = config->cpus;

@@ -47,6 +47,7 @@ struct general_heap {
 	size_t cache_bytes;
 	struct lock making; /* held while one is made */
 	struct general_heap_host host;
+	bool meta_zeroed; /* as config said: caches not made yet are all zeroes */
 	uint64_t fail_after;
 	unsigned cpus;
 	unsigned cpus_ready; /* the same; 0 while fail_after is not: one test for both */

@@ -36,6 +36,7 @@ struct slab_config {
 	void (*construct)(void *self, void *object);
 	void *construct_self;
 	struct slab_source source;
+	bool meta_zeroed; /* it is all zeroes, as a host gives it: then only what is needed is touched */
 };
 
 struct slab_stats {
