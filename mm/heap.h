@@ -1,5 +1,5 @@
 /* mm/heap.h: the one interface of whatever serves bytes. Its implementations:
- * general_heap.h. What all of them must do is tried by heap_conformance.h.
+ * general_heap.h, arena.h, freelist.h, sizeclass.h. What all of them must do is tried by heap_conformance.h.
  *
  * Threads: as the implementation says; each call names its CPU, and no two
  *          threads are inside a call for one CPU of one heap at the same time.

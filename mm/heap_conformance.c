@@ -12,7 +12,8 @@
  * at a pace in the random part.
  *
  * What a heap may refuse. Anything when the request, with what is held, comes to
- * half of what there is; an alignment above a frame. Else NULL is an offence.
+ * half of what there is; an alignment above a frame; what the caller said that it
+ * need not serve. Else NULL is an offence, but for heaps that reuse only some sizes.
  *
  * Exactness of bytes_asked is asked for in the first trials only, where every free
  * names what was asked, and only of a heap that was never used before.
@@ -46,7 +47,9 @@ struct trial {
 
 	/* What the heap should say. */
 	uint64_t asked, given, live, asked_max;
-	uint64_t total, size_most;
+	uint64_t total, size_most, random_most;
+	enum heap_reuse reuse;
+	size_t largest, align_largest;
 	uint64_t fault_in; /* allocations until one is refused; 0: none is */
 
 	struct slot slots[SLOTS];
@@ -90,6 +93,11 @@ static size_t at_least_1(size_t bytes)
 static size_t lesser(size_t a, size_t b)
 {
 	return a < b ? a : b;
+}
+
+static size_t round_up(size_t bytes, size_t align)
+{
+	return (bytes + align - 1) & ~(align - 1);
 }
 
 /* ---- patterns ---- */
@@ -169,7 +177,9 @@ static const char *sound(struct trial *t)
 /* Whether there is so little left that a heap may say no. */
 static bool may_refuse(struct trial *t, size_t bytes, size_t align)
 {
-	return align > FRAME || heap_stats_read(t->h).bytes_held + bytes > t->total / 2;
+	if (align > t->align_largest || round_up(at_least_1(bytes), align) > t->largest)
+		return true;
+	return t->reuse == HEAP_REUSES_SOME || heap_stats_read(t->h).bytes_held + bytes > t->total / 2;
 }
 
 /* ---- one allocation ---- */
@@ -253,6 +263,8 @@ static const char *try_empty(struct trial *t)
 	NEED(s.allocations == 0 && s.bytes_asked == 0, "the heap is empty at the start", s.allocations, s.bytes_asked);
 	t->total = s.bytes_total;
 	t->size_most = lesser(t->total / 8, SIZE_MOST);
+	t->random_most = lesser(t->size_most / 16, t->largest);
+	t->size_most = lesser(t->size_most, t->largest);
 	t->exact = s.bytes_asked_max == 0;
 	return sound(t);
 }
@@ -315,7 +327,7 @@ static const char *try_many(struct trial *t)
 	enum { MANY = 512 };
 
 	for (unsigned i = 0; i < MANY; i++)
-		TRY(slot_take(t, &t->slots[i], i * 7 % 1100, HEAP_ALIGN));
+		TRY(slot_take(t, &t->slots[i], lesser(i * 7 % 1100, t->largest), HEAP_ALIGN));
 	TRY(sound(t));
 	for (unsigned i = 0; i < MANY; i++) {
 		struct slot *s = &t->slots[i * 181 % MANY];
@@ -386,7 +398,7 @@ static const char *try_too_much(struct trial *t)
 	struct heap_stats before, after;
 	const size_t huge = (size_t)PTRDIFF_MAX + 1;
 
-	TRY(slot_take(t, s, 100, HEAP_ALIGN));
+	TRY(slot_take(t, s, lesser(100, t->largest), HEAP_ALIGN));
 	NEED(s->at, "what there is room for is given", 100, 0);
 	before = heap_stats_read(t->h);
 	for (size_t align = HEAP_ALIGN; align <= FRAME; align *= 16)
@@ -400,9 +412,9 @@ static const char *try_too_much(struct trial *t)
 	NEED(!heap_alloc_aligned(t->h, t->cpu, 1, huge), "nothing is that aligned", 1, huge);
 	NEED(!heap_alloc_zeroed(t->h, t->cpu, SIZE_MAX / 16 + 2, 16), "a product that overflows is refused", 16, 0);
 	NEED(!heap_alloc_zeroed(t->h, t->cpu, 16, SIZE_MAX / 16 + 2), "a product that overflows is refused", 0, 16);
-	NEED(!heap_realloc(t->h, t->cpu, s->at, 100, huge), "nothing grows that large", 100, huge);
+	NEED(!heap_realloc(t->h, t->cpu, s->at, s->bytes, huge), "nothing grows that large", 100, huge);
 	NEED(!heap_realloc(t->h, t->cpu, s->at, 0, SIZE_MAX), "nothing grows that large", 0, SIZE_MAX);
-	NEED(!heap_realloc(t->h, t->cpu, s->at, 100, t->total + 1), "nothing grows beyond what there is", 100,
+	NEED(!heap_realloc(t->h, t->cpu, s->at, s->bytes, t->total + 1), "nothing grows beyond what there is", 100,
 	     t->total);
 	after = heap_stats_read(t->h);
 	NEED(live_equal(&before, &after), "a refusal changes nothing", before.bytes_given, after.bytes_given);
@@ -464,7 +476,7 @@ struct filling {
 
 static size_t level_bytes(const struct trial *t, unsigned level)
 {
-	return t->total >> (2 + 2 * level);
+	return lesser(t->total >> 2, t->largest) >> 2 * level;
 }
 
 static bool level_used(const struct trial *t, unsigned level)
@@ -522,6 +534,8 @@ static const char *try_full(struct trial *t, struct filling *f)
 	f->level[i] = link->next;
 	heap_free(t->h, t->cpu, link, level_bytes(t, i));
 	link = heap_alloc(t->h, t->cpu, level_bytes(t, i));
+	if (!link && t->reuse != HEAP_REUSES_AT_ONCE)
+		return NULL;
 	NEED(link, "what was freed is there again", level_bytes(t, i), i);
 	*link = (struct link){.next = f->level[i], .self = ~(uintptr_t)link};
 	f->level[i] = link;
@@ -539,7 +553,8 @@ static const char *try_exhaustion(struct trial *t)
 			first = f.bytes; /* and no figures are read */
 		else
 			TRY(try_full(t, &f));
-		NEED(f.bytes >= first - first / 32, "what was freed fits again", first, f.bytes);
+		NEED(f.bytes >= first - first / 32 || t->reuse == HEAP_REUSES_SOME, "what was freed fits again", first,
+		     f.bytes);
 		NEED(heap_check(t->h), "heap_check() holds", f.count, f.bytes);
 		TRY(empty(t, &f, round % 2));
 		NEED(t->asked_max >= first / 2, "bytes_asked_max saw the heap full", t->asked_max, first);
@@ -549,26 +564,40 @@ static const char *try_exhaustion(struct trial *t)
 
 /* ---- fault injection ---- */
 
-/* The i-th of the calls that a fault may hit. NULL iff it was refused. */
-static void *fault_call(struct trial *t, unsigned i, struct slot *s)
+/* The i-th of the calls that a fault may hit. */
+struct fault_call {
+	enum { ALLOCATES, ALIGNS, CLEARS, GROWS } kind;
+	size_t bytes, align;
+};
+
+static struct fault_call fault_call(const struct trial *t, unsigned i, const struct slot *grown)
 {
-	switch (i % 4) {
-	case 0:
-		return heap_alloc(t->h, t->cpu, 24 + 700 * i);
-	case 1:
-		return heap_alloc_aligned(t->h, t->cpu, 3000 * i, 256);
-	case 2:
-		return heap_alloc_zeroed(t->h, t->cpu, i, 50);
-	default:
-		return heap_realloc(t->h, t->cpu, s->at, s->bytes, s->usable + 1 + 5000 * (i / 4));
-	}
+	const size_t each[] = {24 + 700 * i, 3000 * i, 50 * i, grown->usable + 1 + 5000 * (i / 4)};
+	struct fault_call call = {i % 4, lesser(each[i % 4], t->largest), HEAP_ALIGN};
+
+	if (call.kind == GROWS && call.bytes <= grown->usable)
+		call.kind = ALLOCATES; /* it is as long as it can be */
+	if (call.kind == ALIGNS)
+		for (call.align = 256; call.align > t->align_largest || call.align > t->largest; call.align /= 2)
+			;
+	if (round_up(call.bytes, call.align) > t->largest)
+		call.bytes = t->largest & ~(call.align - 1);
+	return call;
 }
 
-static size_t fault_call_bytes(unsigned i, const struct slot *s)
+/* NULL iff it was refused. */
+static void *fault_try(struct trial *t, const struct fault_call *call, const struct slot *grown)
 {
-	const size_t bytes[] = {24 + 700 * i, 3000 * i, 50 * i, s->usable + 1 + 5000 * (i / 4)};
-
-	return bytes[i % 4];
+	switch (call->kind) {
+	case ALLOCATES:
+		return heap_alloc(t->h, t->cpu, call->bytes);
+	case ALIGNS:
+		return heap_alloc_aligned(t->h, t->cpu, call->bytes, call->align);
+	case CLEARS:
+		return heap_alloc_zeroed(t->h, t->cpu, call->bytes, 1);
+	default:
+		return heap_realloc(t->h, t->cpu, grown->at, grown->bytes, call->bytes);
+	}
 }
 
 /* Calls 0 to FAULTS - 1, of which number n (from 1) is refused; 0: none. */
@@ -578,22 +607,24 @@ static const char *try_fault(struct trial *t, unsigned n)
 
 	for (unsigned i = 0; i < FAULTS; i++) {
 		struct heap_stats before = heap_stats_read(t->h), after;
-		size_t bytes = fault_call_bytes(i, grown);
-		void *memory = fault_call(t, i, grown);
+		struct fault_call call = fault_call(t, i, grown);
+		void *memory = fault_try(t, &call, grown);
 
-		NEED((i + 1 == n) == !memory, "the n-th allocation or growth is refused, and no other", n, i + 1);
+		NEED((i + 1 == n) == !memory || (i + 1 != n && t->reuse == HEAP_REUSES_SOME),
+		     "the n-th allocation or growth is refused, and no other", n, i + 1);
 		if (!memory) {
 			after = heap_stats_read(t->h);
-			NEED(stats_equal(&before, &after), "a refusal changes nothing", n, i);
+			NEED(i + 1 == n ? stats_equal(&before, &after) : live_equal(&before, &after),
+			     "a refusal changes nothing", n, i);
 			TRY(slot_holds(t, grown, grown->usable));
 			continue;
 		}
-		if (i % 4 == 3) {
+		if (call.kind == GROWS) {
 			NEED(pattern_differs(memory, grown->bytes, grown->key) == grown->bytes,
-			     "realloc keeps what both lengths share", grown->bytes, bytes);
+			     "realloc keeps what both lengths share", grown->bytes, call.bytes);
 			slot_clear(t, grown);
 		}
-		TRY(slot_set(t, i % 4 == 3 ? grown : &s[i], memory, bytes, i % 4 == 1 ? 256 : HEAP_ALIGN));
+		TRY(slot_set(t, call.kind == GROWS ? grown : &s[i], memory, call.bytes, call.align));
 		TRY(books(t));
 	}
 	for (unsigned i = 0; i <= FAULTS; i++)
@@ -628,7 +659,7 @@ static size_t random_bytes(struct trial *t)
 {
 	size_t bytes = below(t, UINT64_C(1) << below(t, 1 + below(t, RANDOM_BITS)));
 
-	return lesser(bytes, t->size_most / 16);
+	return lesser(bytes, t->random_most);
 }
 
 /* How the caller might name the length: not, as asked, or as usable. */
@@ -654,6 +685,8 @@ static const char *random_take(struct trial *t, struct slot *s)
 {
 	size_t bytes = random_bytes(t), align = below(t, 8) ? HEAP_ALIGN : (size_t)1 << below(t, 13);
 
+	if (align > t->align_largest || round_up(bytes, align) > t->largest)
+		align = HEAP_ALIGN;
 	if (!fault_now(t))
 		return slot_take(t, s, bytes, align);
 	NEED(!heap_alloc_aligned(t->h, t->cpu, bytes, align), "the n-th allocation or growth is refused", bytes, align);
@@ -745,6 +778,9 @@ const char *heap_conformance_run(const struct heap_conformance *c, uint64_t *a, 
 	t->h = c->heap;
 	t->cpu = c->cpu;
 	t->random = c->seed;
+	t->reuse = c->reuse;
+	t->largest = c->largest ? c->largest : PTRDIFF_MAX;
+	t->align_largest = c->align_largest ? c->align_largest : FRAME;
 	offended = try_all(t, c->operations);
 	if (offended) {
 		*a = t->a;
