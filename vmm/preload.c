@@ -19,7 +19,9 @@
 #include <unistd.h>
 
 #include "mm/port.h"
+#include "vmm/preload_direct.h"
 #include "vmm/preload_heap.h"
+#include "vmm/preload_modes.h"
 #include "vmm/preload_range.h"
 #include "vmm/preload_slot.h"
 
@@ -36,6 +38,7 @@ static void look_after(struct preload_visit visit)
 
 static __attribute__((noinline)) void *visit_alloc(size_t bytes, size_t align)
 {
+	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
 	int was = errno;
 	struct preload_visit visit;
 	void *memory = NULL;
@@ -45,6 +48,7 @@ static __attribute__((noinline)) void *visit_alloc(size_t bytes, size_t align)
 		return NULL;
 	}
 	visit = preload_enter();
+	preload_modes_called_from(frame);
 	if (bytes <= PTRDIFF_MAX)
 		memory = heap_alloc_aligned(&preload_heap, visit.cpu, bytes, align);
 	if (memory && preload_heap_plain && bytes <= GENERAL_HEAP_SMALL_MAX && align == HEAP_ALIGN)
@@ -56,6 +60,7 @@ static __attribute__((noinline)) void *visit_alloc(size_t bytes, size_t align)
 
 static __attribute__((noinline)) void visit_free(void *memory)
 {
+	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
 	int was = errno;
 	struct preload_visit visit;
 	unsigned kind;
@@ -67,6 +72,7 @@ static __attribute__((noinline)) void visit_free(void *memory)
 		       ? preload_range.kinds[((uintptr_t)memory - preload_range.base) >> FRAME_SHIFT]
 		       : 0;
 	visit = preload_enter();
+	preload_modes_called_from(frame);
 	heap_free(&preload_heap, visit.cpu, memory, 0);
 	if (kind - 1 < GENERAL_HEAP_CLASSES)
 		preload_front_learn(visit, kind - 1);
@@ -77,17 +83,38 @@ static __attribute__((noinline)) void visit_free(void *memory)
 
 static __attribute__((noinline)) void *visit_realloc(void *memory, size_t bytes)
 {
+	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
 	int was = errno;
 	struct preload_visit visit;
 	void *moved = NULL;
 
 	MM_ASSERT(preload_heap_ready(), memory, bytes);
 	visit = preload_enter();
+	preload_modes_called_from(frame);
 	if (bytes <= PTRDIFF_MAX)
 		moved = heap_realloc(&preload_heap, visit.cpu, memory, 0, bytes);
 	preload_leave(visit);
 	errno = moved ? was : ENOMEM;
 	return moved;
+}
+
+/* Apart, so that the call comes from the caller. */
+static __attribute__((noinline)) void *visit_calloc(size_t bytes)
+{
+	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+	int was = errno;
+	struct preload_visit visit;
+	void *memory = NULL;
+
+	if (preload_heap_ready()) {
+		visit = preload_enter();
+		preload_modes_called_from(frame);
+		if (bytes <= PTRDIFF_MAX)
+			memory = heap_alloc(&preload_heap, visit.cpu, bytes);
+		preload_leave(visit);
+	}
+	errno = memory ? was : ENOMEM;
+	return memory ? memset(memory, 0, bytes) : NULL;
 }
 
 /* ---- what magazines serve ---- */
@@ -159,8 +186,10 @@ EXPORT void *calloc(size_t nmemb, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
+	if (__builtin_expect(!preload_heap_plain, 0))
+		return visit_calloc(bytes);
 	memory = take(bytes);
-	if (!memory || (bytes > GENERAL_HEAP_SMALL_MAX && preload_heap_plain && preload_heap_is_fresh(memory, bytes)))
+	if (!memory || (bytes > GENERAL_HEAP_SMALL_MAX && preload_heap_is_fresh(memory, bytes)))
 		return memory;
 	return memset(memory, 0, bytes);
 }
@@ -286,6 +315,32 @@ EXPORT int malloc_trim(size_t pad)
 	}
 	errno = was;
 	return given > 0;
+}
+
+EXPORT void malloc_stats(void)
+{
+	if (preload_heap_ready())
+		preload_stats_write(STDERR_FILENO);
+}
+
+EXPORT struct mallinfo2 mallinfo2(void)
+{
+	struct preload_direct_stats direct = preload_direct_stats_read();
+	struct heap_stats stats = {0};
+
+	if (preload_heap_ready())
+		stats = heap_stats_read(&preload_heap);
+	return (struct mallinfo2){.arena = stats.bytes_held - direct.bytes,
+				  .hblks = direct.blocks,
+				  .hblkhd = direct.bytes,
+				  .uordblks = stats.bytes_given,
+				  .fordblks = stats.bytes_held - stats.bytes_given};
+}
+
+__attribute__((destructor)) static void end(void)
+{
+	if (preload_heap_ready())
+		preload_modes_end();
 }
 
 __attribute__((constructor)) static void begin(void)

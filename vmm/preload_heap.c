@@ -14,6 +14,7 @@
 #include "mm/lock.h"
 #include "vmm/preload_direct.h"
 #include "vmm/preload_heap.h"
+#include "vmm/preload_modes.h"
 #include "vmm/preload_range.h"
 #include "vmm/preload_slot.h"
 
@@ -172,7 +173,7 @@ static void make(void)
 	if (made) {
 		preload_slots_make();
 		preload_heap = (struct heap){NULL, &both};
-		preload_heap_plain = true;
+		preload_heap_plain = !preload_modes_wrap(&preload_heap, PRELOAD_SLOTS);
 	}
 	__atomic_store_n(&state, made ? READY : REFUSED, __ATOMIC_RELEASE);
 }

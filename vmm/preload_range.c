@@ -65,6 +65,7 @@ static struct {
 	uint64_t dirty;
 	struct lock growing, trimming;
 	uint64_t frontier, mapped; /* frames */
+	uint64_t solid;		   /* the frontier, until somebody else was met there */
 	struct {
 		uint32_t first, order;
 	} held[TRIM_RUNS]; /* under `trimming` */
@@ -151,6 +152,11 @@ static void given(void *self, struct pfn first, unsigned order)
 	__atomic_fetch_add(&range.dirty, frames, __ATOMIC_RELAXED);
 }
 
+bool preload_range_is_mapped(uintptr_t at, uintptr_t end)
+{
+	return at >= preload_range.base && at < end && end <= preload_range.base + (look(&range.solid) << FRAME_SHIFT);
+}
+
 bool preload_range_is_fresh(const void *memory, size_t bytes)
 {
 	uint64_t first = ((uintptr_t)memory - preload_range.base) >> FRAME_SHIFT;
@@ -189,6 +195,8 @@ static bool extend(uint64_t frames)
 		return false;
 	err = frames_donate(&range.frames, (struct pfn){range.frontier}, frames);
 	MM_ASSERT(err == MM_OK, range.frontier, frames);
+	if (range.solid == range.frontier)
+		__atomic_store_n(&range.solid, range.frontier + frames, __ATOMIC_RELAXED);
 	range.frontier += frames;
 	__atomic_store_n(&range.mapped, range.mapped + frames, __ATOMIC_RELAXED);
 	return true;

@@ -23,6 +23,9 @@ static inline bool preload_range_has(const void *memory)
 	return ((uintptr_t)memory - preload_range.base) >> FRAME_SHIFT < preload_range.frames;
 }
 
+/* Is all of [at, end) memory that may be read? */
+bool preload_range_is_mapped(uintptr_t at, uintptr_t end);
+
 /* Is what was just allocated there still all zeroes, as the host gave it? */
 bool preload_range_is_fresh(const void *memory, size_t bytes);
 
