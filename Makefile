@@ -210,6 +210,10 @@ $(BUILD)/bench/iommu: $(call obj,tests/bench/iommu.c tests/bench/bench.c vmm/por
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
 
+$(BUILD)/bench/programs: $(call obj,tests/bench/programs.c tests/bench/bench.c)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
+
 $(patsubst %,$(BUILD)/bench/%,prefault resident pack): $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c) $(PARTS)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $(call group,$^) -lm $(LIBS)
