@@ -20,7 +20,8 @@ group = -Wl,--start-group $1 -Wl,--end-group
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$1)
 MM = $(call obj,$(wildcard mm/*.c))
 DEVICES = $(call obj,$(wildcard devices/*.c))
-VMM = $(call obj,$(filter-out vmm/main.c vmm/sandbox_list.c,$(wildcard vmm/*.c vmm/boot/*.c vmm/cmd/*.c vmm/pack/*.c)))
+VMM = $(call obj,$(filter-out vmm/main.c vmm/sandbox_list.c vmm/preload%,$(wildcard vmm/*.c vmm/boot/*.c vmm/cmd/*.c vmm/pack/*.c)))
+PRELOAD = $(call obj,$(wildcard vmm/preload*.c) $(addprefix vmm/,heap_report.c source_line.c debug_line.c))
 UNIT = $(wildcard tests/unit/test_*.c)
 MM_BENCH = extent frames objects
 MEM_BENCH = prefault resident placement
@@ -44,7 +45,7 @@ export HEADER_FLAGS = $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(wildcard tests/fuzz/*.c))
 
-all: $(BUILD)/slat guests ## slat and its guests
+all: $(BUILD)/slat $(BUILD)/libslatmalloc.so guests ## slat, its guests, and its heap for any program
 tests: $(TESTS) oracle_parts
 	@:
 
@@ -136,6 +137,12 @@ $(BUILD)/slat: $(call obj,vmm/main.c) $(PARTS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(SAN) -o $@ $(call group,$^) $(LIBS)
 
+# Only what it exports is seen by the program that it is loaded into, for good.
+$(PRELOAD): HOSTED += -fPIC -fvisibility=hidden
+$(BUILD)/libslatmalloc.so: $(PRELOAD) $(BUILD)/libmm.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(SAN) -shared -o $@ $^ -Wl,--exclude-libs,ALL -Wl,-z,nodelete -pthread
+
 $(BUILD)/libmm.a: $(MM)
 $(BUILD)/libdevices.a: $(DEVICES)
 $(BUILD)/libslat.a: $(VMM)
@@ -200,6 +207,10 @@ $(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) placement pagetable scatter io): $(BUI
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
 
 $(BUILD)/bench/iommu: $(call obj,tests/bench/iommu.c tests/bench/bench.c vmm/port.c) $(BUILD)/libdevices.a $(BUILD)/libmm.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
+
+$(BUILD)/bench/programs: $(call obj,tests/bench/programs.c tests/bench/bench.c)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
 
