@@ -28,12 +28,12 @@ MEM_BENCH = prefault resident placement
 FUZZ = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 PARTS = $(BUILD)/libslat.a $(BUILD)/libdevices.a $(BUILD)/libmm.a
 
-TESTS = $(BUILD)/tests/unit $(FUZZ:%=$(BUILD)/tests/replay_%) $(BUILD)/tests/heap_count.so
+TESTS = $(BUILD)/tests/unit $(FUZZ:%=$(BUILD)/tests/replay_%) $(BUILD)/tests/heap_count.so $(BUILD)/tests/heap_bugs
 # A make of our own uses all cores, unless its caller already shares some out.
 SUB = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 # Counting atomically is slow, so only where threads meet; $< is the file that is compiled.
 COVERAGE = -O0 --coverage -Dalways_inline=unused $$(if $$(filter $(THREADED),$$<),-fprofile-update=atomic)
-THREADED = $(addprefix mm/,frames.c slab.c heap.c general_heap.c heap_conformance.c)
+THREADED = $(addprefix mm/,frames.c slab.c heap.c general_heap.c heap_conformance.c call_stack.c checked.c leak.c inject.c)
 ASAN = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 export BUILD KVM CC FREESTANDING
 export HEADER_FLAGS = $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE
@@ -192,6 +192,11 @@ $(BUILD)/tests/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(call obj,tests/fuzz/
 $(BUILD)/tests/heap_count.so: tests/heap_count.c $(BUILD)/flags
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE -fPIC -shared -o $@ $<
+
+# As programs are compiled, that know nothing of us.
+$(BUILD)/tests/heap_bugs: tests/heap_bugs.c $(BUILD)/flags
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(BASE) -D_GNU_SOURCE -o $@ $<
 
 $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(PARTS)
 	$(call say,LD,$@)
