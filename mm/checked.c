@@ -115,6 +115,14 @@ static void *below_of(const struct checked *c, const struct checked_record *r)
 
 /* ---- bytes ---- */
 
+static bool word_is(const unsigned char *at, uint64_t want)
+{
+	uint64_t there;
+
+	__builtin_memcpy(&there, at, sizeof(there));
+	return there == want;
+}
+
 /* The first that is not `value`; `bytes` iff all are. */
 static size_t first_other(const unsigned char *at, size_t bytes, unsigned char value)
 {
@@ -126,6 +134,10 @@ static size_t first_other(const unsigned char *at, size_t bytes, unsigned char v
 		if (((there[0] ^ want) | (there[1] ^ want) | (there[2] ^ want) | (there[3] ^ want)) != 0)
 			break;
 	}
+	while (i + 8 <= bytes && word_is(at + i, want))
+		i += 8;
+	if (bytes >= 8 && i + 8 > bytes && word_is(at + bytes - 8, want)) /* its end overlaps what was seen */
+		return bytes;
 	while (i < bytes && at[i] == value)
 		i++;
 	return i;
@@ -388,6 +400,20 @@ static void tell_wrong(struct checked *c, const struct wrong *w)
 	tell_of(c, CHECKED_USE_AFTER_FREE, &w->record, block_of(&w->record) + w->span.first, w->span.length);
 }
 
+/* What will be looked at next but one operation or so is asked for now; its record was asked for before. */
+static void expect(const struct checked *c, uint32_t index)
+{
+	const struct checked_record *r;
+
+	if (!index)
+		return;
+	r = record_at(c, index);
+	__builtin_prefetch(header_place(c, r));
+	__builtin_prefetch(block_of(r));
+	if (r->next)
+		__builtin_prefetch(record_at(c, r->next));
+}
+
 /* With the lock held: the next portion. True iff something was wrong there. */
 static bool scan(struct checked *c, struct wrong *w)
 {
@@ -400,6 +426,7 @@ static bool scan(struct checked *c, struct wrong *w)
 
 		c->cursor_offset = whole ? 0 : offset + part;
 		c->cursor = whole ? r->next : c->cursor;
+		expect(c, c->cursor);
 		if (!holds)
 			return true;
 		budget -= lesser(budget, part + SCAN_BLOCK);
@@ -437,6 +464,7 @@ static struct checked_record quarantine_take(struct checked *c)
 	c->oldest = was.next;
 	if (!c->oldest)
 		c->newest = 0;
+	expect(c, c->oldest);
 	c->kept--;
 	c->kept_bytes -= total_bytes(c, &was);
 	c->kept_watched -= watched_bytes(&was);
@@ -640,6 +668,8 @@ static bool find_live(struct checked *c, const void *memory, bool claim, struct 
 	struct wrong w;
 	bool sealed = header_read(c, memory, &h), right, wrong = false;
 
+	if (claim)
+		out->freed = call_stacks_take(c->config.stacks, &c->config.source);
 	lock_take(&c->lock);
 	right = look_up(c, memory, sealed, &h, out);
 	if (right && claim) {
@@ -681,10 +711,7 @@ static void checked_free(void *self, unsigned cpu, void *memory, size_t bytes)
 	struct checked *c = self;
 	struct found f;
 
-	if (!memory)
-		return;
-	f.freed = call_stacks_take(c->config.stacks, &c->config.source);
-	if (!find_live(c, memory, true, &f))
+	if (!memory || !find_live(c, memory, true, &f))
 		return;
 	judge(c, &f, bytes);
 	__builtin_memset(memory, POISON, watched_bytes(&f.was));
@@ -869,6 +896,11 @@ static bool bytes_hold(struct checked *c)
 		}
 	}
 	return all;
+}
+
+bool checked_look(const struct heap *h)
+{
+	return bytes_hold(h->self);
 }
 
 static bool checked_check(void *self)

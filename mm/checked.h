@@ -95,6 +95,10 @@ MM_MUST_CHECK enum mm_err checked_init(void *meta, size_t meta_bytes, const stru
 /* Looks at all that is quarantined, and gives it back. */
 void checked_drain(const struct heap *h, unsigned cpu);
 
+/* The caller's part of heap_check(): every redzone, and all quarantine. O(blocks), where
+ * the invariants below may be O(frames). */
+bool checked_look(const struct heap *h);
+
 struct checked_stats checked_stats_read(const struct heap *h);
 
 const char *checked_kind_name(enum checked_kind kind); /* "use after free" */

@@ -39,6 +39,7 @@ extern void *__libc_stack_end; /* where the kernel put argc; the dynamic linker'
 
 static struct {
 	bool checked, leak, stats;
+	struct heap checked_heap; /* below leak's, if both are there */
 	uint64_t sample;
 	char file[FILE_MAX];
 	struct leak *leaks;
@@ -201,7 +202,10 @@ static bool wrap_checked(struct heap *heap)
 	size_t bytes = checked_meta_bytes(BLOCKS_MAX);
 	void *meta = map(bytes);
 
-	return meta && checked_init(meta, bytes, &config, heap) == MM_OK;
+	if (!meta || checked_init(meta, bytes, &config, heap) != MM_OK)
+		return false;
+	modes.checked_heap = *heap;
+	return true;
 }
 
 static bool wrap_leak(struct heap *heap, unsigned cpus)
@@ -311,8 +315,8 @@ void preload_modes_end(void)
 {
 	int was = errno;
 
-	if (modes.checked)
-		heap_check(&preload_heap);
+	if (modes.checked_heap.self)
+		checked_look(&modes.checked_heap);
 	if (modes.leaks)
 		write_leaks();
 	if (modes.stats)
