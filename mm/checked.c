@@ -289,10 +289,10 @@ const char *checked_kind_name(enum checked_kind kind)
 static void tell(struct checked *c, struct checked_report *report)
 {
 	const struct call_stack_source *source = &c->config.source;
+	const char *name = checked_kind_name(report->kind);
 
 	__atomic_add_fetch(&c->reports[report->kind], 1, __ATOMIC_RELAXED);
-	if (!c->config.report)
-		mm_panic(__FILE__, __LINE__, checked_kind_name(report->kind), (uintptr_t)report->at, report->bytes);
+	c->config.report ? (void)0 : mm_panic(__FILE__, __LINE__, name, (uintptr_t)report->at, report->bytes);
 	if (source->take)
 		report->now.count = source->take(source->self, report->now.pc, CALL_STACK_MAX);
 	c->config.report(c->config.report_self, report);
@@ -859,7 +859,7 @@ static bool records_hold(const struct checked *c)
 {
 	struct count n = {0};
 	uint32_t last;
-	bool cursor = false, ignored;
+	bool cursor = false, ignored = false;
 
 	for (uint32_t i = 1; i <= c->made; i++)
 		if (!count_add(c, record_at(c, i), &n))

@@ -177,7 +177,7 @@ START_TEST(wide_redzones)
 	p = take(&w, 100);
 	p[100 + 255] = 1;
 	p[-256] = 1;
-	ck_assert(!heap_check(&w.heap));
+	ck_assert(_i ? !heap_check(&w.heap) : !checked_look(&w.heap));
 	ck_assert_uint_eq(w.reports, 2);
 	ck_assert(w.last.kind == CHECKED_OVERRUN && w.last.offset == 355);
 	ck_assert(heap_check(&w.heap)); /* told once, and mended */
@@ -420,6 +420,23 @@ START_TEST(poisoned)
 	p[CHECKED_POISON_MAX]++; /* not watched */
 	world_close(&w);
 	ck_assert_uint_eq(w.reports, 0);
+}
+END_TEST
+
+START_TEST(names)
+{
+	static const char *const name[] = {"overrun",
+					   "underrun",
+					   "use after free",
+					   "double free",
+					   "free of a middle",
+					   "free of foreign memory",
+					   "free on the wrong heap",
+					   "free of a wrong size"};
+
+	ck_assert_uint_eq(sizeof(name) / sizeof(*name), CHECKED_KINDS);
+	for (unsigned kind = 0; kind < CHECKED_KINDS; kind++)
+		ck_assert_str_eq(checked_kind_name(kind), name[kind]);
 }
 END_TEST
 
@@ -965,7 +982,8 @@ Suite *checked_suite(void)
 	tcase_add_loop_test(bugs, overrun_by_1, 0, 11);
 	tcase_add_test(bugs, overrun_of_0_bytes);
 	tcase_add_loop_test(bugs, underrun, 0, 6);
-	tcase_add_test(bugs, wide_redzones);
+	tcase_add_loop_test(bugs, wide_redzones, 0, 2);
+	tcase_add_test(bugs, names);
 	tcase_add_loop_test(bugs, use_after_free_at_the_next_touch, 0, 2);
 	tcase_add_loop_test(bugs, use_after_free_by_and_by, 0, 4);
 	tcase_add_loop_test(bugs, double_free, 0, 4);
