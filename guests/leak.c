@@ -189,7 +189,7 @@ static const struct function {
 } functions[] = {
 #define FUNCTION(name)                                                                                                 \
 	{                                                                                                              \
-		(uintptr_t) name, #name                                                                                \
+		(uintptr_t)(name), #name                                                                               \
 	}
 	FUNCTION(take),		FUNCTION(give),		  FUNCTION(log_line),	   FUNCTION(cache_add),
 	FUNCTION(session_open), FUNCTION(request_answer), FUNCTION(settings_read), FUNCTION(serve),

@@ -213,6 +213,7 @@ static bool unit_open(struct unit *u, struct reader *r)
 {
 	uint64_t header_bytes;
 	const char *directory;
+	int line_base;
 
 	u->version = (unsigned)number(r, 2);
 	if (u->version < 2 || u->version > 5)
@@ -224,7 +225,8 @@ static bool unit_open(struct unit *u, struct reader *r)
 	take(&u->program, header_bytes);
 	u->min_length = (unsigned)number(r, 1);
 	take(r, u->version >= 4 ? 2 : 1);
-	u->line_base = (int8_t)number(r, 1);
+	line_base = (int)number(r, 1);
+	u->line_base = line_base < 128 ? line_base : line_base - 256;
 	u->line_range = (unsigned)number(r, 1);
 	u->opcode_base = (unsigned)number(r, 1);
 	u->lengths = take(r, u->opcode_base ? u->opcode_base - 1 : UINT64_MAX);

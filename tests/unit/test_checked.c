@@ -681,6 +681,7 @@ START_TEST(set_up_wrong)
 {
 	struct world w;
 	struct checked_config config;
+	struct heap heap;
 	size_t bytes = checked_meta_bytes(8);
 	unsigned char *meta = bed_lines(bytes + 64);
 
@@ -690,18 +691,18 @@ START_TEST(set_up_wrong)
 	ck_assert_uint_eq(checked_meta_bytes(0), 0);
 	ck_assert_uint_eq(checked_meta_bytes(CHECKED_BLOCKS_MAX + 1), 0);
 	ck_assert_uint_gt(checked_meta_bytes(CHECKED_BLOCKS_MAX), 0);
-	ck_assert_int_eq(checked_init(NULL, bytes, &config, &w.heap), MM_EINVAL);
-	ck_assert_int_eq(checked_init(meta + 8, bytes, &config, &w.heap), MM_EINVAL);
-	ck_assert_int_eq(checked_init(meta, bytes - 1, &config, &w.heap), MM_EINVAL);
+	ck_assert_int_eq(checked_init(NULL, bytes, &config, &heap), MM_EINVAL);
+	ck_assert_int_eq(checked_init(meta + 8, bytes, &config, &heap), MM_EINVAL);
+	ck_assert_int_eq(checked_init(meta, bytes - 1, &config, &heap), MM_EINVAL);
 	config.redzone_bytes = 24;
-	ck_assert_int_eq(checked_init(meta, bytes, &config, &w.heap), MM_EINVAL);
+	ck_assert_int_eq(checked_init(meta, bytes, &config, &heap), MM_EINVAL);
 	config.redzone_bytes = CHECKED_REDZONE_MAX + 16;
-	ck_assert_int_eq(checked_init(meta, bytes, &config, &w.heap), MM_EINVAL);
+	ck_assert_int_eq(checked_init(meta, bytes, &config, &heap), MM_EINVAL);
 	config.redzone_bytes = CHECKED_REDZONE_MAX;
 	config.blocks_max = 0;
-	ck_assert_int_eq(checked_init(meta, bytes, &config, &w.heap), MM_EINVAL);
+	ck_assert_int_eq(checked_init(meta, bytes, &config, &heap), MM_EINVAL);
 	config.blocks_max = 8;
-	ck_assert_int_eq(checked_init(meta, bytes, &config, &w.heap), MM_OK);
+	ck_assert_int_eq(checked_init(meta, bytes, &config, &heap), MM_OK);
 	free(meta);
 	world_close(&w);
 }
