@@ -20,19 +20,20 @@ group = -Wl,--start-group $1 -Wl,--end-group
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$1)
 MM = $(call obj,$(wildcard mm/*.c))
 DEVICES = $(call obj,$(wildcard devices/*.c))
-VMM = $(call obj,$(filter-out vmm/main.c vmm/sandbox_list.c,$(wildcard vmm/*.c vmm/boot/*.c vmm/cmd/*.c vmm/pack/*.c)))
+VMM = $(call obj,$(filter-out vmm/main.c vmm/sandbox_list.c vmm/preload%,$(wildcard vmm/*.c vmm/boot/*.c vmm/cmd/*.c vmm/pack/*.c)))
+PRELOAD = $(call obj,$(wildcard vmm/preload*.c) $(addprefix vmm/,heap_report.c source_line.c debug_line.c))
 UNIT = $(wildcard tests/unit/test_*.c)
 MM_BENCH = extent frames objects
 MEM_BENCH = prefault resident placement
 FUZZ = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 PARTS = $(BUILD)/libslat.a $(BUILD)/libdevices.a $(BUILD)/libmm.a
 
-TESTS = $(BUILD)/tests/unit $(FUZZ:%=$(BUILD)/tests/replay_%) $(BUILD)/tests/heap_count.so
+TESTS = $(BUILD)/tests/unit $(FUZZ:%=$(BUILD)/tests/replay_%) $(BUILD)/tests/heap_count.so $(BUILD)/tests/heap_bugs
 # A make of our own uses all cores, unless its caller already shares some out.
 SUB = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 # Counting atomically is slow, so only where threads meet; $< is the file that is compiled.
 COVERAGE = -O0 --coverage -Dalways_inline=unused $$(if $$(filter $(THREADED),$$<),-fprofile-update=atomic)
-THREADED = $(addprefix mm/,frames.c slab.c heap.c general_heap.c heap_conformance.c)
+THREADED = $(addprefix mm/,frames.c slab.c heap.c general_heap.c heap_conformance.c call_stack.c checked.c leak.c inject.c)
 ASAN = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 export BUILD KVM CC FREESTANDING
 export HEADER_FLAGS = $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE
@@ -44,7 +45,7 @@ export HEADER_FLAGS = $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(wildcard tests/fuzz/*.c))
 
-all: $(BUILD)/slat guests ## slat and its guests
+all: $(BUILD)/slat $(BUILD)/libslatmalloc.so guests ## slat, its guests, and its heap for any program
 tests: $(TESTS) oracle_parts
 	@:
 
@@ -140,6 +141,12 @@ $(BUILD)/slat: $(call obj,vmm/main.c) $(PARTS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(SAN) -o $@ $(call group,$^) $(LIBS)
 
+# Only what it exports is seen by the program that it is loaded into, for good.
+$(PRELOAD): HOSTED += -fPIC -fvisibility=hidden
+$(BUILD)/libslatmalloc.so: $(PRELOAD) $(BUILD)/libmm.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(SAN) -shared -o $@ $^ -Wl,--exclude-libs,ALL -Wl,-z,nodelete -pthread
+
 $(BUILD)/libmm.a: $(MM)
 $(BUILD)/libdevices.a: $(DEVICES)
 $(BUILD)/libslat.a: $(VMM)
@@ -190,6 +197,11 @@ $(BUILD)/tests/heap_count.so: tests/heap_count.c $(BUILD)/flags
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE -fPIC -shared -o $@ $<
 
+# As programs are compiled, that know nothing of us.
+$(BUILD)/tests/heap_bugs: tests/heap_bugs.c $(BUILD)/flags
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(BASE) -D_GNU_SOURCE -o $@ $<
+
 $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(PARTS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(SAN) -fsanitize=fuzzer -o $@ $(call group,$^) $(LIBS)
@@ -205,6 +217,10 @@ $(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) heap placement pagetable scatter io): 
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $(call group,$^) -lm $(LIBS)
 
 $(BUILD)/bench/iommu: $(call obj,tests/bench/iommu.c tests/bench/bench.c vmm/port.c) $(BUILD)/libdevices.a $(BUILD)/libmm.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
+
+$(BUILD)/bench/programs: $(call obj,tests/bench/programs.c tests/bench/bench.c)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
 

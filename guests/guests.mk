@@ -27,6 +27,9 @@ $(BUILD)/obj/guests/%.o: guests/%.S
 # What it prints besides is the table of the bench.
 $(BUILD)/guests/alloc.elf: $(BUILD)/obj/guests/bench/table.o
 
+# It takes stacks of its own.
+$(BUILD)/obj/guests/leak.o: GUEST_FLAGS += -fno-omit-frame-pointer -fno-optimize-sibling-calls
+
 # The hypervisor of the oracles, and the boot sector of its disk.
 HV = $(patsubst %,$(BUILD)/obj/guests/hv/%.o,vmx svm probe world)
 $(BUILD)/guests/hv.elf: $(HV)

@@ -10,8 +10,8 @@
  *
  * Truth, each change of it one atomic operation on one 64-bit word:
  *   chunk word   bit = 1: the frame is free;
- *   area word    OPEN and eight counts: the tokens of each chunk. Or ABSENT: no
- *                frame was ever given. Or 0: closed, that is wholly free, or
+ *   area word    OPEN and eight counts: the tokens of each chunk. Or 0, ABSENT: no
+ *                frame was ever given. Or CLOSED, that is wholly free, or
  *                taken as (part of) a run of order 9 and up;
  *   whole word   one a region, bit = 1: that area is wholly free and closed.
  * Orders 0 to 5 take tokens from the area word, then bits from the chunk word.
@@ -20,7 +20,7 @@
  * whole word, with area and chunk words left as they are; 16 to 18 are 2, 4 or 8
  * whole words in ascending order, put back if one is refused. A free goes the
  * same way backwards: bits, then tokens; who makes the eighth count 64 closes the
- * area (FULL to 0) and sets its bit. To open one is to take it as order 9, clear
+ * area (FULL to CLOSED) and sets its bit. To open one is to take it as order 9, clear
  * the bits that are wanted while nobody sees it, and publish the counts.
  *
  * Hints say where to look. by_class[c] of a region: its areas that are open and
@@ -32,7 +32,7 @@
  * whose neighbour is whole comes last: it may yet become half of an order 10.
  *
  * Invariants, all verified by frames_check(), when no call is under way:
- *   I1  an area word is 0, ABSENT, or OPEN with a count below 64;
+ *   I1  an area word is ABSENT, CLOSED, or OPEN with a count below 64;
  *   I2  in an open area a chunk's count is the number of its bits, or 0 with all
  *       bits set (taken whole); of an absent area no bit is set, of a closed all;
  *   I3  a bit in a whole word is an area that exists and is closed;
@@ -469,7 +469,7 @@ static void area_close(struct frames_shared *s, uint64_t area)
 {
 	uint64_t region = area / FRAMES_REGION_AREAS, full = FRAMES_FULL;
 
-	if (swap(area_word(s, area), &full, 0)) {
+	if (swap(area_word(s, area), &full, FRAMES_CLOSED)) {
 		__atomic_fetch_or(&region_of(s, region)->whole, UINT64_C(1) << area % FRAMES_REGION_AREAS,
 				  __ATOMIC_SEQ_CST);
 		hint_region(s, region);
@@ -695,7 +695,7 @@ static bool areas_taken(struct frames_shared *s, uint64_t area, uint64_t n)
 	for (uint64_t a = area; a < area + n; a++) {
 		uint64_t whole = look(&region_of(s, a / FRAMES_REGION_AREAS)->whole);
 
-		if (look(area_word(s, a)) || whole >> a % FRAMES_REGION_AREAS & 1)
+		if (look(area_word(s, a)) != FRAMES_CLOSED || whole >> a % FRAMES_REGION_AREAS & 1)
 			return false;
 	}
 	return true;
@@ -1154,11 +1154,10 @@ enum mm_err frames_init(struct frames *f, void *meta, size_t meta_bytes, const s
 	if (!layout_make(&l, config->frame_count, config->cpus) || !meta_usable(meta, meta_bytes) ||
 	    meta_bytes < l.meta_bytes)
 		return MM_EINVAL;
-	__builtin_memset(meta, 0, l.meta_bytes);
+	if (!config->meta_zeroed)
+		__builtin_memset(meta, 0, l.meta_bytes);
 	s->layout = l;
 	s->magic = FRAMES_MAGIC;
-	for (uint64_t area = 0; area < l.areas; area++)
-		*area_word(s, area) = FRAMES_ABSENT;
 	*f = (struct frames){s, config->barrier, config->barrier_self};
 	return MM_OK;
 }
@@ -1454,14 +1453,14 @@ static bool check_chunks(struct frames_shared *s, uint64_t area) /* I1, I2 */
 	uint64_t word = look(area_word(s, area)), counts = word & ~FRAMES_OPEN;
 	bool open = word & FRAMES_OPEN;
 
-	if (word == FRAMES_FULL || (!open && word != 0 && word != FRAMES_ABSENT))
+	if (word == FRAMES_FULL || (!open && word != FRAMES_CLOSED && word != FRAMES_ABSENT))
 		return false;
 	for (unsigned j = 0; j < FRAMES_AREA_CHUNKS; j++) {
 		uint64_t bits = look(chunk_word(s, area * FRAMES_AREA_CHUNKS + j));
 		uint64_t count = open ? counts >> 8 * j & 0xff : 0;
 		bool taken_whole = word != FRAMES_ABSENT && count == 0 && bits == ~UINT64_C(0);
 
-		if (!taken_whole && (word == 0 || count != ones(bits)))
+		if (!taken_whole && (word == FRAMES_CLOSED || count != ones(bits)))
 			return false;
 	}
 	return true;
@@ -1477,7 +1476,7 @@ static bool check_area(struct frames_shared *s, uint64_t area)
 
 	if (exists && !check_chunks(s, area))
 		return false;
-	if (r->whole & bit && (!exists || *area_word(s, area) != 0))
+	if (r->whole & bit && (!exists || *area_word(s, area) != FRAMES_CLOSED))
 		return false;
 	for (unsigned c = 0; c < FRAMES_AREA_CLASSES; c++)
 		if (((r->by_class[c] & bit) != 0) != (c == class))

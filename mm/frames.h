@@ -33,6 +33,7 @@ struct frames_config {
 	 * each does at its next call. */
 	void (*barrier)(void *self);
 	void *barrier_self;
+	bool meta_zeroed; /* it is all zeroes, as a host gives it: then only what is needed is touched */
 };
 
 struct frames { /* one party's handle; the caller's own memory; fields are for frames.c */

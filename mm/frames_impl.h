@@ -22,7 +22,8 @@
 /* An area word: a count of 0 to 64 in the low 7 bits of each byte, a byte a
  * chunk. The top bits are spare: two of them say what the area is. */
 #define FRAMES_OPEN   (UINT64_C(1) << 63)
-#define FRAMES_ABSENT (UINT64_C(1) << 7) /* no frame of it was ever given */
+#define FRAMES_ABSENT UINT64_C(0)	 /* no frame of it was ever given: fresh memory says so itself */
+#define FRAMES_CLOSED (UINT64_C(1) << 7) /* wholly free, or taken by orders 9 and up */
 #define FRAMES_WHOLE  UINT64_C(0x4040404040404040)
 #define FRAMES_FULL   (FRAMES_OPEN | FRAMES_WHOLE)
 

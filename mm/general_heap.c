@@ -72,8 +72,13 @@
  * below); in a large run up to half, since frames come in powers of two: what is
  * asked is kept to tell.
  *
+ * Growth. Whoever owns the arena may donate its frames as they are needed: asked
+ * when there is no run, before the caches are reaped and, if it would rather have
+ * that first, after. It is told of each run that leaves the allocator below or
+ * goes back, so that it can give memory to a host, and know what is still clean.
+ *
  * Failure. NULL iff it does not fit below after all caches were reaped as far as
- * this CPU reaches; runs above 1 GiB never do. Nothing visible has changed then.
+ * this CPU reaches, and nobody donates more; runs above 1 GiB never do. Nothing visible has changed then.
  *
  * Rejected. Headers before the objects: a cold line a free, and no 16 B class. A
  * table from size to class: a line more in the cache, or relocations. Runs of any
@@ -83,7 +88,6 @@
 #include "mm/general_heap_impl.h"
 #include "mm/port.h"
 
-#define CLASS_STEP_SHIFT 4u /* 16 bytes between the lowest classes */
 #define LARGE_MAX	 (FRAME_BYTES << FRAMES_ORDER_MAX)
 #define DIGIT_BITS	 7u
 #define DIGITS_MAX	 5u
@@ -92,23 +96,7 @@ _Static_assert(DIGITS_MAX *DIGIT_BITS >= FRAME_SHIFT + FRAMES_ORDER_MAX, "digits
 
 /* ---- classes ---- */
 
-/* The class of a size from 1 to GENERAL_HEAP_SMALL_MAX. */
-static unsigned class_of(size_t bytes)
-{
-	uint32_t x = (uint32_t)bytes - 1;
-	unsigned shift = 28u - (unsigned)__builtin_clz(x | 128);
-
-	return (shift - CLASS_STEP_SHIFT) * 8 + (x >> shift);
-}
-
-static size_t class_bytes(unsigned c)
-{
-	if (c < 8)
-		return (c + 1u) << CLASS_STEP_SHIFT;
-	return (c % 8 + 9u) << (c / 8 + CLASS_STEP_SHIFT - 1);
-}
-
-_Static_assert(GENERAL_HEAP_SMALL_MAX == 16u << (GENERAL_HEAP_CLASSES / 8 + CLASS_STEP_SHIFT - 2),
+_Static_assert(GENERAL_HEAP_SMALL_MAX == 64u << GENERAL_HEAP_CLASSES / 8,
 	       "the last class is the largest small size");
 
 static size_t at_least_1(size_t bytes)
@@ -247,8 +235,8 @@ static void totals_add_class(const struct general_heap *h, unsigned c, struct to
 		sum += read_now(&h->small[cpu].class[c].asked) - read_now(&h->small[cpu].class[c].named);
 		unsized += read_now(&h->small[cpu].class[c].unsized);
 	}
-	t->asked += asked_live(sum, live, unsized, class_bytes(c));
-	t->given += live * class_bytes(c);
+	t->asked += asked_live(sum, live, unsized, general_heap_class_bytes(c));
+	t->given += live * general_heap_class_bytes(c);
 	t->count += live;
 }
 
@@ -308,12 +296,39 @@ static void count_large(struct general_heap *h, unsigned cpu, unsigned order, si
 
 /* ---- memory from below ---- */
 
+static bool grow(struct general_heap *h, unsigned order, bool reaped)
+{
+	return h->host.grow && h->host.grow(h->host.self, order, reaped);
+}
+
+static enum mm_err run_take(struct general_heap *h, unsigned cpu, unsigned order, bool reaped, struct pfn *first)
+{
+	enum mm_err err;
+
+	do
+		err = frames_alloc(h->frames, cpu, order, first);
+	while (err == MM_ENOMEM && grow(h, order, reaped));
+	if (err == MM_OK && h->host.taken)
+		h->host.taken(h->host.self, *first, order);
+	return err;
+}
+
+static void run_give(struct general_heap *h, unsigned cpu, unsigned order, struct pfn first)
+{
+	enum mm_err err;
+
+	if (h->host.given)
+		h->host.given(h->host.self, first, order);
+	err = frames_free(h->frames, cpu, first, order);
+	MM_ASSERT(err == MM_OK, first.n, order);
+}
+
 static enum mm_err slab_take(void *self, unsigned cpu, unsigned order, void **out)
 {
 	struct general_class *from = self;
 	struct general_heap *h = from->heap;
 	struct pfn first;
-	enum mm_err err = frames_alloc(h->frames, cpu, order, &first);
+	enum mm_err err = run_take(h, cpu, order, false, &first);
 
 	if (err != MM_OK)
 		return err;
@@ -329,23 +344,22 @@ static void slab_give(void *self, unsigned cpu, unsigned order, void *slab)
 	struct general_class *from = self;
 	struct general_heap *h = from->heap;
 	struct pfn first = {frame_of(h, slab)};
-	enum mm_err err;
 
 	kinds_fill(h, first.n, order, GENERAL_HEAP_NONE);
 	held_sub(h, order_bytes(order));
-	err = frames_free(h->frames, cpu, first, order);
-	MM_ASSERT(err == MM_OK, first.n, order);
+	run_give(h, cpu, order, first);
 }
 
 /* Two may come for the same size at once. */
 static __attribute__((noinline)) struct slab_cache *class_make(struct general_heap *h, unsigned c)
 {
-	uint32_t bytes = (uint32_t)class_bytes(c), align = bytes & -bytes;
+	uint32_t bytes = (uint32_t)general_heap_class_bytes(c), align = bytes & -bytes;
 	struct slab_config config = {
 		.bytes = bytes,
 		.align = align < FRAME_BYTES ? align : (uint32_t)FRAME_BYTES,
 		.cpus = h->cpus,
 		.source = {.self = &h->classes[c], .take = slab_take, .give = slab_give},
+		.meta_zeroed = h->meta_zeroed,
 	};
 	struct slab_cache *cache;
 	enum mm_err err = MM_OK;
@@ -384,8 +398,14 @@ static bool fails_now(struct general_heap *h)
 
 static __attribute__((noinline)) void *object_after_reap(struct general_heap *h, unsigned cpu, unsigned c)
 {
+	struct slab_cache *cache = cache_of(h, c);
+	void *object;
+
 	reap(h, cpu, true);
-	return slab_alloc(cache_of(h, c), cpu);
+	do
+		object = slab_alloc(cache, cpu);
+	while (!object && grow(h, slab_order(cache), true));
+	return object;
 }
 
 static void *small_alloc(struct general_heap *h, unsigned cpu, unsigned c, size_t asked)
@@ -403,9 +423,9 @@ static void *large_alloc(struct general_heap *h, unsigned cpu, unsigned order, s
 {
 	struct pfn first;
 
-	if (frames_alloc(h->frames, cpu, order, &first) != MM_OK) {
+	if (run_take(h, cpu, order, false, &first) != MM_OK) {
 		reap(h, cpu, true);
-		if (frames_alloc(h->frames, cpu, order, &first) != MM_OK)
+		if (run_take(h, cpu, order, true, &first) != MM_OK)
 			return NULL;
 	}
 	kind_write(h, first.n, GENERAL_HEAP_HEAD + order);
@@ -419,7 +439,7 @@ static void *large_alloc(struct general_heap *h, unsigned cpu, unsigned order, s
 static void *place(struct general_heap *h, unsigned cpu, size_t asked, size_t align)
 {
 	if (align <= FRAME_BYTES && round_up(asked, align) <= GENERAL_HEAP_SMALL_MAX)
-		return small_alloc(h, cpu, class_of(round_up(asked, align)), asked);
+		return small_alloc(h, cpu, general_heap_class(round_up(asked, align)), asked);
 	return large_alloc(h, cpu, order_of(asked > align ? asked : align), asked);
 }
 
@@ -445,7 +465,7 @@ static void *general_alloc(void *self, unsigned cpu, size_t bytes, size_t align)
 
 	if (__builtin_expect(bytes - 1 >= GENERAL_HEAP_SMALL_MAX || align != HEAP_ALIGN || cpu >= cpus, 0))
 		return alloc_rest(h, cpu, bytes, align);
-	return small_alloc(h, cpu, class_of(bytes), bytes);
+	return small_alloc(h, cpu, general_heap_class(bytes), bytes);
 }
 
 /* ---- free ---- */
@@ -455,7 +475,6 @@ static __attribute__((noinline)) void large_free(struct general_heap *h, unsigne
 	struct pfn first = {frame_of(h, memory)};
 	unsigned kind = __atomic_exchange_n(&h->kinds[first.n], GENERAL_HEAP_NONE, __ATOMIC_RELAXED);
 	unsigned order = kind - GENERAL_HEAP_HEAD;
-	enum mm_err err;
 
 	MM_ASSERT(is_head(kind) && (uintptr_t)memory % FRAME_BYTES == 0, memory, kind);
 	MM_ASSERT(bytes <= order_bytes(order), bytes, order);
@@ -463,14 +482,13 @@ static __attribute__((noinline)) void large_free(struct general_heap *h, unsigne
 	for (unsigned i = 1; i <= digits(order); i++)
 		kind_write(h, first.n + i, GENERAL_HEAP_NONE);
 	held_sub(h, order_bytes(order));
-	err = frames_free(h->frames, cpu, first, order);
-	MM_ASSERT(err == MM_OK, first.n, order);
+	run_give(h, cpu, order, first);
 }
 
 /* A small object whose free does not name the size of its class. */
 static void small_free(struct general_heap *h, unsigned cpu, unsigned c, void *memory, size_t bytes)
 {
-	MM_ASSERT(bytes <= class_bytes(c), bytes, c);
+	MM_ASSERT(bytes <= general_heap_class_bytes(c), bytes, c);
 	if (bytes)
 		own_add(&h->small[cpu].class[c].named, bytes);
 	else
@@ -490,7 +508,7 @@ static void general_free(void *self, unsigned cpu, void *memory, size_t bytes)
 	MM_ASSERT(cpu < h->cpus, cpu, h->cpus);
 	kind = kind_read(h, frame_of(h, memory));
 	if (bytes - 1 < GENERAL_HEAP_SMALL_MAX) {
-		c = class_of(bytes);
+		c = general_heap_class(bytes);
 		if (__builtin_expect(kind == GENERAL_HEAP_CLASS + c, 1)) {
 			own_add(&h->small[cpu].class[c].named, bytes);
 			slab_free(cache_of(h, c), cpu, memory);
@@ -511,7 +529,7 @@ static size_t general_usable(void *self, const void *memory)
 	unsigned kind = kind_read(h, frame_of(h, memory));
 
 	if (is_class(kind))
-		return class_bytes(kind - GENERAL_HEAP_CLASS);
+		return general_heap_class_bytes(kind - GENERAL_HEAP_CLASS);
 	MM_ASSERT(is_head(kind) && (uintptr_t)memory % FRAME_BYTES == 0, memory, kind);
 	return order_bytes(kind - GENERAL_HEAP_HEAD);
 }
@@ -519,7 +537,7 @@ static size_t general_usable(void *self, const void *memory)
 /* What an allocation of that size would be given. */
 static size_t given_for(size_t asked)
 {
-	return asked <= GENERAL_HEAP_SMALL_MAX ? class_bytes(class_of(asked)) : order_bytes(order_of(asked));
+	return asked <= GENERAL_HEAP_SMALL_MAX ? general_heap_class_bytes(general_heap_class(asked)) : order_bytes(order_of(asked));
 }
 
 /* The same memory, another length: only the figures change. */
@@ -656,6 +674,27 @@ void general_heap_reap(const struct heap *h, unsigned cpu, bool all)
 	reap(h->self, cpu, all);
 }
 
+void general_heap_abandon(const struct heap *h, unsigned cpu)
+{
+	const struct general_heap *heap = h->self;
+
+	for (unsigned c = 0; c < GENERAL_HEAP_CLASSES; c++)
+		if (cache_of(heap, c))
+			slab_abandon(cache_of(heap, c), cpu);
+}
+
+struct slab_cache *general_heap_cache(const struct heap *h, unsigned class)
+{
+	return cache_of(h->self, class);
+}
+
+const uint8_t *general_heap_kinds(const struct heap *h)
+{
+	const struct general_heap *heap = h->self;
+
+	return heap->kinds;
+}
+
 /* ---- set up ---- */
 
 struct parts { /* of meta, in order; offsets from its start */
@@ -696,12 +735,15 @@ enum mm_err general_heap_init(void *meta, size_t meta_bytes, const struct genera
 		return MM_EINVAL;
 	if ((uintptr_t)config->arena % GENERAL_HEAP_ARENA_ALIGN != 0)
 		return MM_EINVAL;
-	__builtin_memset(meta, 0, p.caches);
-	if (!config->meta_zero)
+	if (!config->meta_zeroed) {
+		__builtin_memset(meta, 0, p.caches);
 		__builtin_memset(bytes + p.kinds, 0, p.end - p.kinds);
+	}
 	h->ops = (struct heap_ops){general_alloc, general_free,	 general_realloc,   general_usable,
 				   general_stats, general_check, general_fail_after};
 	h->frames = config->frames;
+	h->host = config->host;
+	h->meta_zeroed = config->meta_zeroed;
 	h->arena = (uintptr_t)config->arena;
 	h->frame_count = config->frame_count;
 	h->cpus = h->cpus_ready = config->cpus;

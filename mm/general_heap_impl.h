@@ -6,8 +6,6 @@
 #include "mm/lock.h"
 #include "mm/slab.h"
 
-#define GENERAL_HEAP_CLASSES 64u
-
 /* What the byte of a frame says. Every frame of a slab (or of magazines) has its class. */
 #define GENERAL_HEAP_NONE  0u	/* not this heap's, or the inside of a large run */
 #define GENERAL_HEAP_CLASS 1u	/* plus the class */
@@ -48,6 +46,8 @@ struct general_heap {
 	unsigned char *caches;	     /* where they are made, cache_bytes each */
 	size_t cache_bytes;
 	struct lock making; /* held while one is made */
+	struct general_heap_host host;
+	bool meta_zeroed; /* as config said: caches not made yet are all zeroes */
 	uint64_t fail_after;
 	unsigned cpus;
 	unsigned cpus_ready; /* the same; 0 while fail_after is not: one test for both */

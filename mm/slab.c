@@ -584,6 +584,11 @@ static void settle(struct slab_cpu *p)
 		cpu_stop(p);
 }
 
+static uint32_t cpus_seen(const struct slab_cache *c)
+{
+	return __atomic_load_n(&c->cpus_seen, __ATOMIC_RELAXED);
+}
+
 /* All that this CPU holds goes back to the slabs. */
 static void cpu_flush(struct slab_cache *c, struct slab_cpu *p)
 {
@@ -604,7 +609,7 @@ static void cpu_flush(struct slab_cache *c, struct slab_cpu *p)
 /* Everything free within reach of this CPU goes to the source; the others are asked for theirs. */
 static void reclaim(struct slab_cache *c, unsigned cpu)
 {
-	for (unsigned i = 0; i < c->front.cpus; i++)
+	for (unsigned i = 0; i < cpus_seen(c); i++)
 		if (i != cpu)
 			cpu_ask(&c->cpu[i]);
 	cpu_flush(c, &c->cpu[cpu]);
@@ -617,8 +622,12 @@ static void reclaim(struct slab_cache *c, unsigned cpu)
 static struct slab_cpu *enter(struct slab_cache *c, unsigned cpu)
 {
 	struct slab_cpu *p = &c->cpu[cpu];
+	uint32_t seen = cpus_seen(c);
 
 	MM_ASSERT(cpu < c->front.cpus, cpu, c->front.cpus);
+	while (__builtin_expect(cpu >= seen, 0) &&
+	       !__atomic_compare_exchange_n(&c->cpus_seen, &seen, cpu + 1, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
 	if (__atomic_load_n(&p->drain, __ATOMIC_RELAXED)) {
 		__atomic_exchange_n(&p->drain, 0, __ATOMIC_ACQ_REL);
 		cpu_flush(c, p);
@@ -633,7 +642,7 @@ static uint64_t cached(const struct slab_cache *c)
 {
 	uint64_t n = figure(&c->depot.rounds);
 
-	for (unsigned i = 0; i < c->front.cpus; i++) {
+	for (unsigned i = 0; i < cpus_seen(c); i++) {
 		const struct slab_cpu *p = &c->cpu[i];
 		uint64_t in = (uint64_t)(__atomic_load_n(&p->hot.top, __ATOMIC_RELAXED) -
 					 __atomic_load_n(&p->base, __ATOMIC_RELAXED));
@@ -807,6 +816,25 @@ void slab_reap(struct slab_cache *c, unsigned cpu, bool all)
 	settle(p);
 }
 
+void slab_abandon(struct slab_cache *c, unsigned cpu)
+{
+	struct slab_cpu *p = &c->cpu[cpu];
+	struct slab_magazine *loaded = p->loaded, *previous = p->previous;
+
+	cpu_load(p, NULL, 0);
+	previous_set(p, NULL, 0);
+	if (loaded)
+		magazine_give(c, loaded);
+	if (previous)
+		magazine_give(c, previous);
+	settle(p);
+}
+
+unsigned slab_order(const struct slab_cache *c)
+{
+	return c->objects.geometry.order;
+}
+
 static uint64_t store_slabs(const struct slab_store *s)
 {
 	uint64_t n = 0;
@@ -866,7 +894,10 @@ enum mm_err slab_init(void *meta, size_t meta_bytes, const struct slab_config *c
 	if ((align & (align - 1)) || align > FRAME_BYTES || !config->source.take || !config->source.give)
 		return MM_EINVAL;
 	c = (struct slab_cache *)((char *)meta + (-(uintptr_t)meta & (SLAB_APART - 1)));
-	__builtin_memset(c, 0, sizeof(*c) + config->cpus * sizeof(struct slab_cpu));
+	if (config->meta_zeroed)
+		__builtin_memset(c, 0, sizeof(*c));
+	else
+		__builtin_memset(c, 0, sizeof(*c) + config->cpus * sizeof(struct slab_cpu));
 	c->source = config->source;
 	c->construct = config->construct;
 	c->construct_self = config->construct_self;
@@ -884,7 +915,7 @@ enum mm_err slab_destroy(struct slab_cache *c)
 {
 	if (figure(&c->objects.claimed) != cached(c))
 		return MM_EBUSY;
-	for (unsigned i = 0; i < c->front.cpus; i++)
+	for (unsigned i = 0; i < cpus_seen(c); i++)
 		cpu_flush(c, &c->cpu[i]);
 	depot_release(c, true, UINT64_MAX);
 	depot_release(c, false, UINT64_MAX);

@@ -36,6 +36,7 @@ struct slab_config {
 	void (*construct)(void *self, void *object);
 	void *construct_self;
 	struct slab_source source;
+	bool meta_zeroed; /* it is all zeroes, as a host gives it: then only what is needed is touched */
 };
 
 struct slab_stats {
@@ -76,6 +77,13 @@ static inline void slab_free(struct slab_cache *c, unsigned cpu, void *object);
  * reach (this CPU's magazines and the depot) goes back now, and other CPUs are
  * asked to send theirs at their next call. */
 void slab_reap(struct slab_cache *c, unsigned cpu, bool all);
+
+/* Its owner vanished, perhaps in the midst of an inlined call (a fork takes one thread
+ * along): what lay in that CPU's magazines is lost, and counts as live. Only while
+ * nobody else is inside any call that is not inlined. */
+void slab_abandon(struct slab_cache *c, unsigned cpu);
+
+unsigned slab_order(const struct slab_cache *c); /* of the runs of frames that its objects' slabs are */
 
 struct slab_stats slab_stats_read(const struct slab_cache *c); /* O(cpus) */
 

@@ -91,6 +91,7 @@ _Static_assert(sizeof(struct slab_cpu) == SLAB_APART, "a CPU's index is scaled b
 struct slab_cache {
 	struct slab_front front;
 	uint32_t bytes;
+	uint32_t cpus_seen; /* above all that have called; parts beyond were never touched */
 	struct slab_source source;
 	void (*construct)(void *self, void *object);
 	void *construct_self;

@@ -78,7 +78,7 @@ int memory_open(struct memory *m, struct failure *f)
 	const uint64_t states = round_up(frames_bytes + heap_bytes, FRAME_BYTES), used = states / FRAME_BYTES;
 	const struct frames_config frames = {.frame_count = ARENA_FRAMES, .cpus = MEMORY_CPUS};
 	struct general_heap_config heap = {
-		.frames = &m->frames, .frame_count = ARENA_FRAMES, .cpus = MEMORY_CPUS, .meta_zero = true};
+		.frames = &m->frames, .frame_count = ARENA_FRAMES, .cpus = MEMORY_CPUS, .meta_zeroed = true};
 	enum mm_err error;
 
 	*m = (struct memory){.arena = map_arena(), .owner = pthread_self()};

@@ -154,7 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	frames = 1 + (uint64_t)data[0] * data[0] * FRAMES_MAX / (256 * 256);
 	cpus = 1 + data[1] % CPUS_MAX;
-	config = (struct frames_config){frames, cpus, data[2] & 1 ? no_other_thread : NULL, NULL};
+	config = (struct frames_config){frames, cpus, data[2] & 1 ? no_other_thread : NULL, NULL, false};
 	memset(owned, 1, sizeof(owned));
 	free_frames = lives = 0;
 	if (frames_init(&f, meta, sizeof(meta), &config) != MM_OK)

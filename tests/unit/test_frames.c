@@ -56,7 +56,7 @@ static void no_barrier_needed(void *self)
 
 static void world_open(struct world *w, uint64_t frames, unsigned cpus, bool barrier)
 {
-	struct frames_config config = {frames, cpus, barrier ? no_barrier_needed : NULL, NULL};
+	struct frames_config config = {frames, cpus, barrier ? no_barrier_needed : NULL, NULL, false};
 
 	memset(w, 0, sizeof(*w));
 	w->bytes = frames_meta_bytes(frames, cpus);
@@ -366,7 +366,7 @@ END_TEST
 START_TEST(arguments_refused)
 {
 	struct world w;
-	struct frames_config config = {1000, 2, NULL, NULL};
+	struct frames_config config = {1000, 2, NULL, NULL, false};
 	struct frames f;
 	struct pfn out = {7};
 	uint64_t n;
@@ -1027,8 +1027,8 @@ START_TEST(check_objects)
 	/* I1 */
 	SPOIL(&w, *word_of_area(&w, closed) = 1);
 	SPOIL(&w, *word_of_area(&w, closed) = FRAMES_FULL);
-	SPOIL(&w, *word_of_area(&w, open) |= FRAMES_ABSENT);
-	SPOIL(&w, *word_of_area(&w, absent) = 0);
+	SPOIL(&w, *word_of_area(&w, open) |= FRAMES_CLOSED);
+	SPOIL(&w, *word_of_area(&w, absent) = FRAMES_CLOSED);
 	/* I2 */
 	SPOIL(&w, *word_of_chunk(&w, closed * 8 + 3) -= 1);
 	SPOIL(&w, *word_of_chunk(&w, absent * 8 + 3) += 1);
@@ -1118,7 +1118,7 @@ END_TEST
 
 START_TEST(another_mapping)
 {
-	struct frames_config config = {8 * REGION, 2, no_barrier_needed, NULL};
+	struct frames_config config = {8 * REGION, 2, no_barrier_needed, NULL, false};
 	struct frames a, b;
 	int fd = memfd_create("frames", 0);
 	size_t bytes = frames_meta_bytes(config.frame_count, config.cpus);

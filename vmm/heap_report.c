@@ -1,0 +1,196 @@
+/* vmm/heap_report.c: reports of heaps in words. */
+#include "vmm/heap_report.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vmm/source_line.h"
+
+/* ---- text ---- */
+
+#define TEXT_BYTES 8192u /* it lies on the stack of who called malloc() */
+
+struct text {
+	int fd;
+	bool failed;
+	size_t length;
+	char at[TEXT_BYTES];
+};
+
+static void flush(struct text *t)
+{
+	for (size_t done = 0; done < t->length && !t->failed;) {
+		ssize_t wrote = write(t->fd, t->at + done, t->length - done);
+
+		if (wrote > 0)
+			done += (size_t)wrote;
+		else
+			t->failed = true;
+	}
+	t->length = 0;
+}
+
+static void put(struct text *t, const char *from, size_t length)
+{
+	if (length > sizeof(t->at) - t->length)
+		flush(t);
+	if (length > sizeof(t->at))
+		length = sizeof(t->at);
+	memcpy(t->at + t->length, from, length);
+	t->length += length;
+}
+
+static __attribute__((format(printf, 2, 3))) void say(struct text *t, const char *format, ...)
+{
+	char line[512];
+	va_list args;
+	int length;
+
+	va_start(args, format);
+	length = vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	if (length > 0)
+		put(t, line, (size_t)length < sizeof(line) ? (size_t)length : sizeof(line) - 1);
+}
+
+/* ---- one report ---- */
+
+static void say_stack(struct text *t, const char *what, const struct call_stack *stack)
+{
+	struct source_line lines[CALL_STACK_MAX];
+
+	for (unsigned i = 0; i < stack->count; i++)
+		lines[i].pc = stack->pc[i];
+	source_lines_find(lines, stack->count);
+	for (unsigned i = 0; i < stack->count; i++)
+		for (unsigned j = 0; j < stack->count; j++) { /* they came back sorted */
+			char name[SOURCE_LINE_TEXT];
+
+			if (lines[j].pc != stack->pc[i])
+				continue;
+			source_line_text(&lines[j], name, sizeof(name));
+			say(t, "  %-13s %s\n", i == 0 ? what : "", name);
+			break;
+		}
+}
+
+static void say_where(struct text *t, const struct checked_report *r)
+{
+	if (!r->block) {
+		say(t, "%p\n", r->at);
+		return;
+	}
+	if (r->kind == CHECKED_WRONG_HEAP) {
+		say(t, "the block at %p\n", r->block);
+		return;
+	}
+	if (r->kind == CHECKED_WRONG_SIZE)
+		say(t, "%zu bytes", r->length);
+	else if (r->kind == CHECKED_DOUBLE_FREE)
+		say(t, "all");
+	else
+		say(t, "%zu byte%s at offset %" PRId64, r->length, r->length == 1 ? "" : "s", r->offset);
+	say(t, " of a block of %zu bytes at %p\n", r->bytes, r->block);
+}
+
+void heap_report_write(int fd, const struct checked_report *r)
+{
+	struct text t;
+
+	t.fd = fd;
+	t.failed = false;
+	t.length = 0;
+	say(&t, "slat: heap: %s: ", checked_kind_name(r->kind));
+	say_where(&t, r);
+	say_stack(&t, "seen in", &r->now);
+	say_stack(&t, "allocated in", &r->allocated);
+	say_stack(&t, "freed in", &r->freed);
+	flush(&t);
+}
+
+/* ---- leaks ---- */
+
+struct leaks {
+	struct text text;
+	struct source_line *lines; /* sorted by pc */
+	size_t n;
+};
+
+static size_t name_of(void *self, uint64_t pc, char *out, size_t room)
+{
+	const struct leaks *l = self;
+	size_t low = 0, high = l->n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (l->lines[middle].pc < pc)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < l->n && l->lines[low].pc == pc ? source_line_text(&l->lines[low], out, room) : 0;
+}
+
+static void line_out(void *self, const char *text, size_t length)
+{
+	struct leaks *l = self;
+
+	put(&l->text, text, length);
+	put(&l->text, "\n", 1);
+}
+
+/* Of all stacks with something live. */
+static size_t pcs_live(const struct leak *l, const struct call_stacks *stacks, struct source_line *to)
+{
+	uint32_t count = call_stacks_stats_read(stacks).stacks;
+	size_t n = 0;
+
+	for (uint32_t stack = 1; stack <= count; stack++) {
+		struct call_stack s = call_stacks_read(stacks, stack);
+
+		if (leak_site_read(l, stack).sampled == 0)
+			continue;
+		for (unsigned i = 0; to && i < s.count; i++)
+			to[n + i].pc = s.pc[i];
+		n += s.count;
+	}
+	return n;
+}
+
+static void *pages_new(size_t bytes)
+{
+	void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return pages == MAP_FAILED ? NULL : pages;
+}
+
+bool heap_report_leaks(int fd, const struct leak *l, const struct call_stacks *stacks, enum heap_report_form form,
+		       uint64_t least)
+{
+	struct leaks leaks = {.text.fd = fd};
+	const struct leak_print print = {.line = line_out, .name = name_of, .self = &leaks, .least = least};
+	size_t scratch_bytes = leak_scratch_bytes(l), names_bytes = 0;
+	void *scratch = pages_new(scratch_bytes);
+	enum mm_err err;
+
+	if (!scratch)
+		return false;
+	leaks.n = pcs_live(l, stacks, NULL);
+	names_bytes = (leaks.n + 1) * sizeof(*leaks.lines);
+	leaks.lines = pages_new(names_bytes);
+	if (!leaks.lines)
+		leaks.n = 0;
+	source_lines_find(leaks.lines, leaks.lines ? pcs_live(l, stacks, leaks.lines) : 0);
+	err = form == HEAP_REPORT_TREE ? leak_print_tree(l, scratch, scratch_bytes, &print)
+				       : leak_print_folded(l, scratch, scratch_bytes, &print);
+	flush(&leaks.text);
+	munmap(scratch, scratch_bytes);
+	if (leaks.lines)
+		munmap(leaks.lines, names_bytes);
+	return err == MM_OK && !leaks.text.failed;
+}

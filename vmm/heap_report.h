@@ -1,0 +1,25 @@
+/* vmm/heap_report.h: what mm/checked.h and mm/leak.h found, in words, with source
+ * lines (source_line.h). Written in pieces straight to a file descriptor; nothing is
+ * allocated but pages for names, which go back at once. Threads: any. */
+#ifndef SLAT_VMM_HEAP_REPORT_H
+#define SLAT_VMM_HEAP_REPORT_H
+
+#include <stdbool.h>
+
+#include "mm/checked.h"
+#include "mm/leak.h"
+
+/* "slat: heap: overrun: 1 byte at offset 24 of a block of 24 bytes at 0x...", then the
+ * calls that led there, to its allocation, and to its free, one a line. One write(2). */
+void heap_report_write(int fd, const struct checked_report *r);
+
+enum heap_report_form {
+	HEAP_REPORT_TREE,   /* by leak_print_tree(), without branches below `least` bytes */
+	HEAP_REPORT_FOLDED, /* by leak_print_folded(), for flame graphs */
+};
+
+/* What is live, by call stack. `stacks` as l's. False: no memory for it, or fd does not take it. */
+bool heap_report_leaks(int fd, const struct leak *l, const struct call_stacks *stacks, enum heap_report_form form,
+		       uint64_t least);
+
+#endif

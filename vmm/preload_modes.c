@@ -1,0 +1,325 @@
+/* vmm/preload_modes.c: SLAT_MALLOC, the wrappers that it asks for, and their reports.
+ *
+ * The environment is read before libc has set its own up, since a program may allocate
+ * before any constructor runs: from what the kernel left above the first stack frame.
+ *
+ * Stacks. Programs are compiled without frame pointers, mostly, and to read tables for
+ * unwinding would take longer than all else. So what is known of a call is the address that it
+ * returns to, and as many more as the chain of frame pointers gives that looks sound: all of them in a
+ * program compiled with -fno-omit-frame-pointer.
+ *
+ * The order of wrappers: leak over checked over the heap: what is quarantined is not a leak.
+ *
+ * Not told: anything after our destructor, which runs after the program's own; and
+ * nothing at all if the process ends by _exit() or a signal. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "mm/checked.h"
+#include "mm/leak.h"
+#include "vmm/heap_report.h"
+#include "vmm/preload_heap.h"
+#include "vmm/preload_modes.h"
+#include "vmm/preload_range.h"
+#include "vmm/preload_text.h"
+
+#define STACKS_MAX	 (1u << 17)
+#define STACKS_DEPTH	 8u
+#define BLOCKS_MAX	 (UINT32_C(1) << 24)
+#define QUARANTINE_BYTES (UINT64_C(16) << 20)
+#define STACK_REACH	 (UINT64_C(64) << 20) /* further up there is another stack */
+#define ADDRESS_END	 (UINT64_C(1) << 47)  /* what is no address of a program ends the chain, too */
+#define FILE_MAX	 256u
+
+extern void *__libc_stack_end; /* where the kernel put argc; the dynamic linker's */
+
+static struct {
+	bool checked, leak, stats;
+	struct heap checked_heap; /* below leak's, if both are there */
+	uint64_t sample;
+	char file[FILE_MAX];
+	struct leak *leaks;
+	struct call_stacks *stacks;
+} modes;
+
+static __thread uintptr_t called_from __attribute__((tls_model("initial-exec")));
+
+void preload_modes_called_from(uintptr_t frame)
+{
+	called_from = frame;
+}
+
+/* ---- words ---- */
+
+static const char *environment(const char *name)
+{
+	char **word = (char **)__libc_stack_end + 1; /* the arguments, NULL, the environment, NULL */
+	size_t length = strlen(name);
+
+	while (*word)
+		word++;
+	for (word++; *word; word++)
+		if (strncmp(*word, name, length) == 0 && (*word)[length] == '=')
+			return *word + length + 1;
+	return NULL;
+}
+
+static void complain(const char *what, const char *word, size_t length)
+{
+	struct preload_text text = {0};
+	char copy[64];
+
+	length = length < sizeof(copy) ? length : sizeof(copy) - 1;
+	memcpy(copy, word, length);
+	copy[length] = '\0';
+	preload_text_add(&text, "libslatmalloc: SLAT_MALLOC: ");
+	preload_text_add(&text, what);
+	preload_text_add(&text, ": '");
+	preload_text_add(&text, copy);
+	preload_text_add(&text, "' (known: checked, leak=FILE, sample=N, stats=1)\n");
+	preload_text_write(&text, STDERR_FILENO);
+}
+
+static bool is(const char *word, size_t length, const char *known)
+{
+	return strlen(known) == length && memcmp(word, known, length) == 0;
+}
+
+static bool begins(const char *word, size_t length, const char *known)
+{
+	return length > strlen(known) && memcmp(word, known, strlen(known)) == 0;
+}
+
+static bool number(const char *digits, size_t length, uint64_t *out)
+{
+	*out = 0;
+	for (size_t i = 0; i < length; i++) {
+		if (digits[i] < '0' || digits[i] > '9' || *out > LEAK_SAMPLE_MAX)
+			return false;
+		*out = *out * 10 + (uint64_t)(digits[i] - '0');
+	}
+	return *out <= LEAK_SAMPLE_MAX;
+}
+
+static void read_word(const char *word, size_t length)
+{
+	if (length == 0 || is(word, length, "stats=0"))
+		return;
+	if (is(word, length, "checked")) {
+		modes.checked = true;
+	} else if (is(word, length, "stats=1") || is(word, length, "stats")) {
+		modes.stats = true;
+	} else if (begins(word, length, "leak=") && length - 5 < FILE_MAX) {
+		modes.leak = true;
+		memcpy(modes.file, word + 5, length - 5);
+		modes.file[length - 5] = '\0';
+	} else if (!begins(word, length, "sample=") || !number(word + 7, length - 7, &modes.sample)) {
+		complain("a word that it does not know, and goes on without", word, length);
+	}
+}
+
+static void read_words(const char *words)
+{
+	while (words && *words) {
+		size_t length = strcspn(words, ",");
+
+		read_word(words, length);
+		words += length + (words[length] == ',');
+	}
+}
+
+/* ---- stacks ---- */
+
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char _etext[] __attribute__((visibility("hidden")));
+
+static bool is_ours(uint64_t pc)
+{
+	return pc >= (uintptr_t)__ehdr_start && pc < (uintptr_t)_etext;
+}
+
+static unsigned take_stack(void *self, uint64_t *pc, unsigned max)
+{
+	uintptr_t frame = called_from, high = (uintptr_t)__builtin_thread_pointer();
+	unsigned n, ours = 0;
+
+	(void)self;
+	if (high < frame || high - frame > STACK_REACH)
+		high = (uintptr_t)__libc_stack_end;
+	if (frame == 0 || high < frame || high - frame > STACK_REACH)
+		high = frame + 2 * sizeof(uintptr_t);
+	n = frame ? call_stack_walk(frame, frame, high, pc, max < STACKS_DEPTH ? max : STACKS_DEPTH) : 0;
+	while (ours < n && is_ours(pc[ours]))
+		ours++;
+	for (unsigned i = ours; i < n; i++)
+		if (pc[i] - FRAME_BYTES >= ADDRESS_END - FRAME_BYTES)
+			n = i;
+	memmove(pc, pc + ours, (n - ours) * sizeof(*pc));
+	return n - ours;
+}
+
+/* ---- wrappers ---- */
+
+static void *map(size_t bytes)
+{
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void report(void *self, const struct checked_report *r)
+{
+	int was = errno;
+
+	(void)self;
+	heap_report_write(STDERR_FILENO, r);
+	errno = was;
+}
+
+static bool readable(void *self, uintptr_t at, uintptr_t end)
+{
+	(void)self;
+	return preload_range_is_mapped(at, end);
+}
+
+static bool wrap_checked(struct heap *heap)
+{
+	struct checked_config config = {
+		.below = *heap,
+		.low = 1, /* nowhere but as follows */
+		.high = 1,
+		.readable = readable,
+		.blocks_max = BLOCKS_MAX,
+		.quarantine_bytes = QUARANTINE_BYTES,
+		.stacks = modes.stacks,
+		.source = {NULL, take_stack},
+		.report = report,
+	};
+	size_t bytes = checked_meta_bytes(BLOCKS_MAX);
+	void *meta = map(bytes);
+
+	if (!meta || checked_init(meta, bytes, &config, heap) != MM_OK)
+		return false;
+	modes.checked_heap = *heap;
+	return true;
+}
+
+static bool wrap_leak(struct heap *heap, unsigned cpus)
+{
+	struct leak_config config = {.sample = modes.sample,
+				     .seed = (uintptr_t)heap->self ^ (uint64_t)getpid(),
+				     .cpus = cpus,
+				     .blocks_max = BLOCKS_MAX,
+				     .stacks = modes.stacks,
+				     .source = {NULL, take_stack}};
+	size_t bytes = leak_meta_bytes(&config);
+	void *meta = map(bytes), *front = map(leak_heap_meta_bytes());
+	struct heap below = *heap;
+
+	if (!meta || !front || leak_init(meta, bytes, &config, &modes.leaks) != MM_OK)
+		return false;
+	leak_heap(front, modes.leaks, &below, heap);
+	return true;
+}
+
+static bool make_stacks(void)
+{
+	size_t bytes = call_stacks_meta_bytes(STACKS_MAX, (uint64_t)STACKS_MAX * STACKS_DEPTH);
+	void *meta = map(bytes);
+
+	return meta &&
+	       call_stacks_init(meta, bytes, STACKS_MAX, (uint64_t)STACKS_MAX * STACKS_DEPTH, &modes.stacks) == MM_OK;
+}
+
+bool preload_modes_wrap(struct heap *heap, unsigned cpus)
+{
+	bool made;
+
+	read_words(environment("SLAT_MALLOC"));
+	if (!modes.checked && !modes.leak)
+		return modes.stats;
+	made = make_stacks() && (!modes.checked || wrap_checked(heap)) && (!modes.leak || wrap_leak(heap, cpus));
+	if (!made)
+		complain("the host has no memory for this mode", "", 0);
+	return true;
+}
+
+/* ---- reports ---- */
+
+static void add_figure(struct preload_text *text, const char *before, uint64_t n, const char *after)
+{
+	preload_text_add(text, before);
+	preload_text_number(text, n);
+	preload_text_add(text, after);
+}
+
+void preload_stats_write(int fd)
+{
+	struct heap_stats stats = heap_stats_read(&preload_heap);
+	struct preload_text text = {0};
+
+	add_figure(&text, "libslatmalloc: process ", (uint64_t)getpid(), ": ");
+	add_figure(&text, "", stats.allocations, " blocks live, ");
+	if (!preload_heap_plain)
+		add_figure(&text, "", stats.bytes_asked, " bytes asked, ");
+	add_figure(&text, "", stats.bytes_given, " bytes given, ");
+	add_figure(&text, "", stats.bytes_held, " bytes held, ");
+	add_figure(&text, "", stats.bytes_total, " bytes from the host\n");
+	preload_text_write(&text, fd);
+}
+
+/* %p becomes the process. */
+static void file_name(char *out, size_t room)
+{
+	const char *at = strstr(modes.file, "%p");
+	struct preload_text text = {0};
+
+	if (at) {
+		char first[FILE_MAX];
+
+		memcpy(first, modes.file, (size_t)(at - modes.file));
+		first[at - modes.file] = '\0';
+		preload_text_add(&text, first);
+		preload_text_number(&text, (uint64_t)getpid());
+		preload_text_add(&text, at + 2);
+	} else {
+		preload_text_add(&text, modes.file);
+	}
+	text.length = text.length < room ? text.length : room - 1;
+	memcpy(out, text.bytes, text.length);
+	out[text.length] = '\0';
+}
+
+static void write_leaks(void)
+{
+	size_t length = strlen(modes.file);
+	bool folded = length >= 7 && strcmp(modes.file + length - 7, ".folded") == 0, written;
+	char name[FILE_MAX + 24];
+	int fd;
+
+	file_name(name, sizeof(name));
+	fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
+	written = fd >= 0 &&
+		  heap_report_leaks(fd, modes.leaks, modes.stacks, folded ? HEAP_REPORT_FOLDED : HEAP_REPORT_TREE, 0);
+	if (!written)
+		complain("cannot write this file", name, strlen(name));
+	if (fd >= 0)
+		close(fd);
+}
+
+void preload_modes_end(void)
+{
+	int was = errno;
+
+	if (modes.checked_heap.self)
+		checked_look(&modes.checked_heap);
+	if (modes.leaks)
+		write_leaks();
+	if (modes.stats)
+		preload_stats_write(STDERR_FILENO);
+	errno = was;
+}
