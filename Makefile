@@ -28,7 +28,7 @@ MEM_BENCH = prefault resident placement
 FUZZ = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 PARTS = $(BUILD)/libslat.a $(BUILD)/libdevices.a $(BUILD)/libmm.a
 
-TESTS = $(BUILD)/tests/unit $(FUZZ:%=$(BUILD)/tests/replay_%) $(BUILD)/tests/heap_count.so
+TESTS = $(BUILD)/tests/unit $(FUZZ:%=$(BUILD)/tests/replay_%) $(BUILD)/tests/heap_count.so $(BUILD)/tests/preload
 # A make of our own uses all cores, unless its caller already shares some out.
 SUB = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 # Counting atomically is slow, so only where threads meet; $< is the file that is compiled.
@@ -192,6 +192,12 @@ $(BUILD)/tests/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(call obj,tests/fuzz/
 $(BUILD)/tests/heap_count.so: tests/heap_count.c $(BUILD)/flags
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE -fPIC -shared -o $@ $<
+
+# To be run with the library: without sanitizers, without what a compiler knows of malloc, and with frame pointers.
+CARELESS = $(if $(findstring clang,$(CC)),,-Wno-use-after-free -Wno-free-nonheap-object -Wno-array-bounds)
+$(BUILD)/tests/preload: tests/preload.c $(BUILD)/flags
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(BASE) $(CARELESS) -fno-builtin -fno-omit-frame-pointer -D_GNU_SOURCE -pthread -o $@ $<
 
 $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(PARTS)
 	$(call say,LD,$@)
