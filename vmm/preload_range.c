@@ -50,6 +50,8 @@
 #define STEP_FRAMES_MAX	     65536u /* 256 MiB */
 #define REAP_FROM_FRAMES     1024u  /* a smaller heap grows before its caches are looked through */
 
+#define HUGE_FROM_FRAMES 4096u	/* 16 MiB: of a larger heap's growth all is used soon */
+
 #define DISCARD_ORDER	     4u	   /* of runs that are worth a system call */
 #define DIRTY_FRAMES_AT_ONCE 8192u /* 32 MiB */
 #define DIRTY_FRAMES_LATER   2048u /* 8 MiB */
@@ -170,6 +172,14 @@ bool preload_range_is_fresh(const void *memory, size_t bytes)
 
 /* ---- growth ---- */
 
+/* While little is there, a huge page would be most of it, and full of what nobody asked for. */
+static void choose_pages(uint64_t frame, uint64_t frames)
+{
+	if (frame > 0)
+		madvise(address_of(frame), frames << FRAME_SHIFT,
+			range.mapped < HUGE_FROM_FRAMES ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+}
+
 static bool map_at(uint64_t frame, uint64_t frames)
 {
 	void *want = address_of(frame);
@@ -178,6 +188,8 @@ static bool map_at(uint64_t frame, uint64_t frames)
 
 	if (got != MAP_FAILED && got != want) /* a kernel that takes it for a hint */
 		munmap(got, frames << FRAME_SHIFT);
+	if (got == want)
+		choose_pages(frame, frames);
 	return got == want;
 }
 
