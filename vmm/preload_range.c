@@ -39,18 +39,23 @@
 #include "mm/lock.h"
 #include "vmm/preload_range.h"
 
-#define GIB		     (UINT64_C(1) << 30)
-#define RANGE_MIN	     GIB
-#define RANGE_MAX	     (UINT64_C(1) << 40)
-#define PLACE_FIRST	     (UINT64_C(1) << 44) /* far from what is mapped bottom-up or top-down */
-#define PLACES_SHIFT	     15u		 /* how many there are, a GiB apart */
+#define GIB	  (UINT64_C(1) << 30)
+#define RANGE_MIN GIB
+#define RANGE_MAX (UINT64_C(1) << 40)
+#ifdef __SANITIZE_THREAD__
+#define PLACE_FIRST  UINT64_C(0x7e8000000000) /* it knows of no memory elsewhere */
+#define PLACES_SHIFT 4u
+#else
+#define PLACE_FIRST  (UINT64_C(1) << 44) /* far from what is mapped bottom-up or top-down */
+#define PLACES_SHIFT 15u		 /* how many there are, a GiB apart */
+#endif
 
 #define STEP_FRAMES	     512u   /* an area of mm/frames: the least that is mapped at a time */
 #define STEP_SHARE	     8u	    /* of what there is; so a growing heap maps seldom */
 #define STEP_FRAMES_MAX	     65536u /* 256 MiB */
 #define REAP_FROM_FRAMES     1024u  /* a smaller heap grows before its caches are looked through */
 
-#define HUGE_FROM_FRAMES 4096u	/* 16 MiB: of a larger heap's growth all is used soon */
+#define HUGE_FROM_FRAMES     4096u /* 16 MiB: of a larger heap's growth all is used soon */
 
 #define DISCARD_ORDER	     4u	   /* of runs that are worth a system call */
 #define DIRTY_FRAMES_AT_ONCE 8192u /* 32 MiB */
