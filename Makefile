@@ -40,7 +40,7 @@ export HEADER_FLAGS = $(filter-out -MMD -MP,$(BASE)) -D_GNU_SOURCE
 
 .DEFAULT_GOAL := all
 .PHONY: all tests run check soak oracle deps rig guests arrows lint asan tsan clang coverage fuzz
-.PHONY: bench bench-start bench-mm bench-table bench-io bench-mem bench-pack
+.PHONY: bench bench-start bench-mm bench-heap bench-table bench-io bench-mem bench-pack
 .PHONY: install clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(wildcard tests/fuzz/*.c))
@@ -102,7 +102,7 @@ fuzz: deps ## each target for FUZZ_SECONDS (30)
 		MM_SAN='$(ASAN) -fsanitize=fuzzer-no-link' $(FUZZ:%=$(BUILD)/fuzz/fuzz_%)
 	$(Q)tests/fuzz.sh $(FUZZ)
 
-bench: bench-start bench-mm bench-table bench-io bench-mem bench-pack ## all tables of figures
+bench: bench-start bench-mm bench-heap bench-table bench-io bench-mem bench-pack ## all tables of figures
 bench-start: ## start-up beside a floor and QEMU
 	$(Q)+$(SUB) all $(BUILD)/bench/floor $(BUILD)/bench/start
 	$(Q)tests/bench/start.sh && tests/bench/table.sh
@@ -111,6 +111,10 @@ bench-mm: ## extents, frames and objects beside their floors and peers
 	$(Q)+$(SUB) $(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) objects_dpdk)
 	$(Q)for name in $(MM_BENCH); do $(BUILD)/bench/$$name $(BUILD)/bench/$$name.json || exit; done
 	$(Q)tests/bench/table.sh
+bench-heap: ## the classic heaps and the pools beside floors and peers
+	$(Q)tests/deps.sh bench
+	$(Q)+$(SUB) $(patsubst %,$(BUILD)/bench/%,heap objects objects_dpdk)
+	$(Q)$(BUILD)/bench/heap $(BUILD)/bench/heap.json && tests/bench/table.sh
 bench-table: ## second-level tables beside their floors, scattered RAM beside one block
 	$(Q)+$(SUB) all $(BUILD)/bench/pagetable $(BUILD)/bench/scatter
 	$(Q)$(BUILD)/bench/pagetable $(BUILD)/bench/pagetable.json && tests/bench/scatter.sh && tests/bench/table.sh
@@ -207,10 +211,11 @@ $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE) $(HOSTED) -o $@ $< $(LIBS)
 
-$(BUILD)/bench/objects: $(call obj,tests/bench/objects_serve.c)
-$(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) placement pagetable scatter io): $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c vmm/port.c) $(BUILD)/libmm.a
+$(BUILD)/bench/objects $(BUILD)/bench/heap: $(call obj,$(addprefix tests/bench/,objects_ask.c objects_serve.c))
+$(BUILD)/bench/heap: $(call obj,$(addprefix tests/bench/,heap_serve.c heap_cases.c))
+$(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) heap placement pagetable scatter io): $(BUILD)/bench/%: $(call obj,tests/bench/%.c tests/bench/bench.c vmm/port.c) $(BUILD)/libmm.a
 	$(call say,LD,$@)
-	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $^ -lm $(LIBS)
+	$(Q)mkdir -p $(@D) && $(CC) $(SAN) -o $@ $(call group,$^) -lm $(LIBS)
 
 $(BUILD)/bench/iommu: $(call obj,tests/bench/iommu.c tests/bench/bench.c vmm/port.c) $(BUILD)/libdevices.a $(BUILD)/libmm.a
 	$(call say,LD,$@)

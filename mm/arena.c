@@ -150,12 +150,8 @@ static size_t arena_heap_usable(void *self, const void *memory)
 static bool stretch(struct arena_heap *h, struct arena_block *b, size_t asked)
 {
 	struct arena *a = &h->arena;
-	size_t more;
 
-	if (asked > a->bytes)
-		return false;
-	more = heap_round_up(asked, HEAP_ALIGN) - given_of(b);
-	return more <= a->bytes - a->used && arena_alloc(a, more, HEAP_ALIGN);
+	return asked <= a->bytes && arena_alloc(a, heap_round_up(asked, HEAP_ALIGN) - given_of(b), HEAP_ALIGN);
 }
 
 static void resize(struct arena_heap *h, struct arena_block *b, size_t asked)

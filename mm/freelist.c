@@ -242,7 +242,7 @@ static void *freelist_alloc(void *self, unsigned cpu, size_t bytes, size_t align
 	struct freelist_hole **from;
 
 	(void)cpu;
-	if (!heap_may_ask(bytes, align) || align > f->bytes || heap_fails_now(&f->count))
+	if (!heap_may_ask(bytes, align) || heap_fails_now(&f->count) || align > f->bytes)
 		return NULL;
 	b = search(f, length_for(asked), align < HEAP_ALIGN ? HEAP_ALIGN : align, &gap);
 	if (!b)

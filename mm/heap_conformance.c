@@ -779,7 +779,7 @@ const char *heap_conformance_run(const struct heap_conformance *c, uint64_t *a, 
 	t->cpu = c->cpu;
 	t->random = c->seed;
 	t->reuse = c->reuse;
-	t->largest = c->largest ? c->largest : PTRDIFF_MAX;
+	t->largest = c->largest ? c->largest & ~(size_t)(HEAP_ALIGN - 1) : PTRDIFF_MAX;
 	t->align_largest = c->align_largest ? c->align_largest : FRAME;
 	offended = try_all(t, c->operations);
 	if (offended) {

@@ -3,13 +3,16 @@
  *
  *	SCOPED_BLOCK(seen) = scoped_alloc_zeroed(heap, cpu, n, sizeof(*at));
  *	SCOPED_ARENA(scratch) = scoped_arena_open(arena);
+ *	SCOPED_VEC(found);
  *
- * What outlives the block leaves it by scoped_keep(). Threads: as what they hold. */
+ * What outlives the block leaves it by scoped_keep(), vec_keep(). Threads: as what they
+ * hold. */
 #ifndef SLAT_MM_SCOPED_H
 #define SLAT_MM_SCOPED_H
 
 #include "mm/arena.h"
 #include "mm/heap.h"
+#include "mm/vec.h"
 
 struct scoped_block {
 	const struct heap *heap;
@@ -60,5 +63,6 @@ static inline void scoped_arena_close(struct scoped_arena *s)
 
 #define SCOPED_BLOCK(name) __attribute__((cleanup(scoped_block_close))) struct scoped_block name
 #define SCOPED_ARENA(name) __attribute__((cleanup(scoped_arena_close))) struct scoped_arena name
+#define SCOPED_VEC(name)   __attribute__((cleanup(vec_fini))) struct vec name
 
 #endif

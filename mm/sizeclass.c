@@ -71,10 +71,11 @@ static uint64_t mark_of(const void *block)
 
 static bool is_listed(const struct sizeclass *s, unsigned c, const void *block)
 {
-	for (const struct sizeclass_block *b = s->first[c]; b; b = b->next)
-		if (b == block)
-			return true;
-	return false;
+	const struct sizeclass_block *b = s->first[c];
+
+	while (b && b != block)
+		b = b->next;
+	return b;
 }
 
 static void list_put(struct sizeclass *s, unsigned c, void *block, size_t usable)

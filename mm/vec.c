@@ -69,12 +69,22 @@ static void use_whole(struct vec *v)
 	v->room = heap_usable(v->heap, v->items) / v->element;
 }
 
-void vec_fini(struct vec *v)
+void *vec_keep(struct vec *v)
 {
-	if (v->items)
-		heap_free(v->heap, v->cpu, v->items, v->room * v->element);
+	void *items = v->items;
+
 	v->items = NULL;
 	v->count = v->room = 0;
+	return items;
+}
+
+void vec_fini(struct vec *v)
+{
+	size_t told = v->room * v->element;
+	void *items = vec_keep(v);
+
+	if (items)
+		heap_free(v->heap, v->cpu, items, told);
 }
 
 /* Another block, or the same, with room for so many: those that are there stay. */

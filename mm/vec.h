@@ -49,6 +49,10 @@ void vec_init(struct vec *v, const struct vec_config *config);
 /* Gives the block back; the vec is as after vec_init(). Fine on a zeroed one. */
 void vec_fini(struct vec *v);
 
+/* The block leaves it, NULL or what heap_free() takes, and belongs to the caller. The vec
+ * is as after vec_init(). */
+void *vec_keep(struct vec *v);
+
 /* One more element, not cleared. O(1) amortised; worst O(count). */
 void *vec_push(struct vec *v) __attribute__((warn_unused_result));
 

@@ -23,10 +23,7 @@
  *
  * Failure. The mapping alone can be refused, and is taken before anything else.
  *
- * Rejected. A scratch arena for each exit: no exit needs one. What an exit's
- * handler forms (a line of text, registers, a table of 24 routes: 4 KiB at most)
- * lies on its thread's stack, which is memory that is reset at the exit's end,
- * its bound checked by the page below it. A CPU number for each vCPU's thread:
+ * Rejected. A CPU number for each vCPU's thread:
  * metadata (152 B a CPU and class) for callers that there are not. A cache for
  * each type: one slab header and one magazine each, for a handful of objects that
  * share the heap's classes as well. */
@@ -113,7 +110,7 @@ void memory_close(struct memory *m)
 	*m = (struct memory){0};
 }
 
-static const struct heap *own(const struct memory *m)
+const struct heap *memory_heap(const struct memory *m)
 {
 	MM_ASSERT(pthread_equal(m->owner, pthread_self()), m->owner, pthread_self()); /* M1 */
 	return &m->heap;
@@ -121,28 +118,28 @@ static const struct heap *own(const struct memory *m)
 
 void *memory_alloc(struct memory *m, size_t bytes)
 {
-	return heap_alloc(own(m), MEMORY_MAIN_CPU, bytes);
+	return heap_alloc(memory_heap(m), MEMORY_MAIN_CPU, bytes);
 }
 
 void *memory_alloc_zeroed(struct memory *m, size_t n, size_t bytes)
 {
-	return heap_alloc_zeroed(own(m), MEMORY_MAIN_CPU, n, bytes);
+	return heap_alloc_zeroed(memory_heap(m), MEMORY_MAIN_CPU, n, bytes);
 }
 
 void *memory_alloc_aligned(struct memory *m, size_t bytes, size_t align)
 {
-	return heap_alloc_aligned(own(m), MEMORY_MAIN_CPU, bytes, align);
+	return heap_alloc_aligned(memory_heap(m), MEMORY_MAIN_CPU, bytes, align);
 }
 
 void *memory_realloc(struct memory *m, void *old, size_t bytes)
 {
-	return heap_realloc(own(m), MEMORY_MAIN_CPU, old, 0, bytes);
+	return heap_realloc(memory_heap(m), MEMORY_MAIN_CPU, old, 0, bytes);
 }
 
 void memory_free(struct memory *m, void *old)
 {
 	if (old)
-		heap_free(own(m), MEMORY_MAIN_CPU, old, 0);
+		heap_free(memory_heap(m), MEMORY_MAIN_CPU, old, 0);
 }
 
 static void *json_alloc(size_t bytes)

@@ -35,6 +35,9 @@ int memory_open(struct memory *m, struct failure *f);
 /* Fine on a zeroed one. All that was taken has come back by then: else it is slat's own bug, and ends the program. */
 void memory_close(struct memory *m);
 
+/* What the calls below take from: for mm/'s structures that take a heap, and MEMORY_MAIN_CPU. */
+const struct heap *memory_heap(const struct memory *m);
+
 /* As heap_alloc() and its like say. */
 void *memory_alloc(struct memory *m, size_t bytes) __attribute__((warn_unused_result));
 void *memory_alloc_zeroed(struct memory *m, size_t n, size_t bytes) __attribute__((warn_unused_result));

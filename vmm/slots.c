@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "mm/scoped.h"
 #include "vmm/size.h"
 
 void slots_init(struct slots *s, struct memory *memory, uint32_t limit)
@@ -37,19 +38,13 @@ static bool slot_same(const struct slot *a, const struct slot *b)
 	return a->gpa == b->gpa && a->bytes == b->bytes && a->host == b->host && a->readonly == b->readonly;
 }
 
-static bool append(struct memory *memory, struct slot **list, uint32_t *count, uint32_t *room, const struct slot *one)
+static bool append(struct vec *list, const struct slot *one)
 {
-	if (*count == *room) {
-		uint32_t more = *room ? *room * 2 : 8;
-		struct slot *grown = memory_realloc(memory, *list, more * sizeof(*grown));
+	struct slot *at = vec_push(list);
 
-		if (!grown)
-			return false;
-		*list = grown;
-		*room = more;
-	}
-	(*list)[(*count)++] = *one;
-	return true;
+	if (at)
+		*at = *one;
+	return at;
 }
 
 /* Neighbouring runs that differ only in what a slot cannot say (the right to execute) are one slot. */
@@ -81,10 +76,11 @@ static bool next_wanted(const struct ram *ram, uint64_t *at, struct slot *out)
 
 /* Ids that stay are marked; the new slots take the lowest others, those of removed slots among them. As many ids as
  * there are old and new slots always hold enough. */
-static bool give_ids(const struct slots *s, const bool *stays, struct slots_change *c)
+static bool give_ids(const struct slots *s, const bool *stays, struct vec *add)
 {
-	const uint32_t ids = s->count + c->additions;
-	uint8_t *used = memory_alloc_zeroed(s->memory, ids, 1);
+	const size_t ids = s->count + add->count;
+	SCOPED_BLOCK(marks) = scoped_alloc_zeroed(memory_heap(s->memory), MEMORY_MAIN_CPU, ids, 1);
+	uint8_t *used = marks.at;
 	uint32_t id = 0;
 
 	if (!used)
@@ -92,12 +88,11 @@ static bool give_ids(const struct slots *s, const bool *stays, struct slots_chan
 	for (uint32_t i = 0; i < s->count; i++)
 		if (stays[i] && s->slot[i].id < ids)
 			used[s->slot[i].id] = 1;
-	for (uint32_t i = 0; i < c->additions; i++) {
+	for (size_t i = 0; i < add->count; i++) {
 		while (used[id])
 			id++;
-		c->add[i].id = id++;
+		((struct slot *)vec_at(add, i))->id = id++;
 	}
-	memory_free(s->memory, used);
 	return true;
 }
 
@@ -106,40 +101,53 @@ static int no_memory(struct failure *f)
 	return fail(f, EXIT_HOST, "no memory for the list of memslots");
 }
 
-int slots_derive(const struct slots *s, const struct ram *ram, struct slots_change *out, struct failure *f)
+/* What the table wants and is not there, and what is there and not wanted; the others are marked. *wanted: all. */
+static bool compare(const struct slots *s, const struct ram *ram, bool *stays, struct vec *add, struct vec *remove,
+		    uint32_t *wanted)
 {
-	bool *stays = memory_alloc_zeroed(s->memory, s->count, sizeof(*stays));
-	uint32_t i = 0, wanted = 0, add_room = 0, remove_room = 0;
 	struct slot one = {0};
 	uint64_t at = 0;
+	uint32_t i = 0;
 
-	*out = (struct slots_change){.memory = s->memory};
-	if (!stays)
-		return no_memory(f);
-	for (; next_wanted(ram, &at, &one); wanted++) {
+	for (*wanted = 0; next_wanted(ram, &at, &one); ++*wanted) {
 		while (i < s->count && s->slot[i].gpa < one.gpa)
 			i++;
 		if (i < s->count && slot_same(&s->slot[i], &one))
 			stays[i] = true;
-		else if (!append(s->memory, &out->add, &out->additions, &add_room, &one))
-			goto refused;
+		else if (!append(add, &one))
+			return false;
 	}
 	for (i = 0; i < s->count; i++)
-		if (!stays[i] && !append(s->memory, &out->remove, &out->removals, &remove_room, &s->slot[i]))
-			goto refused;
-	if (wanted > s->limit) {
-		fail(f, EXIT_HOST, "the guest's memory falls into %" PRIu32 " slots and KVM has %" PRIu32 " here",
-		     wanted, s->limit);
-		goto refused;
-	}
-	if (!give_ids(s, stays, out))
-		goto refused;
-	memory_free(s->memory, stays);
+		if (!stays[i] && !append(remove, &s->slot[i]))
+			return false;
+	return true;
+}
+
+int slots_derive(const struct slots *s, const struct ram *ram, struct slots_change *out, struct failure *f)
+{
+	const struct heap *heap = memory_heap(s->memory);
+	const struct vec_config lists = {.heap = heap, .cpu = MEMORY_MAIN_CPU, .element = sizeof(struct slot)};
+	SCOPED_BLOCK(stays) = scoped_alloc_zeroed(heap, MEMORY_MAIN_CPU, s->count, sizeof(bool));
+	SCOPED_VEC(add);
+	SCOPED_VEC(remove);
+	uint32_t wanted;
+
+	*out = (struct slots_change){.memory = s->memory};
+	vec_init(&add, &lists);
+	vec_init(&remove, &lists);
+	if (!stays.at || !compare(s, ram, stays.at, &add, &remove, &wanted))
+		return no_memory(f);
+	if (wanted > s->limit)
+		return fail(f, EXIT_HOST,
+			    "the guest's memory falls into %" PRIu32 " slots and KVM has %" PRIu32 " here", wanted,
+			    s->limit);
+	if (!give_ids(s, stays.at, &add))
+		return no_memory(f);
+	out->additions = (uint32_t)add.count;
+	out->removals = (uint32_t)remove.count;
+	out->add = vec_keep(&add);
+	out->remove = vec_keep(&remove);
 	return 0;
-refused:
-	memory_free(s->memory, stays);
-	slots_change_free(out);
-	return no_memory(f); /* keeps an earlier sentence */
 }
 
 static uint32_t flags_of(const struct slots *s, const struct slot *one)

@@ -7,9 +7,9 @@
  *     comes straight back, one inside is brought out by the signal.
  * V2  what the guest wrote into the shared page is copied before it is judged:
  *     width, count and offset are KVM's, the data are the guest's.
- * V3  no exit takes memory: what its handler forms (a line, registers, a table
- *     of routes) lies on this thread's stack, which is reset when the exit is
- *     over and bounded by the page below it. */
+ * V3  no exit takes memory: what its handler forms (a sentence, registers) comes
+ *     from this vCPU's own arena, which is as it was when the exit is over. How much
+ *     the largest needs is VCPU_SCRATCH; a handler that needs more is a bug, seen. */
 #include "vmm/vcpu.h"
 
 #include <errno.h>
@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "mm/scoped.h"
 #include "vmm/cpuid.h"
 #include "vmm/explain.h"
 #include "vmm/fault_find.h"
@@ -90,6 +91,7 @@ int vcpu_open(struct vcpu *c, struct vm *vm, unsigned id, struct kvm_cpuid_table
 	int error;
 
 	*c = (struct vcpu){.vm = vm, .id = id};
+	arena_init(&c->scratch, c + 1, VCPU_SCRATCH);
 	c->fd = kvm_vm_create_vcpu(vm->fd, id);
 	if (c->fd < 0)
 		return fail(f, EXIT_KVM, "KVM cannot create vCPU %u: %s", id, strerror(-c->fd));
@@ -170,6 +172,15 @@ static void trace(const struct vcpu *c, const char *what, uint64_t address, unsi
 		write ? "write" : "read", address, width, value);
 }
 
+/* Text until the exit is over (V3). */
+static char *scratch(struct vcpu *c, size_t bytes)
+{
+	char *text = arena_alloc(&c->scratch, bytes, 1);
+
+	MM_ASSERT(text, bytes, c->scratch.used);
+	return text;
+}
+
 /* String instructions come as one exit: `count` items for one port, packed. */
 static void on_io(struct vcpu *c)
 {
@@ -246,11 +257,12 @@ static void before_crash(struct vcpu *c)
 static void end_by_fault(struct vcpu *c, const struct fault *fault, const char *more)
 {
 	struct failure why = {0};
-	char text[FAULT_TEXT], dump[sizeof(c->vm->end_dump)];
+	const size_t room = sizeof(c->vm->end_dump);
+	char *text = scratch(c, FAULT_TEXT), *dump = scratch(c, room);
 
 	before_crash(c);
 	fault_describe(fault, text);
-	explain_registers(c, dump, sizeof(dump));
+	explain_registers(c, dump, room);
 	fail(&why, EXIT_FAULT, "%s%s", text, more);
 	vm_end(c->vm, VM_FAULT, 0, &why, dump);
 }
@@ -262,7 +274,7 @@ static void on_fault(struct vcpu *c, uint64_t gpa, unsigned width, bool write)
 	struct fault fault = {
 		.access = write ? FAULT_WRITE : FAULT_READ, .gpa = gpa, .bytes = width, .rip_past = write};
 	const bool tell = fault_log_add(&c->vm->faults, fault.access, loop_now());
-	char text[FAULT_TEXT];
+	char *text;
 
 	memset(c->run->mmio.data, 0xff, sizeof(c->run->mmio.data));
 	if (c->vm->fault_report && !tell)
@@ -272,6 +284,7 @@ static void on_fault(struct vcpu *c, uint64_t gpa, unsigned width, bool write)
 		end_by_fault(c, &fault, "");
 		return;
 	}
+	text = scratch(c, FAULT_TEXT);
 	fault_describe(&fault, text);
 	fprintf(stderr, "slat: %s; %s\n", text, write ? "dropped" : "answered with ones");
 }
@@ -329,10 +342,11 @@ static void on_system_event(struct vcpu *c)
 static void give_up(struct vcpu *c, int error)
 {
 	struct failure why = {0};
-	char dump[sizeof(c->vm->end_dump)];
+	const size_t room = sizeof(c->vm->end_dump);
+	char *dump = scratch(c, room);
 
 	before_crash(c);
-	explain(c, error, &why, dump, sizeof(dump));
+	explain(c, error, &why, dump, room);
 	vm_end(c->vm, VM_INTERNAL, 0, &why, dump);
 }
 
@@ -387,6 +401,19 @@ static void on_exit_reason(struct vcpu *c)
 	}
 }
 
+/* What KVM_RUN came back with. */
+static void answer(struct vcpu *c, int error)
+{
+	SCOPED_ARENA(exit) = scoped_arena_open(&c->scratch);
+
+	if (error == 0)
+		on_exit_reason(c);
+	else if (error == -EINTR || error == -EAGAIN)
+		c->exits[KVM_EXIT_INTR]++;
+	else
+		give_up(c, error);
+}
+
 static void *vcpu_thread(void *self)
 {
 	struct vcpu *c = self;
@@ -405,12 +432,7 @@ static void *vcpu_thread(void *self)
 	while (!atomic_load(&vm->ended)) {
 		int error = kvm_vcpu_run(c->fd);
 
-		if (error == 0)
-			on_exit_reason(c);
-		else if (error == -EINTR || error == -EAGAIN)
-			c->exits[KVM_EXIT_INTR]++;
-		else
-			give_up(c, error);
+		answer(c, error);
 		if (error && vm->gdb)
 			gdb_vm_park(&vm->gdb->target, c);
 	}

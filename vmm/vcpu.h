@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "mm/arena.h"
 #include "vmm/boot/boot.h"
 #include "vmm/kvm.h"
 
@@ -21,10 +22,15 @@ struct vcpu {
 	struct kvm_run *run;
 	pthread_t thread;
 	bool started;
+	struct arena scratch;	    /* of one exit; own thread */
 	uint64_t exits[VCPU_EXITS]; /* own thread until it has been joined */
 };
 
-/* cpuid: shaped; this vCPU's id is put in. */
+/* What an exit's handler may take: the sentence and the registers of a crash are the most. */
+#define VCPU_SCRATCH 4096u
+#define VCPU_BYTES   (sizeof(struct vcpu) + VCPU_SCRATCH)
+
+/* c: VCPU_BYTES. cpuid: shaped; this vCPU's id is put in. */
 int vcpu_open(struct vcpu *c, struct vm *vm, unsigned id, struct kvm_cpuid_table *cpuid, struct failure *f);
 
 /* Where the boot CPU starts; the others wait for INIT and SIPI. */

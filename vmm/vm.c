@@ -336,7 +336,7 @@ static int check_cpus(const struct vm *vm, unsigned cpus, struct failure *f)
 /* A vCPU writes its own all the time: no line of it is another's. */
 static void add_cpu(struct vm *vm, struct kvm_cpuid_table *cpuid, struct failure *f)
 {
-	struct vcpu *c = memory_alloc_aligned(vm->memory, sizeof(*c), CACHE_LINE);
+	struct vcpu *c = memory_alloc_aligned(vm->memory, VCPU_BYTES, CACHE_LINE);
 
 	if (!c) {
 		fail(f, EXIT_HOST, "no memory for vCPU %u", vm->cpus);

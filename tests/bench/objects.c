@@ -26,14 +26,11 @@
  * other thread-local storage and no fork handlers: not what its users run. */
 #include <dlfcn.h>
 #include <math.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -241,36 +238,16 @@ struct question {
 static int start(const char *self, const struct process *p)
 {
 	char program[4096];
-	const char *words[] = {program, "--serve", p->name, NULL};
-	posix_spawn_file_actions_t actions;
-	int ends[2];
-	pid_t pid;
 
 	snprintf(program, sizeof(program), "%s%s", self, p->suffix ? p->suffix : "");
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
-		bench_refuse("no socket", NULL);
-	if (p->preload)
-		setenv("LD_PRELOAD", p->preload, 1);
-	else
-		unsetenv("LD_PRELOAD");
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_adddup2(&actions, ends[1], OBJECTS_FD);
-	if (posix_spawn(&pid, program, &actions, NULL, (char *const *)(uintptr_t)words, environ))
-		bench_refuse("cannot run", program);
-	posix_spawn_file_actions_destroy(&actions);
-	close(ends[1]);
-	return ends[0];
+	return objects_start(program, p->name, p->preload);
 }
 
 static double ask(void *self, unsigned column)
 {
 	const struct question *q = self;
-	double ns;
 
-	if (send(sockets[column], &q->number, sizeof(q->number), MSG_NOSIGNAL) != sizeof(q->number) ||
-	    read(sockets[column], &ns, sizeof(ns)) != sizeof(ns))
-		bench_refuse("its process ended", processes[column].name);
-	return ns;
+	return objects_ask(sockets[column], q->number, processes[column].name);
 }
 
 static int ask_all(const char *self, const char *out)

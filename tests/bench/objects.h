@@ -27,6 +27,12 @@ struct objects_contender {
 /* Name and unit of a case, [0, OBJECTS_CASES). */
 void objects_name(unsigned number, char name[OBJECTS_NAME_MAX], const char **unit);
 
+/* Starts a program that serves one of them, and answers its end of the socket. preload NULL: nothing. */
+int objects_start(const char *program, const char *name, const char *preload);
+
+/* One round of a case: ns, or NAN. */
+double objects_ask(int socket, uint32_t number, const char *whom);
+
 /* Answers each uint32_t case number from OBJECTS_FD with a double: ns, or NAN.
  * Returns main()'s value when the other end closes. */
 int objects_serve(const struct objects_contender *c);

@@ -1,151 +1,20 @@
 /* tests/fuzz/fuzz_heap.c: a stream of operations on a small general heap, over
- * the real slab and frames, against a record of what is live and a pattern in all
- * that may be used. Small enough that it often has no room. Two CPUs take turns.
+ * the real slab and frames. Small enough that it often has no room.
  *
- * Input: 1 byte chooses the size; then 4 bytes an operation: verb and CPU, slot,
- * bits of the size, size. */
-#include <stdlib.h>
-#include <string.h>
-
+ * Input: 1 byte chooses the size; then heap_fuzz.h's operations. */
 #include "mm/general_heap.h"
-#include "mm/port.h"
+#include "tests/fuzz/heap_fuzz.h"
 
 #define FRAMES_MAX 1024u
-#define SLOTS	   64u
-#define CPUS	   2u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-struct slot {
-	unsigned char *at;
-	size_t bytes, usable;
-	unsigned char fill;
-};
-
 static _Alignas(GENERAL_HEAP_ARENA_ALIGN) unsigned char arena[FRAMES_MAX * FRAME_BYTES];
-static struct slot slots[SLOTS];
-static struct heap heap;
 static struct frames frames;
-static uint64_t live, given, fault; /* fault: allocations until one is refused, 0: none */
-static unsigned char fills;
 
-static void set(struct slot *s, void *memory, size_t bytes, size_t align)
+static void reap(unsigned cpu, bool all)
 {
-	size_t usable = heap_usable(&heap, memory);
-
-	MM_ASSERT((uintptr_t)memory % align == 0, memory, align);
-	MM_ASSERT(usable >= bytes && usable > 0, usable, bytes);
-	*s = (struct slot){.at = memory, .bytes = bytes, .usable = usable, .fill = ++fills};
-	memset(memory, s->fill, usable);
-	live++;
-	given += usable;
-}
-
-static void holds(const unsigned char *at, size_t bytes, unsigned char fill)
-{
-	for (size_t i = 0; i < bytes; i++)
-		MM_ASSERT(at[i] == fill, at, i);
-}
-
-static void clear(struct slot *s)
-{
-	live--;
-	given -= s->usable;
-	s->at = NULL;
-}
-
-static bool fault_now(void)
-{
-	return fault > 0 && --fault == 0;
-}
-
-static void take(struct slot *s, unsigned cpu, size_t bytes, size_t align, bool zeroed)
-{
-	bool refused = fault_now();
-	void *memory = zeroed ? heap_alloc_zeroed(&heap, cpu, 1, bytes) : heap_alloc_aligned(&heap, cpu, bytes, align);
-
-	MM_ASSERT(!refused || !memory, bytes, align);
-	if (!memory)
-		return;
-	if (zeroed)
-		holds(memory, bytes, 0);
-	set(s, memory, bytes, zeroed ? HEAP_ALIGN : align);
-}
-
-static void resize(struct slot *s, unsigned cpu, size_t bytes, size_t named)
-{
-	struct slot old = *s;
-	bool refused = bytes > old.usable && fault_now();
-	void *memory = heap_realloc(&heap, cpu, s->at, named, bytes);
-
-	MM_ASSERT(!refused || !memory, bytes, named);
-	if (!memory) {
-		MM_ASSERT(bytes > old.usable, bytes, old.usable);
-		holds(old.at, old.usable, old.fill);
-		return;
-	}
-	holds(memory, old.bytes < bytes ? old.bytes : bytes, old.fill);
-	clear(s);
-	set(s, memory, bytes, HEAP_ALIGN);
-}
-
-static void give(struct slot *s, unsigned cpu, size_t named)
-{
-	void *memory = s->at;
-
-	holds(s->at, s->usable, s->fill);
-	clear(s);
-	heap_free(&heap, cpu, memory, named);
-}
-
-static void step(const uint8_t *op)
-{
-	struct slot *s = &slots[op[1] % SLOTS];
-	unsigned cpu = op[0] >> 7;
-	size_t bytes = (((size_t)1 << op[2] % 22) * (256u + op[3])) >> 8;
-	size_t named = !s->at || (op[3] & 3) == 0 ? 0 : (op[3] & 3) == 1 ? s->usable : s->bytes;
-
-	switch (op[0] & 7) {
-	case 0:
-		fault = op[3] % 4;
-		heap_fail_after(&heap, fault);
-		break;
-	case 1:
-		general_heap_reap(&heap, cpu, op[3] & 1);
-		break;
-	case 2:
-	case 3:
-		if (s->at) {
-			resize(s, cpu, bytes, named);
-			break;
-		}
-		/* fall through */
-	default:
-		if (s->at)
-			give(s, cpu, named);
-		else
-			take(s, cpu, bytes, op[0] & 64 ? (size_t)1 << op[3] % 14 : HEAP_ALIGN, (op[0] & 96) == 32);
-	}
-}
-
-static void compare(void)
-{
-	struct heap_stats s = heap_stats_read(&heap);
-
-	MM_ASSERT(s.allocations == live && s.bytes_given == given, s.allocations, s.bytes_given);
-	MM_ASSERT(s.bytes_asked >= live && s.bytes_asked <= given && s.bytes_asked <= s.bytes_asked_max, s.bytes_asked,
-		  s.bytes_asked_max);
-	MM_ASSERT(s.bytes_held >= given && s.bytes_held <= s.bytes_total, s.bytes_held, s.bytes_total);
-	MM_ASSERT(heap_check(&heap), live, given);
-}
-
-static void *lend(size_t bytes)
-{
-	void *memory = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
-
-	if (!memory)
-		abort();
-	return memory;
+	general_heap_reap(&heap, cpu, all);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -162,20 +31,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		frames_meta = lend(frames_bytes);
 	}
 	config.frame_count = below.frame_count = 1 + data[0] * 4u;
-	memset(slots, 0, sizeof(slots));
-	live = given = fault = 0;
 	if (frames_init(&frames, frames_meta, frames_bytes, &below) != MM_OK ||
 	    frames_donate(&frames, (struct pfn){0}, below.frame_count) != MM_OK ||
 	    general_heap_init(meta, bytes, &config, &heap) != MM_OK)
 		abort();
-	for (const uint8_t *op = data + 1; op + 4 <= data + size; op += 4) {
-		step(op);
-		compare();
-	}
-	for (unsigned i = 0; i < SLOTS; i++)
-		if (slots[i].at)
-			give(&slots[i], i % CPUS, 0);
-	compare();
+	play(data + 1, size - 1, reap);
 	for (unsigned i = 0; i < 2 * CPUS; i++)
 		general_heap_reap(&heap, i % CPUS, true);
 	MM_ASSERT(heap_stats_read(&heap).bytes_held == 0, heap_stats_read(&heap).bytes_held, 0);

@@ -126,8 +126,11 @@ struct plain {
 	const void *looked_at;
 	enum wrong wrong;
 	enum slip slip;
-	uint64_t slip_in; /* occasions */
-	bool poor;	  /* gives nothing above POOR bytes, and says that all is held */
+	uint64_t slip_in;	       /* occasions */
+	bool poor;		       /* gives nothing above POOR bytes, and says that all is held */
+	bool late;		       /* what was freed is there again when nothing is live */
+	uint64_t dead;		       /* bytes of what was freed and is not */
+	size_t largest, align_largest; /* 0: all there are */
 };
 
 #define POOR 20000u
@@ -213,7 +216,7 @@ static void count(struct plain *p, size_t at, int sign)
 	p->stats.allocations += (uint64_t)(p->wrong == COUNTS_TWICE && asked == 300 ? 2 * sign : sign);
 	p->stats.bytes_asked += sign < 0 ? -asked : asked;
 	p->stats.bytes_given += sign < 0 ? -given : given;
-	p->stats.bytes_held = p->stats.bytes_given;
+	p->stats.bytes_held = p->stats.bytes_given + p->dead;
 	if (p->stats.bytes_asked > p->stats.bytes_asked_max && p->wrong != MAX_UNSEEING)
 		p->stats.bytes_asked_max = p->stats.bytes_asked;
 }
@@ -231,6 +234,9 @@ static void *take_at(struct plain *p, size_t at, size_t units, size_t bytes)
 
 static bool refuses(struct plain *p, size_t bytes, size_t align)
 {
+	if ((p->largest && ((bytes + align - 1) & -align) > p->largest) ||
+	    (p->align_largest && align > p->align_largest))
+		return true;
 	if (align == 0 ? p->wrong != ALIGN_0_TAKEN : (align & (align - 1)) && p->wrong != ALIGN_ODD_TAKEN)
 		return true;
 	if (bytes > PTRDIFF_MAX && !(p->wrong == HUGE_TAKEN && bytes == SIZE_MAX))
@@ -313,6 +319,16 @@ static void release(struct plain *p, size_t at)
 {
 	size_t units = p->run[at];
 
+	if (p->late && p->stats.allocations > 0) {
+		p->dead += units * UNIT;
+		p->stats.bytes_held += units * UNIT;
+		return;
+	}
+	if (p->late) {
+		memset(p->run, 0, sizeof(p->run));
+		p->stats.bytes_held = p->dead = 0;
+		return;
+	}
 	for (size_t i = 0; i < units; i++)
 		p->run[at + i] = 0;
 }
@@ -468,7 +484,7 @@ static const struct heap_ops plain_ops = {plain_alloc, plain_free,  plain_reallo
 					  plain_stats, plain_check, plain_fail_after};
 
 /* The suite on the plain heap as it is prepared by now. */
-static const char *run(uint64_t seed, uint64_t operations)
+static const char *run_as(const struct heap_conformance *as, uint64_t seed, uint64_t operations)
 {
 	static _Alignas(4096) unsigned char arena[ARENA + UNIT];
 	static _Alignas(64) unsigned char scratch[sizeof(struct trial)];
@@ -478,11 +494,19 @@ static const char *run(uint64_t seed, uint64_t operations)
 				     .seed = seed,
 				     .operations = operations,
 				     .scratch = scratch,
-				     .scratch_bytes = tried_scratch_bytes()};
+				     .scratch_bytes = tried_scratch_bytes(),
+				     .reuse = as->reuse,
+				     .largest = as->largest,
+				     .align_largest = as->align_largest};
 	uint64_t a, b;
 
 	plain.arena = arena;
 	return tried_run(&c, &a, &b);
+}
+
+static const char *run(uint64_t seed, uint64_t operations)
+{
+	return run_as(&(struct heap_conformance){.heap = NULL}, seed, operations);
 }
 
 static const char *run_wrong(enum wrong wrong, uint64_t seed)
@@ -521,6 +545,59 @@ START_TEST(poor_but_honest)
 	plain.poor = true;
 	said = run(1, 20000);
 	ck_assert_msg(!said, "%s", said);
+}
+END_TEST
+
+/* Who serves less, and says so, passes; who does not say so, does not. */
+START_TEST(serves_less)
+{
+	static const size_t largest[] = {64, 100, 1000, 2048, 16384};
+	const char *said;
+
+	for (size_t i = 0; i < sizeof(largest) / sizeof(*largest); i++)
+		for (size_t align = 16; align <= 4096; align *= 16) {
+			memset(&plain, 0, sizeof(plain));
+			plain.largest = largest[i];
+			plain.align_largest = align;
+			said = run_as(&(struct heap_conformance){.largest = largest[i], .align_largest = align}, 1,
+				      20000);
+			ck_assert_msg(!said, "%s", said);
+			said = run(1, 1000);
+			ck_assert_msg(said && strstr(said, "what there is room for"), "%s", said);
+		}
+}
+END_TEST
+
+START_TEST(reuses_when_empty)
+{
+	const char *said;
+
+	for (uint64_t seed = 1; seed <= 4; seed++) {
+		memset(&plain, 0, sizeof(plain));
+		plain.late = true;
+		said = run_as(&(struct heap_conformance){.reuse = HEAP_REUSES_WHEN_EMPTY}, seed, 100000);
+		ck_assert_msg(!said, "%s", said);
+	}
+	said = run(1, 1000);
+	ck_assert_msg(said && strstr(said, "what was freed is there again"), "%s", said);
+}
+END_TEST
+
+/* Whatever it reuses, what it gives must be right: all is seen but refusals. */
+START_TEST(wrong_whatever_is_reused)
+{
+	static const enum wrong refusals[] = {FREE_LEAKS,     FREE_LEAKS_SOME,	      FREE_KEEPS_AWHILE, ZERO_REFUSED,
+					      ZEROED_REFUSED, REALLOC_GROWTH_REFUSED, SOME_REFUSED,	 NO_ROOM};
+	bool pardoned = false;
+	const char *said;
+
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(*refusals); i++)
+		pardoned |= refusals[i] == (enum wrong)_i;
+	memset(&plain, 0, sizeof(plain));
+	plain.wrong = (enum wrong)_i;
+	plain.stats.bytes_asked = _i == ASKED_STAYS;
+	said = run_as(&(struct heap_conformance){.reuse = HEAP_REUSES_SOME}, 1, 20000);
+	ck_assert_msg(said || pardoned, "%s passes", wrong_names[_i]);
 }
 END_TEST
 
@@ -568,6 +645,9 @@ Suite *heap_conformance_suite(void)
 	tcase_add_test(c, correct);
 	tcase_add_loop_test(c, wrong, NOTHING + 1, WRONG_COUNT);
 	tcase_add_test(c, poor_but_honest);
+	tcase_add_test(c, serves_less);
+	tcase_add_test(c, reuses_when_empty);
+	tcase_add_loop_test(c, wrong_whatever_is_reused, NOTHING + 1, WRONG_COUNT);
 	tcase_add_loop_test(c, one_slip, NO_SLIP + 1, SLIPS);
 	tcase_add_test(c, scratch_too_small);
 	suite_add_tcase(s, c);

@@ -220,7 +220,7 @@ START_TEST(no_memory_is_refused)
 		ck_assert_uint_eq(c.additions + c.removals + s.count, 0);
 	}
 	heap_fail_after(&m.memory.heap, 0);
-	ck_assert_uint_eq(n, 6); /* which stay, the list grown twice beyond its first 8, which ids are used */
+	ck_assert_uint_eq(n, 7); /* which stay, the list grown four times, which ids are used */
 	ck_assert_uint_eq(c.additions, 20);
 	slots_change_free(&c);
 	slots_fini(&s);
