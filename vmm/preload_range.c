@@ -46,8 +46,9 @@
 #define PLACE_FIRST  UINT64_C(0x7e8000000000) /* it knows of no memory elsewhere */
 #define PLACES_SHIFT 4u
 #else
-#define PLACE_FIRST  (UINT64_C(1) << 44) /* far from what is mapped bottom-up or top-down */
-#define PLACES_SHIFT 15u		 /* how many there are, a GiB apart */
+#define PLACE_FIRST                                                                                                    \
+	(UINT64_C(1) << 45) /* far from what is mapped bottom-up or top-down, and from shadows of sanitizers */
+#define PLACES_SHIFT 15u    /* how many there are, a GiB apart */
 #endif
 
 #define STEP_FRAMES	     512u   /* an area of mm/frames: the least that is mapped at a time */

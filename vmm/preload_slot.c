@@ -99,7 +99,7 @@ static void give_own(struct preload_slot *slot)
 static void farewell(void *front)
 {
 	(void)front;
-	if (preload_front.farewells++ < FAREWELLS && pthread_setspecific(key, &preload_front) == 0)
+	if (preload_front.farewells++ != FAREWELLS && pthread_setspecific(key, &preload_front) == 0)
 		return;
 	for (unsigned i = 0; i < sizeof(preload_front.by_size) / sizeof(preload_front.by_size[0]); i++)
 		preload_front.by_size[i] = NULL;
