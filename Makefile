@@ -21,14 +21,16 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$1)
 MM = $(call obj,$(wildcard mm/*.c))
 DEVICES = $(call obj,$(wildcard devices/*.c))
 VMM = $(call obj,$(filter-out vmm/main.c vmm/sandbox_list.c vmm/preload%,$(wildcard vmm/*.c vmm/boot/*.c vmm/cmd/*.c vmm/pack/*.c)))
-PRELOAD = $(call obj,$(wildcard vmm/preload*.c) $(addprefix vmm/,heap_report.c source_line.c debug_line.c))
+PRELOAD_ALSO = $(addprefix vmm/,heap_report.c source_line.c debug_line.c)
+PRELOAD = $(call obj,$(wildcard vmm/preload*.c) $(PRELOAD_ALSO))
 UNIT = $(wildcard tests/unit/test_*.c)
 MM_BENCH = extent frames objects
 MEM_BENCH = prefault resident placement
 FUZZ = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 PARTS = $(BUILD)/libslat.a $(BUILD)/libdevices.a $(BUILD)/libmm.a
 
-TESTS = $(BUILD)/tests/unit $(FUZZ:%=$(BUILD)/tests/replay_%) $(BUILD)/tests/heap_count.so $(BUILD)/tests/heap_bugs
+TESTS = $(BUILD)/tests/unit $(FUZZ:%=$(BUILD)/tests/replay_%) $(BUILD)/tests/heap_count.so $(BUILD)/tests/heap_bugs \
+	$(BUILD)/tests/preload $(BUILD)/tests/preload_static
 # A make of our own uses all cores, unless its caller already shares some out.
 SUB = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 # Counting atomically is slow, so only where threads meet; $< is the file that is compiled.
@@ -53,7 +55,7 @@ run: deps ## build all, boot the first guest
 	$(Q)+$(SUB) all
 	$(Q)$(BUILD)/slat run --exit-zero 0 $(BUILD)/guests/hello.elf
 
-check: deps clang ## everything that proves; T=unit|guests|strangers|rig|oracle|cli|docs for a part
+check: deps clang ## everything that proves; T=unit|guests|strangers|preload|rig|oracle|cli|docs for a part
 	$(Q)+$(SUB) all tests
 	$(Q)tests/check.sh $(T)
 
@@ -111,10 +113,11 @@ bench-mm: ## extents, frames and objects beside their floors and peers
 	$(Q)+$(SUB) $(patsubst %,$(BUILD)/bench/%,$(MM_BENCH) objects_dpdk)
 	$(Q)for name in $(MM_BENCH); do $(BUILD)/bench/$$name $(BUILD)/bench/$$name.json || exit; done
 	$(Q)tests/bench/table.sh
-bench-heap: ## the classic heaps and the pools beside floors and peers
+bench-heap: ## the classic heaps and the pools beside floors and peers; whole programs on slat's heap and others
 	$(Q)tests/deps.sh bench
-	$(Q)+$(SUB) $(patsubst %,$(BUILD)/bench/%,heap objects objects_dpdk)
-	$(Q)$(BUILD)/bench/heap $(BUILD)/bench/heap.json && tests/bench/table.sh
+	$(Q)+$(SUB) $(patsubst %,$(BUILD)/bench/%,heap objects objects_dpdk programs) $(BUILD)/libslatmalloc.so
+	$(Q)$(BUILD)/bench/heap $(BUILD)/bench/heap.json
+	$(Q)$(BUILD)/bench/programs $(BUILD)/libslatmalloc.so $(BUILD)/bench/programs.json && tests/bench/table.sh
 bench-table: ## second-level tables beside their floors, scattered RAM beside one block
 	$(Q)+$(SUB) all $(BUILD)/bench/pagetable $(BUILD)/bench/scatter
 	$(Q)$(BUILD)/bench/pagetable $(BUILD)/bench/pagetable.json && tests/bench/scatter.sh && tests/bench/table.sh
@@ -132,8 +135,10 @@ bench-pack: ## events of a fleet beside a red-black tree, and its memory
 	$(Q)+$(SUB) $(BUILD)/bench/pack
 	$(Q)$(BUILD)/bench/pack $(BUILD)/bench/pack.json && tests/bench/table.sh
 
-install: $(BUILD)/slat ## to PREFIX (/usr/local), under DESTDIR
+install: $(BUILD)/slat $(BUILD)/libslatmalloc.so ## to PREFIX (/usr/local), under DESTDIR
 	install -D -m 755 $(BUILD)/slat $(DESTDIR)$(PREFIX)/bin/slat
+	install -D -m 755 $(BUILD)/libslatmalloc.so $(DESTDIR)$(PREFIX)/lib/libslatmalloc.so
+	install -D -m 644 vmm/libslatmalloc.3 $(DESTDIR)$(PREFIX)/share/man/man3/libslatmalloc.3
 	install -D -m 644 vmm/slat.1 $(DESTDIR)$(PREFIX)/share/man/man1/slat.1
 	install -D -m 644 vmm/slat.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/slat
 
@@ -201,6 +206,19 @@ $(BUILD)/tests/heap_count.so: tests/heap_count.c $(BUILD)/flags
 $(BUILD)/tests/heap_bugs: tests/heap_bugs.c $(BUILD)/flags
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE) -D_GNU_SOURCE -o $@ $<
+
+# To be run with the library: without sanitizers, without what a compiler knows of malloc, and with frame pointers.
+CARELESS = $(if $(findstring clang,$(CC)),,-Wno-use-after-free -Wno-free-nonheap-object -Wno-array-bounds)
+$(BUILD)/tests/preload: tests/preload.c $(BUILD)/flags
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(BASE) $(CARELESS) -fno-builtin -fno-omit-frame-pointer -D_GNU_SOURCE -pthread -o $@ $<
+
+# The same with the library's own files under other names: what a sanitizer can watch.
+RENAMED = $(foreach f,malloc free calloc realloc reallocarray aligned_alloc memalign posix_memalign valloc pvalloc \
+	malloc_usable_size malloc_trim malloc_stats mallinfo2,-D$f=slat_$f)
+$(BUILD)/tests/preload_static: tests/preload.c $(wildcard vmm/preload*.[ch]) $(call obj,$(PRELOAD_ALSO)) $(BUILD)/libmm.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(filter-out -MMD -MP,$(BASE)) $(CARELESS) $(RENAMED) -fno-builtin $(HOSTED) -o $@ $(filter %.c %.o %.a,$^)
 
 $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(PARTS)
 	$(call say,LD,$@)

@@ -8,7 +8,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export BUILD=${BUILD:-build} KVM=${KVM:-/dev/kvm} LC_ALL=C
-all='unit guests strangers rig oracle cli docs'
+all='unit guests strangers preload rig oracle cli docs'
 part_seconds=${PART_SECONDS:-1200}
 passed=0 failed=0 skipped=0
 mkdir -p "$BUILD/log"

@@ -7,7 +7,7 @@ set -eu
 
 packages='gcc make libc6-dev clang clang-format clang-tidy libclang-rt-14-dev libjansson-dev liburing-dev libnuma-dev libseccomp-dev zlib1g-dev libsqlite3-dev
 	check libsubunit-dev qemu-system-x86 seabios bochs bochs-term bochsbios vgabios busybox-static procps cpio xz-utils zstd kmod jq
-	strace shellcheck groff-base git gdb e2fsprogs iproute2 passt openmpi-bin chromium-headless-shell'
+	strace shellcheck groff-base git gdb e2fsprogs redis-tools libpython3.11-testsuite python3 sqlite3 perl iproute2 passt openmpi-bin chromium-headless-shell'
 [ "${1-}" != bench ] || packages="$packages pkg-config libdpdk-dev libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4"
 
 if ! command -v dpkg-query >/dev/null; then

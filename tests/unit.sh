@@ -1,6 +1,6 @@
 #!/bin/bash
 # tests/unit.sh: part `unit`: every suite in a process of its own, then each
-# fuzz target over its corpus of regressions. Both run on all cores.
+# fuzz target over its corpus of regressions, and some cases of tests/preload.c. All run on all cores.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export BUILD=${BUILD:-build} LC_ALL=C
@@ -39,9 +39,20 @@ replay() {
 		echo "FAIL replay/$name: code $?: $(grep -m 1 -E 'ERROR|error|bug at' "$out" || tail -n 1 "$out")"
 	fi
 }
-export -f suite replay
+# libslatmalloc.so's files under other names, as a sanitizer watches them.
+static() {
+	local out=$tap/preload_$1.out
+
+	if "$BUILD/tests/preload_static" "$1" >"$out" 2>&1; then
+		echo "PASS preload_static/$1"
+	else
+		echo "FAIL preload_static/$1: code $?: $(grep -m 1 -E 'ERROR|WARNING|preload' "$out" || tail -n 1 "$out")"
+	fi
+}
+export -f suite replay static
 
 {
+	printf 'static %s\n' model threads crowd aligned edges
 	sed -n 's/^SUITE(\(.*\))$/suite \1/p' "$BUILD/tests/suites.h"
 	for target in tests/fuzz/fuzz_*.c; do
 		[ ! -e "$target" ] || basename "$target" .c | sed 's/^fuzz_/replay /'

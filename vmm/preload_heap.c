@@ -43,6 +43,7 @@ static void *both_alloc(void *self, unsigned cpu, size_t bytes, size_t align)
 	(void)self;
 	if (align == 0 || (align & (align - 1)) != 0)
 		return NULL;
+	bytes += bytes == 0;
 	memory = direct ? preload_direct_alloc(bytes, align)
 			: heap_alloc_aligned(&preload_range.heap, cpu, bytes, align);
 	if (memory || bytes <= GENERAL_HEAP_SMALL_MAX)
@@ -82,10 +83,9 @@ static size_t both_usable(void *self, const void *memory)
 
 static void *move(unsigned cpu, void *memory, size_t usable, size_t bytes)
 {
-	void *moved = bytes >= GROWN_BYTES && bytes > usable ? preload_direct_alloc(bytes, HEAP_ALIGN)
-							     : both_alloc(NULL, cpu, bytes, HEAP_ALIGN);
+	void *moved = bytes >= GROWN_BYTES && bytes > usable ? preload_direct_alloc(bytes, HEAP_ALIGN) : NULL;
 
-	if (!moved)
+	if (!moved && !(moved = both_alloc(NULL, cpu, bytes, HEAP_ALIGN)))
 		return NULL;
 	__builtin_memcpy(moved, memory, usable < bytes ? usable : bytes);
 	both_free(NULL, cpu, memory, 0);
@@ -105,10 +105,10 @@ static void *both_realloc(void *self, unsigned cpu, void *memory, size_t old_byt
 			return heap_realloc(&preload_range.heap, cpu, memory, old_bytes, bytes);
 		return move(cpu, memory, usable, bytes);
 	}
-	if (bytes >= GROWN_BYTES / 2)
-		return preload_direct_resize(memory, bytes);
-	moved = move(cpu, memory, usable, bytes);
-	return moved ? moved : memory;
+	moved = bytes >= GROWN_BYTES / 2 ? preload_direct_resize(memory, bytes) : NULL;
+	if (!moved)
+		moved = move(cpu, memory, usable, bytes + (bytes == 0));
+	return moved || bytes > usable ? moved : memory;
 }
 
 static struct heap_stats both_stats(void *self)

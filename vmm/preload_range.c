@@ -39,16 +39,24 @@
 #include "mm/lock.h"
 #include "vmm/preload_range.h"
 
-#define GIB		     (UINT64_C(1) << 30)
-#define RANGE_MIN	     GIB
-#define RANGE_MAX	     (UINT64_C(1) << 40)
-#define PLACE_FIRST	     (UINT64_C(1) << 44) /* far from what is mapped bottom-up or top-down */
-#define PLACES_SHIFT	     15u		 /* how many there are, a GiB apart */
+#define GIB	  (UINT64_C(1) << 30)
+#define RANGE_MIN GIB
+#define RANGE_MAX (UINT64_C(1) << 40)
+#ifdef __SANITIZE_THREAD__
+#define PLACE_FIRST  UINT64_C(0x7e8000000000) /* it knows of no memory elsewhere */
+#define PLACES_SHIFT 4u
+#else
+#define PLACE_FIRST                                                                                                    \
+	(UINT64_C(1) << 45) /* far from what is mapped bottom-up or top-down, and from shadows of sanitizers */
+#define PLACES_SHIFT 15u    /* how many there are, a GiB apart */
+#endif
 
 #define STEP_FRAMES	     512u   /* an area of mm/frames: the least that is mapped at a time */
 #define STEP_SHARE	     8u	    /* of what there is; so a growing heap maps seldom */
 #define STEP_FRAMES_MAX	     65536u /* 256 MiB */
 #define REAP_FROM_FRAMES     1024u  /* a smaller heap grows before its caches are looked through */
+
+#define HUGE_FROM_FRAMES     4096u /* 16 MiB: of a larger heap's growth all is used soon */
 
 #define DISCARD_ORDER	     4u	   /* of runs that are worth a system call */
 #define DIRTY_FRAMES_AT_ONCE 8192u /* 32 MiB */
@@ -170,6 +178,14 @@ bool preload_range_is_fresh(const void *memory, size_t bytes)
 
 /* ---- growth ---- */
 
+/* While little is there, a huge page would be most of it, and full of what nobody asked for. */
+static void choose_pages(uint64_t frame, uint64_t frames)
+{
+	if (frame > 0)
+		madvise(address_of(frame), frames << FRAME_SHIFT,
+			range.mapped < HUGE_FROM_FRAMES ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+}
+
 static bool map_at(uint64_t frame, uint64_t frames)
 {
 	void *want = address_of(frame);
@@ -178,6 +194,8 @@ static bool map_at(uint64_t frame, uint64_t frames)
 
 	if (got != MAP_FAILED && got != want) /* a kernel that takes it for a hint */
 		munmap(got, frames << FRAME_SHIFT);
+	if (got == want)
+		choose_pages(frame, frames);
 	return got == want;
 }
 

@@ -363,6 +363,27 @@ START_TEST(two_bits_a_frame)
 }
 END_TEST
 
+/* What a host gives as zeroes need not be written to become the same. */
+START_TEST(zeroed_metadata)
+{
+	struct frames_config config = {.frame_count = 3 * REGION + 77, .cpus = 3};
+	size_t bytes = frames_meta_bytes(config.frame_count, config.cpus);
+	void *dirty = malloc(bytes + 64), *zeroed = aligned_alloc(64, (bytes + 63) & ~(size_t)63), *lent;
+	struct frames f;
+
+	lent = (void *)(((uintptr_t)dirty + 63) & ~(uintptr_t)63);
+	memset(dirty, 0x5a, bytes + 64);
+	memset(zeroed, 0, bytes);
+	ck_assert_int_eq(frames_init(&f, lent, bytes, &config), MM_OK);
+	config.meta_zeroed = true;
+	ck_assert_int_eq(frames_init(&f, zeroed, bytes, &config), MM_OK);
+	ck_assert_mem_eq(lent, zeroed, bytes);
+	ck_assert(frames_check(&f));
+	free(dirty);
+	free(zeroed);
+}
+END_TEST
+
 START_TEST(arguments_refused)
 {
 	struct world w;
@@ -1454,6 +1475,7 @@ Suite *frames_suite(void)
 	TCase *plain = tcase_create("plain"), *random = tcase_create("random");
 
 	tcase_add_test(plain, two_bits_a_frame);
+	tcase_add_test(plain, zeroed_metadata);
 	tcase_add_test(plain, arguments_refused);
 	tcase_add_test(plain, ragged_donation);
 	tcase_add_test(plain, every_order);

@@ -639,6 +639,131 @@ START_TEST(reap_gives_all_back)
 }
 END_TEST
 
+/* ---- an arena that grows ---- */
+
+struct host {
+	struct frames *frames;
+	uint64_t donated, most; /* frames */
+	uint64_t held;		/* by the heap, as it was told */
+	unsigned asked, reaped;
+	bool rather_reaped;
+};
+
+static bool host_grow(void *self, unsigned order, bool reaped)
+{
+	struct host *host = self;
+	uint64_t step = UINT64_C(1) << (order > FRAMES_ORDER_2M ? order : FRAMES_ORDER_2M);
+
+	host->asked++;
+	host->reaped += reaped;
+	if ((host->rather_reaped && !reaped) || host->donated + step > host->most)
+		return false;
+	ck_assert_int_eq(frames_donate(host->frames, (struct pfn){host->donated}, step), MM_OK);
+	host->donated += step;
+	return true;
+}
+
+static void host_taken(void *self, struct pfn first, unsigned order)
+{
+	struct host *host = self;
+
+	ck_assert_uint_le(first.n + (UINT64_C(1) << order), host->donated);
+	host->held += UINT64_C(1) << order;
+}
+
+static void host_given(void *self, struct pfn first, unsigned order)
+{
+	struct host *host = self;
+
+	(void)first;
+	host->held -= UINT64_C(1) << order;
+}
+
+static void world_host(struct world *w, struct host *host, uint64_t most)
+{
+	struct frames_config frames = {.frame_count = 64 * MIB >> FRAME_SHIFT, .cpus = 2, .meta_zeroed = true};
+	struct general_heap_config config;
+	size_t bytes = frames_meta_bytes(frames.frame_count, 2);
+
+	world_frames(w, 64 * MIB, 2, 2 * MIB);
+	memset(w->frames_meta, 0, bytes);
+	ck_assert_int_eq(frames_init(&w->frames, w->frames_meta, bytes, &frames), MM_OK);
+	*host = (struct host){.frames = &w->frames, .most = most >> FRAME_SHIFT};
+	config = config_of(w);
+	config.host = (struct general_heap_host){host, host_grow, host_taken, host_given};
+	config.meta_zeroed = true;
+	w->meta_bytes = general_heap_meta_bytes(w->frame_count, 2);
+	w->meta = lines(w->meta_bytes);
+	memset(w->meta, 0, w->meta_bytes);
+	ck_assert_int_eq(general_heap_init(w->meta, w->meta_bytes, &config, &w->heap), MM_OK);
+	w->h = w->heap.self;
+}
+
+/* Takes `bytes` each until there is no more, gives all back; how many there were. */
+static unsigned fill_up(struct world *w, const struct host *host, size_t bytes)
+{
+	static void *all[40000];
+	unsigned n = 0;
+
+	while (n < 40000 && (all[n] = heap_alloc(&w->heap, 0, bytes)))
+		n++;
+	ck_assert_uint_eq(host->held << FRAME_SHIFT, stats(w).bytes_held);
+	sound(w);
+	for (unsigned i = 0; i < n; i++)
+		heap_free(&w->heap, 0, all[i], bytes);
+	reap_all(w);
+	ck_assert_uint_eq(host->held, 0);
+	return n;
+}
+
+START_TEST(arena_grows)
+{
+	static const size_t lengths[] = {1000, 5 * MIB, 64, 100000};
+	struct world w;
+	struct host host;
+
+	for (unsigned rather = 0; rather < 2; rather++) {
+		world_host(&w, &host, 16 * MIB);
+		host.rather_reaped = rather;
+		ck_assert_uint_eq(stats(&w).bytes_total, 0);
+		for (unsigned i = 0; i < 4; i++)
+			ck_assert_uint_gt(fill_up(&w, &host, lengths[i]) * lengths[i], i == 1 ? 4 * MIB : 2 * MIB);
+		ck_assert_uint_le(host.donated, host.most);
+		ck_assert_uint_gt(host.reaped, 0);
+		ck_assert_uint_gt(host.asked, host.reaped);
+		sound(&w);
+		world_close(&w);
+	}
+}
+END_TEST
+
+/* What is inlined by others finds what it needs; what a vanished CPU had is lost, no more. */
+START_TEST(fronts)
+{
+	struct world w;
+	void *a;
+
+	world_open(&w, 16 * MIB, 2);
+	ck_assert_ptr_null(general_heap_cache(&w.heap, general_heap_class(100)));
+	a = heap_alloc(&w.heap, 1, 100);
+	ck_assert_ptr_nonnull(general_heap_cache(&w.heap, general_heap_class(100)));
+	ck_assert_uint_eq(general_heap_kinds(&w.heap)[((unsigned char *)a - w.arena) >> FRAME_SHIFT],
+			  1 + general_heap_class(100));
+	for (size_t bytes = 1; bytes <= GENERAL_HEAP_SMALL_MAX; bytes++) {
+		unsigned class = general_heap_class(bytes);
+
+		ck_assert_uint_ge(general_heap_class_bytes(class), bytes);
+		ck_assert(class == 0 || general_heap_class_bytes(class - 1) < bytes);
+	}
+	heap_free(&w.heap, 1, a, 100);
+	ck_assert_uint_eq(stats(&w).allocations, 0);
+	general_heap_abandon(&w.heap, 1);
+	ck_assert_uint_gt(stats(&w).allocations, 0);
+	sound(&w);
+	world_close(&w);
+}
+END_TEST
+
 START_TEST(heaps_share_frames)
 {
 	struct world w;
@@ -994,6 +1119,8 @@ Suite *general_heap_suite(void)
 	tcase_add_test(c, refusals_below);
 	tcase_add_test(c, refusals_injected);
 	tcase_add_test(c, reap_gives_all_back);
+	tcase_add_test(c, arena_grows);
+	tcase_add_test(c, fronts);
 	tcase_add_test(c, heaps_share_frames);
 	tcase_add_test(c, check_objects);
 	tcase_add_test(c, two_cpus);

@@ -162,6 +162,64 @@ static void free_many(struct slab_cache *c, unsigned cpu, void **objects, unsign
 		slab_free(c, cpu, objects[i]);
 }
 
+/* ---- owners that vanish ---- */
+
+/* CPU 1 with two magazines, or one, or none: what lies in them is lost, and nothing else. */
+START_TEST(abandoned)
+{
+	struct world w;
+	struct slab_cache *c = world_open(&w, 64, 0, 2);
+	void *objects[200], *own = get(c, 0);
+	uint64_t lost = 0;
+
+	ck_assert_uint_eq(slab_order(c), c->objects.geometry.order);
+	for (unsigned n = 0; n < 200; n += 33) {
+		uint64_t live = slab_stats_read(c).objects_live, cached;
+
+		get_many(c, 1, objects, n);
+		free_many(c, 1, objects, n);
+		cached = (uint64_t)(c->cpu[1].hot.top - c->cpu[1].base) + c->cpu[1].previous_rounds;
+		slab_abandon(c, 1);
+		ck_assert(slab_check(c));
+		ck_assert_ptr_null(c->cpu[1].loaded);
+		ck_assert_ptr_null(c->cpu[1].previous);
+		ck_assert_uint_eq(slab_stats_read(c).objects_live, live + cached);
+		lost += cached;
+	}
+	ck_assert_uint_gt(lost, 100);
+	slab_free(c, 0, own);
+	slab_reap(c, 0, true);
+	ck_assert_uint_eq(slab_stats_read(c).objects_live, lost);
+	ck_assert_int_eq(slab_destroy(c), MM_EBUSY);
+	free(w.meta);
+}
+END_TEST
+
+/* Parts of CPUs that never called are not even looked at. */
+START_TEST(zeroed_metadata)
+{
+	struct world w = {.config = {.bytes = 64, .cpus = 64, .meta_zeroed = true}};
+	size_t bytes = slab_meta_bytes(64);
+	char *meta = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned char there[4] = {0};
+	void *objects[300];
+
+	supply_open(&w.supply);
+	w.config.source = (struct slab_source){&w.supply, supply_take, supply_give};
+	ck_assert_int_eq(slab_init(meta, bytes, &w.config, &w.c), MM_OK);
+	get_many(w.c, 0, objects, 300);
+	free_many(w.c, 0, objects, 300);
+	slab_reap(w.c, 0, true);
+	slab_stats_read(w.c);
+	ck_assert_int_eq(mincore(meta, bytes, there), 0);
+	ck_assert(there[0] & 1);
+	ck_assert(!(there[1] & 1) && !(there[2] & 1));
+	ck_assert(slab_check(w.c));
+	ck_assert_int_eq(slab_destroy(w.c), MM_OK);
+	munmap(meta, bytes);
+}
+END_TEST
+
 /* ---- arguments and layout ---- */
 
 START_TEST(arguments)
@@ -1477,6 +1535,8 @@ Suite *slab_suite(void)
 	tcase_add_test(check, check_slabs);
 	tcase_add_test(check, check_magazines);
 	tcase_add_test(check, check_rounds);
+	tcase_add_test(check, abandoned);
+	tcase_add_test(check, zeroed_metadata);
 	tcase_add_test(check, check_cpus);
 	tcase_add_test(check, check_previous);
 	tcase_add_loop_test(threads, threads_mingle, 0, 5);

@@ -1,0 +1,660 @@
+/* tests/preload.c: what libslatmalloc.so must do, one case a run: preload CASE. It is
+ * built twice: as it is, to be run with the library preloaded, and together with the
+ * library's own files under other names (PRELOAD_STATIC), for the thread sanitizer.
+ *
+ * Blocks are checked against a shadow: each is filled with what its address and number say, and read
+ * again before it is resized or freed. Ends with 0, or tells the first line that did not hold. */
+#include <errno.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define expect(condition) ((condition) ? (void)0 : broken(__LINE__, #condition))
+
+#define KIB		  1024u
+#define MIB		  (1024u * KIB)
+
+static _Noreturn void broken(int line, const char *what)
+{
+	fprintf(stderr, "tests/preload.c:%d: %s (errno %d)\n", line, what, errno);
+	_exit(1);
+}
+
+/* Each thread has a seed of its own (splitmix64). */
+static uint64_t random_next(uint64_t *seed)
+{
+	uint64_t x = *seed += UINT64_C(0x9e3779b97f4a7c15);
+
+	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return x ^ (x >> 31);
+}
+
+/* ---- the shadow ---- */
+
+struct block {
+	unsigned char *at;
+	size_t bytes;
+	uint64_t number;
+};
+
+static unsigned char pattern(uint64_t number, size_t at)
+{
+	return (unsigned char)((number * UINT64_C(0x9e3779b97f4a7c15) >> 56) + at * 7);
+}
+
+/* Of a large one its ends, and a byte a page. */
+static size_t step(size_t bytes, size_t at)
+{
+	return bytes > 64 * KIB && at >= 256 && at + 5000 < bytes ? 4099 : 1;
+}
+
+static void fill(struct block *b, uint64_t number)
+{
+	b->number = number;
+	for (size_t i = 0; i < b->bytes; i += step(b->bytes, i))
+		b->at[i] = pattern(number, i);
+}
+
+static void check(const struct block *b, size_t bytes)
+{
+	for (size_t i = 0; i < b->bytes && i < bytes; i += step(b->bytes, i))
+		expect(b->at[i] == pattern(b->number, i));
+}
+
+/* Mostly small, some pages, now and then megabytes. */
+static size_t any_size(uint64_t *seed)
+{
+	uint64_t r = random_next(seed);
+
+	switch (r % 64) {
+	case 0:
+		return (r >> 8) % (3 * MIB);
+	case 1 ... 3:
+		return (r >> 8) % (100 * KIB);
+	case 4 ... 11:
+		return (r >> 8) % (17 * KIB);
+	default:
+		return (r >> 8) % 700;
+	}
+}
+
+static void get(struct block *b, uint64_t *seed)
+{
+	uint64_t r = random_next(seed);
+	size_t align = 16;
+
+	b->bytes = any_size(seed);
+	switch (r % 8) {
+	case 0:
+		b->at = calloc(b->bytes / 8 + 1, 8);
+		expect(b->at);
+		for (size_t i = 0; i < b->bytes; i += step(b->bytes, i))
+			expect(b->at[i] == 0);
+		break;
+	case 1:
+		align = (size_t)16 << (r >> 8) % 10;
+		b->at = aligned_alloc(align, b->bytes);
+		break;
+	default:
+		b->at = malloc(b->bytes);
+	}
+	expect(b->at && (uintptr_t)b->at % align == 0);
+	if (r % 16 == 7) {
+		expect(malloc_usable_size(b->at) >= b->bytes);
+		b->bytes = malloc_usable_size(b->at);
+	}
+	fill(b, r);
+}
+
+static void resize(struct block *b, uint64_t *seed)
+{
+	size_t old = b->bytes, bytes = any_size(seed) + 1;
+	struct block now = *b;
+
+	now.at = realloc(b->at, bytes);
+	expect(now.at);
+	if (bytes < old && step(old, 256) == 1)
+		now.bytes = bytes;
+	if (bytes >= old || step(old, 256) == 1)
+		check(&now, bytes < old ? bytes : old);
+	now.bytes = bytes;
+	fill(&now, random_next(seed));
+	*b = now;
+}
+
+static void put(struct block *b)
+{
+	check(b, b->bytes);
+	free(b->at);
+	b->at = NULL;
+}
+
+static void churn(struct block *blocks, size_t n, unsigned steps, uint64_t *seed)
+{
+	for (unsigned i = 0; i < steps; i++) {
+		struct block *b = &blocks[random_next(seed) % n];
+
+		if (!b->at)
+			get(b, seed);
+		else if (random_next(seed) % 4 == 0)
+			resize(b, seed);
+		else
+			put(b);
+	}
+}
+
+static void put_all(struct block *blocks, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (blocks[i].at)
+			put(&blocks[i]);
+}
+
+static void model(void)
+{
+	static struct block blocks[2000];
+	uint64_t seed = 11;
+
+	churn(blocks, 2000, 100000, &seed);
+	put_all(blocks, 2000);
+	malloc_trim(0);
+	churn(blocks, 100, 10000, &seed);
+	put_all(blocks, 2000);
+}
+
+/* ---- threads ---- */
+
+/* Each thread leaves blocks here, and frees what another left. */
+static struct block market[64];
+static pthread_mutex_t market_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void trade(struct block *mine, uint64_t *seed)
+{
+	struct block *place = &market[random_next(seed) % 64], other;
+
+	pthread_mutex_lock(&market_lock);
+	other = *place;
+	*place = *mine;
+	pthread_mutex_unlock(&market_lock);
+	*mine = other;
+}
+
+static void *trader(void *number)
+{
+	struct block *blocks = calloc(100, sizeof(*blocks));
+	uint64_t seed = (uintptr_t)number;
+
+	for (unsigned i = 0; i < 30; i++) {
+		churn(blocks, 100, 50, &seed);
+		trade(&blocks[random_next(&seed) % 100], &seed);
+	}
+	put_all(blocks, 90);
+	for (unsigned i = 90; i < 100; i++) /* of an ended thread, blocks live on */
+		trade(&blocks[i], &seed);
+	put_all(blocks, 100);
+	free(blocks);
+	return NULL;
+}
+
+static void run_threads(unsigned at_once, unsigned rounds)
+{
+	pthread_t threads[128];
+
+	for (unsigned r = 0; r < rounds; r++) {
+		for (unsigned i = 0; i < at_once; i++)
+			expect(pthread_create(&threads[i], NULL, trader, (void *)(uintptr_t)(r * 1000 + i + 1)) == 0);
+		for (unsigned i = 0; i < at_once; i++)
+			expect(pthread_join(threads[i], NULL) == 0);
+	}
+	put_all(market, 64);
+}
+
+static void threads(void)
+{
+	run_threads(8, 10);
+}
+
+static void crowd(void) /* more than have a slot of their own */
+{
+	run_threads(120, 1);
+}
+
+/* Destructors of other keys come before ours and after it, and allocate in each round. */
+static pthread_key_t keys[40];
+
+static void late(void *memory)
+{
+	static __thread unsigned rounds;
+	void *more = malloc(100);
+
+	expect(more);
+	memset(more, 1, 100);
+	free(memory);
+	if (++rounds < 100)
+		expect(pthread_setspecific(keys[rounds % 40], more) == 0);
+	else
+		free(more);
+}
+
+static void *leaver(void *unused)
+{
+	for (unsigned i = 0; i < 40; i++)
+		expect(pthread_setspecific(keys[i], malloc(i * 50)) == 0);
+	return unused;
+}
+
+static void leaving(void)
+{
+	pthread_t thread;
+
+	for (unsigned i = 0; i < 40; i++)
+		expect(pthread_key_create(&keys[i], late) == 0);
+	for (unsigned i = 0; i < 200; i++)
+		expect(pthread_create(&thread, NULL, leaver, NULL) == 0 && pthread_join(thread, NULL) == 0);
+}
+
+/* ---- forks ---- */
+
+static bool enough;
+
+static void *unresting(void *number)
+{
+	struct block *blocks = calloc(200, sizeof(*blocks));
+	uint64_t seed = (uintptr_t)number;
+
+	while (!__atomic_load_n(&enough, __ATOMIC_RELAXED))
+		churn(blocks, 200, 100, &seed);
+	put_all(blocks, 200);
+	free(blocks);
+	return NULL;
+}
+
+static void child(uint64_t seed)
+{
+	struct block *blocks = calloc(300, sizeof(*blocks));
+
+	churn(blocks, 300, 1000, &seed);
+	put_all(blocks, 300);
+	free(blocks);
+	if (seed % 8 == 0)
+		run_threads(3, 1);
+	if (seed % 16 == 1) { /* a child of a child */
+		pid_t pid = fork();
+
+		if (pid == 0)
+			_exit(!malloc(10));
+		expect(waitpid(pid, NULL, 0) == pid);
+	}
+	malloc_trim(0);
+	_exit(0);
+}
+
+static void forks(void)
+{
+	pthread_t threads[4];
+	int status;
+
+	for (unsigned i = 0; i < 4; i++)
+		expect(pthread_create(&threads[i], NULL, unresting, (void *)(uintptr_t)(i + 1)) == 0);
+	for (unsigned i = 0; i < 32; i++) {
+		pid_t pid = fork();
+
+		expect(pid >= 0);
+		if (pid == 0) {
+			enough = true;
+			alarm(60);
+			child(i);
+		}
+		expect(waitpid(pid, &status, 0) == pid && status == 0);
+	}
+	__atomic_store_n(&enough, true, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < 4; i++)
+		expect(pthread_join(threads[i], NULL) == 0);
+}
+
+/* ---- promises ---- */
+
+static void aligned(void)
+{
+	void *memory = NULL;
+
+	for (size_t align = 16; align <= 256 * MIB; align *= 2) {
+		for (size_t bytes = 0; bytes <= 3 * align && bytes < 20 * MIB; bytes = bytes * 3 + 1) {
+			unsigned char *a = memalign(align, bytes), *b;
+
+			expect(a && (uintptr_t)a % align == 0 && malloc_usable_size(a) >= bytes);
+			memset(a, 1, bytes);
+			expect(posix_memalign(&memory, align, bytes) == 0 && (uintptr_t)memory % align == 0);
+			b = realloc(a, bytes + 100);
+			expect(b && (bytes == 0 || (b[0] == 1 && b[bytes - 1] == 1)));
+			free(b);
+			free(memory);
+		}
+	}
+	errno = 77;
+	expect(posix_memalign(&memory, 24, 8) == EINVAL && posix_memalign(&memory, 4, 8) == EINVAL && errno == 77);
+	expect(posix_memalign(&memory, 64, PTRDIFF_MAX) == ENOMEM && errno == 77);
+	expect(!aligned_alloc(48, 96) && errno == EINVAL);
+	memory = memalign(48, 96);
+	expect((uintptr_t)memory % 64 == 0);
+	free(memory);
+	memory = valloc(1);
+	expect(memory && (uintptr_t)memory % 4096 == 0);
+	free(memory);
+	memory = pvalloc(4097);
+	expect(malloc_usable_size(memory) >= 8192);
+	free(memory);
+}
+
+static void zeroes(void)
+{
+	uint64_t seed = 5;
+
+	for (unsigned i = 0; i < 3000; i++) {
+		size_t bytes = any_size(&seed) + 1;
+		unsigned char *dirty = malloc(bytes), *clean;
+
+		memset(dirty, 0xff, bytes);
+		free(dirty);
+		clean = calloc(1, bytes);
+		expect(clean && clean[0] == 0 && memcmp(clean, clean + 1, bytes - 1) == 0);
+		memset(clean, 0xff, bytes);
+		free(clean);
+	}
+}
+
+static void edges(void)
+{
+	volatile size_t huge = (size_t)PTRDIFF_MAX + 1, most = SIZE_MAX;
+	void *a = malloc(0), *b = malloc(0), *c;
+
+	expect(a && b && a != b);
+	errno = 0;
+	expect(!malloc(huge) && errno == ENOMEM);
+	expect(!malloc(most) && !malloc(most - 100) && !calloc(most / 2, 3) && !calloc(huge, 1));
+	expect(!malloc((size_t)PTRDIFF_MAX) && !malloc((size_t)PTRDIFF_MAX - 5000));
+	expect(!aligned_alloc(16, huge) && !aligned_alloc((size_t)1 << 62, 1) && !pvalloc(most));
+	errno = 0;
+	expect(!realloc(a, huge) && errno == ENOMEM);
+	errno = 0;
+	expect(!reallocarray(a, most / 2, 3) && errno == ENOMEM);
+	errno = 55;
+	c = reallocarray(a, 10, 10);
+	expect(c && errno == 55);
+	free(b);
+	free(c);
+	free(NULL);
+	c = malloc(64 * MIB);
+	free(c);
+	c = malloc(4000);
+	c = realloc(c, 100 * MIB);
+	expect(c);
+	c = realloc(c, 10);
+	free(c);
+	expect(errno == 55);
+	expect(!realloc(malloc(5), 0) && malloc_usable_size(NULL) == 0);
+}
+
+/* A vector that grows keeps what it has, across every border between sizes. */
+static void growing(void)
+{
+	for (unsigned by = 0; by < 3; by++) {
+		struct block b = {malloc(1), 1, 0};
+
+		fill(&b, 3);
+		while (b.bytes < 200 * MIB) {
+			struct block old = b;
+			size_t more = by == 0 ? b.bytes : by == 1 ? b.bytes / 8 + 1 : b.bytes / 2 + 4097;
+
+			b.at = realloc(b.at, b.bytes + more);
+			expect(b.at);
+			old.at = b.at;
+			check(&old, old.bytes);
+			b.bytes += more;
+			fill(&b, b.bytes);
+		}
+		free(b.at);
+	}
+}
+
+/* ---- the host ---- */
+
+static size_t resident(void)
+{
+	FILE *file = fopen("/proc/self/statm", "r");
+	unsigned long pages = 0;
+
+	expect(file && fscanf(file, "%*u %lu", &pages) == 1);
+	fclose(file);
+	return pages * 4096;
+}
+
+static void **chain(size_t bytes, size_t n)
+{
+	void **first = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		void **one = malloc(bytes);
+
+		expect(one);
+		memset(one, 1, bytes);
+		*one = first;
+		first = one;
+	}
+	return first;
+}
+
+static void unchain(void **first)
+{
+	while (first) {
+		void **next = *first;
+
+		free(first);
+		first = next;
+	}
+}
+
+static void giving_back(void)
+{
+	static const size_t sizes[] = {40, 1000, 5000, 40000, 900000, 3000000};
+	size_t before = resident();
+
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		unchain(chain(sizes[i], 200 * MIB / sizes[i]));
+		malloc_trim(0);
+		expect(resident() < before + 8 * MIB);
+	}
+	unchain(chain(900000, 300)); /* by itself */
+	expect(resident() < before + 100 * MIB);
+}
+
+/* What one size used is there for another: the most that is resident does not add up. */
+static void reuse(void)
+{
+	struct rusage used;
+
+	for (size_t bytes = 64; bytes < MIB; bytes *= 3)
+		unchain(chain(bytes, 100 * MIB / bytes));
+	getrusage(RUSAGE_SELF, &used);
+	expect((size_t)used.ru_maxrss * KIB < 170 * MIB);
+}
+
+/* Blocks of this size until there is no more; then all of it again. */
+static size_t exhaust(size_t bytes)
+{
+	void **first = NULL, **one;
+	size_t n = 0;
+
+	for (errno = 0; (one = malloc(bytes)); n++) {
+		*one = first;
+		first = one;
+	}
+	expect(errno == ENOMEM);
+	unchain(first);
+	return n;
+}
+
+static void limit(void)
+{
+	struct rlimit as = {300 * MIB, 300 * MIB};
+	static const size_t sizes[] = {5000000, 100, 20000, 1000, 300000};
+
+	expect(setrlimit(RLIMIT_AS, &as) == 0);
+	for (unsigned round = 0; round < 2; round++)
+		for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+			expect(exhaust(sizes[i]) * sizes[i] > 100 * MIB);
+	model();
+}
+
+/* ---- bugs: each must end the process, with a sentence ---- */
+
+static void *volatile victim;
+
+static void double_free(void)
+{
+	victim = malloc(100);
+	free(victim);
+	free(victim);
+}
+
+static void double_free_later(void)
+{
+	void *other[200];
+
+	victim = malloc(100);
+	for (unsigned i = 0; i < 200; i++)
+		other[i] = malloc(100);
+	free(victim);
+	for (unsigned i = 0; i < 200; i++)
+		free(other[i]);
+	free(victim);
+	malloc_trim(0);
+}
+
+static void double_free_large(void)
+{
+	victim = malloc(100000);
+	free(victim);
+	free(victim);
+}
+
+static void double_free_huge(void)
+{
+	victim = malloc(50 * MIB);
+	free(victim);
+	free(victim);
+}
+
+static void free_middle(void)
+{
+	victim = malloc(100);
+	free((char *)victim + 8);
+}
+
+static void free_middle_aligned(void)
+{
+	victim = malloc(100);
+	free((char *)victim + 16);
+	malloc_trim(0);
+}
+
+static void free_middle_huge(void)
+{
+	victim = malloc(50 * MIB);
+	free((char *)victim + 4096);
+}
+
+static void free_stack(void)
+{
+	char here[100];
+
+	victim = here + 16;
+	free(victim);
+}
+
+/* ---- bugs that only checked mode sees ---- */
+
+static void overrun(void)
+{
+	char *block = malloc(24);
+
+	victim = block;
+	((volatile char *)block)[24] = 1;
+	free(victim);
+}
+
+static void underrun(void)
+{
+	char *block = malloc(24);
+
+	victim = block;
+	((volatile char *)block)[-1] = 1;
+	free(victim);
+}
+
+static void after_free(void)
+{
+	char *block = malloc(24);
+
+	victim = block;
+	free(victim);
+	((volatile char *)block)[3] = 1;
+}
+
+/* Never inlined: its name is in the tree. */
+__attribute__((noinline)) static void leaks(void)
+{
+	for (unsigned i = 0; i < 70; i++)
+		victim = malloc(100);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} cases[] = {
+	{"model", model},
+	{"threads", threads},
+	{"crowd", crowd},
+	{"leaving", leaving},
+	{"forks", forks},
+	{"aligned", aligned},
+	{"zeroes", zeroes},
+	{"edges", edges},
+	{"growing", growing},
+	{"giving_back", giving_back},
+	{"reuse", reuse},
+	{"limit", limit},
+	{"double_free", double_free},
+	{"double_free_later", double_free_later},
+	{"double_free_large", double_free_large},
+	{"double_free_huge", double_free_huge},
+	{"free_middle", free_middle},
+	{"free_middle_aligned", free_middle_aligned},
+	{"free_middle_huge", free_middle_huge},
+	{"free_stack", free_stack},
+	{"overrun", overrun},
+	{"underrun", underrun},
+	{"after_free", after_free},
+	{"leaks", leaks},
+};
+
+int main(int argc, char **argv)
+{
+	for (unsigned i = 0; argc == 2 && i < sizeof(cases) / sizeof(cases[0]); i++) {
+		if (strcmp(cases[i].name, argv[1]) == 0) {
+			cases[i].run();
+			return 0;
+		}
+	}
+	fprintf(stderr, "usage: preload CASE\n");
+	return 2;
+}
