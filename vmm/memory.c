@@ -23,10 +23,10 @@
  *
  * Failure. The mapping alone can be refused, and is taken before anything else.
  *
- * Rejected. A CPU number for each vCPU's thread:
- * metadata (152 B a CPU and class) for callers that there are not. A cache for
- * each type: one slab header and one magazine each, for a handful of objects that
- * share the heap's classes as well. */
+ * Rejected. A CPU number for each vCPU's thread: metadata (152 B a CPU and class) for
+ * callers that there are not; what the answer to an exit needs comes from an arena of the
+ * vCPU's own. A cache for each type: one slab header and one magazine each, for a handful
+ * of objects that share the heap's classes as well. */
 #include "vmm/memory.h"
 
 #include <errno.h>
