@@ -201,7 +201,8 @@ void heap_bulk(struct bench *b)
 	static const struct {
 		const char *name;
 		fill *fill;
-	} ways[] = {{"general registers", NULL},
+	} ways[] = {{"general registers", fill_words},
+		    {"memcpy()", NULL},
 		    {"SSE2", fill_sse2},
 		    {"AVX2", fill_avx2},
 		    {"SSE2, streaming", fill_stream}};

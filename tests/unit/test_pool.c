@@ -5,6 +5,7 @@
  * speed, and that a CPU's fast path writes no line of another's (only the layout is
  * asserted). */
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -680,7 +681,7 @@ START_TEST(checker_objects)
 	BREAK(p->map[0], p->map[0] ^ UINT64_C(1) << p->stack[0]);
 	BREAK(p->map[1], p->map[1] | 1);
 	BREAK(p->map[15], 1);
-	BREAK(cpu->top, cpu->round - 1);
+	BREAK(cpu->top, cpu->limit - 9);
 	BREAK(cpu->top, cpu->limit + 1);
 	BREAK(cpu->limit, cpu->limit + 1);
 	BREAK(cpu->round[0], cpu->round[1]);
@@ -777,7 +778,9 @@ static uint32_t entered;
 static enum mm_err slow_take(void *self, unsigned cpu, size_t bytes, size_t align, void **out)
 {
 	__atomic_store_n(&entered, 1, __ATOMIC_RELEASE);
-	usleep(20000);
+	while (__atomic_load_n(&entered, __ATOMIC_ACQUIRE) != 2)
+		sched_yield();
+	usleep(100000); /* the other one calls meanwhile */
 	return supply_take(self, cpu, bytes, align, out);
 }
 
@@ -798,7 +801,8 @@ START_TEST(waits_for_what_comes)
 	world_init(&w, &config);
 	pthread_create(&thread, NULL, take_one, w.p);
 	while (!__atomic_load_n(&entered, __ATOMIC_ACQUIRE))
-		;
+		sched_yield();
+	__atomic_store_n(&entered, 2, __ATOMIC_RELEASE);
 	b = get(w.p, 1);
 	pthread_join(thread, &a);
 	ck_assert_ptr_nonnull(a);

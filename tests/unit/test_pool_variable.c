@@ -3,6 +3,7 @@
  * against a model of who has which bytes, with the stated bound beside each; wrong
  * frees; the checker on states broken on purpose; refusals at each point; threads.
  * What it does not see: time. */
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -744,7 +745,9 @@ static enum mm_err slow_take(void *self, unsigned cpu, size_t bytes, size_t alig
 	struct slow *s = self;
 
 	__atomic_store_n(&s->entered, 1, __ATOMIC_RELEASE);
-	usleep(20000);
+	while (__atomic_load_n(&s->entered, __ATOMIC_ACQUIRE) != 2)
+		sched_yield();
+	usleep(100000); /* the other one calls meanwhile */
 	return supply_take(&s->supply, cpu, bytes, align, out);
 }
 
@@ -769,7 +772,8 @@ START_TEST(waits_for_what_comes)
 	ck_assert_int_eq(pool_variable_init(meta, bytes, &config, &heap), MM_OK);
 	pthread_create(&thread, NULL, take_small, &heap);
 	while (!__atomic_load_n(&slow.entered, __ATOMIC_ACQUIRE))
-		;
+		sched_yield();
+	__atomic_store_n(&slow.entered, 2, __ATOMIC_RELEASE);
 	b = heap_alloc(&heap, 1, 100);
 	pthread_join(thread, &a);
 	ck_assert_ptr_nonnull(a);
