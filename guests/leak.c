@@ -32,7 +32,12 @@
 
 #define SAMPLES_LEAST 30u /* fewer do not tell their own error */
 
-#define OWN	      __attribute__((noinline, noclone)) static
+/* A function of its own at its own address, for the names. */
+#if __has_attribute(noclone)
+#define OWN __attribute__((noinline, noclone)) static
+#else
+#define OWN __attribute__((noinline)) static
+#endif
 
 static struct shared {
 	uint64_t requests, sample;

@@ -13,8 +13,8 @@
  * From address to record. The header says the index, the record says the address: if
  * they agree, and it is live, the call is right. Only addresses whose header can be
  * read are looked at. All else is the slow way: every record is looked through, for the
- * address itself (then the header was overwritten, or it is freed), then for a block
- * that it lies in. So a call is judged by records alone, whatever was written over the
+ * block that it lies in: at its start, then the header was overwritten or it is freed, or
+ * inside. So a call is judged by records alone, whatever was written over the
  * heap; and another heap's block is known by its header, whose seal binds owner, index,
  * site and address.
  *
@@ -222,26 +222,21 @@ static bool lies_in(const struct checked *c, const struct checked_record *r, uin
 	return at - (uintptr_t)below_of(c, r) < total_bytes(c, r);
 }
 
-/* The slow way: the record that says most about an address, of a live block before a
- * freed one before one that is gone, of its start before its inside. 0: none. */
+/* The slow way: the record of the block that an address lies in, at its start or inside;
+ * else of one that began there and is gone. 0: none. */
 static uint32_t record_search(const struct checked *c, uintptr_t at)
 {
-	static const unsigned char worth[] = {1, 6, 4, 5};
-	uint32_t best = 0;
-	unsigned best_worth = 0;
+	uint32_t gone = 0;
 
 	for (uint32_t i = 1; i <= c->made; i++) {
 		const struct checked_record *r = record_at(c, i);
-		unsigned now = worth[r->state];
 
-		if (r->address != at)
-			now = r->state != CHECKED_GONE && lies_in(c, r, at) ? 2 : 0;
-		if (now > best_worth) {
-			best = i;
-			best_worth = now;
-		}
+		if (r->state != CHECKED_GONE && lies_in(c, r, at))
+			return i;
+		if (r->state == CHECKED_GONE && r->address == at)
+			gone = i;
 	}
-	return best;
+	return gone;
 }
 
 /* With the lock held. 0: there is none. */

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define APART __attribute__((noinline, noclone)) static
+#define APART __attribute__((noinline)) static
 
 /* The compiler knows malloc() and free(), and would see the bugs itself. */
 static void *(*volatile take)(size_t) = malloc;

@@ -441,7 +441,7 @@ static void world_open(struct world *w, uint64_t sample)
 {
 	bed_open(&w->bed, 64 * TRIAL_MIB, CPUS);
 	w->stacks = bed_stacks(STACKS);
-	w->l = leak_new(w->stacks, sample, 1, 1 << 18);
+	w->l = leak_new(w->stacks, sample, 1, 1 << 14);
 	w->meta = bed_lines(leak_heap_meta_bytes());
 	leak_heap(w->meta, w->l, &w->bed.heap, &w->heap);
 	bed_at(1, 2);
