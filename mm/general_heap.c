@@ -88,16 +88,15 @@
 #include "mm/general_heap_impl.h"
 #include "mm/port.h"
 
-#define LARGE_MAX	 (FRAME_BYTES << FRAMES_ORDER_MAX)
-#define DIGIT_BITS	 7u
-#define DIGITS_MAX	 5u
+#define LARGE_MAX  (FRAME_BYTES << FRAMES_ORDER_MAX)
+#define DIGIT_BITS 7u
+#define DIGITS_MAX 5u
 
 _Static_assert(DIGITS_MAX *DIGIT_BITS >= FRAME_SHIFT + FRAMES_ORDER_MAX, "digits hold any length of a run");
 
 /* ---- classes ---- */
 
-_Static_assert(GENERAL_HEAP_SMALL_MAX == 64u << GENERAL_HEAP_CLASSES / 8,
-	       "the last class is the largest small size");
+_Static_assert(GENERAL_HEAP_SMALL_MAX == 64u << GENERAL_HEAP_CLASSES / 8, "the last class is the largest small size");
 
 static size_t at_least_1(size_t bytes)
 {
@@ -537,7 +536,8 @@ static size_t general_usable(void *self, const void *memory)
 /* What an allocation of that size would be given. */
 static size_t given_for(size_t asked)
 {
-	return asked <= GENERAL_HEAP_SMALL_MAX ? general_heap_class_bytes(general_heap_class(asked)) : order_bytes(order_of(asked));
+	return asked <= GENERAL_HEAP_SMALL_MAX ? general_heap_class_bytes(general_heap_class(asked))
+					       : order_bytes(order_of(asked));
 }
 
 /* The same memory, another length: only the figures change. */

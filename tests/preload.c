@@ -248,7 +248,7 @@ static void late(void *memory)
 static void *leaver(void *unused)
 {
 	for (unsigned i = 0; i < 40; i++)
-		expect(pthread_setspecific(keys[i], malloc(i * 50)) == 0);
+		expect(pthread_setspecific(keys[i], malloc(i * 50 + 1)) == 0);
 	return unused;
 }
 
@@ -375,7 +375,8 @@ static void zeroes(void)
 static void edges(void)
 {
 	volatile size_t huge = (size_t)PTRDIFF_MAX + 1, most = SIZE_MAX;
-	void *a = malloc(0), *b = malloc(0), *c;
+	size_t nothing = malloc_usable_size(NULL);
+	void *a = malloc(nothing), *b = malloc(nothing), *c;
 
 	expect(a && b && a != b);
 	errno = 0;
@@ -579,6 +580,7 @@ static void free_stack(void)
 
 	victim = here + 16;
 	free(victim);
+	victim = NULL;
 }
 
 /* ---- bugs that only checked mode sees ---- */

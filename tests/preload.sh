@@ -116,6 +116,7 @@ modes() {
 # Its addresses are no reservation: a small limit is enough for a small program.
 limited() {
 	wanted limited || return
+	# shellcheck disable=SC2016 # perl expands it
 	if (ulimit -v 60000 && loaded perl -e 'my @a = map { "x" x $_ } 1 .. 3000; print scalar(@a)' >out 2>&1) &&
 		[ "$(cat out)" = 3000 ]; then
 		pass limited

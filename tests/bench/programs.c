@@ -62,7 +62,8 @@ static const struct program programs[] = {
 	{.name = "git status", .command = "git -C repository status"},
 	{.name = "xz -6, 3 MB", .command = "xz -6 -T1 -k -c text"},
 };
-#define PROGRAMS (sizeof(programs) / sizeof(programs[0]))
+#define PROGRAMS 8u
+_Static_assert(sizeof(programs) == PROGRAMS * sizeof(programs[0]), "as many as there are");
 
 struct run {
 	double ms, kib;
@@ -106,7 +107,7 @@ static pid_t start(const char *command, const char *library, const char *mode)
 	posix_spawn_file_actions_init(&quiet);
 	for (int fd = 0; fd < 3; fd++)
 		posix_spawn_file_actions_addopen(&quiet, fd, "/dev/null", O_RDWR, 0);
-	if (posix_spawnp(&pid, argv[0], &quiet, NULL, argv, environment(library, mode)) != 0)
+	if (posix_spawnp(&pid, argv[0] ? argv[0] : "", &quiet, NULL, argv, environment(library, mode)) != 0)
 		bench_refuse("cannot run", command);
 	posix_spawn_file_actions_destroy(&quiet);
 	return pid;
