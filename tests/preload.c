@@ -402,7 +402,7 @@ static void edges(void)
 	c = realloc(c, 10);
 	free(c);
 	expect(errno == 55);
-	expect(!realloc(malloc(5), 0) && malloc_usable_size(NULL) == 0);
+	expect(!realloc(malloc(5), nothing) && malloc_usable_size(NULL) == 0);
 }
 
 /* A vector that grows keeps what it has, across every border between sizes. */

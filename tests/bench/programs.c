@@ -1,11 +1,12 @@
 /* tests/bench/programs.c: whole programs under one heap or another, by LD_PRELOAD:
- * how long each takes, and how much memory it had at once at most (its largest
- * process). Floor: none. Peers: glibc's own heap, jemalloc, mimalloc, tcmalloc.
+ * how much CPU time each takes, kernel and all its processes included, and how much
+ * memory it had at once at most (its largest process). CPU time, as others use the machine, too. Floor: none. Peers:
+ * glibc's own heap, jemalloc, mimalloc, tcmalloc.
  *
  *   programs LIBSLATMALLOC OUT.json
  *
  * A program is a command line that is run without a shell, in a directory that is made before;
- * a server is measured by what its client takes, and by its own memory. Its output is
+ * a server has a client that is not measured. Its output is
  * another test's business (tests/preload.sh). glibc's heap is preloaded too (as libc.so.6):
  * redis-server is linked to jemalloc, and would have that.
  *
@@ -113,15 +114,20 @@ static pid_t start(const char *command, const char *library, const char *mode)
 	return pid;
 }
 
-static bool finish(pid_t pid, double *kib)
+static double ms_of(struct timeval t)
+{
+	return (double)t.tv_sec * 1e3 + (double)t.tv_usec / 1e3;
+}
+
+static bool finish(pid_t pid, struct run *run)
 {
 	struct rusage used;
 	int status;
 
 	if (wait4(pid, &status, 0, &used) != pid)
 		return false;
-	if (kib)
-		*kib = (double)used.ru_maxrss;
+	if (run)
+		*run = (struct run){ms_of(used.ru_utime) + ms_of(used.ru_stime), (double)used.ru_maxrss};
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
@@ -129,18 +135,15 @@ static struct run measure_server(const struct program *p, const char *library, c
 {
 	pid_t server = start(p->command, library, mode);
 	struct run run = {0};
-	double begin;
 
 	for (unsigned tries = 0; !finish(start(p->ready, NULL, ""), NULL); tries++) {
 		if (tries == WAIT_TRIES)
 			bench_refuse("does not serve", p->command);
 		usleep(10000);
 	}
-	begin = bench_ns();
 	if (!finish(start(p->client, NULL, ""), NULL))
 		bench_refuse("ended badly", p->client);
-	run.ms = (bench_ns() - begin) / 1e6;
-	if (!finish(start(p->stop, NULL, ""), NULL) || !finish(server, &run.kib))
+	if (!finish(start(p->stop, NULL, ""), NULL) || !finish(server, &run))
 		bench_refuse("ended badly", p->command);
 	return run;
 }
@@ -148,13 +151,11 @@ static struct run measure_server(const struct program *p, const char *library, c
 static struct run measure(const struct program *p, const char *library, const char *mode)
 {
 	struct run run = {0};
-	double begin = bench_ns();
 
 	if (p->client)
 		return measure_server(p, library, mode);
-	if (!finish(start(p->command, library, mode), &run.kib))
+	if (!finish(start(p->command, library, mode), &run))
 		bench_refuse("ended badly", p->command);
-	run.ms = (bench_ns() - begin) / 1e6;
 	return run;
 }
 
