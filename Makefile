@@ -208,7 +208,8 @@ $(BUILD)/tests/heap_bugs: tests/heap_bugs.c $(BUILD)/flags
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE) -D_GNU_SOURCE -o $@ $<
 
 # To be run with the library: without sanitizers, without what a compiler knows of malloc, and with frame pointers.
-CARELESS = $(if $(findstring clang,$(CC)),,-Wno-use-after-free -Wno-free-nonheap-object -Wno-array-bounds)
+CARELESS = $(if $(findstring clang,$(CC)),-Wno-non-power-of-two-alignment -Wno-builtin-assume-aligned-alignment,-Wno-use-after-free \
+	-Wno-free-nonheap-object -Wno-array-bounds)
 $(BUILD)/tests/preload: tests/preload.c $(BUILD)/flags
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE) $(CARELESS) -fno-builtin -fno-omit-frame-pointer -D_GNU_SOURCE -pthread -o $@ $<

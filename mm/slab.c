@@ -703,6 +703,17 @@ static bool cpu_reload(struct slab_cache *c, struct slab_cpu *p)
 	return true;
 }
 
+/* So that what is new leaves the magazine by rising addresses, as it will mostly be read. */
+static void turn_over(void **rounds, uint32_t n)
+{
+	for (uint32_t i = 0; i < n / 2; i++) {
+		void *first = rounds[i];
+
+		rounds[i] = rounds[n - 1 - i];
+		rounds[n - 1 - i] = first;
+	}
+}
+
 /* Puts rounds into the loaded magazine, which is empty or none. False iff it stays so. */
 static bool cpu_refill(struct slab_cache *c, unsigned cpu, struct slab_cpu *p)
 {
@@ -717,6 +728,7 @@ static bool cpu_refill(struct slab_cache *c, unsigned cpu, struct slab_cpu *p)
 	if (!p->loaded)
 		return false;
 	rounds = store_take(c, cpu, &c->objects, p->base, p->loaded->capacity);
+	turn_over(p->base, rounds);
 	cpu_load(p, p->loaded, rounds);
 	live_note(c, rounds);
 	return rounds > 0;

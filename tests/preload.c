@@ -254,17 +254,22 @@ static void *leaver(void *unused)
 
 static void leaving(void)
 {
-	pthread_t thread;
+	pthread_t threads[16];
 
 	for (unsigned i = 0; i < 40; i++)
 		expect(pthread_key_create(&keys[i], late) == 0);
-	for (unsigned i = 0; i < 200; i++)
-		expect(pthread_create(&thread, NULL, leaver, NULL) == 0 && pthread_join(thread, NULL) == 0);
+	for (unsigned r = 0; r < 60; r++) {
+		for (unsigned i = 0; i < 16; i++)
+			expect(pthread_create(&threads[i], NULL, leaver, NULL) == 0);
+		for (unsigned i = 0; i < 16; i++)
+			expect(pthread_join(threads[i], NULL) == 0);
+	}
 }
 
 /* ---- forks ---- */
 
 static bool enough;
+static void *victims[100];
 
 static void *unresting(void *number)
 {
@@ -278,10 +283,30 @@ static void *unresting(void *number)
 	return NULL;
 }
 
+/* Magazines hold few of these, so that locks are taken all the time: a fork often finds it in the midst. */
+static void *inside(void *unused)
+{
+	void *held[64];
+
+	while (!__atomic_load_n(&enough, __ATOMIC_RELAXED)) {
+		for (unsigned i = 0; i < 64; i++)
+			held[i] = malloc(16000);
+		for (unsigned i = 0; i < 64; i++)
+			free(held[i]);
+	}
+	return unused;
+}
+
 static void child(uint64_t seed)
 {
 	struct block *blocks = calloc(300, sizeof(*blocks));
 
+	for (unsigned i = 0; i < 100; i++) {
+		victims[i] = malloc(16000);
+		free(malloc(40 * MIB));
+	}
+	for (unsigned i = 0; i < 100; i++)
+		free(victims[i]);
 	churn(blocks, 300, 1000, &seed);
 	put_all(blocks, 300);
 	free(blocks);
@@ -304,8 +329,8 @@ static void forks(void)
 	int status;
 
 	for (unsigned i = 0; i < 4; i++)
-		expect(pthread_create(&threads[i], NULL, unresting, (void *)(uintptr_t)(i + 1)) == 0);
-	for (unsigned i = 0; i < 32; i++) {
+		expect(pthread_create(&threads[i], NULL, i < 2 ? unresting : inside, (void *)(uintptr_t)(i + 1)) == 0);
+	for (unsigned i = 0; i < 40; i++) {
 		pid_t pid = fork();
 
 		expect(pid >= 0);
