@@ -1340,8 +1340,11 @@ void extent_hint(const struct extent_space *e, uint64_t at, unsigned step)
 	} else if (step > 1) {
 		(void)extent_leaf_of(e, at - e->base);
 	} else {
-		if (address->height > 0)
-			extent_prefetch(extent_inner(e, address->node), sizeof(struct extent_inner));
+		/* Of a large root more is looked at, but then it is of few spaces, and hot. */
+		if (address->height > 0) {
+			extent_prefetch(extent_inner(e, address->node), 128);
+			extent_prefetch(extent_inner(e, address->node)->least, 256);
+		}
 		if (e->region[EXTENT_SIZES] && size->height == 0)
 			extent_prefetch(extent_sizes(e, size->node), EXTENT_NARROW_BYTES);
 	}

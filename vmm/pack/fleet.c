@@ -37,6 +37,7 @@
 #include <string.h>
 
 #include "mm/port.h"
+#include "vmm/pack/alloc.h"
 #include "vmm/pack/fleet_impl.h"
 
 #define DRAWS	  64u
@@ -470,7 +471,7 @@ static bool guests_grow(struct fleet *f, uint32_t guest)
 			return false;
 		f->leaves = leaves;
 	}
-	if (!(now = realloc(f->guest, most * sizeof(*now))))
+	if (!(now = alloc_by_huge_pages(realloc(f->guest, most * sizeof(*now)), most * sizeof(*now))))
 		return false;
 	for (uint64_t i = f->guests_max; i < most; i++)
 		now[i].part = FLEET_PART_NONE;
@@ -486,7 +487,8 @@ static bool pieces_grow(struct fleet *f, uint64_t need)
 
 	if (need <= f->pieces_free)
 		return true;
-	if (most > UINT32_MAX || !(now = realloc(f->piece, most * sizeof(*now))))
+	if (most > UINT32_MAX ||
+	    !(now = alloc_by_huge_pages(realloc(f->piece, most * sizeof(*now)), most * sizeof(*now))))
 		return false;
 	f->piece = now;
 	for (uint32_t i = f->pieces_max; i < most; i++) {
@@ -679,7 +681,8 @@ int fleet_arrive(struct fleet *f, uint32_t guest, const struct fleet_ask *ask, e
 	return 0;
 }
 
-static void hint_links(const struct fleet *f, const struct fleet_guest *g)
+/* Always inline: what does nothing but ask memory has no effect for gcc, which drops the call. */
+static inline __attribute__((always_inline)) void hint_links(const struct fleet *f, const struct fleet_guest *g)
 {
 	__builtin_prefetch(&f->piece[g->part], 1);
 	__builtin_prefetch(&f->host[g->host], 1);

@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "mm/port.h"
+#include "vmm/pack/alloc.h"
 #include "vmm/pack/node_pool.h"
 
 #define SEGMENTS_FIRST 64u
@@ -47,7 +48,7 @@ static void must(enum mm_err err)
 static void *books(const struct extent_config *config, size_t *bytes)
 {
 	*bytes = (extent_config_bytes(config) + 63) & ~(size_t)63;
-	return aligned_alloc(64, *bytes);
+	return alloc_by_huge_pages(aligned_alloc(64, *bytes), *bytes);
 }
 
 void node_pool_learn(struct node_pool *p)

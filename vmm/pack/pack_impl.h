@@ -4,8 +4,10 @@
 
 #include "vmm/pack/pack.h"
 
-/* Events that are read before they are played: while one is, memory brings what the others need. */
-#define PACK_AHEAD   (FLEET_HINTS + 2u)
+/* Events that are read before they are played. Memory brings what a later one needs while so many are played between
+ * two of its hints: one event can be sooner done than memory is. */
+#define PACK_PACE    2u
+#define PACK_AHEAD   (PACK_PACE * (FLEET_HINTS + 2u))
 
 #define PACK_BUCKETS (32u * 60u)
 
