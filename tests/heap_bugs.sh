@@ -1,20 +1,20 @@
 #!/bin/bash
 # tests/heap_bugs.sh: each bug of tests/heap_bugs.c under libslatmalloc.so: with
 # SLAT_MALLOC=checked it is told by its name, with the lines that allocated, freed and
-# were at it; without, a wrong free ends the program. A line a case, as other parts.
+# were at it; without, a wrong free ends the program. A line a case; of part `preload`.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-BUILD=${BUILD:-build}
-library=$PWD/$BUILD/libslatmalloc.so program=$PWD/$BUILD/tests/heap_bugs
+BUILD=$(realpath "${BUILD:-build}")
+library=$BUILD/libslatmalloc.so program=$BUILD/tests/heap_bugs
 said=$(mktemp -d) || exit 1
 trap 'rm -rf "$said"' EXIT
 failed=0
 
 verdict() { # case, what is wrong or nothing
 	if [ -z "$2" ]; then
-		echo "PASS heap_bugs/$1"
+		echo "PASS preload/bugs/$1"
 	else
-		echo "FAIL heap_bugs/$1: $2: $(tr '\n' '|' <"$said/err" | cut -c 1-300)"
+		echo "FAIL preload/bugs/$1: $2: $(tr '\n' '|' <"$said/err" | cut -c 1-300)"
 		failed=1
 	fi
 }

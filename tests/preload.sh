@@ -2,7 +2,7 @@
 # tests/preload.sh [PART OF A NAME]: programs that nobody here wrote, on slat's heap:
 # libslatmalloc.so is loaded into Python's own tests, redis-server, gcc, git, sqlite3,
 # perl and xz, and what they leave must equal what they leave without it; and into
-# tests/preload.c, which holds it to its promises. A line each, PASS, FAIL or SKIP (a
+# tests/preload.c, which holds it to its promises, and tests/heap_bugs.c, which breaks its own. A line each, PASS, FAIL or SKIP (a
 # program is not there). Exit code 1 iff something failed.
 #
 # LONG=1 (tests/soak.sh): more of Python's tests, and a minute of redis-benchmark.
@@ -278,6 +278,7 @@ if [ "$LONG" != 0 ]; then
 	threads="$threads test_threading test_subprocess test_concurrent_futures test_multiprocessing_fork test_asyncio test_io"
 fi
 promises
+! wanted bugs || "$here/tests/heap_bugs.sh" || failed=1
 strangers
 mode=checked strangers
 # shellcheck disable=SC2086 # one word is one module
