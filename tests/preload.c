@@ -545,11 +545,38 @@ static void limit(void)
 
 static void *volatile victim;
 
+static void *free_victim(void *unused)
+{
+	free(victim);
+	return unused;
+}
+
 static void double_free(void)
 {
 	victim = malloc(100);
 	free(victim);
 	free(victim);
+}
+
+/* With others between, all of them in magazines: where another could get it twice. */
+static void double_free_between(void)
+{
+	void *other = malloc(100);
+
+	victim = malloc(100);
+	free(victim);
+	free(other);
+	free(victim);
+}
+
+static void double_free_other_thread(void)
+{
+	pthread_t thread;
+
+	victim = malloc(100);
+	free(victim);
+	expect(pthread_create(&thread, NULL, free_victim, NULL) == 0);
+	pthread_join(thread, NULL);
 }
 
 static void double_free_later(void)
@@ -661,6 +688,8 @@ static const struct {
 	{"reuse", reuse},
 	{"limit", limit},
 	{"double_free", double_free},
+	{"double_free_between", double_free_between},
+	{"double_free_other_thread", double_free_other_thread},
 	{"double_free_later", double_free_later},
 	{"double_free_large", double_free_large},
 	{"double_free_huge", double_free_huge},

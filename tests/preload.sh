@@ -87,7 +87,7 @@ promises() {
 		promise "$case" checked
 	done
 	promise threads leak=leaks
-	for case in double_free double_free_later double_free_large double_free_huge \
+	for case in double_free double_free_between double_free_other_thread double_free_later double_free_large double_free_huge \
 		free_middle free_middle_aligned free_middle_huge free_stack; do
 		bug "$case"
 	done

@@ -33,6 +33,7 @@
  * others use. Several heaps of growing size: each with caches of its own. */
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 
@@ -328,6 +329,16 @@ static uintptr_t place(const void *anything)
 	return PLACE_FIRST + (seed >> (64 - PLACES_SHIFT)) * GIB;
 }
 
+/* Of a host that has no chance to give yet, where it lies will do: it is against accidents. */
+static uint64_t secret(void)
+{
+	uint64_t n;
+
+	if (getrandom(&n, sizeof(n), GRND_NONBLOCK) != (ssize_t)sizeof(n))
+		n = preload_range.base * UINT64_C(0x9e3779b97f4a7c15);
+	return n;
+}
+
 static size_t line_up(size_t bytes)
 {
 	return (bytes + 63) & ~(size_t)63;
@@ -367,6 +378,7 @@ bool preload_range_make(unsigned cpus)
 		if (!heap_make(meta, of_frames, of_heap, cpus))
 			return false;
 		preload_range.kinds = general_heap_kinds(&preload_range.heap);
+		preload_range.secret = secret();
 		return true;
 	}
 	return false;

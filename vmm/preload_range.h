@@ -11,6 +11,7 @@ struct preload_range { /* written once, by preload_range_make(); zeroes before *
 	uint64_t frames;      /* how many could ever lie in it */
 	const uint8_t *kinds; /* general_heap_kinds() */
 	struct heap heap;
+	uint64_t secret; /* of this process and its children */
 };
 extern struct preload_range preload_range;
 
