@@ -1361,6 +1361,7 @@ expect pack_balance_choose 2 '^slat: --node balance chooses the host, too: it go
 expect pack_overcommit 2 '^slat: --overcommit: 100 is no whole number from 0 to 99$' "$slat" pack --overcommit 100 x
 expect pack_compact 2 '^slat: --compact continuous and --compact-budget SIZE, of bytes a second, need each' "$slat" pack --compact continuous $trace
 expect pack_compact_what 2 '^slat: --compact refused: only with --contiguous require' "$slat" pack --compact refused --contiguous prefer $trace
+expect pack_split_above 2 '^slat: --split-above 1 MiB is less than the granule of 2 MiB' "$slat" pack --split-above 1M $trace
 expect pack_compact_budget 2 '^slat: --compact-budget 1 MiB a second is less than the granule of 2 MiB' "$slat" pack --compact continuous --compact-budget 1M $trace
 expect pack_moved 0 '^moved  +[0-9]+ guests' "$slat" pack --compact refused --fit worst --hosts 3 --host memory=256G $trace
 expect pack_format 2 '^slat: --format: x is none of slat, azure-v1' "$slat" pack --format x x

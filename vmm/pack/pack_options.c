@@ -595,6 +595,22 @@ static int judge_huge(const struct pack_options *o, struct failure *f)
 	return fail(f, EXIT_USAGE, "--host huge=SIZE and --huge-above SIZE, of guests that get it, need each other");
 }
 
+/* What is 0 in units would mean never. */
+static int judge_sizes(struct pack_options *o, struct failure *f)
+{
+	const uint64_t granule = o->pack.granule, split = o->pack.fleet.split_above;
+
+	if (o->compact_bytes > 0 && o->compact_bytes < granule)
+		return fail(f, EXIT_USAGE, "--compact-budget %s a second is less than the granule of %s",
+			    size_format(o->compact_bytes).s, size_format(granule).s);
+	if (split > 0 && split < granule)
+		return fail(f, EXIT_USAGE, "--split-above %s is less than the granule of %s", size_format(split).s,
+			    size_format(granule).s);
+	o->pack.compact_budget = o->compact_bytes / granule;
+	o->pack.fleet.split_above = split / granule;
+	return 0;
+}
+
 static int judge(struct pack_options *o, struct failure *f)
 {
 	const struct workload_options *w = &o->work;
@@ -640,12 +656,7 @@ static int judge(struct pack_options *o, struct failure *f)
 	if (o->pack.compact != PACK_COMPACT_NEVER && o->pack.fleet.contiguous != FLEET_REQUIRE)
 		return fail(f, EXIT_USAGE, "--compact %s: only with --contiguous require",
 			    compact_names[o->pack.compact]);
-	if (o->compact_bytes > 0 && o->compact_bytes < o->pack.granule)
-		return fail(f, EXIT_USAGE, "--compact-budget %s a second is less than the granule of %s",
-			    size_format(o->compact_bytes).s, size_format(o->pack.granule).s);
-	o->pack.compact_budget = o->compact_bytes / o->pack.granule;
-	o->pack.fleet.split_above /= o->pack.granule;
-	return 0;
+	return judge_sizes(o, f);
 }
 
 int pack_options_parse(int argc, char **argv, struct pack_options *o, struct failure *f)
