@@ -146,11 +146,12 @@ $(BUILD)/slat: $(call obj,vmm/main.c) $(PARTS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(SAN) -o $@ $(call group,$^) $(LIBS)
 
-# Only what it exports is seen by the program that it is loaded into, for good.
+# Only what it exports is seen by the program that it is loaded into, for good. It begins first, so that at a fork its
+# gate closes last: what others wait for at a fork may need the heap.
 $(PRELOAD): HOSTED += -fPIC -fvisibility=hidden
 $(BUILD)/libslatmalloc.so: $(PRELOAD) $(BUILD)/libmm.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(SAN) -shared -o $@ $^ -Wl,--exclude-libs,ALL -Wl,-z,nodelete -pthread
+	$(Q)$(CC) $(SAN) -shared -o $@ $^ -Wl,--exclude-libs,ALL -Wl,-z,nodelete -Wl,-z,initfirst -pthread
 
 $(BUILD)/libmm.a: $(MM)
 $(BUILD)/libdevices.a: $(DEVICES)

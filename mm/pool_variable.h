@@ -36,7 +36,7 @@ struct pool_variable_config {
 struct pool_variable_stats {
 	uint64_t blocks_free, free_bytes, largest_free; /* usable bytes; of one block */
 	uint64_t regions;
-	uint64_t refused; /* faults on purpose are not */
+	uint64_t refused;					  /* faults on purpose are not */
 	uint64_t alloc_work_max, free_work_max, realloc_work_max; /* list operations of one call, ever */
 };
 

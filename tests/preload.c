@@ -346,6 +346,61 @@ static void forks(void)
 		expect(pthread_join(threads[i], NULL) == 0);
 }
 
+/* Who only asks takes locks, too. */
+static void *asking(void *block)
+{
+	while (!__atomic_load_n(&enough, __ATOMIC_RELAXED))
+		expect(malloc_usable_size(block) >= 40 * MIB);
+	return NULL;
+}
+
+static void forks_while_asked(void)
+{
+	void *block = malloc(40 * MIB);
+	pthread_t thread;
+	int status;
+
+	expect(block && pthread_create(&thread, NULL, asking, block) == 0);
+	for (unsigned i = 0; i < 100; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			alarm(20);
+			free(malloc(40 * MIB));
+			_exit(0);
+		}
+		expect(waitpid(pid, &status, 0) == pid && status == 0);
+	}
+	__atomic_store_n(&enough, true, __ATOMIC_RELAXED);
+	expect(pthread_join(thread, NULL) == 0);
+	free(block);
+}
+
+/* Nothing in the heap is a place where a thread may be cancelled: who were has left it, and forks do not wait for them.
+ */
+static void cancelled(void)
+{
+	pthread_t threads[16];
+	void *result;
+	int status;
+	pid_t pid;
+
+	for (unsigned i = 0; i < 16; i++)
+		expect(pthread_create(&threads[i], NULL, inside, NULL) == 0);
+	usleep(100000);
+	for (unsigned i = 0; i < 16; i++)
+		expect(pthread_cancel(threads[i]) == 0);
+	usleep(500000);
+	__atomic_store_n(&enough, true, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < 16; i++)
+		expect(pthread_join(threads[i], &result) == 0 && result == NULL);
+	alarm(20);
+	pid = fork();
+	if (pid == 0)
+		_exit(0);
+	expect(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
 /* ---- promises ---- */
 
 static void aligned(void)
@@ -679,6 +734,8 @@ static const struct {
 	{"threads", threads},
 	{"crowd", crowd},
 	{"leaving", leaving},
+	{"forks_while_asked", forks_while_asked},
+	{"cancelled", cancelled},
 	{"forks", forks},
 	{"aligned", aligned},
 	{"zeroes", zeroes},

@@ -80,7 +80,7 @@ told() { # case, what is said
 promises() {
 	local case
 
-	for case in model threads crowd leaving forks aligned zeroes edges growing giving_back reuse limit; do
+	for case in model threads crowd leaving forks forks_while_asked cancelled aligned zeroes edges growing giving_back reuse limit; do
 		promise "$case"
 	done
 	for case in model threads leaving forks aligned zeroes edges; do

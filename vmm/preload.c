@@ -81,8 +81,9 @@ static __attribute__((noinline)) void *visit_alloc(size_t bytes, size_t align)
 	if (memory && preload_heap_plain && bytes <= GENERAL_HEAP_SMALL_MAX && align == HEAP_ALIGN)
 		preload_front_learn(visit, general_heap_class(bytes + (bytes == 0)));
 	preload_leave(visit);
-	if (memory && preload_heap_plain && bytes <= GENERAL_HEAP_SMALL_MAX)
-		mark_taken(memory);
+	if (memory && preload_heap_plain &&
+	    (bytes <= GENERAL_HEAP_SMALL_MAX || !preload_heap_is_fresh(memory, 2 * sizeof(word))))
+		mark_taken(memory); /* a large one, too: it may be copied to where a small one had that mark */
 	errno = memory ? was : ENOMEM;
 	return memory;
 }
@@ -147,6 +148,8 @@ static __attribute__((noinline)) void *visit_calloc(size_t bytes)
 		preload_leave(visit);
 	}
 	errno = memory ? was : ENOMEM;
+	if (preload_heap_plain && bytes < 2 * sizeof(word)) /* another thread made it plain just now */
+		bytes = 2 * sizeof(word);
 	return memory ? memset(memory, 0, bytes) : NULL;
 }
 
@@ -226,9 +229,28 @@ EXPORT void *calloc(size_t nmemb, size_t size)
 	return memset(memory, 0, bytes);
 }
 
+/* Under a visit, as all that may take a lock: a fork between would leave it taken in the child. */
 static size_t usable(const void *memory)
 {
-	return preload_heap_ready() ? heap_usable(&preload_heap, memory) : 0;
+	struct preload_visit visit;
+	size_t bytes;
+
+	if (!preload_heap_ready())
+		return 0;
+	visit = preload_enter();
+	bytes = heap_usable(&preload_heap, memory);
+	preload_leave(visit);
+	return bytes;
+}
+
+static struct heap_stats stats_read(struct preload_direct_stats *direct)
+{
+	struct preload_visit visit = preload_enter();
+	struct heap_stats stats = heap_stats_read(&preload_heap);
+
+	*direct = preload_direct_stats_read();
+	preload_leave(visit);
+	return stats;
 }
 
 /* Does it stay where it is? As the heap itself decides, but for what runs of frames count. */
@@ -351,22 +373,28 @@ EXPORT int malloc_trim(size_t pad)
 
 EXPORT void malloc_stats(void)
 {
-	if (preload_heap_ready())
-		preload_stats_write(STDERR_FILENO);
+	struct preload_visit visit;
+
+	if (!preload_heap_ready())
+		return;
+	visit = preload_enter();
+	preload_stats_write(STDERR_FILENO);
+	preload_leave(visit);
 }
 
 EXPORT struct mallinfo2 mallinfo2(void)
 {
-	struct preload_direct_stats direct = preload_direct_stats_read();
+	struct preload_direct_stats direct = {0};
 	struct heap_stats stats = {0};
+	size_t own, used;
 
 	if (preload_heap_ready())
-		stats = heap_stats_read(&preload_heap);
-	return (struct mallinfo2){.arena = stats.bytes_held - direct.bytes,
-				  .hblks = direct.blocks,
-				  .hblkhd = direct.bytes,
-				  .uordblks = stats.bytes_given,
-				  .fordblks = stats.bytes_held - stats.bytes_given};
+		stats = stats_read(&direct);
+	own = stats.bytes_held > direct.bytes ? stats.bytes_held - direct.bytes : 0;
+	used = stats.bytes_given > direct.bytes ? stats.bytes_given - direct.bytes : 0;
+	used = used < own ? used : own; /* read while others work */
+	return (struct mallinfo2){
+		.arena = own, .hblks = direct.blocks, .hblkhd = direct.bytes, .uordblks = used, .fordblks = own - used};
 }
 
 __attribute__((destructor)) static void end(void)

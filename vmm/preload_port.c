@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,5 +38,6 @@ void mm_yield(void)
 	if (++yields % YIELDS != 0)
 		sched_yield();
 	else
-		nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+		/* libc's would be a place where a thread may be cancelled, inside the heap. */
+		syscall(SYS_nanosleep, &(struct timespec){.tv_nsec = 20000}, NULL);
 }

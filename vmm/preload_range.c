@@ -75,6 +75,7 @@ static struct {
 	struct lock growing, trimming;
 	uint64_t frontier, mapped; /* frames */
 	uint64_t solid;		   /* the frontier, until somebody else was met there */
+	uint64_t trims;		   /* that have ended */
 	struct {
 		uint32_t first, order;
 	} held[TRIM_RUNS]; /* under `trimming` */
@@ -250,6 +251,7 @@ static bool grow_locked(unsigned order)
 
 static bool grow(void *self, unsigned order, bool reaped)
 {
+	uint64_t trims = look(&range.trims);
 	bool grown;
 
 	(void)self;
@@ -258,6 +260,11 @@ static bool grow(void *self, unsigned order, bool reaped)
 	lock_take(&range.growing);
 	grown = grow_locked(order);
 	lock_drop(&range.growing);
+	if (grown)
+		return true;
+	lock_take(&range.trimming); /* while it holds what is free, there seems to be nothing */
+	grown = range.trims != trims;
+	lock_drop(&range.trimming);
 	return grown;
 }
 
@@ -296,6 +303,7 @@ size_t preload_range_trim(unsigned cpu, bool all)
 		err = frames_free(&range.frames, cpu, (struct pfn){first}, range.held[i].order);
 		MM_ASSERT(err == MM_OK, first, err);
 	}
+	__atomic_store_n(&range.trims, range.trims + 1, __ATOMIC_RELAXED);
 	lock_drop(&range.trimming);
 	return done << FRAME_SHIFT;
 }

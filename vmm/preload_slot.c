@@ -34,7 +34,6 @@
  * Rejected. A flag that each call sets and clears, and membarrier() in fork(): exact, but two stores and a
  * test in each call. Taking the locks of the heap in fork(): it has no list of them. */
 #include <pthread.h>
-#include <sched.h>
 #include <time.h>
 
 #include "vmm/preload_range.h"
@@ -235,7 +234,7 @@ static void before_fork(void)
 	__atomic_store_n(&gate, &preload_front, __ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < PRELOAD_SLOTS; i++)
 		while (&slots[i] != preload_front.slot && __atomic_load_n(&slots[i].inside, __ATOMIC_SEQ_CST))
-			sched_yield();
+			mm_yield(); /* whoever is inside may be of a lower priority */
 }
 
 static void after_fork(void)
