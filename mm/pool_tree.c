@@ -235,9 +235,12 @@ static bool walk(const struct pool_tree *t, const struct pool_tree **at)
 
 bool pool_tree_check(const struct pool_tree *t)
 {
-	for (const struct pool_tree *at = t; at;)
+	const struct pool_tree *at = t;
+
+	do
 		if (!pieces_hold(at) || !walk(t, &at))
 			return false;
+	while (at);
 	return heap_check(&t->below);
 }
 
