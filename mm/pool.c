@@ -7,13 +7,13 @@
  * in what it does not: memory goes back to the source only as a whole, at the end.
  *
  * Words. Objects are numbered through all chunks: an index. An object is fresh until
- * it is handed out for the first time (or primed); free in the stack; else claimed:
- * cached in a CPU's rounds, or live. What the fallback gave is claimed, too, but has
- * no index.
+ * it is handed out for the first time (or primed); priming while pool_prime() gives
+ * it its pattern; free in the stack; else claimed: cached in a CPU's rounds, or live.
+ * What the fallback gave is claimed, too, but has no index.
  *
  * Nothing is linked. A chunk that comes is not touched: its fresh objects are those
- * behind a mark, and get their pattern when they are first taken, at most POOL_BATCH
- * in a call, or in bulk by pool_prime(). So a pool of a million is made in the time
+ * behind a mark, and get their pattern when they are first taken, or from
+ * pool_prime(), at most POOL_BATCH at a time. So a pool of a million is made in the time
  * that its metadata takes, and no call ever pays for all of them.
  *
  * Invariants, all of them verified by pool_check():
@@ -21,7 +21,7 @@
  *   I2  fresh objects are the last of their chunk, and of no chunk before fresh_chunk;
  *   I3  the map has the bits of the objects in the stack, each of which is there
  *       once and is not fresh, and no others;
- *   I4  claimed is what is neither fresh nor in the stack;
+ *   I4  claimed is what is neither fresh, nor in the stack, nor priming;
  *   I5  a CPU's top and limit lie in its rounds;
  *   I6  each round is a claimed object, or the fallback's, and nowhere else a round;
  *   I7  no more rounds lie outside the chunks than the fallback gave.
@@ -29,7 +29,10 @@
  * Threads. A CPU's rounds are its owner's alone. What everybody shares has one lock,
  * held while at most POOL_BATCH indices move, never while the source, the fallback or
  * `fill` runs. Two CPUs may find the stack empty at once: who asks the source first
- * reserves what is left to make, the other waits for the outcome.
+ * reserves what is left to make, the other waits for the outcome. Nor is anybody
+ * refused, or the source asked, for what is only priming: it is waited for, which is
+ * short, since a pool_prime() has no more than POOL_BATCH under way and waits for
+ * nobody meanwhile.
  *
  * Cost. A call served by the CPU's rounds: about ten instructions and two lines, none
  * of the object. Others: one lock, at most POOL_BATCH indices and bits, as many
@@ -42,7 +45,7 @@
  * chunks nothing but objects. Up to `rounds` free objects a CPU are out of others'
  * reach: whoever wants the last object of a pool lets CPUs keep none, or drains.
  *
- * Failure. NULL iff the stack is empty, none is fresh, bound or source allow no
+ * Failure. NULL iff the stack is empty, none is fresh or priming, bound or source allow no
  * further chunk and the fallback has none. A wrong free is seen when it leaves the
  * CPU's rounds: no object's address (then it is the fallback's to judge, if there is
  * one), fresh, or free already. Until then it is a round like others.
@@ -163,17 +166,22 @@ static void stack_push(struct pool *p, uint32_t index, const void *object)
 	p->stack[p->depth++] = index;
 }
 
+/* Whether fresh_chunk, which moves on to it, has any fresh. p->lock is held. */
+static bool fresh_there(struct pool *p)
+{
+	while (p->fresh_chunk < p->chunks && p->chunk[p->fresh_chunk].fresh == p->chunk[p->fresh_chunk].count)
+		p->fresh_chunk++;
+	return p->fresh_chunk < p->chunks;
+}
+
 /* Up to n fresh objects in a row; 0: no chunk has any. p->lock is held. */
 static uint32_t fresh_take(struct pool *p, uint32_t n, uintptr_t *first, uint32_t *index)
 {
-	struct pool_chunk *c = &p->chunk[p->fresh_chunk];
+	struct pool_chunk *c;
 
-	while (p->fresh_chunk < p->chunks && c->fresh == c->count) {
-		p->fresh_chunk++;
-		c++;
-	}
-	if (p->fresh_chunk == p->chunks)
+	if (!fresh_there(p))
 		return 0;
+	c = &p->chunk[p->fresh_chunk];
 	n = lesser(n, c->count - c->fresh);
 	*first = c->base + (uint64_t)c->fresh * p->stride;
 	*index = c->first + c->fresh;
@@ -237,25 +245,40 @@ static void shared_give(struct pool *p, unsigned cpu, void *const *objects, size
 
 /* ---- chunks ---- */
 
+enum want { WANT_ANY, WANT_FRESH }; /* pool_prime() has no use for what is free */
+
+/* Whether there is, or will soon be without the source, what is wanted. The caller
+ * found nothing, but that was before it took the lock. p->lock is held. */
+static bool wanted_there(struct pool *p, enum want want)
+{
+	return fresh_there(p) || (want == WANT_ANY && (p->depth > 0 || p->priming > 0));
+}
+
 /* How many objects the next chunk has, which is reserved; 0: the bound is reached.
- * False: so it is, but by what somebody else is asking for now. */
-static bool chunk_reserve(struct pool *p, uint32_t *count)
+ * False: none is needed, or the bound is reached, but by what somebody else is asking for now. */
+static bool chunk_reserve(struct pool *p, enum want want, uint32_t *count)
 {
 	uint32_t there;
-	bool known;
+	bool known = false;
 
+	*count = 0;
 	lock_take(&p->lock);
-	there = p->made + p->coming;
-	*count = lesser(there > 0 ? there : p->first_count, p->most - there);
-	known = *count > 0 || p->coming == 0;
-	p->coming += *count;
+	if (!wanted_there(p, want)) {
+		there = p->made + p->coming;
+		*count = lesser(there > 0 ? there : p->first_count, p->most - there);
+		known = *count > 0 || p->coming == 0;
+		p->coming += *count;
+	}
 	lock_drop(&p->lock);
 	return known;
 }
 
-/* What was reserved has come to `base`; 0: it has not. */
-static void chunk_publish(struct pool *p, uintptr_t base, uint32_t count)
+/* What was reserved has come to `base`; 0: it has not. Whether there is now what is
+ * wanted. What others ask for does not count: two that are refused would ask forever. */
+static bool chunk_publish(struct pool *p, enum want want, uintptr_t base, uint32_t count)
 {
+	bool there;
+
 	lock_take(&p->lock);
 	p->coming -= count;
 	if (base) {
@@ -264,17 +287,19 @@ static void chunk_publish(struct pool *p, uintptr_t base, uint32_t count)
 		p->made += count;
 		__atomic_store_n(&p->chunks, p->chunks + 1, __ATOMIC_RELEASE);
 	}
+	there = base || wanted_there(p, want);
 	lock_drop(&p->lock);
+	return there;
 }
 
-/* False: there will be no more fresh objects. True: it is worth to look again. */
-static bool grow(struct pool *p, unsigned cpu)
+/* False: there will be no more of what is wanted. True: it is worth to look again. */
+static bool grow(struct pool *p, unsigned cpu, enum want want)
 {
 	uint32_t count;
 	void *memory;
 	enum mm_err err;
 
-	if (!chunk_reserve(p, &count)) {
+	if (!chunk_reserve(p, want, &count)) {
 		mm_yield();
 		return true;
 	}
@@ -282,8 +307,7 @@ static bool grow(struct pool *p, unsigned cpu)
 		return false;
 	err = p->source.take(p->source.self, cpu, (size_t)count * p->stride, p->align, &memory);
 	MM_ASSERT(err != MM_OK || (memory && (uintptr_t)memory % p->align == 0), memory, p->align);
-	chunk_publish(p, err == MM_OK ? (uintptr_t)memory : 0, count);
-	return err == MM_OK;
+	return chunk_publish(p, want, err == MM_OK ? (uintptr_t)memory : 0, count);
 }
 
 /* ---- calls ---- */
@@ -328,7 +352,7 @@ static uint32_t obtain(struct pool *p, unsigned cpu, void **out, uint32_t n)
 		got = shared_take(p, out, n);
 		if (got > 0)
 			return got;
-	} while (grow(p, cpu));
+	} while (grow(p, cpu, WANT_ANY));
 	return fallback_take(p, cpu, out);
 }
 
@@ -405,16 +429,26 @@ void pool_drain(struct pool *p, unsigned cpu)
 	top_set(own, own->round);
 }
 
-/* Objects that were fresh and are made now become free, the first of them to be taken first. */
-static void primed_give(struct pool *p, uint32_t index, uint32_t n)
+/* Up to n objects that were fresh are priming; 0: none is fresh. */
+static uint32_t prime_take(struct pool *p, size_t n, uintptr_t *first, uint32_t *index)
 {
-	for (uint32_t some; n > 0; n -= some) {
-		some = lesser(n, POOL_BATCH);
-		lock_take(&p->lock);
-		for (uint32_t i = 1; i <= some; i++)
-			stack_push(p, index + n - i, p);
-		lock_drop(&p->lock);
-	}
+	uint32_t some;
+
+	lock_take(&p->lock);
+	some = fresh_take(p, n < POOL_BATCH ? (uint32_t)n : POOL_BATCH, first, index);
+	p->priming += some;
+	lock_drop(&p->lock);
+	return some;
+}
+
+/* They are made and become free, the first of them to be taken first. */
+static void prime_give(struct pool *p, uint32_t index, uint32_t n)
+{
+	lock_take(&p->lock);
+	for (uint32_t i = 1; i <= n; i++)
+		stack_push(p, index + n - i, p);
+	p->priming -= n;
+	lock_drop(&p->lock);
 }
 
 size_t pool_prime(struct pool *p, unsigned cpu, size_t n)
@@ -424,15 +458,13 @@ size_t pool_prime(struct pool *p, unsigned cpu, size_t n)
 	size_t primed = 0;
 
 	while (primed < n) {
-		lock_take(&p->lock);
-		some = fresh_take(p, n - primed < p->most ? (uint32_t)(n - primed) : p->most, &first, &index);
-		lock_drop(&p->lock);
-		if (some == 0 && !grow(p, cpu))
+		some = prime_take(p, n - primed, &first, &index);
+		if (some == 0 && !grow(p, cpu, WANT_FRESH))
 			break;
 		if (some == 0)
 			continue;
 		make(p, first, some);
-		primed_give(p, index, some);
+		prime_give(p, index, some);
 		primed += some;
 	}
 	return primed;
@@ -474,7 +506,7 @@ struct pool_stats pool_stats_read(const struct pool *p)
 	return s;
 }
 
-/* I1, I2. */
+/* I1, I2; and nothing is under way. */
 static bool chunks_hold(const struct pool *p, uint64_t *fresh)
 {
 	uint64_t made = 0;
@@ -494,7 +526,7 @@ static bool chunks_hold(const struct pool *p, uint64_t *fresh)
 		made += c->count;
 		*fresh += c->count - c->fresh;
 	}
-	return made == p->made && made <= p->most && p->coming == 0 && p->fresh_chunk <= p->chunks;
+	return made == p->made && made <= p->most && p->coming == 0 && p->priming == 0 && p->fresh_chunk <= p->chunks;
 }
 
 /* I3: each entry's bit is turned off, so that a second one finds it so; then all are as they were. */

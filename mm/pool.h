@@ -52,7 +52,7 @@ struct pool_stats {
 	uint64_t objects_live;	   /* exact when all is quiet; the fallback's included */
 	uint64_t objects_live_max; /* within what the CPUs keep: no fast call counts */
 	uint64_t objects_cached;   /* free, kept by CPUs */
-	uint64_t objects_free;	   /* free, for everybody */
+	uint64_t objects_free;	   /* free, for everybody; what is being primed included */
 	uint64_t objects_fresh;	   /* in chunks, never handed out */
 	uint64_t objects_fallback; /* now from the fallback, live or cached */
 	uint64_t bytes_asked;	   /* live objects times bytes */
@@ -85,7 +85,7 @@ MM_MUST_CHECK bool pool_alloc_many(struct pool *p, unsigned cpu, void **out, siz
 void pool_free_many(struct pool *p, unsigned cpu, void *const *objects, size_t n);
 
 /* Up to n more objects get their chunk and their pattern now, so that no later call
- * has to. How many did. O(n). */
+ * has to. How many did. Other CPUs' calls go on meanwhile, refused nothing. O(n). */
 size_t pool_prime(struct pool *p, unsigned cpu, size_t n);
 
 /* What the CPU keeps becomes everybody's. */

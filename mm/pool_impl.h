@@ -47,9 +47,10 @@ struct pool {
 	uint32_t depth;			/* of the stack; (L) */
 	uint32_t made;			/* objects of all chunks; (L) */
 	uint32_t coming;		/* of chunks that somebody asks the source for; (L) */
+	uint32_t priming;		/* no longer fresh, getting their pattern from pool_prime(); (L) */
 	uint32_t chunks;		/* (L), read by all */
 	uint32_t fresh_chunk;		/* all before it have none fresh; (L) */
-	uint64_t claimed;		/* neither fresh nor in the stack; (L), read by all */
+	uint64_t claimed;		/* neither fresh, nor in the stack, nor priming; (L), read by all */
 	uint64_t claimed_max;		/* of it and from_fallback; (L), read by all */
 	uint64_t from_fallback, refused, fail_after;
 	struct pool_chunk chunk[POOL_CHUNKS]; /* (L); base, first and count are read by all below `chunks` */

@@ -670,6 +670,7 @@ START_TEST(checker_objects)
 	BREAK(p->made, 81);
 	BREAK(p->most, 79);
 	BREAK(p->coming, 1);
+	BREAK(p->priming, 1);
 	BREAK(p->fresh_chunk, 3);
 	BREAK(p->fresh_chunk, 4);
 	BREAK(p->claimed, p->claimed + 1);
@@ -814,6 +815,79 @@ START_TEST(waits_for_what_comes)
 }
 END_TEST
 
+/* One CPU primes, and is slow at it; the other one is refused nothing: it takes what
+ * is fresh still (0), or waits, at the bound (1) or where the source refuses (2). */
+static void fill_slow(void *at, const void *pattern, size_t bytes, size_t stride, size_t n)
+{
+	if (__atomic_exchange_n(&entered, 1, __ATOMIC_ACQ_REL) == 0)
+		usleep(100000); /* the other one calls meanwhile */
+	for (char *to = at; n > 0; n--, to += stride)
+		memcpy(to, pattern, bytes);
+}
+
+static void *prime_all(void *self)
+{
+	return (void *)pool_prime(self, 0, SIZE_MAX); /* NOLINT(performance-no-int-to-ptr) */
+}
+
+START_TEST(primed_meanwhile)
+{
+	static const char pattern[64] = "whole";
+	static const uint32_t most[] = {1000, 50, 100};
+	struct pool_config config = {
+		.bytes = 64, .most = most[_i], .cpus = 2, .rounds = 8, .pattern = pattern, .fill = fill_slow};
+	pthread_t thread;
+	struct world w;
+	void *primed;
+	char *a;
+
+	entered = 0;
+	config.first = _i == 2 ? 50 : 0;
+	world_init(&w, &config);
+	if (_i == 2)
+		w.supply.out_max = 50 * 64;
+	pthread_create(&thread, NULL, prime_all, w.p);
+	while (!__atomic_load_n(&entered, __ATOMIC_ACQUIRE))
+		sched_yield();
+	a = pool_alloc(w.p, 1);
+	ck_assert_ptr_nonnull(a);
+	ck_assert_mem_eq(a, pattern, 64);
+	pthread_join(thread, &primed);
+	ck_assert_uint_ge((size_t)primed, _i == 0 ? 996 : 50); /* but for half of the rounds */
+	ck_assert_uint_eq(stats(&w).refused, 0);
+	pool_free(w.p, 1, a);
+	world_close(&w);
+}
+END_TEST
+
+/* The same at any moment: who takes as many as there are gets all of them. */
+START_TEST(primed_at_any_moment)
+{
+	static const char pattern[64] = "whole";
+	struct pool_config config = {.bytes = 64, .most = 500, .cpus = 2, .pattern = pattern};
+
+	for (unsigned turn = 0; turn < 300; turn++) {
+		void *object[500];
+		pthread_t thread;
+		struct world w;
+
+		config.first = turn % 2 ? 20 : 0;
+		world_init(&w, &config);
+		pthread_create(&thread, NULL, prime_all, w.p);
+		while (turn % 4 < 2 && stats(&w).chunks == 0) /* else it comes late as a rule */
+			sched_yield();
+		for (unsigned i = 0; i < 500; i++) {
+			object[i] = get(w.p, 1);
+			EXPECT(memcmp(object[i], pattern, 64) == 0);
+		}
+		EXPECT(!pool_alloc(w.p, 1));
+		pthread_join(thread, NULL);
+		pool_free_many(w.p, 1, object, 500);
+		world_close(&w);
+	}
+}
+END_TEST
+
 Suite *pool_suite(void);
 
 Suite *pool_suite(void)
@@ -836,6 +910,8 @@ Suite *pool_suite(void)
 	tcase_add_test(tcase, checker_objects);
 	tcase_add_test(tcase, threads);
 	tcase_add_test(tcase, waits_for_what_comes);
+	tcase_add_loop_test(tcase, primed_meanwhile, 0, 3);
+	tcase_add_test(tcase, primed_at_any_moment);
 	tcase_add_loop_test_raise_signal(panics, wrong_calls, SIGABRT, 0, 9);
 	tcase_add_test_raise_signal(panics, seen_when_it_leaves, SIGABRT);
 	tcase_add_test_raise_signal(panics, source_misaligns, SIGABRT);
