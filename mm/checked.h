@@ -96,7 +96,8 @@ MM_MUST_CHECK enum mm_err checked_init(void *meta, size_t meta_bytes, const stru
 void checked_drain(const struct heap *h, unsigned cpu);
 
 /* The caller's part of heap_check(): every redzone, and all quarantine. O(blocks), where
- * the invariants below may be O(frames). */
+ * the invariants below may be O(frames). As heap_check(), only while no other call is under
+ * way: blocks that come and go meanwhile would be told as bugs. */
 bool checked_look(const struct heap *h);
 
 struct checked_stats checked_stats_read(const struct heap *h);

@@ -150,7 +150,9 @@ static uint64_t bytes_of(const struct leak *l, const struct leak_sum *sum)
 
 static struct leak_site site_of(const struct leak *l, const struct leak_sum *sum)
 {
-	uint64_t apart = sum->small * sample_of(l) - sum->small_bytes, half = UINT64_C(1) << (LEAK_COUNT_SHIFT - 1);
+	uint64_t most = sum->small * sample_of(l), half = UINT64_C(1) << (LEAK_COUNT_SHIFT - 1);
+	/* The words of a sum that is written meanwhile may be of different moments. */
+	uint64_t apart = most > sum->small_bytes ? most - sum->small_bytes : 0;
 
 	return (struct leak_site){.bytes = bytes_of(l, sum),
 				  .allocations = sum->large + ((sum->small_stand_for + half) >> LEAK_COUNT_SHIFT),

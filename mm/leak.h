@@ -83,8 +83,9 @@ struct leak_print {
 /* For a tree of all stacks of `l` now, and some more that come meanwhile. */
 size_t leak_scratch_bytes(const struct leak *l);
 
-/* Both sort all stacks, outermost call first. MM_ENOMEM: the scratch (16-byte aligned) is too small. While others
- * allocate, each site is as it was at some moment of the call.
+/* Both sort all stacks, outermost call first. MM_ENOMEM: the scratch (16-byte aligned) is too small, and
+ * nothing was printed. While others allocate, each sum of a site is as it was at some moment of the call, not all at
+ * the same one: bytes and allocations may differ by what was under way.
  *
  * The tree: a head, then one line a call, below the call that it was made in, siblings
  * by bytes, most first: bytes, their error (not in exact mode), allocations, name. */

@@ -102,10 +102,10 @@ promises() {
 
 modes() {
 	wanted modes || return
-	SLAT_MALLOC=leak=tree.%p,frobnicate,stats=1 loaded "$BUILD/tests/preload" leaks >out 2>err
+	SLAT_MALLOC=leak=tree.%p,sample=2000000000,frobnicate,stats=1 loaded "$BUILD/tests/preload" leaks >out 2>err
 	SLAT_MALLOC=leak=tree.folded loaded "$BUILD/tests/preload" leaks >>out 2>>err
-	if ! grep -q "'frobnicate'" err || ! grep -q 'bytes asked' err; then
-		fail modes 'an unknown word was not told, or figures were not' err
+	if ! grep -q "'frobnicate'" err || ! grep -q 'sample: 0 to 1073741824' err || ! grep -q 'bytes asked' err; then
+		fail modes 'an unknown word, a wrong number or figures were not told' err
 	elif ! grep -qE '^ *7000 +70 +.*leaks' tree.[0-9]* || ! grep -qE 'leaks.* 7000$' tree.folded; then
 		fail modes 'the tree does not say 7000 bytes in 70 blocks' <(cat tree.[0-9]* tree.folded)
 	else

@@ -174,7 +174,9 @@ static const char *entries_read(const struct unit *u, struct reader *r, uint64_t
 
 	for (unsigned i = 0; i < 2 * formats; i++)
 		uleb(r);
-	count = formats ? uleb(r) : 0;
+	count = uleb(r);
+	if (formats == 0) /* then an entry has no bytes, and `count` no bound */
+		return NULL;
 	for (uint64_t entry = 0; entry < count && !r->bad; entry++) {
 		struct reader f = format;
 		const char *path = NULL;

@@ -1,6 +1,7 @@
 /* vmm/heap_report.c: reports of heaps in words. */
 #include "vmm/heap_report.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,11 +13,12 @@
 
 /* ---- text ---- */
 
-#define TEXT_BYTES 8192u /* it lies on the stack of who called malloc() */
+#define TEXT_BYTES    8192u /* it lies on the stack of who called malloc() */
+#define SCRATCH_TRIES 5u    /* each with twice the room: stacks are bounded, so the last has enough but for luck */
 
 struct text {
 	int fd;
-	bool failed;
+	int failed; /* why, in errno's numbers; 0: it did not */
 	size_t length;
 	char at[TEXT_BYTES];
 };
@@ -28,8 +30,8 @@ static void flush(struct text *t)
 
 		if (wrote > 0)
 			done += (size_t)wrote;
-		else
-			t->failed = true;
+		else if (wrote == 0 || errno != EINTR)
+			t->failed = wrote == 0 ? EIO : errno;
 	}
 	t->length = 0;
 }
@@ -102,7 +104,7 @@ void heap_report_write(int fd, const struct checked_report *r)
 	struct text t;
 
 	t.fd = fd;
-	t.failed = false;
+	t.failed = 0;
 	t.length = 0;
 	say(&t, "slat: heap: %s: ", checked_kind_name(r->kind));
 	say_where(&t, r);
@@ -144,8 +146,9 @@ static void line_out(void *self, const char *text, size_t length)
 	put(&l->text, "\n", 1);
 }
 
-/* Of all stacks with something live. */
-static size_t pcs_live(const struct leak *l, const struct call_stacks *stacks, struct source_line *to)
+/* Of all stacks with something live, as far as there is room: threads that still run make more of them between two
+ * calls. `to` NULL: counts them. */
+static size_t pcs_live(const struct leak *l, const struct call_stacks *stacks, struct source_line *to, size_t room)
 {
 	uint32_t count = call_stacks_stats_read(stacks).stacks;
 	size_t n = 0;
@@ -155,6 +158,8 @@ static size_t pcs_live(const struct leak *l, const struct call_stacks *stacks, s
 
 		if (leak_site_read(l, stack).sampled == 0)
 			continue;
+		if (s.count > room - n)
+			break;
 		for (unsigned i = 0; to && i < s.count; i++)
 			to[n + i].pc = s.pc[i];
 		n += s.count;
@@ -169,28 +174,39 @@ static void *pages_new(size_t bytes)
 	return pages == MAP_FAILED ? NULL : pages;
 }
 
-bool heap_report_leaks(int fd, const struct leak *l, const struct call_stacks *stacks, enum heap_report_form form,
-		       uint64_t least)
+/* Nothing was printed where the scratch is too small, so it can be tried again. */
+static int print_leaks(const struct leak *l, enum heap_report_form form, const struct leak_print *print)
+{
+	enum mm_err err = MM_ENOMEM;
+
+	for (unsigned tries = 0; tries < SCRATCH_TRIES && err == MM_ENOMEM; tries++) {
+		size_t bytes = leak_scratch_bytes(l) << tries;
+		void *scratch = pages_new(bytes);
+
+		if (!scratch)
+			return ENOMEM;
+		err = form == HEAP_REPORT_TREE ? leak_print_tree(l, scratch, bytes, print)
+					       : leak_print_folded(l, scratch, bytes, print);
+		munmap(scratch, bytes);
+	}
+	return err == MM_OK ? 0 : EAGAIN;
+}
+
+int heap_report_leaks(int fd, const struct leak *l, const struct call_stacks *stacks, enum heap_report_form form,
+		      uint64_t least)
 {
 	struct leaks leaks = {.text.fd = fd};
 	const struct leak_print print = {.line = line_out, .name = name_of, .self = &leaks, .least = least};
-	size_t scratch_bytes = leak_scratch_bytes(l), names_bytes = 0;
-	void *scratch = pages_new(scratch_bytes);
-	enum mm_err err;
+	size_t room = pcs_live(l, stacks, NULL, SIZE_MAX), names_bytes = (room + 1) * sizeof(*leaks.lines);
+	int failed;
 
-	if (!scratch)
-		return false;
-	leaks.n = pcs_live(l, stacks, NULL);
-	names_bytes = (leaks.n + 1) * sizeof(*leaks.lines);
 	leaks.lines = pages_new(names_bytes);
-	if (!leaks.lines)
-		leaks.n = 0;
-	source_lines_find(leaks.lines, leaks.lines ? pcs_live(l, stacks, leaks.lines) : 0);
-	err = form == HEAP_REPORT_TREE ? leak_print_tree(l, scratch, scratch_bytes, &print)
-				       : leak_print_folded(l, scratch, scratch_bytes, &print);
+	if (leaks.lines)
+		leaks.n = pcs_live(l, stacks, leaks.lines, room);
+	source_lines_find(leaks.lines, leaks.n);
+	failed = print_leaks(l, form, &print);
 	flush(&leaks.text);
-	munmap(scratch, scratch_bytes);
 	if (leaks.lines)
 		munmap(leaks.lines, names_bytes);
-	return err == MM_OK && !leaks.text.failed;
+	return failed ? failed : leaks.text.failed;
 }

@@ -4,8 +4,6 @@
 #ifndef SLAT_VMM_HEAP_REPORT_H
 #define SLAT_VMM_HEAP_REPORT_H
 
-#include <stdbool.h>
-
 #include "mm/checked.h"
 #include "mm/leak.h"
 
@@ -18,8 +16,10 @@ enum heap_report_form {
 	HEAP_REPORT_FOLDED, /* by leak_print_folded(), for flame graphs */
 };
 
-/* What is live, by call stack. `stacks` as l's. False: no memory for it, or fd does not take it. */
-bool heap_report_leaks(int fd, const struct leak *l, const struct call_stacks *stacks, enum heap_report_form form,
-		       uint64_t least);
+/* What is live, by call stack. `stacks` as l's. 0, or an errno: ENOMEM: no memory for it;
+ * EAGAIN: others made stacks faster than room was made for them, and nothing was written;
+ * else why fd does not take it. A stack that came meanwhile may have numbers for names. */
+int heap_report_leaks(int fd, const struct leak *l, const struct call_stacks *stacks, enum heap_report_form form,
+		      uint64_t least);
 
 #endif

@@ -11,17 +11,22 @@
  * The order of wrappers: leak over checked over the heap: what is quarantined is not a leak.
  *
  * Not told: anything after our destructor, which runs after the program's own; and
- * nothing at all if the process ends by _exit() or a signal. */
+ * nothing at all if the process ends by _exit() or a signal. While other threads still
+ * run then, checked does not look through its blocks: they come and go. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/single_threaded.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "mm/checked.h"
 #include "mm/leak.h"
 #include "vmm/heap_report.h"
+#include "vmm/preload_direct.h"
 #include "vmm/preload_heap.h"
 #include "vmm/preload_modes.h"
 #include "vmm/preload_range.h"
@@ -68,10 +73,11 @@ static const char *environment(const char *name)
 	return NULL;
 }
 
-static void complain(const char *what, const char *word, size_t length)
+/* "what: 'word'why" */
+static void complain(const char *what, const char *word, size_t length, const char *why)
 {
 	struct preload_text text = {0};
-	char copy[64];
+	char copy[FILE_MAX + 24];
 
 	length = length < sizeof(copy) ? length : sizeof(copy) - 1;
 	memcpy(copy, word, length);
@@ -80,7 +86,9 @@ static void complain(const char *what, const char *word, size_t length)
 	preload_text_add(&text, what);
 	preload_text_add(&text, ": '");
 	preload_text_add(&text, copy);
-	preload_text_add(&text, "' (known: checked, leak=FILE, sample=N, stats=1)\n");
+	preload_text_add(&text, "'");
+	preload_text_add(&text, why);
+	preload_text_add(&text, "\n");
 	preload_text_write(&text, STDERR_FILENO);
 }
 
@@ -94,15 +102,32 @@ static bool begins(const char *word, size_t length, const char *known)
 	return length > strlen(known) && memcmp(word, known, strlen(known)) == 0;
 }
 
+/* False: it is none, or above LEAK_SAMPLE_MAX, and *out is as it was. */
 static bool number(const char *digits, size_t length, uint64_t *out)
 {
-	*out = 0;
+	uint64_t n = 0;
+
 	for (size_t i = 0; i < length; i++) {
-		if (digits[i] < '0' || digits[i] > '9' || *out > LEAK_SAMPLE_MAX)
+		if (digits[i] < '0' || digits[i] > '9' || n > LEAK_SAMPLE_MAX)
 			return false;
-		*out = *out * 10 + (uint64_t)(digits[i] - '0');
+		n = n * 10 + (uint64_t)(digits[i] - '0');
 	}
-	return *out <= LEAK_SAMPLE_MAX;
+	if (n > LEAK_SAMPLE_MAX)
+		return false;
+	*out = n;
+	return true;
+}
+
+/* Of leak=FILE. */
+static void read_file(const char *word, size_t length)
+{
+	if (length - 5 >= FILE_MAX) {
+		complain("leak: a name of at most 255 bytes, and it goes on without", word, length, "");
+		return;
+	}
+	modes.leak = true;
+	memcpy(modes.file, word + 5, length - 5);
+	modes.file[length - 5] = '\0';
 }
 
 static void read_word(const char *word, size_t length)
@@ -113,12 +138,15 @@ static void read_word(const char *word, size_t length)
 		modes.checked = true;
 	} else if (is(word, length, "stats=1") || is(word, length, "stats")) {
 		modes.stats = true;
-	} else if (begins(word, length, "leak=") && length - 5 < FILE_MAX) {
-		modes.leak = true;
-		memcpy(modes.file, word + 5, length - 5);
-		modes.file[length - 5] = '\0';
-	} else if (!begins(word, length, "sample=") || !number(word + 7, length - 7, &modes.sample)) {
-		complain("a word that it does not know, and goes on without", word, length);
+	} else if (begins(word, length, "leak=")) {
+		read_file(word, length);
+	} else if (begins(word, length, "sample=")) {
+		_Static_assert(LEAK_SAMPLE_MAX == 1073741824, "as the sentence says");
+		if (!number(word + 7, length - 7, &modes.sample))
+			complain("sample: 0 to 1073741824, and it goes on without", word, length, "");
+	} else {
+		complain("a word that it does not know, and goes on without", word, length,
+			 " (known: checked, leak=FILE, sample=N, stats=1)");
 	}
 }
 
@@ -180,10 +208,14 @@ static void report(void *self, const struct checked_report *r)
 	errno = was;
 }
 
+/* A header of a block that is a mapping of its own lies at its start, unless the block is aligned to more: then it
+ * is searched for, which takes as long as there are records. */
 static bool readable(void *self, uintptr_t at, uintptr_t end)
 {
 	(void)self;
-	return preload_range_is_mapped(at, end);
+	if (preload_range_is_mapped(at, end))
+		return true;
+	return at % FRAME_BYTES == 0 && at < end && preload_direct_bytes((const void *)at) >= end - at;
 }
 
 static bool wrap_checked(struct heap *heap)
@@ -235,16 +267,30 @@ static bool make_stacks(void)
 	       call_stacks_init(meta, bytes, STACKS_MAX, (uint64_t)STACKS_MAX * STACKS_DEPTH, &modes.stacks) == MM_OK;
 }
 
+static void refuse(void)
+{
+	struct preload_text text = {0};
+
+	preload_text_add(&text,
+			 "libslatmalloc: SLAT_MALLOC: the host has no memory for this mode, and the program goes on "
+			 "without it");
+	if (modes.leak)
+		preload_text_add(&text, " (leak reserves some 550 MiB of addresses, which RLIMIT_AS counts)");
+	preload_text_add(&text, "\n");
+	preload_text_write(&text, STDERR_FILENO);
+}
+
 bool preload_modes_wrap(struct heap *heap, unsigned cpus)
 {
 	bool made;
 
-	read_words(environment("SLAT_MALLOC"));
+	if (!getauxval(AT_SECURE)) /* else its caller could have files written that only its owner may */
+		read_words(environment("SLAT_MALLOC"));
 	if (!modes.checked && !modes.leak)
 		return modes.stats;
 	made = make_stacks() && (!modes.checked || wrap_checked(heap)) && (!modes.leak || wrap_leak(heap, cpus));
 	if (!made)
-		complain("the host has no memory for this mode", "", 0);
+		refuse();
 	return true;
 }
 
@@ -294,28 +340,49 @@ static void file_name(char *out, size_t room)
 	out[text.length] = '\0';
 }
 
+static void complain_of_file(const char *name, int failed)
+{
+	struct preload_text why = {0};
+	const char *words = strerrordesc_np(failed); /* in English, and without a heap */
+
+	if (failed == EAGAIN)
+		words = "threads that still run come to new places faster than it can be written";
+	preload_text_add(&why, ": ");
+	preload_text_add(&why, words ? words : "not known why");
+	complain("cannot write this file", name, strlen(name), why.bytes);
+}
+
 static void write_leaks(void)
 {
 	size_t length = strlen(modes.file);
-	bool folded = length >= 7 && strcmp(modes.file + length - 7, ".folded") == 0, written;
+	bool folded = length >= 7 && strcmp(modes.file + length - 7, ".folded") == 0;
 	char name[FILE_MAX + 24];
-	int fd;
+	int fd, failed;
 
 	file_name(name, sizeof(name));
 	fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
-	written = fd >= 0 &&
-		  heap_report_leaks(fd, modes.leaks, modes.stacks, folded ? HEAP_REPORT_FOLDED : HEAP_REPORT_TREE, 0);
-	if (!written)
-		complain("cannot write this file", name, strlen(name));
+	failed = fd < 0 ? errno
+			: heap_report_leaks(fd, modes.leaks, modes.stacks,
+					    folded ? HEAP_REPORT_FOLDED : HEAP_REPORT_TREE, 0);
+	if (failed)
+		complain_of_file(name, failed);
 	if (fd >= 0)
 		close(fd);
+}
+
+/* Nobody can begin a thread while there is none but this one. Without /proc: as far as libc knows. */
+static bool is_alone(void)
+{
+	struct stat tasks; /* a directory has two links, and one for each that is in it */
+
+	return __libc_single_threaded || (stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink == 3);
 }
 
 void preload_modes_end(void)
 {
 	int was = errno;
 
-	if (modes.checked_heap.self)
+	if (modes.checked_heap.self && is_alone())
 		checked_look(&modes.checked_heap);
 	if (modes.leaks)
 		write_leaks();

@@ -3,6 +3,7 @@
  * anywhere; vmm/heap_report: its words. What it does not see: compressed tables, which
  * are left out. */
 #include <check.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -392,13 +393,13 @@ START_TEST(leaks_in_words)
 		leak_alloc(l, 0, (void *)(uintptr_t)(16 + 16 * i), 10);
 	}
 	leak_free(l, 0, (void *)16);
-	ck_assert(heap_report_leaks(fileno(f), l, stacks, _i ? HEAP_REPORT_FOLDED : HEAP_REPORT_TREE, 0));
+	ck_assert_int_eq(heap_report_leaks(fileno(f), l, stacks, _i ? HEAP_REPORT_FOLDED : HEAP_REPORT_TREE, 0), 0);
 	read_all(f, text, sizeof(text));
 	ck_assert_ptr_nonnull(strstr(text, want));
 	ck_assert_ptr_nonnull(strstr(text, _i ? ");0x70 10\n" : "live: 9990 bytes in 999 allocations at 999 sites\n"));
 	ck_assert_ptr_nonnull(strstr(text, _i ? ");0xd 10\n" : "           10            1    0x3f3\n"));
 	fclose(f);
-	ck_assert(!heap_report_leaks(-1, l, stacks, HEAP_REPORT_TREE, 0));
+	ck_assert_int_eq(heap_report_leaks(-1, l, stacks, HEAP_REPORT_TREE, 0), EBADF);
 	free(l);
 	free(stacks);
 }
