@@ -1366,6 +1366,17 @@ uint64_t extent_units_free(const struct extent_space *e)
 	return e->units_free;
 }
 
+uint64_t extent_holes(const struct extent_space *e, uint64_t *largest)
+{
+	*largest = extent_largest_hole(e);
+	return e->holes;
+}
+
+uint64_t extent_segments_left(const struct extent_space *e)
+{
+	return e->segments_max - e->holes - e->extents;
+}
+
 struct extent_config extent_config_read(const struct extent_space *e)
 {
 	return (struct extent_config){

@@ -171,6 +171,11 @@ uint64_t extent_room(const struct extent_space *e);
 /* Of extent_stats_read() one number: who chooses among many spaces asks each of them first. O(1). */
 uint64_t extent_units_free(const struct extent_space *e);
 
+/* Of extent_stats_read() these alone: holes, and largest_hole in *largest; segments that there is room for yet. O(1).
+ */
+uint64_t extent_holes(const struct extent_space *e, uint64_t *largest);
+uint64_t extent_segments_left(const struct extent_space *e);
+
 /* The segment that holds `at`, or false iff `at` is outside the space. Walk the
  * space in address order by asking next for run.first + run.units. O(log n). */
 bool extent_segment_at(const struct extent_space *e, uint64_t at, struct extent_segment *out);

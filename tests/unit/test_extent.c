@@ -563,10 +563,14 @@ static bool same_stats(const struct world *w)
 	struct extent_stats got = extent_stats_read(w->e), want = w->m.stats;
 	uint64_t rest = want.units_free - want.units_zone_free;
 	uint64_t ppm = rest ? (rest - want.largest_hole) * 1000000 / rest : 0;
+	uint64_t longest, holes = extent_holes(w->e, &longest);
 	uint64_t *units[] = {&want.units_total,	    &want.units_free,	   &want.units_free_min,
 			     &want.units_asked,	    &want.units_asked_max, &want.units_zone,
 			     &want.units_zone_free, &want.units_pinned,	   &want.largest_hole};
 
+	if (holes != got.holes || longest != got.largest_hole ||
+	    extent_segments_left(w->e) != got.segments_max - got.holes - got.extents)
+		return false;
 	for (unsigned i = 0; i < sizeof(units) / sizeof(*units); i++)
 		*units[i] <<= w->shift;
 	return memcmp(&got, &want, sizeof(got)) == 0 && extent_fragmentation_ppm(&got) == ppm &&

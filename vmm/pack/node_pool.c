@@ -53,17 +53,13 @@ static void *books(const struct extent_config *config, size_t *bytes)
 
 void node_pool_learn(struct node_pool *p)
 {
-	struct extent_stats s;
-
 	if (scatter(p)) {
 		p->room = p->largest = p->free;
 		p->holes = p->free > 0;
 		return;
 	}
-	s = extent_stats_read(p->space);
 	p->room = extent_room(p->space);
-	p->largest = s.largest_hole;
-	p->holes = s.holes;
+	p->holes = extent_holes(p->space, &p->largest);
 }
 
 /* ---- the top ---- */
@@ -163,18 +159,17 @@ bool node_pool_prepare(struct node_pool *p, uint32_t takes)
 {
 	struct extent_config config;
 	struct extent_space *space;
-	struct extent_stats s;
 	uint64_t need;
 	size_t bytes;
 	void *meta;
 
 	if (scatter(p))
 		return true;
-	s = extent_stats_read(p->space);
-	need = s.holes + s.extents + (uint64_t)SPLITS * (1 + rises(p)) + 2 * (uint64_t)takes;
-	if (need <= s.segments_max)
+	need = (uint64_t)SPLITS * (1 + rises(p)) + 2 * (uint64_t)takes;
+	if (need <= extent_segments_left(p->space))
 		return true;
 	config = extent_config_read(p->space);
+	need += config.segments_max - extent_segments_left(p->space);
 	if (need > UINT32_MAX / 2)
 		return false;
 	config.segments_max = 2 * (uint32_t)need;

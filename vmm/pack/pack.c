@@ -141,14 +141,15 @@ static void peaks_note(struct pack *p)
 {
 	struct fleet_totals t = fleet_totals_read(p->fleet);
 	struct pack_sums *s = &p->sums;
-	uint64_t used = t.units ? (uint64_t)((wide)t.units_given * PPM / t.units) : 0;
+	uint64_t used;
 
-	s->used_peak = used > s->used_peak ? used : s->used_peak;
 	s->guests_peak = t.guests > s->guests_peak ? t.guests : s->guests_peak;
 	s->top_peak = t.units > s->top_peak ? t.units : s->top_peak;
 	if (t.units_given > s->given_peak) {
 		s->given_peak = t.units_given;
 		s->top_at_peak = t.units;
+		used = (uint64_t)((wide)t.units_given * PPM / t.units); /* only now can it rise: units never shrink */
+		s->used_peak = used > s->used_peak ? used : s->used_peak;
 	}
 }
 
@@ -504,28 +505,28 @@ static const struct event *ahead(const struct pack *p, uint32_t i)
 	return &p->event[(p->event_at + i) % PACK_AHEAD];
 }
 
-/* Of an event, what it will look at: asked for a step at a time, since each says where the next is. Whatever happens
- * until it is played, a hint is only that. */
-static void hint(const struct pack *p, const struct event *e, unsigned step)
+/* Of a departure that was read, and of those read before it: what they will look at is asked for a step at a time,
+ * since each says where the next is. Whatever happens until they are played, a hint is only that. Not a step an event:
+ * which of those are departures no processor can guess, and a wrong guess costs more than the rest of this. */
+static void hint(struct pack *p, const struct event *e)
 {
-	const char *guest;
-	uint32_t number;
+	uint32_t at, *now;
 
-	if ((e->kind == EVENT_ARRIVE && step > 0) || e->guest >= p->slots_max)
+	if (e->kind == EVENT_ARRIVE || e->guest >= p->slots_max)
 		return;
-	if (step == 0) {
-		__builtin_prefetch(&p->slot[e->guest], 1);
-		return;
-	}
-	number = p->slot[e->guest];
-	if (number-- == 0)
-		return;
-	if (step == 1) {
-		guest = (const char *)&p->guest[number];
+	__builtin_prefetch(&p->slot[e->guest], 1);
+	at = p->comings++;
+	now = &p->coming[(at - 1) % PACK_COMING];
+	*now = *now < p->slots_max ? p->slot[*now] - 1 : NO_GUEST;
+	if (*now != NO_GUEST) {
+		const char *guest = (const char *)&p->guest[*now];
+
 		__builtin_prefetch(guest, 1);
-		__builtin_prefetch(guest + sizeof(p->guest[number]) - 1, 1);
+		__builtin_prefetch(guest + sizeof(p->guest[0]) - 1, 1);
 	}
-	fleet_hint(p->fleet, number, step - 1);
+	p->coming[at % PACK_COMING] = e->guest;
+	for (unsigned step = 0; step < FLEET_HINTS; step++)
+		fleet_hint(p->fleet, p->coming[(at - 1 - step) % PACK_COMING], step);
 }
 
 /* As many events as there is room for. */
@@ -534,13 +535,14 @@ static void look_ahead(struct pack *p, const struct pack_source *source)
 	const uint32_t most = source->prompt ? 1 : PACK_AHEAD;
 
 	while (p->events < most && p->next == EVENT_ONE) {
-		p->next = source->next(source->self, &p->event[(p->event_at + p->events) % PACK_AHEAD], &p->failure);
-		p->events += p->next == EVENT_ONE;
+		struct event *e = &p->event[(p->event_at + p->events) % PACK_AHEAD];
+
+		p->next = source->next(source->self, e, &p->failure);
+		if (p->next != EVENT_ONE)
+			break;
+		p->events++;
+		hint(p, e);
 	}
-	if (p->events < PACK_AHEAD)
-		return;
-	for (unsigned step = 0; step <= FLEET_HINTS; step++)
-		hint(p, ahead(p, PACK_AHEAD - 1 - PACK_PACE * step), step);
 }
 
 enum event_next pack_step(struct pack *p, const struct pack_source *source, uint64_t *time_us, struct failure *f)

@@ -4,10 +4,11 @@
 
 #include "vmm/pack/pack.h"
 
-/* Events that are read before they are played. Memory brings what a later one needs while so many are played between
- * two of its hints: one event can be sooner done than memory is. */
-#define PACK_PACE    2u
-#define PACK_AHEAD   (PACK_PACE * (FLEET_HINTS + 2u))
+/* Departures that hints are under way for, and events that are read before they are played: as a rule half of them
+ * depart. */
+#define PACK_COMING 8u
+#define PACK_AHEAD  (2u * PACK_COMING)
+_Static_assert(PACK_COMING >= FLEET_HINTS + 1, "each has its turn of all hints");
 
 #define PACK_BUCKETS (32u * 60u)
 
@@ -48,8 +49,9 @@ struct pack {
 	bool wait, begun;
 	struct event event[PACK_AHEAD]; /* a ring: read, and not played yet */
 	uint32_t event_at, events;
-	enum event_next next;	/* what the source said last */
-	struct failure failure; /* that of its failure */
+	uint32_t coming[PACK_COMING], comings; /* a ring: the last one's slot in the source, the others' numbers */
+	enum event_next next;		       /* what the source said last */
+	struct failure failure;		       /* that of its failure */
 	uint64_t now_us, late_order;
 	enum fleet_answer why; /* of the first in the queue */
 	struct pack_guest *guest;
