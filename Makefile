@@ -151,7 +151,7 @@ $(BUILD)/slat: $(call obj,vmm/main.c) $(PARTS)
 $(PRELOAD): HOSTED += -fPIC -fvisibility=hidden
 $(BUILD)/libslatmalloc.so: $(PRELOAD) $(BUILD)/libmm.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(SAN) -shared -o $@ $^ -Wl,--exclude-libs,ALL -Wl,-z,nodelete -Wl,-z,initfirst -pthread
+	$(Q)$(CC) $(SAN) -shared -static-libgcc -o $@ $^ -Wl,--exclude-libs,ALL -Wl,-z,nodelete -Wl,-z,initfirst -pthread
 
 $(BUILD)/libmm.a: $(MM)
 $(BUILD)/libdevices.a: $(DEVICES)
@@ -217,7 +217,7 @@ $(BUILD)/tests/preload: tests/preload.c $(BUILD)/flags
 
 # The same with the library's own files under other names: what a sanitizer can watch.
 RENAMED = $(foreach f,malloc free calloc realloc reallocarray aligned_alloc memalign posix_memalign valloc pvalloc \
-	malloc_usable_size malloc_trim malloc_stats mallinfo2,-D$f=slat_$f)
+	malloc_usable_size malloc_trim malloc_stats malloc_info mallinfo mallinfo2 mallopt,-D$f=slat_$f)
 $(BUILD)/tests/preload_static: tests/preload.c $(wildcard vmm/preload*.[ch]) $(call obj,$(PRELOAD_ALSO)) $(BUILD)/libmm.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(filter-out -MMD -MP,$(BASE)) $(CARELESS) $(RENAMED) -fno-builtin $(HOSTED) -o $@ $(filter %.c %.o %.a,$^)

@@ -1,6 +1,6 @@
 /* classic: the allocators of the textbooks at the same work, their flaws as figures:
  * bump, linked list without and with merging, blocks of fixed sizes, an arena for
- * what does not stay, pools, and slat's own heap beside them.
+ * what does not stay, pools (one of a single size, too), and slat's own heap beside them.
  *
  * The work: 4,096 objects of 16 B to 2 KiB are there. Then rounds: each takes 64,
  * stamps them, frees 63 in another order, and the one that stays replaces one of the
@@ -28,6 +28,7 @@
 #include "mm/freelist.h"
 #include "mm/general_heap.h"
 #include "mm/heap_conformance.h"
+#include "mm/pool_heap.h"
 #include "mm/pool_segregated.h"
 #include "mm/pool_variable.h"
 #include "mm/scoped.h"
@@ -38,7 +39,8 @@
 #define STAY	     4096u
 #define ROUND	     64u
 #define ROUNDS	     300u
-#define FLOOD	     100u /* bytes */
+#define FLOOD	     100u  /* bytes */
+#define LARGEST	     1936u /* of the work's sizes, as an object of a pool */
 #define TRIES	     3u
 #define OPERATIONS   5000u
 #define PARTS	     64u /* of the region, in which the largest allocation is told */
@@ -119,6 +121,35 @@ static bool open_arena(void)
 	return freelist_init(world.region + ARENA, REGION - ARENA, true, &world.heap) == MM_OK;
 }
 
+/* All of the region at once. */
+static enum mm_err region_take(void *self, unsigned cpu, size_t bytes, size_t align, void **out)
+{
+	(void)self;
+	(void)cpu;
+	*out = world.region;
+	return bytes <= REGION && (uintptr_t)world.region % align == 0 ? MM_OK : MM_ENOMEM;
+}
+
+static void region_give(void *self, unsigned cpu, void *memory, size_t bytes)
+{
+	(void)self;
+	(void)cpu;
+	(void)memory;
+	(void)bytes;
+}
+
+static bool open_fixed(void)
+{
+	const struct pool_config config = {
+		.bytes = LARGEST, .most = REGION / LARGEST, .cpus = 1, .source = {NULL, region_take, region_give}};
+	size_t pool_bytes = (pool_meta_bytes(&config) + 63) & ~(size_t)63;
+	struct pool *pool;
+
+	return pool_init(meta_at(0, pool_bytes), pool_bytes, &config, &pool) == MM_OK &&
+	       pool_heap_init(meta_at(pool_bytes, pool_heap_meta_bytes()), pool_heap_meta_bytes(), pool, &config,
+			      &world.heap) == MM_OK;
+}
+
 static bool open_segregated(void)
 {
 	static const uint32_t sizes[] = {16, 32, 64, 128, 256, 512, 1024, 2048};
@@ -155,17 +186,18 @@ static const struct contestant {
 	const char *name;
 	bool (*open)(void);
 	enum heap_reuse reuse;
-	size_t largest; /* as the suite wants to know it */
+	size_t largest, align_largest; /* as the suite wants to know it */
 } contestants[] = {
-	{"bump", open_bump, HEAP_REUSES_WHEN_EMPTY, 0},
-	{"linked list, no merging", open_apart, HEAP_REUSES_SOME, 0},
-	{"linked list", open_list, HEAP_REUSES_AT_ONCE, 0},
-	{"fixed-size blocks", open_classic_blocks, HEAP_REUSES_SOME, 0},
-	{"the same, giving back", open_returning_blocks, HEAP_REUSES_SOME, 0},
-	{"arena a round, and list", open_arena, HEAP_REUSES_AT_ONCE, 0},
-	{"pool, segregated", open_segregated, HEAP_REUSES_SOME, 2048},
-	{"pool, variable", open_variable, HEAP_REUSES_AT_ONCE, REGION / 4},
-	{"slab and frames", open_slab, HEAP_REUSES_AT_ONCE, 0},
+	{"bump", open_bump, HEAP_REUSES_WHEN_EMPTY, 0, 0},
+	{"linked list, no merging", open_apart, HEAP_REUSES_SOME, 0, 0},
+	{"linked list", open_list, HEAP_REUSES_AT_ONCE, 0, 0},
+	{"fixed-size blocks", open_classic_blocks, HEAP_REUSES_SOME, 0, 0},
+	{"the same, giving back", open_returning_blocks, HEAP_REUSES_SOME, 0, 0},
+	{"arena a round, and list", open_arena, HEAP_REUSES_AT_ONCE, 0, 0},
+	{"pool, one size", open_fixed, HEAP_REUSES_AT_ONCE, LARGEST, HEAP_ALIGN},
+	{"pool, segregated", open_segregated, HEAP_REUSES_SOME, 2048, 0},
+	{"pool, variable", open_variable, HEAP_REUSES_AT_ONCE, REGION / 4, 0},
+	{"slab and frames", open_slab, HEAP_REUSES_AT_ONCE, 0, 0},
 };
 
 /* ---- the work, in ring 3 ---- */
@@ -364,6 +396,7 @@ static bool try_one(const struct contestant *c, uint64_t tries, uint64_t hz)
 	world.open = c->open;
 	world.suite.reuse = c->reuse;
 	world.suite.largest = c->largest;
+	world.suite.align_largest = c->align_largest;
 	world.a = world.b = 0;
 	if (world.operations > 0)
 		ring3_call(conform, NULL);

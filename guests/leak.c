@@ -26,6 +26,7 @@
 #define REQUESTS      1600u
 #define SAMPLE	      4096u
 #define STACKS	      64u
+#define STACKS_DEPTH  16u /* in the mean, at most */
 #define BLOCKS	      65536u
 #define TEXT_BYTES    16384u
 #define REPORTS_MAX   8u
@@ -255,8 +256,7 @@ static void *lend(size_t bytes)
 
 static uint64_t open(void *unused)
 {
-	size_t stacks_bytes = call_stacks_meta_bytes(STACKS, STACKS * CALL_STACK_MAX),
-	       bytes = checked_meta_bytes(BLOCKS);
+	size_t stacks_bytes = call_stacks_meta_bytes(STACKS, STACKS * STACKS_DEPTH), bytes = checked_meta_bytes(BLOCKS);
 	struct checked_config config = {.low = 1 << 20,
 					.high = memory_end(),
 					.blocks_max = BLOCKS,
@@ -267,8 +267,7 @@ static uint64_t open(void *unused)
 	(void)unused;
 	guest_heap_open(1);
 	shared.leak_meta = lend(leak_heap_meta_bytes());
-	if (call_stacks_init(lend(stacks_bytes), stacks_bytes, STACKS, STACKS * CALL_STACK_MAX, &shared.stacks) !=
-	    MM_OK)
+	if (call_stacks_init(lend(stacks_bytes), stacks_bytes, STACKS, STACKS * STACKS_DEPTH, &shared.stacks) != MM_OK)
 		guest_panic("the table of stacks could not be started", stacks_bytes, 0);
 	config.below = *guest_heap();
 	config.stacks = shared.stacks;

@@ -1,7 +1,8 @@
 /* mm/buddy.h: power-of-two runs of frames. Theory and invariants: top of buddy.c.
  *
  * Allocates numbers, not memory: runs of 2^order frames, aligned to their
- * length, within [0, frame_count).
+ * length, within [0, frame_count). What is asked for is a run of an order, and
+ * given exactly: who rounds a length up to one knows what it was (heap_stats).
  * Memory:  the caller lends the metadata; nothing is allocated, no frame is read.
  * Threads: one caller at a time per struct buddy; no globals.
  * Errors:  MM_OK or the codes listed; on error neither state nor *out changes. */

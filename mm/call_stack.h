@@ -8,9 +8,12 @@
 
 #include "mm/types.h"
 
-#define CALL_STACK_MAX 16u
+#define CALL_STACK_MAX 64u
 
-/* Return addresses, innermost first. A shorter one may have been cut. */
+/* For a return address, the outermost: there were more calls, which were not recorded. */
+#define CALL_STACK_CUT UINT64_MAX
+
+/* Return addresses, innermost first. One that was cut ends with CALL_STACK_CUT if its source says so. */
 struct call_stack {
 	uint32_t count; /* 0: not known */
 	uint64_t pc[CALL_STACK_MAX];

@@ -56,12 +56,15 @@
 #define POISON	      0xdbu
 
 #define REDZONE_LEAST 16u
-#define SCAN_DEFAULT  64u
+#define SCAN_DEFAULT  32u
 #define SCAN_BLOCK    64u /* what coming to a block counts as, in bytes */
 #define MOVES_BELOW   16384u
 #define RECORD_TRIES  3u
 #define ALIGN_MAX     (UINT64_C(1) << 40)
 #define CHUNK_BYTES   ((size_t)CHECKED_CHUNK * sizeof(struct checked_record))
+
+/* What does nothing but ask memory has no effect for gcc, which drops a call of it. */
+#define EXPECT static inline __attribute__((always_inline))
 
 /* ---- shapes ---- */
 
@@ -395,8 +398,8 @@ static void tell_wrong(struct checked *c, const struct wrong *w)
 	tell_of(c, CHECKED_USE_AFTER_FREE, &w->record, block_of(&w->record) + w->span.first, w->span.length);
 }
 
-/* What will be looked at next but one operation or so is asked for now; its record was asked for before. */
-static void expect(const struct checked *c, uint32_t index)
+/* What one of the next operations will look at is asked for now; its record was asked for before. */
+EXPECT void expect(const struct checked *c, uint32_t index, size_t offset)
 {
 	const struct checked_record *r;
 
@@ -404,29 +407,32 @@ static void expect(const struct checked *c, uint32_t index)
 		return;
 	r = record_at(c, index);
 	__builtin_prefetch(header_place(c, r));
-	__builtin_prefetch(block_of(r));
+	__builtin_prefetch(block_of(r) + offset);
 	if (r->next)
 		__builtin_prefetch(record_at(c, r->next));
 }
 
-/* With the lock held: the next portion. True iff something was wrong there. */
+/* With the lock held: the next portion, once as much as a block counts for is saved up. True iff something was wrong
+ * there. */
 static bool scan(struct checked *c, struct wrong *w)
 {
-	size_t budget = lesser(c->config.scan_bytes, c->kept_watched + c->kept * SCAN_BLOCK);
+	size_t most = c->kept_watched + c->kept * SCAN_BLOCK;
+	size_t budget = lesser(most, c->config.scan_bytes + lesser(c->scan_saved, SIZE_MAX - c->config.scan_bytes));
+	bool holds = true;
 
-	while (budget > 0) {
+	while (holds && budget >= SCAN_BLOCK) {
 		const struct checked_record *r = record_at(c, c->cursor ? c->cursor : (c->cursor = c->oldest));
 		size_t offset = c->cursor_offset, part = lesser(budget, watched_bytes(r) - offset);
-		bool whole = offset + part == watched_bytes(r), holds = poison_holds(r, offset, part, w);
+		bool whole = offset + part == watched_bytes(r);
 
+		holds = poison_holds(r, offset, part, w);
 		c->cursor_offset = whole ? 0 : offset + part;
 		c->cursor = whole ? r->next : c->cursor;
-		expect(c, c->cursor);
-		if (!holds)
-			return true;
+		expect(c, c->cursor, c->cursor_offset);
 		budget -= lesser(budget, part + SCAN_BLOCK);
 	}
-	return false;
+	c->scan_saved = (uint32_t)lesser(budget, SCAN_BLOCK - 1);
+	return !holds;
 }
 
 /* With the lock held. */
@@ -459,7 +465,7 @@ static struct checked_record quarantine_take(struct checked *c)
 	c->oldest = was.next;
 	if (!c->oldest)
 		c->newest = 0;
-	expect(c, c->oldest);
+	expect(c, c->oldest, 0);
 	c->kept--;
 	c->kept_bytes -= total_bytes(c, &was);
 	c->kept_watched -= watched_bytes(&was);
@@ -630,6 +636,13 @@ static void *checked_alloc(void *self, unsigned cpu, size_t bytes, size_t align)
 
 /* ---- free and realloc ---- */
 
+/* While the site that frees is looked up. What the header says need not be true. */
+EXPECT void expect_record(const struct checked *c, const struct checked_header *h)
+{
+	if (h->owner == c->owner && h->record >> CHECKED_CHUNK_SHIFT < c->chunks_max)
+		__builtin_prefetch(record_at(c, h->record));
+}
+
 /* With the lock held. */
 static bool look_up(struct checked *c, const void *memory, bool sealed, const struct checked_header *h,
 		    struct found *out)
@@ -663,6 +676,8 @@ static bool find_live(struct checked *c, const void *memory, bool claim, struct 
 	struct wrong w;
 	bool sealed = header_read(c, memory, &h), right, wrong = false;
 
+	if (sealed)
+		expect_record(c, &h);
 	if (claim)
 		out->freed = call_stacks_take(c->config.stacks, &c->config.source);
 	lock_take(&c->lock);

@@ -61,10 +61,12 @@ struct checked_config {
 	uintptr_t low, high;
 	bool (*readable)(void *self, uintptr_t at, uintptr_t end);
 	void *readable_self;
-	uint32_t blocks_max;	    /* live and quarantined at once: 1 to CHECKED_BLOCKS_MAX */
-	uint64_t quarantine_bytes;  /* of blocks and redzones; 0: nothing is kept */
-	size_t redzone_bytes;	    /* on either side: a multiple of 16 up to CHECKED_REDZONE_MAX; 0: 16 */
-	size_t scan_bytes;	    /* of quarantine, read at each alloc and free; SIZE_MAX: all */
+	uint32_t blocks_max;	   /* live and quarantined at once: 1 to CHECKED_BLOCKS_MAX */
+	uint64_t quarantine_bytes; /* of blocks and redzones; 0: nothing is kept */
+	size_t redzone_bytes;	   /* on either side: a multiple of 16 up to CHECKED_REDZONE_MAX; 0: 16 */
+	/* Of quarantine, read at each alloc and free; 0: 32; SIZE_MAX: all. Each block counts
+	 * as 64 more than it has: what is less than that is saved up. */
+	size_t scan_bytes;
 	struct call_stacks *stacks; /* may be shared; of one that names a wrong heap it must be. NULL: no sites */
 	struct call_stack_source source;
 	/* Called in the thread that made the call, with no lock held; may allocate, but

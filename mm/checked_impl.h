@@ -48,6 +48,7 @@ struct checked {
 	uint32_t chunks_max;	 /* that the table holds */
 	uint32_t oldest, newest; /* of the quarantine */
 	uint32_t cursor;	 /* where the next scan begins; 0: at the oldest */
+	uint32_t scan_saved;	 /* of scan_bytes, not yet read: less than a block counts as */
 	uint64_t cursor_offset;
 	uint64_t kept, kept_bytes, kept_watched; /* blocks of the quarantine, their bytes, of these poisoned */
 	uint64_t live, asked, asked_max, beside;

@@ -1,7 +1,8 @@
 /* mm/frames.h: the page-frame allocator for many CPUs. Theory and invariants: top of frames.c.
  *
  * Allocates numbers, not memory: runs of 2^order frames, aligned to their
- * length, within [0, frame_count). Stacks of each CPU's own in front; behind
+ * length, within [0, frame_count), given as they are asked for: who rounds a length up
+ * to an order knows what it was (heap_stats). Stacks of each CPU's own in front; behind
  * them a core without locks, in which every change of state is one atomic word.
  * Memory:  the caller lends the shared state: indices only, so that another
  *          party may map it elsewhere and frames_attach() to it. No frame is

@@ -24,7 +24,10 @@
  * above the distance, then the sum is itself a class; or it is not, then it
  * divides every size around. So the class is always a multiple of the alignment,
  * and a cache aligns its objects to the largest power of two in their size, up to
- * a frame. Runs are aligned to their length within the arena.
+ * a frame. Runs are aligned to their length within the arena. A size is an odd multiple
+ * of that power, so the objects of a slab begin at all places of a page that there are,
+ * and colours would add none: without them an address alone tells whether a small object
+ * begins there.
  *
  * Realloc. Stays where it is while the length fits and the class or order that
  * would be chosen now is more than half as large; else it moves. A shrink that
@@ -359,6 +362,7 @@ static __attribute__((noinline)) struct slab_cache *class_make(struct general_he
 		.cpus = h->cpus,
 		.source = {.self = &h->classes[c], .take = slab_take, .give = slab_give},
 		.meta_zeroed = h->meta_zeroed,
+		.uncoloured = true,
 	};
 	struct slab_cache *cache;
 	enum mm_err err = MM_OK;
@@ -672,6 +676,16 @@ static void general_fail_after(void *self, uint64_t n)
 void general_heap_reap(const struct heap *h, unsigned cpu, bool all)
 {
 	reap(h->self, cpu, all);
+}
+
+void general_heap_flush(const struct heap *h, unsigned cpu)
+{
+	struct general_heap *heap = h->self;
+
+	for (unsigned c = 0; c < GENERAL_HEAP_CLASSES; c++)
+		if (cache_of(heap, c))
+			slab_flush(cache_of(heap, c), cpu);
+	frames_drain(heap->frames, cpu);
 }
 
 void general_heap_abandon(const struct heap *h, unsigned cpu)

@@ -56,6 +56,9 @@ MM_MUST_CHECK enum mm_err general_heap_init(void *meta, size_t meta_bytes, const
 /* As slab_reap() for each of its caches. */
 void general_heap_reap(const struct heap *h, unsigned cpu, bool all);
 
+/* As slab_flush() for each of its caches, and frames_drain(): nothing free is this CPU's own any more. */
+void general_heap_flush(const struct heap *h, unsigned cpu);
+
 /* As slab_abandon() for each of its caches. */
 void general_heap_abandon(const struct heap *h, unsigned cpu);
 

@@ -1,5 +1,8 @@
 /* mm/heap.h: the one interface of whatever serves bytes. Its implementations:
- * general_heap.h, arena.h, freelist.h, sizeclass.h. What all of them must do is tried by heap_conformance.h.
+ *   over memory that is lent:  general_heap.h, arena.h, freelist.h, pool_segregated.h, pool_variable.h
+ *   out of another heap:       sizeclass.h, pool_tree.h
+ *   in front of another heap:  checked.h, leak.h, inject.h
+ * What all of them must do is tried by heap_conformance.h.
  *
  * Threads: as the implementation says; each call names its CPU, and no two
  *          threads are inside a call for one CPU of one heap at the same time.
@@ -84,6 +87,10 @@ static inline struct heap_stats heap_stats_read(const struct heap *h)
 {
 	return h->ops->stats(h->self);
 }
+
+/* Of two heaps that serve as one and of which neither takes from the other: each figure
+ * is the sum of theirs, the maximum too, which they need not have reached at once. */
+struct heap_stats heap_stats_add(struct heap_stats a, struct heap_stats b);
 
 /* All invariants of the implementation; only while no other call is under way. */
 static inline bool heap_check(const struct heap *h)

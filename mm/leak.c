@@ -50,6 +50,7 @@
 #define NAME_BYTES  128u
 #define LINE_BYTES  (CALL_STACK_MAX * (NAME_BYTES + 1) + 128)
 #define NOT_KNOWN   "(not known)"
+#define CUT	    "(deeper calls not recorded)"
 #define CPUS_MAX    4096u
 #define STACKS_MORE 256u /* that may come between asking for the scratch and using it */
 
@@ -70,10 +71,11 @@ static uint64_t sample_of(const struct leak *l)
 
 /* ---- the die ---- */
 
-static bool is_sampled(struct leak *l, unsigned cpu, size_t bytes)
+bool leak_samples(struct leak *l, unsigned cpu, size_t bytes)
 {
 	uint64_t x, *state;
 
+	bytes = at_least_1(bytes);
 	if (bytes >= sample_of(l))
 		return true;
 	MM_ASSERT(cpu < l->config.cpus, cpu, l->config.cpus);
@@ -222,12 +224,17 @@ static void unlink_block(struct leak *l, uint32_t *bucket, uint32_t before, uint
 	l->unused = index;
 }
 
+bool leak_may_know(const struct leak *l, const void *memory)
+{
+	return __atomic_load_n(bucket_of(l, memory), __ATOMIC_RELAXED) != 0;
+}
+
 /* Takes it out, if it is recorded: true, and *was. */
 static bool forget(struct leak *l, const void *memory, struct leak_block *was)
 {
 	uint32_t *bucket = bucket_of(l, memory), before = 0, index;
 
-	if (__builtin_expect(!__atomic_load_n(bucket, __ATOMIC_RELAXED), 1))
+	if (__builtin_expect(!leak_may_know(l, memory), 1))
 		return false;
 	lock_take(&l->lock);
 	for (index = *bucket; index && l->blocks[index].address != (uintptr_t)memory; index = l->blocks[index].next)
@@ -240,14 +247,18 @@ static bool forget(struct leak *l, const void *memory, struct leak_block *was)
 	return index != 0;
 }
 
-void leak_alloc(struct leak *l, unsigned cpu, const void *memory, size_t bytes)
+void leak_record(struct leak *l, const void *memory, size_t bytes)
 {
 	struct leak_block b = {.address = (uintptr_t)memory, .bytes = at_least_1(bytes)};
 
-	if (__builtin_expect(!is_sampled(l, cpu, b.bytes), 1))
-		return;
 	b.stack = call_stacks_take(l->config.stacks, &l->config.source);
 	record(l, &b);
+}
+
+void leak_alloc(struct leak *l, unsigned cpu, const void *memory, size_t bytes)
+{
+	if (__builtin_expect(leak_samples(l, cpu, bytes), 0))
+		leak_record(l, memory, bytes);
 }
 
 void leak_free(struct leak *l, unsigned cpu, const void *memory)
@@ -448,6 +459,10 @@ static void put_name(struct tree *t, uint64_t pc)
 
 	if (pc == 0) {
 		put_text(&t->text, NOT_KNOWN);
+		return;
+	}
+	if (pc == CALL_STACK_CUT) {
+		put_text(&t->text, CUT);
 		return;
 	}
 	if (t->print->name)

@@ -60,6 +60,12 @@ void leak_alloc(struct leak *l, unsigned cpu, const void *memory, size_t bytes);
  * sampled, or never known, is nothing to do. */
 void leak_free(struct leak *l, unsigned cpu, const void *memory);
 
+/* Both halves of leak_alloc(), for who serves most without a visit here: the die, which each allocation throws
+ * once; and, if it said so, the record. And of leak_free(): false, there is nothing to do. */
+bool leak_samples(struct leak *l, unsigned cpu, size_t bytes);
+void leak_record(struct leak *l, const void *memory, size_t bytes);
+bool leak_may_know(const struct leak *l, const void *memory);
+
 /* A heap over `below` that tells `l` of all that it serves. `out` is as good as the
  * heap below; meta of leak_heap_meta_bytes(), 64-byte aligned, is borrowed meanwhile. A realloc counts as a
  * free and an allocation, at its own call. */
@@ -88,7 +94,8 @@ size_t leak_scratch_bytes(const struct leak *l);
  * the same one: bytes and allocations may differ by what was under way.
  *
  * The tree: a head, then one line a call, below the call that it was made in, siblings
- * by bytes, most first: bytes, their error (not in exact mode), allocations, name. */
+ * by bytes, most first: bytes, their error (not in exact mode), allocations, name. Stacks
+ * that were cut (CALL_STACK_CUT) are below "(deeper calls not recorded)", a root of its own. */
 MM_MUST_CHECK enum mm_err leak_print_tree(const struct leak *l, void *scratch, size_t scratch_bytes,
 					  const struct leak_print *print);
 

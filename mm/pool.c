@@ -39,7 +39,8 @@
  * patterns if objects are fresh: O(1) whatever the pool's size and history, apart
  * from the source's, the fallback's and a lock's wait. The chunk of an index is found
  * among at most POOL_CHUNKS, the newest and longest first. pool_alloc_many(),
- * pool_free_many() and pool_prime(): that for each POOL_BATCH objects.
+ * pool_free_many() and pool_prime(): that for each POOL_BATCH objects. POOL_WORK bounds what moves and what is looked
+ * at, and the most that a call ever did is counted, not only argued.
  *
  * Memory. 4 bytes and a bit an object of the bound, 2 KiB, and 1 KiB a CPU; in the
  * chunks nothing but objects. Up to `rounds` free objects a CPU are out of others'
@@ -82,23 +83,24 @@ static struct pool_cpu *cpu_of(const struct pool *p, unsigned cpu)
 
 /* ---- index and address ---- */
 
-/* The newest chunk has the most objects, so it is looked at first. */
-static uintptr_t address_of(const struct pool *p, uint32_t index)
+/* The newest chunk has the most objects, so it is looked at first; *work counts the looks. */
+static uintptr_t address_of(const struct pool *p, uint32_t index, uint32_t *work)
 {
 	uint32_t i = __atomic_load_n(&p->chunks, __ATOMIC_ACQUIRE) - 1;
 
-	while (index < p->chunk[i].first)
+	for (++*work; index < p->chunk[i].first; ++*work)
 		i--;
 	return p->chunk[i].base + (uint64_t)(index - p->chunk[i].first) * p->stride;
 }
 
 /* False iff it is no chunk's. An address inside one that is no object's has an index beyond all. */
-static bool index_of(const struct pool *p, const void *object, uint32_t *index)
+static bool index_of(const struct pool *p, const void *object, uint32_t *index, uint32_t *work)
 {
 	for (uint32_t i = __atomic_load_n(&p->chunks, __ATOMIC_ACQUIRE); i-- > 0;) {
 		const struct pool_chunk *c = &p->chunk[i];
 		uint64_t offset = (uintptr_t)object - c->base, n;
 
+		++*work;
 		if (offset >= (uint64_t)c->count * p->stride)
 			continue;
 		n = (uint64_t)(((unsigned __int128)offset * p->reciprocal) >> 64);
@@ -134,6 +136,14 @@ static void make(const struct pool *p, uintptr_t first, size_t n)
 {
 	if (p->pattern && n > 0)
 		p->fill((void *)first, p->pattern, p->bytes, p->stride, n);
+}
+
+static void work_note(uint32_t *most, uint32_t work)
+{
+	uint32_t was = __atomic_load_n(most, __ATOMIC_RELAXED);
+
+	while (work > was && !__atomic_compare_exchange_n(most, &was, work, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
 }
 
 /* ---- the stack ---- */
@@ -192,18 +202,21 @@ static uint32_t fresh_take(struct pool *p, uint32_t n, uintptr_t *first, uint32_
 /* Up to n (POOL_BATCH at most) objects; 0: none is free, none fresh. */
 static uint32_t shared_take(struct pool *p, void **out, uint32_t n)
 {
-	uint32_t index[POOL_BATCH], free, unused;
+	uint32_t index[POOL_BATCH], free, unused, work;
 	uintptr_t first = 0;
 
 	lock_take(&p->lock);
+	work = p->fresh_chunk;
 	free = stack_pop(p, index, n);
 	n = free > 0 ? free : fresh_take(p, n, &first, &unused);
+	work = n + p->fresh_chunk - work;
 	claim(p, n);
 	lock_drop(&p->lock);
 	for (uint32_t i = 0; i < free; i++) {
-		out[i] = (void *)address_of(p, index[i]);
+		out[i] = (void *)address_of(p, index[i], &work);
 		__builtin_prefetch(out[i], 1);
 	}
+	work_note(&p->alloc_work_max, work);
 	if (free > 0)
 		return free;
 	make(p, first, n);
@@ -215,11 +228,11 @@ static uint32_t shared_take(struct pool *p, void **out, uint32_t n)
 /* Takes back up to POOL_BATCH objects. */
 static void shared_give_some(struct pool *p, unsigned cpu, void *const *objects, uint32_t n)
 {
-	uint32_t index[POOL_BATCH], own = 0;
+	uint32_t index[POOL_BATCH], own = 0, work = n;
 	void *object[POOL_BATCH];
 
 	for (uint32_t i = 0; i < n; i++) {
-		if (index_of(p, objects[i], &index[own])) {
+		if (index_of(p, objects[i], &index[own], &work)) {
 			MM_ASSERT(index[own] < p->most, objects[i], p);
 			object[own++] = objects[i];
 			continue;
@@ -233,6 +246,7 @@ static void shared_give_some(struct pool *p, unsigned cpu, void *const *objects,
 		stack_push(p, index[i], object[i]);
 	__atomic_store_n(&p->claimed, p->claimed - own, __ATOMIC_RELAXED);
 	lock_drop(&p->lock);
+	work_note(&p->free_work_max, work);
 }
 
 static void shared_give(struct pool *p, unsigned cpu, void *const *objects, size_t n)
@@ -489,7 +503,9 @@ struct pool_stats pool_stats_read(const struct pool *p)
 	struct pool_stats s = {.objects_cached = cached(p),
 			       .objects_fallback = figure(&p->from_fallback),
 			       .objects_live_max = figure(&p->claimed_max),
-			       .refused = figure(&p->refused)};
+			       .refused = figure(&p->refused),
+			       .alloc_work_max = __atomic_load_n(&p->alloc_work_max, __ATOMIC_RELAXED),
+			       .free_work_max = __atomic_load_n(&p->free_work_max, __ATOMIC_RELAXED)};
 	uint64_t claimed = figure(&p->claimed), all = claimed + s.objects_fallback, fresh, made = 0;
 
 	s.chunks = __atomic_load_n(&p->chunks, __ATOMIC_ACQUIRE);
@@ -532,11 +548,11 @@ static bool chunks_hold(const struct pool *p, uint64_t *fresh)
 /* I3: each entry's bit is turned off, so that a second one finds it so; then all are as they were. */
 static bool stack_holds(const struct pool *p)
 {
-	uint32_t i, index;
+	uint32_t i, index, work = 0;
 	bool ok;
 
 	for (i = 0; i < p->depth; i++) {
-		if (p->stack[i] >= p->made || !index_of(p, (void *)address_of(p, p->stack[i]), &index) ||
+		if (p->stack[i] >= p->made || !index_of(p, (void *)address_of(p, p->stack[i], &work), &index, &work) ||
 		    index != p->stack[i] || !(*word_of(p, index) & bit_of(index)))
 			break;
 		*word_of(p, index) ^= bit_of(index);
@@ -562,7 +578,7 @@ static bool turn(const struct pool *p, uint32_t index, bool was)
 static bool rounds_hold(const struct pool *p)
 {
 	uint64_t outside = 0;
-	uint32_t index;
+	uint32_t index, work = 0;
 	bool ok = true;
 
 	for (unsigned cpu = 0; cpu < p->front.cpus; cpu++) {
@@ -576,7 +592,7 @@ static bool rounds_hold(const struct pool *p)
 			const struct pool_cpu *c = cpu_of(p, cpu);
 
 			for (void *const *round = c->round; round < c->top; round++) {
-				if (!index_of(p, *round, &index))
+				if (!index_of(p, *round, &index, &work))
 					outside++;
 				else if (index >= p->made || !turn(p, index, turned))
 					ok = false;

@@ -18,6 +18,8 @@
 #define POOL_CPUS_MAX	      1024u
 #define POOL_ROUNDS_MAX	      120u
 #define POOL_LINE	      64u
+#define POOL_WORK	      2012u /* of a call for one object: 60 move, each looked up in 32 chunks, which are also */
+/* searched once for a fresh one; of others that for each 60 objects */
 
 struct pool; /* opaque; fields in pool_impl.h */
 
@@ -59,6 +61,7 @@ struct pool_stats {
 	uint64_t bytes_given;	   /* live objects times what one takes */
 	uint64_t bytes_held;	   /* from the source */
 	uint64_t chunks, refused;
+	uint64_t alloc_work_max, free_work_max; /* objects moved and chunks looked at, of 60 objects or a call, ever */
 };
 
 size_t pool_meta_bytes(const struct pool_config *config); /* 0 iff a number is outside its range */

@@ -10,6 +10,7 @@
 
 /* What passes between a CPU and everybody at once: half of what a CPU may keep. */
 #define POOL_BATCH (POOL_ROUNDS_MAX / 2)
+_Static_assert(POOL_WORK == POOL_BATCH * (1 + POOL_CHUNKS) + POOL_CHUNKS, "as pool.h says");
 
 /* Division of an offset by a product is exact below this many bytes of a pool. */
 #define POOL_BYTES_MAX (UINT64_C(1) << 44)
@@ -53,7 +54,8 @@ struct pool {
 	uint64_t claimed;		/* neither fresh, nor in the stack, nor priming; (L), read by all */
 	uint64_t claimed_max;		/* of it and from_fallback; (L), read by all */
 	uint64_t from_fallback, refused, fail_after;
-	struct pool_chunk chunk[POOL_CHUNKS]; /* (L); base, first and count are read by all below `chunks` */
+	uint32_t alloc_work_max, free_work_max; /* read and written by all */
+	struct pool_chunk chunk[POOL_CHUNKS];	/* (L); base, first and count are read by all below `chunks` */
 };
 _Static_assert(sizeof(struct pool) <= POOL_CPU_AT, "CPU 0's part is behind it");
 

@@ -26,6 +26,14 @@ struct pool_segregated_config {
 		*fallback; /* serves what is larger or finds no room; lent, for this pool alone; NULL: nothing does */
 };
 
+/* Bounds in list operations, classes asked and words of a map set, of one call. */
+#define POOL_SEGREGATED_ALLOC_WORK (2 * POOL_SEGREGATED_CLASSES + 65u) /* a page's 64 words, and its list */
+#define POOL_SEGREGATED_FREE_WORK  2u				       /* from its list to the budget's */
+
+struct pool_segregated_work { /* the most that a call ever did */
+	uint64_t alloc_max, free_max;
+};
+
 struct pool_segregated_class { /* figures of one class */
 	uint32_t bytes;
 	uint64_t live, live_max;
@@ -40,5 +48,6 @@ MM_MUST_CHECK enum mm_err pool_segregated_init(void *meta, size_t meta_bytes,
 					       const struct pool_segregated_config *config, struct heap *out);
 
 struct pool_segregated_class pool_segregated_class_read(const struct heap *h, unsigned class);
+struct pool_segregated_work pool_segregated_work_read(const struct heap *h);
 
 #endif

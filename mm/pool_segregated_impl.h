@@ -35,6 +35,8 @@ struct pool_segregated {
 	uint32_t fresh;	      /* pages from here on were never taken */
 	uint32_t budget;      /* list of those that came back */
 	uint32_t pages_taken; /* by classes */
+	uint32_t work;	      /* of the call under way; 0 between calls */
+	uint32_t alloc_work_max, free_work_max;
 	const struct heap *fallback;
 	uint64_t asked, asked_max, given, count, fail_after;
 	struct segregated_class class[POOL_SEGREGATED_CLASSES];

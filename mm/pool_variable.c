@@ -592,7 +592,7 @@ static void *variable_realloc(void *self, unsigned cpu, void *memory, size_t old
 static struct heap_stats variable_stats(void *self)
 {
 	struct pool_variable *p = self;
-	struct heap_stats s, below;
+	struct heap_stats s;
 
 	enter(p);
 	s = (struct heap_stats){.bytes_asked = p->asked,
@@ -602,16 +602,7 @@ static struct heap_stats variable_stats(void *self)
 				.bytes_total = p->bytes_most,
 				.allocations = p->count};
 	leave(p);
-	if (p->fallback) {
-		below = heap_stats_read(p->fallback);
-		s.bytes_asked += below.bytes_asked;
-		s.bytes_asked_max += below.bytes_asked_max;
-		s.bytes_given += below.bytes_given;
-		s.bytes_held += below.bytes_held;
-		s.bytes_total += below.bytes_total;
-		s.allocations += below.allocations;
-	}
-	return s;
+	return p->fallback ? heap_stats_add(s, heap_stats_read(p->fallback)) : s;
 }
 
 struct pool_variable_stats pool_variable_stats_read(const struct heap *h)

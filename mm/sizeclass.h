@@ -13,6 +13,10 @@
 #define SIZECLASS_LARGEST  2048u
 #define SIZECLASS_COUNT	   8u
 
+/* Of one alloc or free: a block that comes from its list or goes there, or a call of the heap below. With gives_back,
+ * of an alloc that finds no room, that for each free block. */
+#define SIZECLASS_WORK 1u
+
 struct sizeclass; /* opaque; fields in sizeclass_impl.h */
 
 struct sizeclass_config {

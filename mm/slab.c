@@ -77,7 +77,8 @@
  *
  * Colours. Where a slab's rest has room, objects are an odd number of lines apart,
  * and slabs begin theirs at different lines: or the first lines of large objects
- * would all compete for the same few sets of a cache.
+ * would all compete for the same few sets of a cache. Who would rather know from an
+ * address alone whether an object begins there (slab_layout_starts()) does without.
  *
  * Failure. If the source refuses a slab, everything within reach goes back to it
  * and it is asked again; then the answer is NULL and nothing that was live, or its
@@ -828,6 +829,14 @@ void slab_reap(struct slab_cache *c, unsigned cpu, bool all)
 	settle(p);
 }
 
+void slab_flush(struct slab_cache *c, unsigned cpu)
+{
+	struct slab_cpu *p = enter(c, cpu);
+
+	cpu_flush(c, p);
+	settle(p);
+}
+
 void slab_abandon(struct slab_cache *c, unsigned cpu)
 {
 	struct slab_cpu *p = &c->cpu[cpu];
@@ -840,6 +849,15 @@ void slab_abandon(struct slab_cache *c, unsigned cpu)
 	if (previous)
 		magazine_give(c, previous);
 	settle(p);
+}
+
+struct slab_layout slab_layout_of(const struct slab_cache *c)
+{
+	const struct slab_geometry *g = &c->objects.geometry;
+
+	MM_ASSERT(g->colours == 1, c, g->colours);
+	return (struct slab_layout){
+		.inverse = UINT64_MAX / g->stride + 1, .mask = (uint32_t)slab_bytes(g) - 1, .head = g->head};
 }
 
 unsigned slab_order(const struct slab_cache *c)
@@ -867,6 +885,7 @@ struct slab_stats slab_stats_read(const struct slab_cache *c)
 	s.objects_free = objects > claimed ? objects - claimed : 0;
 	s.slabs_empty = figure(&c->objects.length[SLAB_EMPTY]);
 	s.bytes_asked = s.objects_live * c->bytes;
+	s.bytes_given = s.objects_live * c->objects.geometry.stride;
 	s.bytes_held = slabs * slab_bytes(&c->objects.geometry);
 	for (uint32_t i = 0; i < SLAB_SIZES; i++)
 		s.bytes_held += store_slabs(&c->magazines[i]) * slab_bytes(&c->magazines[i].geometry);
@@ -916,6 +935,8 @@ enum mm_err slab_init(void *meta, size_t meta_bytes, const struct slab_config *c
 	c->bytes = config->bytes;
 	c->front.cpus = config->cpus;
 	c->objects.geometry = geometry_of(config->bytes, align, SLAB_OBJECTS_WANTED);
+	if (config->uncoloured)
+		c->objects.geometry.colours = 1;
 	words = magazine_words(c->objects.geometry.stride);
 	for (uint32_t i = 0; i < SLAB_SIZES; i++)
 		c->magazines[i].geometry = geometry_of(words << i << 3, SLAB_LINE, 1);

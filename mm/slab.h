@@ -37,6 +37,7 @@ struct slab_config {
 	void *construct_self;
 	struct slab_source source;
 	bool meta_zeroed; /* it is all zeroes, as a host gives it: then only what is needed is touched */
+	bool uncoloured;  /* all slabs begin their objects at the same place: then addresses alone tell who is one */
 };
 
 struct slab_stats {
@@ -46,6 +47,7 @@ struct slab_stats {
 	uint64_t objects_free;	   /* free, in slabs */
 	uint64_t slabs, slabs_empty;
 	uint64_t bytes_asked;	  /* live objects times bytes */
+	uint64_t bytes_given;	  /* live objects times what one takes: its bytes, aligned and coloured */
 	uint64_t bytes_held;	  /* from the source, magazines included */
 	uint32_t magazine_rounds; /* how many objects a magazine holds now */
 	uint64_t depot_contended; /* times that a CPU found the depot busy */
@@ -78,10 +80,27 @@ static inline void slab_free(struct slab_cache *c, unsigned cpu, void *object);
  * asked to send theirs at their next call. */
 void slab_reap(struct slab_cache *c, unsigned cpu, bool all);
 
+/* What lies in this CPU's magazines goes back to the slabs: for one that idles, or goes
+ * away. Slabs that are empty then wait for slab_reap(). */
+void slab_flush(struct slab_cache *c, unsigned cpu);
+
 /* Its owner vanished, perhaps in the midst of an inlined call (a fork takes one thread
  * along): what lay in that CPU's magazines is lost, and counts as live. Only while
  * nobody else is inside any call that is not inlined. */
 void slab_abandon(struct slab_cache *c, unsigned cpu);
+
+/* Where objects begin in the slabs of an uncoloured cache: the same for as long as it lives. */
+struct slab_layout {
+	uint64_t inverse;    /* ceil(2^64 / distance), so that multiples of the distance become what is below it */
+	uint32_t mask, head; /* of an address: its place in a slab; the place of the first object */
+};
+struct slab_layout slab_layout_of(const struct slab_cache *c);
+
+/* Whether an object begins at `at`, which lies in a slab. Beside the objects the answer means nothing. */
+static inline bool slab_layout_starts(const struct slab_layout *layout, uintptr_t at)
+{
+	return ((at & layout->mask) - (uint64_t)layout->head) * layout->inverse < layout->inverse;
+}
 
 unsigned slab_order(const struct slab_cache *c); /* of the runs of frames that its objects' slabs are */
 

@@ -1,7 +1,6 @@
 /* tests/heap_bugs.c: one planted bug a run: heap_bugs CASE. A marker in the same line
  * says what the line does: tests/heap_bugs.sh looks it up, and asks that the report of
  * the library names it. Compiled without frame pointers, as most programs are. */
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,10 @@
 static void *(*volatile take)(size_t) = malloc;
 static void (*volatile give)(void *) = free;
 static void *(*volatile grow)(void *, size_t) = realloc;
+static void *(*volatile take_zeroed)(size_t, size_t) = calloc;
+static int (*volatile align_at)(void **, size_t, size_t) = posix_memalign;
+static ssize_t (*volatile read_line)(char **, size_t *, FILE *) = getline;
+static char *(*volatile copy)(const char *) = strdup;
 static int sink;
 
 APART void spoil(char *at)
@@ -89,11 +92,39 @@ APART void middle(void)
 	give(p);
 }
 
-/* Its magazine is emptied into slabs, where it cannot lie. */
-APART void middle_later(void)
+/* Of a small block, where an object could lie; and nothing is written there before it is known. */
+APART void middle_at_once(void)
 {
-	give((char *)take(100) + 16);
-	malloc_trim(0);
+	char *p = take(100);
+
+	memset(p, 'a', 100);
+	give(p + 16);
+	sink++;
+	give(take(100));
+}
+
+APART void realloc_freed(void)
+{
+	char *p = take(64);
+
+	give(p);
+	grow(p, 200);
+	sink++;
+}
+
+/* What would stay where it is. */
+APART void realloc_freed_here(void)
+{
+	char *p = take(64);
+
+	give(p);
+	grow(p, 60);
+	sink++;
+}
+
+APART void realloc_middle(void)
+{
+	grow((char *)take(100) + 32, 90);
 	sink++;
 }
 
@@ -113,6 +144,82 @@ APART void leak(void)
 	sink++;
 }
 
+/* libc has no frame pointers: who called it is known by tables. */
+APART void by_strdup(void)
+{
+	char *p = copy("some words"); /* by_strdup by */
+
+	spoil(p + 11);
+	give(p); /* by_strdup seen */
+	sink++;
+}
+
+APART void by_getline(void)
+{
+	char *line = NULL, text[] = "one line\n";
+	size_t room = 0;
+	FILE *f = fmemopen(text, sizeof(text), "r");
+
+	sink += read_line(&line, &room, f) < 0; /* by_getline by */
+	spoil(line + room);
+	give(line); /* by_getline seen */
+	sink++;
+	fclose(f);
+}
+
+APART void by_posix_memalign(void)
+{
+	void *p = NULL;
+
+	sink += align_at(&p, 64, 50); /* by_posix_memalign allocated */
+	spoil((char *)p + 50);
+	give(p); /* by_posix_memalign seen */
+	sink++;
+}
+
+APART void by_calloc(void)
+{
+	char *p = take_zeroed(5, 10); /* by_calloc allocated */
+
+	spoil(p + 50);
+	give(p); /* by_calloc seen */
+	sink++;
+}
+
+/* Of all its calls fewer are recorded; it must not seem to begin where that ends. */
+APART void *deep(unsigned depth)
+{
+	void *p = depth > 1 ? deep(depth - 1) : take(100);
+
+	sink++;
+	return p;
+}
+
+APART void deep_left(void)
+{
+	for (unsigned i = 0; i < 7; i++)
+		deep(60);
+	sink++;
+}
+
+APART void deep_right(void)
+{
+	for (unsigned i = 0; i < 9; i++)
+		deep(100);
+	sink++;
+}
+
+/* deep(), deeper(), main(): 48 and 49 calls. */
+APART void deeper(void)
+{
+	sink++;
+	deep(46);
+	deep(47);
+	deep(47);
+	deep_left();
+	deep_right();
+}
+
 APART void nothing(void)
 {
 	give(take(10));
@@ -130,9 +237,17 @@ static const struct {
 	{"double_free_large", double_free_large},
 	{"double_realloc", double_realloc},
 	{"middle", middle},
-	{"middle_later", middle_later},
+	{"middle_at_once", middle_at_once},
+	{"realloc_freed", realloc_freed},
+	{"realloc_freed_here", realloc_freed_here},
+	{"realloc_middle", realloc_middle},
 	{"foreign", foreign},
 	{"leak", leak},
+	{"by_strdup", by_strdup},
+	{"by_getline", by_getline},
+	{"by_posix_memalign", by_posix_memalign},
+	{"by_calloc", by_calloc},
+	{"deeper", deeper},
 	{"nothing", nothing},
 };
 

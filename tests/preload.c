@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define expect(condition) ((condition) ? (void)0 : broken(__LINE__, #condition))
@@ -509,14 +510,28 @@ static void growing(void)
 
 /* ---- the host ---- */
 
-static size_t resident(void)
+static void pages_read(size_t *mapped, size_t *resident)
 {
 	FILE *file = fopen("/proc/self/statm", "r");
-	unsigned long pages = 0;
 
-	expect(file && fscanf(file, "%*u %lu", &pages) == 1);
+	expect(file && fscanf(file, "%zu %zu", mapped, resident) == 2);
 	fclose(file);
-	return pages * 4096;
+}
+
+static size_t resident(void)
+{
+	size_t all, there;
+
+	pages_read(&all, &there);
+	return there * 4096;
+}
+
+static size_t mapped(void)
+{
+	size_t all, there;
+
+	pages_read(&all, &there);
+	return all * 4096;
 }
 
 static void **chain(size_t bytes, size_t n)
@@ -558,6 +573,137 @@ static void giving_back(void)
 	expect(resident() < before + 100 * MIB);
 }
 
+static pthread_barrier_t met;
+#define FILLER_BLOCKS 3000u
+#define TIRED_BLOCKS  300u
+
+/* All have at the same time what they ask for: some MiB each. Then they end. */
+static void *filler(void *unused)
+{
+	char *blocks[FILLER_BLOCKS];
+
+	for (unsigned i = 0; i < FILLER_BLOCKS; i++) {
+		expect(blocks[i] = malloc(i + 1));
+		memset(blocks[i], 1, i + 1);
+	}
+	pthread_barrier_wait(&met);
+	for (unsigned i = 0; i < FILLER_BLOCKS; i++)
+		free(blocks[i]);
+	return unused;
+}
+
+static void fill_by_threads(unsigned n)
+{
+	pthread_t threads[128];
+
+	expect(pthread_barrier_init(&met, NULL, n) == 0);
+	for (unsigned i = 0; i < n; i++)
+		expect(pthread_create(&threads[i], NULL, filler, NULL) == 0);
+	for (unsigned i = 0; i < n; i++)
+		expect(pthread_join(threads[i], NULL) == 0);
+	pthread_barrier_destroy(&met);
+}
+
+/* Of 100 threads that had 450 MB glibc keeps 2 MiB. Again with threads that wait meanwhile, with free frames of theirs.
+ */
+static void *tired(void *unused)
+{
+	char *blocks[TIRED_BLOCKS];
+
+	for (unsigned i = 0; i < TIRED_BLOCKS; i++) {
+		size_t bytes = 20000 + i % 7 * 30000;
+
+		expect(blocks[i] = malloc(bytes));
+		memset(blocks[i], 1, bytes);
+	}
+	for (unsigned i = 0; i < TIRED_BLOCKS; i++)
+		free(blocks[i]);
+	pthread_barrier_wait(&met); /* all are free */
+	pthread_barrier_wait(&met); /* all was looked at */
+	return unused;
+}
+
+static void giving_back_threads(void)
+{
+	pthread_t threads[30];
+	size_t before = resident();
+
+	for (unsigned round = 0; round < 3; round++) {
+		fill_by_threads(100);
+		malloc_trim(0);
+		expect(resident() < before + 5 * MIB);
+	}
+	expect(pthread_barrier_init(&met, NULL, 31) == 0);
+	for (unsigned i = 0; i < 30; i++)
+		expect(pthread_create(&threads[i], NULL, tired, NULL) == 0);
+	pthread_barrier_wait(&met);
+	malloc_trim(0);
+	expect(resident() < before + 6 * MIB);
+	pthread_barrier_wait(&met);
+	for (unsigned i = 0; i < 30; i++)
+		expect(pthread_join(threads[i], NULL) == 0);
+	model();
+}
+
+/* Nobody asks for it, but the program goes on with something else: what ended threads left goes home. */
+static void giving_back_by_itself(void)
+{
+	size_t before = resident();
+	static char *blocks[20000];
+
+	fill_by_threads(50);
+	for (time_t end = time(NULL) + 20; resident() > before + 64 * MIB;) {
+		expect(time(NULL) < end);
+		for (unsigned i = 0; i < 20000; i++) {
+			expect(blocks[i] = malloc(100 + i % 2000));
+			blocks[i][0] = 1;
+		}
+		for (unsigned i = 0; i < 20000; i++)
+			free(blocks[i]);
+		usleep(2000);
+	}
+}
+
+/* Threads that find nothing at the same time do not each map as much as one needs. */
+static void growing_together(void)
+{
+	size_t before = mapped();
+
+	fill_by_threads(50);
+	expect(mapped() < before + 1000 * MIB);
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* mallinfo() is, and programs call it */
+/* What programs ask libc's heap of itself is said of this one. */
+static void figures(void)
+{
+	void **small = chain(1000, 10000);
+	char *large = malloc(50 * MIB), text[1000] = "";
+	struct mallinfo2 wide = mallinfo2();
+	struct mallinfo narrow = mallinfo();
+	FILE *stream = fmemopen(text, sizeof(text), "w");
+
+	expect(large);
+	memset(large, 1, 50);
+	expect(wide.hblks == 1 && wide.hblkhd >= 50 * MIB && wide.hblkhd < 51 * MIB);
+	expect(wide.uordblks >= 10000000 && wide.uordblks < 13000000);
+	expect(wide.arena == wide.uordblks + wide.fordblks && wide.arena < 20000000);
+	expect(narrow.hblks == 1 && (size_t)narrow.hblkhd == wide.hblkhd && (size_t)narrow.uordblks == wide.uordblks);
+	expect((size_t)narrow.arena == wide.arena);
+	expect(stream && malloc_info(0, stream) == 0 && malloc_info(1, stream) == -1 && errno == EINVAL);
+	fclose(stream);
+	expect(strstr(text, "<malloc version=\"1\">") && strstr(text, "<total type=\"mmap\" count=\"1\" size=\"524"));
+	expect(strcmp(text + strlen(text) - 10, "</malloc>\n") == 0);
+	expect(mallopt(M_ARENA_MAX, 1) == 1 && mallopt(M_MMAP_THRESHOLD, 65536) == 1 && mallopt(12345, 1) == 0);
+	malloc_stats();
+	unchain(small);
+	free(large);
+	wide = mallinfo2();
+	expect(wide.hblks == 0 && wide.uordblks < 100000);
+}
+#pragma GCC diagnostic pop
+
 /* What one size used is there for another: the most that is resident does not add up. */
 static void reuse(void)
 {
@@ -597,6 +743,18 @@ static void limit(void)
 }
 
 /* ---- bugs: each must end the process, with a sentence ---- */
+
+/* 1.7 GiB under `checked`. */
+static void lots(void)
+{
+	void **last = NULL, **next;
+
+	for (unsigned i = 0; i < 17000000; i++, last = next) {
+		next = malloc(sizeof(*next));
+		expect(next != NULL);
+		*next = last;
+	}
+}
 
 static void *volatile victim;
 
@@ -672,7 +830,6 @@ static void free_middle_aligned(void)
 {
 	victim = malloc(100);
 	free((char *)victim + 16);
-	malloc_trim(0);
 }
 
 static void free_middle_huge(void)
@@ -726,6 +883,17 @@ __attribute__((noinline)) static void leaks(void)
 		victim = malloc(100);
 }
 
+/* 60 MB live, of 90 that were there: what estimates are held against. */
+__attribute__((noinline)) static void sampled_leaks(void)
+{
+	static void *kept[90000];
+
+	for (unsigned i = 0; i < 90000; i++)
+		expect(kept[i] = i % 2 ? malloc(1000) : calloc(10, 100));
+	for (unsigned i = 0; i < 90000; i += 3)
+		free(kept[i]);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -741,9 +909,14 @@ static const struct {
 	{"zeroes", zeroes},
 	{"edges", edges},
 	{"growing", growing},
+	{"figures", figures},
 	{"giving_back", giving_back},
+	{"giving_back_threads", giving_back_threads},
+	{"giving_back_by_itself", giving_back_by_itself},
+	{"growing_together", growing_together},
 	{"reuse", reuse},
 	{"limit", limit},
+	{"lots", lots},
 	{"double_free", double_free},
 	{"double_free_between", double_free_between},
 	{"double_free_other_thread", double_free_other_thread},
@@ -758,6 +931,7 @@ static const struct {
 	{"underrun", underrun},
 	{"after_free", after_free},
 	{"leaks", leaks},
+	{"sampled_leaks", sampled_leaks},
 };
 
 int main(int argc, char **argv)

@@ -50,15 +50,16 @@ promise() { # case, modes
 }
 
 # A bug ends the process by SIGABRT (134), and says so.
-bug() { # case
-	wanted "$1" || return
-	loaded "$BUILD/tests/preload" "$1" >out 2>&1
-	local code=$?
+bug() { # case, modes
+	local name=$1${2:+_$2} code
 
+	wanted "$name" || return
+	SLAT_MALLOC=${2-} loaded "$BUILD/tests/preload" "$1" >out 2>&1
+	code=$?
 	if [ "$code" = 134 ] && grep -q '^libslatmalloc: wrong or second free of 0x' out; then
-		pass "$1"
+		pass "$name"
 	else
-		fail "$1" "expected code 134 and a sentence, and $code came" out
+		fail "$name" "expected code 134 and a sentence, and $code came" out
 	fi
 }
 
@@ -80,13 +81,22 @@ told() { # case, what is said
 promises() {
 	local case
 
-	for case in model threads crowd leaving forks forks_while_asked cancelled aligned zeroes edges growing giving_back reuse limit; do
+	for case in model threads crowd leaving forks forks_while_asked cancelled aligned zeroes edges growing figures giving_back \
+		giving_back_threads giving_back_by_itself growing_together reuse limit; do
 		promise "$case"
 	done
 	for case in model threads leaving forks aligned zeroes edges; do
 		promise "$case" checked
 	done
-	promise threads leak=leaks
+	for case in threads leaving forks cancelled edges; do
+		promise "$case" leak=leaks
+	done
+	for case in model threads crowd leaving forks zeroes edges growing; do
+		promise "$case" leak=leaks,sample=100000
+	done
+	bug double_free leak=leaks,sample=100000
+	bug double_free_later leak=leaks,sample=100000
+	[ "$LONG" = 0 ] || promise lots checked
 	for case in double_free double_free_between double_free_other_thread double_free_later double_free_large double_free_huge \
 		free_middle free_middle_aligned free_middle_huge free_stack; do
 		bug "$case"
@@ -97,6 +107,7 @@ promises() {
 	told underrun underrun
 	told after_free 'use after free'
 	modes
+	sampling
 	limited
 }
 
@@ -110,6 +121,20 @@ modes() {
 		fail modes 'the tree does not say 7000 bytes in 70 blocks' <(cat tree.[0-9]* tree.folded)
 	else
 		pass modes
+	fi
+}
+
+# What is sampled is told within four of its standard errors.
+sampling() {
+	local said error
+
+	wanted sampling || return
+	SLAT_MALLOC=leak=sampled.tree,sample=65536 loaded "$BUILD/tests/preload" sampled_leaks >out 2>&1
+	read -r said error <<<"$(awk 'NR == 1 { said = $2 } NR == 3 { print said, $2 }' sampled.tree)"
+	if [ -z "$said" ] || [ $((said - 60000000)) -gt $((4 * error)) ] || [ $((60000000 - said)) -gt $((4 * error)) ]; then
+		fail sampling "60000000 bytes are live, and it says '$said' with an error of '$error'" sampled.tree
+	else
+		pass sampling
 	fi
 }
 

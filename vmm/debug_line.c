@@ -74,7 +74,7 @@ static uint64_t number(struct reader *r, unsigned bytes)
 	return n;
 }
 
-static uint64_t uleb(struct reader *r)
+static uint64_t leb(struct reader *r, bool is_signed)
 {
 	uint64_t n = 0, byte;
 	unsigned shift = 0;
@@ -85,21 +85,17 @@ static uint64_t uleb(struct reader *r)
 			n |= (byte & 0x7f) << shift;
 		shift += 7;
 	} while (byte & 0x80);
-	return n;
+	return is_signed && shift < 64 && (byte & 0x40) ? n | UINT64_MAX << shift : n;
+}
+
+static uint64_t uleb(struct reader *r)
+{
+	return leb(r, false);
 }
 
 static uint64_t sleb(struct reader *r)
 {
-	uint64_t n = 0, byte;
-	unsigned shift = 0;
-
-	do {
-		byte = number(r, 1);
-		if (shift < 64)
-			n |= (byte & 0x7f) << shift;
-		shift += 7;
-	} while (byte & 0x80);
-	return shift < 64 && (byte & 0x40) ? n | UINT64_MAX << shift : n;
+	return leb(r, true);
 }
 
 static const char *string(struct reader *r)

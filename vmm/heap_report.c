@@ -13,6 +13,7 @@
 
 /* ---- text ---- */
 
+#define LINES_AT_ONCE 16u   /* of one stack, so that they fit on the caller's */
 #define TEXT_BYTES    8192u /* it lies on the stack of who called malloc() */
 #define SCRATCH_TRIES 5u    /* each with twice the room: stacks are bounded, so the last has enough but for luck */
 
@@ -61,23 +62,31 @@ static __attribute__((format(printf, 2, 3))) void say(struct text *t, const char
 
 /* ---- one report ---- */
 
+/* One of n calls that were looked up together, and came back sorted. */
+static void say_line(struct text *t, const char *what, uint64_t pc, const struct source_line *lines, unsigned n)
+{
+	char name[SOURCE_LINE_TEXT] = "(deeper calls not recorded)";
+	unsigned i = 0;
+
+	while (i < n && lines[i].pc != pc)
+		i++;
+	if (pc != CALL_STACK_CUT)
+		source_line_text(&lines[i], name, sizeof(name));
+	say(t, "  %-13s %s\n", what, name);
+}
+
 static void say_stack(struct text *t, const char *what, const struct call_stack *stack)
 {
-	struct source_line lines[CALL_STACK_MAX];
+	struct source_line lines[LINES_AT_ONCE];
 
-	for (unsigned i = 0; i < stack->count; i++)
-		lines[i].pc = stack->pc[i];
-	source_lines_find(lines, stack->count);
-	for (unsigned i = 0; i < stack->count; i++)
-		for (unsigned j = 0; j < stack->count; j++) { /* they came back sorted */
-			char name[SOURCE_LINE_TEXT];
-
-			if (lines[j].pc != stack->pc[i])
-				continue;
-			source_line_text(&lines[j], name, sizeof(name));
-			say(t, "  %-13s %s\n", i == 0 ? what : "", name);
-			break;
-		}
+	for (unsigned first = 0, n; first < stack->count; first += n) {
+		n = stack->count - first < LINES_AT_ONCE ? stack->count - first : LINES_AT_ONCE;
+		for (unsigned i = 0; i < n; i++)
+			lines[i].pc = stack->pc[first + i];
+		source_lines_find(lines, n);
+		for (unsigned i = 0; i < n; i++)
+			say_line(t, first + i == 0 ? what : "", stack->pc[first + i], lines, n);
+	}
 }
 
 static void say_where(struct text *t, const struct checked_report *r)
@@ -99,7 +108,7 @@ static void say_where(struct text *t, const struct checked_report *r)
 	say(t, " of a block of %zu bytes at %p\n", r->bytes, r->block);
 }
 
-void heap_report_write(int fd, const struct checked_report *r)
+void heap_report_write(int fd, const struct checked_report *r, const char *no_call)
 {
 	struct text t;
 
@@ -108,6 +117,8 @@ void heap_report_write(int fd, const struct checked_report *r)
 	t.length = 0;
 	say(&t, "slat: heap: %s: ", checked_kind_name(r->kind));
 	say_where(&t, r);
+	if (r->now.count == 0 && no_call)
+		say(&t, "  %s\n", no_call);
 	say_stack(&t, "seen in", &r->now);
 	say_stack(&t, "allocated in", &r->allocated);
 	say_stack(&t, "freed in", &r->freed);

@@ -8,8 +8,9 @@
 #include "mm/leak.h"
 
 /* "slat: heap: overrun: 1 byte at offset 24 of a block of 24 bytes at 0x...", then the
- * calls that led there, to its allocation, and to its free, one a line. One write(2). */
-void heap_report_write(int fd, const struct checked_report *r);
+ * calls that led there (where none is known: `no_call`, unless it is NULL), to its
+ * allocation, and to its free, one a line. One write(2). */
+void heap_report_write(int fd, const struct checked_report *r, const char *no_call);
 
 enum heap_report_form {
 	HEAP_REPORT_TREE,   /* by leak_print_tree(), without branches below `least` bytes */

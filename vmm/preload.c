@@ -10,23 +10,30 @@
  * C2x lets it, but for glibc's programs, which expect free: so it frees.
  *
  * A second free is told from the first by a mark in the block, as glibc does; a block that grew or
- * shrank elsewhere leaves none behind, since others may have its old place by then.
+ * shrank elsewhere leaves none behind, since others may have its old place by then. The inside of a
+ * block is told from its start by where blocks of its size begin in a slab, before anything is written.
+ *
+ * Sampled. Where leak records a few allocations alone, the front's tables stay empty, so that malloc and free as
+ * they are plain take no notice of it; what they call then is served from the magazines all the same, with a die thrown
+ * for each allocation and a look at one bucket for each free. What is to be recorded, or was, makes a visit.
  *
  * Cost. A pair that magazines serve: some 25 instructions, no atomic one, no lock; lines:
  * the front's, the CPU's part of the cache, the magazine's, the kind's. A visit: an exchange
  * more, and what the heap does. */
+#include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "mm/port.h"
-#include "vmm/preload_direct.h"
 #include "vmm/preload_heap.h"
 #include "vmm/preload_modes.h"
 #include "vmm/preload_range.h"
 #include "vmm/preload_slot.h"
+#include "vmm/preload_stack.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -41,11 +48,16 @@ static inline word *mark_of(void *memory)
 	return (word *)memory + 1;
 }
 
-static inline void mark_free(void *memory)
+static inline uint64_t mark_for(const void *memory)
 {
-	uint64_t mark = preload_range.secret ^ (uintptr_t)memory;
+	return preload_range.secret ^ (uintptr_t)memory;
+}
 
-	MM_ASSERT((uintptr_t)memory % HEAP_ALIGN == 0 && *mark_of(memory) != mark, memory, mark);
+static inline void mark_free(void *memory, struct slab_layout layout)
+{
+	uint64_t mark = mark_for(memory);
+
+	MM_ASSERT(slab_layout_starts(&layout, (uintptr_t)memory) && *mark_of(memory) != mark, memory, mark);
 	*mark_of(memory) = mark;
 }
 
@@ -54,43 +66,130 @@ static inline void mark_taken(void *memory)
 	*mark_of(memory) = 0;
 }
 
+/* Of what is no small block: nothing. */
+static unsigned small_kind(const void *memory)
+{
+	unsigned kind = preload_heap_marked && preload_range_has(memory) ? preload_range_kind(memory) : 0;
+
+	return kind <= GENERAL_HEAP_CLASSES ? kind : 0;
+}
+
+static struct slab_layout layout_of(unsigned kind)
+{
+	return slab_layout_of(general_heap_cache(&preload_range.heap, kind - 1));
+}
+
 /* ---- visits ---- */
+
+/* errno after a call that was to give `memory`, and was `was` before. */
+static void end_with(const void *memory, int was)
+{
+	if (!memory && !preload_heap_plain)
+		preload_modes_refused();
+	errno = memory ? was : ENOMEM;
+}
 
 /* After what made pages free, now and then. */
 static void look_after(struct preload_visit visit)
 {
-	if (preload_heap_plain && preload_is_due(visit))
+	if (preload_is_due(visit))
 		preload_heap_trim(visit.cpu, false);
 }
 
-static __attribute__((noinline)) void *visit_alloc(size_t bytes, size_t align)
+static __attribute__((noinline)) void record(void *memory, size_t bytes, uintptr_t frame)
 {
-	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
 	int was = errno;
+	struct preload_visit visit = preload_enter();
+
+	preload_stack_called_from(frame);
+	leak_record(preload_modes_sampler, memory, bytes);
+	preload_leave(visit);
+	errno = was;
+}
+
+/* While allocations are sampled the front's tables stay empty, so that each call comes here, as magazines serve others:
+ * in place of a visit, but for what is recorded. */
+static inline void *sampled_alloc(size_t bytes, uintptr_t frame)
+{
+	struct slab_hot *hot = preload_front.sampled[1 + general_heap_class(bytes + (bytes == 0))].hot;
+	void **top, *memory;
+
+	if (!hot)
+		return NULL;
+	top = __atomic_load_n(&hot->top, __ATOMIC_RELAXED);
+	if (top <= __atomic_load_n(&hot->bottom, __ATOMIC_RELAXED))
+		return NULL;
+	memory = top[-1];
+	__atomic_store_n(&hot->top, top - 1, __ATOMIC_RELAXED);
+	mark_taken(memory);
+	if (__builtin_expect(leak_samples(preload_modes_sampler, preload_front.cpu, bytes), 0))
+		record(memory, bytes, frame);
+	return memory;
+}
+
+static inline bool sampled_free(void *memory)
+{
+	const struct preload_small *small = &preload_front.sampled[small_kind(memory)];
+	void **top;
+
+	if (!small->hot || leak_may_know(preload_modes_sampler, memory))
+		return false;
+	top = __atomic_load_n(&small->hot->top, __ATOMIC_RELAXED);
+	if (top >= __atomic_load_n(&small->hot->limit, __ATOMIC_RELAXED))
+		return false;
+	mark_free(memory, small->layout);
+	*top = memory;
+	__atomic_store_n(&small->hot->top, top + 1, __ATOMIC_RELAXED);
+	return true;
+}
+
+static __attribute__((noinline)) void *alloc_from(size_t bytes, size_t align, uintptr_t frame)
+{
+	bool small = bytes <= GENERAL_HEAP_SMALL_MAX && align == HEAP_ALIGN;
 	struct preload_visit visit;
 	void *memory = NULL;
+	int was = errno;
 
 	if (!preload_heap_ready()) {
 		errno = ENOMEM;
 		return NULL;
 	}
 	visit = preload_enter();
-	preload_modes_called_from(frame);
+	preload_stack_called_from(frame);
 	if (bytes <= PTRDIFF_MAX)
 		memory = heap_alloc_aligned(&preload_heap, visit.cpu, bytes, align);
-	if (memory && preload_heap_plain && bytes <= GENERAL_HEAP_SMALL_MAX && align == HEAP_ALIGN)
+	if (memory && preload_heap_marked && small)
 		preload_front_learn(visit, general_heap_class(bytes + (bytes == 0)));
 	preload_leave(visit);
-	if (memory && preload_heap_plain &&
+	if (memory && preload_heap_marked &&
 	    (bytes <= GENERAL_HEAP_SMALL_MAX || !preload_heap_is_fresh(memory, 2 * sizeof(word))))
 		mark_taken(memory); /* a large one, too: it may be copied to where a small one had that mark */
-	errno = memory ? was : ENOMEM;
+	end_with(memory, was);
 	return memory;
 }
 
-static __attribute__((noinline)) void visit_free(void *memory)
+/* `frame` is of the function that it is part of: the one that the caller called, or that took such a one's place. That
+ * stays where it is, since what it calls at its end is no jump. */
+#define STAYS(value) __asm__ volatile("" : : "r"(value))
+
+static inline __attribute__((always_inline)) void *alloc_for(uintptr_t frame, size_t bytes, size_t align)
 {
-	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+	void *memory = bytes <= GENERAL_HEAP_SMALL_MAX && align == HEAP_ALIGN ? sampled_alloc(bytes, frame) : NULL;
+
+	if (memory)
+		return memory;
+	memory = alloc_from(bytes, align, frame);
+	STAYS(memory);
+	return memory;
+}
+
+static __attribute__((noinline)) void *visit_alloc(size_t bytes, size_t align)
+{
+	return alloc_for((uintptr_t)__builtin_frame_address(0), bytes, align);
+}
+
+static __attribute__((noinline)) void free_from(void *memory, uintptr_t frame)
+{
 	int was = errno;
 	struct preload_visit visit;
 	unsigned kind;
@@ -98,19 +197,25 @@ static __attribute__((noinline)) void visit_free(void *memory)
 	if (!memory)
 		return;
 	MM_ASSERT(preload_heap_ready(), memory, 0); /* nothing was given yet */
-	kind = preload_heap_plain && preload_range_has(memory)
-		       ? preload_range.kinds[((uintptr_t)memory - preload_range.base) >> FRAME_SHIFT]
-		       : 0;
-	if (kind - 1 < GENERAL_HEAP_CLASSES)
-		mark_free(memory);
+	kind = small_kind(memory);
+	if (kind > 0)
+		mark_free(memory, layout_of(kind));
 	visit = preload_enter();
-	preload_modes_called_from(frame);
+	preload_stack_called_from(frame);
 	heap_free(&preload_heap, visit.cpu, memory, 0);
-	if (kind - 1 < GENERAL_HEAP_CLASSES)
+	if (kind > 0)
 		preload_front_learn(visit, kind - 1);
 	look_after(visit);
 	preload_leave(visit);
 	errno = was;
+}
+
+static __attribute__((noinline)) void visit_free(void *memory)
+{
+	if (sampled_free(memory))
+		return;
+	free_from(memory, (uintptr_t)__builtin_frame_address(0));
+	STAYS(memory);
 }
 
 static __attribute__((noinline)) void *visit_realloc(void *memory, size_t bytes)
@@ -122,34 +227,21 @@ static __attribute__((noinline)) void *visit_realloc(void *memory, size_t bytes)
 
 	MM_ASSERT(preload_heap_ready(), memory, bytes);
 	visit = preload_enter();
-	preload_modes_called_from(frame);
+	preload_stack_called_from(frame);
 	if (bytes <= PTRDIFF_MAX)
 		moved = heap_realloc(&preload_heap, visit.cpu, memory, 0, bytes);
 	preload_leave(visit);
-	if (moved && moved != memory && preload_heap_plain && bytes < 2 * sizeof(word)) /* no more has been written */
+	if (moved && moved != memory && preload_heap_marked && bytes < 2 * sizeof(word)) /* no more has been written */
 		memset((char *)moved + bytes, 0, 2 * sizeof(word) - bytes);
-	errno = moved ? was : ENOMEM;
+	end_with(moved, was);
 	return moved;
 }
 
 /* Apart, so that the call comes from the caller. */
 static __attribute__((noinline)) void *visit_calloc(size_t bytes)
 {
-	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-	int was = errno;
-	struct preload_visit visit;
-	void *memory = NULL;
+	void *memory = alloc_for((uintptr_t)__builtin_frame_address(0), bytes, HEAP_ALIGN);
 
-	if (preload_heap_ready()) {
-		visit = preload_enter();
-		preload_modes_called_from(frame);
-		if (bytes <= PTRDIFF_MAX)
-			memory = heap_alloc(&preload_heap, visit.cpu, bytes);
-		preload_leave(visit);
-	}
-	errno = memory ? was : ENOMEM;
-	if (preload_heap_plain && bytes < 2 * sizeof(word)) /* another thread made it plain just now */
-		bytes = 2 * sizeof(word);
 	return memory ? memset(memory, 0, bytes) : NULL;
 }
 
@@ -160,11 +252,11 @@ static inline struct slab_hot *hot_for(size_t bytes)
 	if (__builtin_expect(bytes <= PRELOAD_TABLE_BYTES, 1))
 		return preload_front.by_size[(bytes + 15) / 16];
 	if (bytes <= GENERAL_HEAP_SMALL_MAX)
-		return preload_front.by_kind[1 + general_heap_class(bytes)];
+		return preload_front.by_kind[1 + general_heap_class(bytes)].hot;
 	return NULL;
 }
 
-static inline __attribute__((always_inline)) void *take(size_t bytes)
+static inline __attribute__((always_inline)) void *take_or(size_t bytes, void *(*visit)(size_t bytes, size_t align))
 {
 	struct slab_hot *hot = hot_for(bytes);
 
@@ -177,22 +269,25 @@ static inline __attribute__((always_inline)) void *take(size_t bytes)
 			return top[-1];
 		}
 	}
-	return visit_alloc(bytes, HEAP_ALIGN);
+	return visit(bytes, HEAP_ALIGN);
+}
+
+static inline __attribute__((always_inline)) void *take(size_t bytes)
+{
+	return take_or(bytes, visit_alloc);
 }
 
 static inline __attribute__((always_inline)) void give(void *memory)
 {
-	uint64_t frame = ((uintptr_t)memory - preload_range.base) >> FRAME_SHIFT;
-
-	if (__builtin_expect(frame < preload_range.frames, 1)) {
-		unsigned kind = __atomic_load_n(&preload_range.kinds[frame], __ATOMIC_RELAXED);
-		struct slab_hot *hot = kind <= GENERAL_HEAP_CLASSES ? preload_front.by_kind[kind] : NULL;
+	if (__builtin_expect(preload_range_has(memory), 1)) {
+		unsigned kind = preload_range_kind(memory);
+		struct slab_hot *hot = kind <= GENERAL_HEAP_CLASSES ? preload_front.by_kind[kind].hot : NULL;
 
 		if (__builtin_expect(hot != NULL, 1)) {
 			void **top = __atomic_load_n(&hot->top, __ATOMIC_RELAXED);
 
 			if (__builtin_expect(top < __atomic_load_n(&hot->limit, __ATOMIC_RELAXED), 1)) {
-				mark_free(memory);
+				mark_free(memory, preload_front.by_kind[kind].layout);
 				*top = memory;
 				__atomic_store_n(&hot->top, top + 1, __ATOMIC_RELAXED);
 				return;
@@ -230,40 +325,35 @@ EXPORT void *calloc(size_t nmemb, size_t size)
 }
 
 /* Under a visit, as all that may take a lock: a fork between would leave it taken in the child. */
-static size_t usable(const void *memory)
+static __attribute__((noinline)) size_t usable(const void *memory)
 {
+	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
 	struct preload_visit visit;
 	size_t bytes;
 
 	if (!preload_heap_ready())
 		return 0;
 	visit = preload_enter();
+	preload_stack_called_from(frame);
 	bytes = heap_usable(&preload_heap, memory);
 	preload_leave(visit);
 	return bytes;
 }
 
-static struct heap_stats stats_read(struct preload_direct_stats *direct)
+/* Does it stay where it is? As the heap itself decides, but for what runs of frames count. What is free already, or
+ * no block, ends the process. */
+static bool stays(void *memory, size_t bytes)
 {
-	struct preload_visit visit = preload_enter();
-	struct heap_stats stats = heap_stats_read(&preload_heap);
-
-	*direct = preload_direct_stats_read();
-	preload_leave(visit);
-	return stats;
-}
-
-/* Does it stay where it is? As the heap itself decides, but for what runs of frames count. */
-static bool stays(const void *memory, size_t bytes)
-{
-	unsigned kind;
+	unsigned kind = small_kind(memory);
+	struct slab_layout layout;
 	size_t has;
 
-	if (!preload_range_has(memory))
+	if (kind == 0)
 		return false;
-	kind = __atomic_load_n(&preload_range.kinds[((uintptr_t)memory - preload_range.base) >> FRAME_SHIFT],
-			       __ATOMIC_RELAXED);
-	if (kind - 1 >= GENERAL_HEAP_CLASSES || !preload_front.by_kind[kind])
+	layout = layout_of(kind);
+	MM_ASSERT(slab_layout_starts(&layout, (uintptr_t)memory) && *mark_of(memory) != mark_for(memory), memory,
+		  bytes);
+	if (!preload_front.by_kind[kind].hot)
 		return false;
 	has = general_heap_class_bytes(kind - 1);
 	return bytes <= has && (bytes > has / 2 || has <= 2 * HEAP_ALIGN);
@@ -350,6 +440,79 @@ EXPORT void *pvalloc(size_t size)
 	return aligned(FRAME_BYTES, (size + FRAME_BYTES - 1) & ~(FRAME_BYTES - 1));
 }
 
+/* ---- C++ ---- */
+
+/* The four that all other operators call, in libstdc++ and by what the standard asks: so that the program's own call is
+ * the one that is seen, and whatever of them a program replaces is replaced for all. Where there is no memory the next
+ * of that name has the word: it calls the new handler, and throws. */
+#ifdef __SANITIZE_THREAD__
+#define OPERATOR(name) "slat" name /* it has its own */
+#else
+#define OPERATOR(name) name
+#endif
+#define OPERATOR_NEW		OPERATOR("_Znwm")
+#define OPERATOR_NEW_ALIGNED	OPERATOR("_ZnwmSt11align_val_t")
+#define OPERATOR_DELETE		OPERATOR("_ZdlPv")
+#define OPERATOR_DELETE_ALIGNED OPERATOR("_ZdlPvSt11align_val_t")
+
+EXPORT void *operator_new(size_t bytes) __asm__(OPERATOR_NEW);
+EXPORT void *operator_new_aligned(size_t bytes, size_t align) __asm__(OPERATOR_NEW_ALIGNED);
+EXPORT void operator_delete(void *ptr) __asm__(OPERATOR_DELETE);
+EXPORT void operator_delete_aligned(void *ptr, size_t align) __asm__(OPERATOR_DELETE_ALIGNED);
+
+/* Of a library that was loaded later, and for itself, only its caller knows. */
+static void *next_of(const char *name, void *caller)
+{
+	void *next = dlsym(RTLD_NEXT, name);
+	struct link_map *map;
+	Dl_info info;
+
+	if (!next && dladdr1(caller, &info, (void **)&map, RTLD_DL_LINKMAP))
+		next = dlsym(map, name);
+	if (!next)
+		abort();
+	return next;
+}
+
+static __attribute__((noinline)) void *visit_new(size_t bytes, size_t align)
+{
+	void *memory = alloc_for((uintptr_t)__builtin_frame_address(0), bytes, align);
+
+	return memory ? memory : ((void *(*)(size_t))next_of(OPERATOR_NEW, __builtin_return_address(0)))(bytes);
+}
+
+static __attribute__((noinline)) void *visit_new_aligned(size_t bytes, size_t align)
+{
+	void *memory = alloc_for((uintptr_t)__builtin_frame_address(0), bytes, align);
+
+	return memory ? memory
+		      : ((void *(*)(size_t, size_t))next_of(OPERATOR_NEW_ALIGNED, __builtin_return_address(0)))(bytes,
+														align);
+}
+
+void *operator_new(size_t bytes)
+{
+	return take_or(bytes, visit_new);
+}
+
+void *operator_new_aligned(size_t bytes, size_t align)
+{
+	return align <= HEAP_ALIGN ? take_or(bytes, visit_new_aligned) : visit_new_aligned(bytes, align);
+}
+
+void operator_delete(void *ptr)
+{
+	give(ptr);
+}
+
+void operator_delete_aligned(void *ptr, size_t align)
+{
+	(void)align;
+	give(ptr);
+}
+
+/* ---- asking ---- */
+
 EXPORT size_t malloc_usable_size(void *ptr)
 {
 	return ptr ? usable(ptr) : 0;
@@ -369,32 +532,6 @@ EXPORT int malloc_trim(size_t pad)
 	}
 	errno = was;
 	return given > 0;
-}
-
-EXPORT void malloc_stats(void)
-{
-	struct preload_visit visit;
-
-	if (!preload_heap_ready())
-		return;
-	visit = preload_enter();
-	preload_stats_write(STDERR_FILENO);
-	preload_leave(visit);
-}
-
-EXPORT struct mallinfo2 mallinfo2(void)
-{
-	struct preload_direct_stats direct = {0};
-	struct heap_stats stats = {0};
-	size_t own, used;
-
-	if (preload_heap_ready())
-		stats = stats_read(&direct);
-	own = stats.bytes_held > direct.bytes ? stats.bytes_held - direct.bytes : 0;
-	used = stats.bytes_given > direct.bytes ? stats.bytes_given - direct.bytes : 0;
-	used = used < own ? used : own; /* read while others work */
-	return (struct mallinfo2){
-		.arena = own, .hblks = direct.blocks, .hblkhd = direct.bytes, .uordblks = used, .fordblks = own - used};
 }
 
 __attribute__((destructor)) static void end(void)

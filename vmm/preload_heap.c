@@ -25,6 +25,7 @@
 
 struct heap preload_heap;
 bool preload_heap_plain;
+bool preload_heap_marked;
 
 static size_t border = DIRECT_BYTES;
 
@@ -113,17 +114,16 @@ static void *both_realloc(void *self, unsigned cpu, void *memory, size_t old_byt
 
 static struct heap_stats both_stats(void *self)
 {
-	struct heap_stats stats = heap_stats_read(&preload_range.heap);
+	struct heap_stats range = heap_stats_read(&preload_range.heap);
 	struct preload_direct_stats direct = preload_direct_stats_read();
 
 	(void)self;
-	stats.bytes_asked += direct.bytes;
-	stats.bytes_asked_max += direct.bytes;
-	stats.bytes_given += direct.bytes;
-	stats.bytes_held += direct.bytes;
-	stats.bytes_total += direct.bytes;
-	stats.allocations += direct.blocks;
-	return stats;
+	return heap_stats_add(range, (struct heap_stats){.bytes_asked = direct.bytes,
+							 .bytes_asked_max = direct.bytes,
+							 .bytes_given = direct.bytes,
+							 .bytes_held = direct.bytes,
+							 .bytes_total = direct.bytes,
+							 .allocations = direct.blocks});
 }
 
 /* What the range's own check reads is as large as the range: that is for the heap's own tests. */
@@ -151,14 +151,13 @@ bool preload_heap_is_fresh(const void *memory, size_t bytes)
 
 static void send_home(unsigned cpu)
 {
-	general_heap_reap(&preload_range.heap, cpu, false);
+	general_heap_flush(&preload_range.heap, cpu);
 }
 
 size_t preload_heap_trim(unsigned cpu, bool all)
 {
+	preload_each_left(send_home);
 	general_heap_reap(&preload_range.heap, cpu, all);
-	if (all)
-		preload_each_idle(send_home);
 	return preload_range_trim(cpu, all);
 }
 
@@ -174,7 +173,9 @@ static void make(void)
 	if (made) {
 		preload_slots_make();
 		preload_heap = (struct heap){NULL, &both};
-		preload_heap_plain = !preload_modes_wrap(&preload_heap, PRELOAD_SLOTS);
+		preload_heap_plain =
+			!preload_modes_wrap(&preload_heap, PRELOAD_SLOTS, preload_range.frames << FRAME_SHIFT);
+		preload_heap_marked = preload_heap_plain || preload_modes_sampler;
 	}
 	__atomic_store_n(&state, made ? READY : REFUSED, __ATOMIC_RELEASE);
 }

@@ -12,6 +12,9 @@
 extern struct heap preload_heap;
 extern bool preload_heap_plain;
 
+/* Plain, or only sampled: small free blocks carry marks. */
+extern bool preload_heap_marked;
+
 /* Makes everything at the first call. False: there is no memory to begin with. */
 bool preload_heap_ready(void);
 

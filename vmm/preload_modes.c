@@ -3,11 +3,6 @@
  * The environment is read before libc has set its own up, since a program may allocate
  * before any constructor runs: from what the kernel left above the first stack frame.
  *
- * Stacks. Programs are compiled without frame pointers, mostly, and to read tables for
- * unwinding would take longer than all else. So what is known of a call is the address that it
- * returns to, and as many more as the chain of frame pointers gives that looks sound: all of them in a
- * program compiled with -fno-omit-frame-pointer.
- *
  * The order of wrappers: leak over checked over the heap: what is quarantined is not a leak.
  *
  * Not told: anything after our destructor, which runs after the program's own; and
@@ -24,20 +19,20 @@
 #include <unistd.h>
 
 #include "mm/checked.h"
-#include "mm/leak.h"
 #include "vmm/heap_report.h"
 #include "vmm/preload_direct.h"
 #include "vmm/preload_heap.h"
 #include "vmm/preload_modes.h"
 #include "vmm/preload_range.h"
+#include "vmm/preload_stack.h"
 #include "vmm/preload_text.h"
 
 #define STACKS_MAX	 (1u << 17)
-#define STACKS_DEPTH	 8u
-#define BLOCKS_MAX	 (UINT32_C(1) << 24)
+#define STACK_PCS	 (PRELOAD_STACK_DEPTH + 1)
+#define LEAK_BLOCKS	 (UINT32_C(1) << 24)
+#define CHECKED_BLOCKS	 CHECKED_BLOCKS_MAX  /* 8 bytes of addresses for each 512 of them */
+#define LEAK_SAMPLED	 (UINT32_C(1) << 16) /* blocks at least: so many that chance makes no difference */
 #define QUARANTINE_BYTES (UINT64_C(16) << 20)
-#define STACK_REACH	 (UINT64_C(64) << 20) /* further up there is another stack */
-#define ADDRESS_END	 (UINT64_C(1) << 47)  /* what is no address of a program ends the chain, too */
 #define FILE_MAX	 256u
 
 extern void *__libc_stack_end; /* where the kernel put argc; the dynamic linker's */
@@ -51,12 +46,7 @@ static struct {
 	struct call_stacks *stacks;
 } modes;
 
-static __thread uintptr_t called_from __attribute__((tls_model("initial-exec")));
-
-void preload_modes_called_from(uintptr_t frame)
-{
-	called_from = frame;
-}
+struct leak *preload_modes_sampler;
 
 /* ---- words ---- */
 
@@ -160,36 +150,6 @@ static void read_words(const char *words)
 	}
 }
 
-/* ---- stacks ---- */
-
-extern const char __ehdr_start[] __attribute__((visibility("hidden")));
-extern const char _etext[] __attribute__((visibility("hidden")));
-
-static bool is_ours(uint64_t pc)
-{
-	return pc >= (uintptr_t)__ehdr_start && pc < (uintptr_t)_etext;
-}
-
-static unsigned take_stack(void *self, uint64_t *pc, unsigned max)
-{
-	uintptr_t frame = called_from, high = (uintptr_t)__builtin_thread_pointer();
-	unsigned n, ours = 0;
-
-	(void)self;
-	if (high < frame || high - frame > STACK_REACH)
-		high = (uintptr_t)__libc_stack_end;
-	if (frame == 0 || high < frame || high - frame > STACK_REACH)
-		high = frame + 2 * sizeof(uintptr_t);
-	n = frame ? call_stack_walk(frame, frame, high, pc, max < STACKS_DEPTH ? max : STACKS_DEPTH) : 0;
-	while (ours < n && is_ours(pc[ours]))
-		ours++;
-	for (unsigned i = ours; i < n; i++)
-		if (pc[i] - FRAME_BYTES >= ADDRESS_END - FRAME_BYTES)
-			n = i;
-	memmove(pc, pc + ours, (n - ours) * sizeof(*pc));
-	return n - ours;
-}
-
 /* ---- wrappers ---- */
 
 static void *map(size_t bytes)
@@ -204,7 +164,7 @@ static void report(void *self, const struct checked_report *r)
 	int was = errno;
 
 	(void)self;
-	heap_report_write(STDERR_FILENO, r);
+	heap_report_write(STDERR_FILENO, r, "seen at the end");
 	errno = was;
 }
 
@@ -225,13 +185,13 @@ static bool wrap_checked(struct heap *heap)
 		.low = 1, /* nowhere but as follows */
 		.high = 1,
 		.readable = readable,
-		.blocks_max = BLOCKS_MAX,
+		.blocks_max = CHECKED_BLOCKS,
 		.quarantine_bytes = QUARANTINE_BYTES,
 		.stacks = modes.stacks,
-		.source = {NULL, take_stack},
+		.source = {NULL, preload_stack_near},
 		.report = report,
 	};
-	size_t bytes = checked_meta_bytes(BLOCKS_MAX);
+	size_t bytes = checked_meta_bytes(CHECKED_BLOCKS);
 	void *meta = map(bytes);
 
 	if (!meta || checked_init(meta, bytes, &config, heap) != MM_OK)
@@ -240,14 +200,24 @@ static bool wrap_checked(struct heap *heap)
 	return true;
 }
 
-static bool wrap_leak(struct heap *heap, unsigned cpus)
+/* A block that is recorded stands for a sample at least. In a table no larger than that needs, what a free looks at
+ * is in the processor's cache. */
+static uint32_t leak_blocks(uint64_t most)
+{
+	uint64_t blocks = modes.sample > 1 ? 2 * most / modes.sample : LEAK_BLOCKS;
+
+	blocks = blocks > LEAK_SAMPLED ? blocks : LEAK_SAMPLED;
+	return blocks < LEAK_BLOCKS ? (uint32_t)blocks : LEAK_BLOCKS;
+}
+
+static bool wrap_leak(struct heap *heap, unsigned cpus, uint64_t most)
 {
 	struct leak_config config = {.sample = modes.sample,
 				     .seed = (uintptr_t)heap->self ^ (uint64_t)getpid(),
 				     .cpus = cpus,
-				     .blocks_max = BLOCKS_MAX,
+				     .blocks_max = leak_blocks(most),
 				     .stacks = modes.stacks,
-				     .source = {NULL, take_stack}};
+				     .source = {NULL, preload_stack_whole}};
 	size_t bytes = leak_meta_bytes(&config);
 	void *meta = map(bytes), *front = map(leak_heap_meta_bytes());
 	struct heap below = *heap;
@@ -260,11 +230,11 @@ static bool wrap_leak(struct heap *heap, unsigned cpus)
 
 static bool make_stacks(void)
 {
-	size_t bytes = call_stacks_meta_bytes(STACKS_MAX, (uint64_t)STACKS_MAX * STACKS_DEPTH);
+	size_t bytes = call_stacks_meta_bytes(STACKS_MAX, (uint64_t)STACKS_MAX * STACK_PCS);
 	void *meta = map(bytes);
 
 	return meta &&
-	       call_stacks_init(meta, bytes, STACKS_MAX, (uint64_t)STACKS_MAX * STACKS_DEPTH, &modes.stacks) == MM_OK;
+	       call_stacks_init(meta, bytes, STACKS_MAX, (uint64_t)STACKS_MAX * STACK_PCS, &modes.stacks) == MM_OK;
 }
 
 static void refuse(void)
@@ -275,12 +245,12 @@ static void refuse(void)
 			 "libslatmalloc: SLAT_MALLOC: the host has no memory for this mode, and the program goes on "
 			 "without it");
 	if (modes.leak)
-		preload_text_add(&text, " (leak reserves some 550 MiB of addresses, which RLIMIT_AS counts)");
+		preload_text_add(&text, " (leak reserves some 600 MiB of addresses, which RLIMIT_AS counts)");
 	preload_text_add(&text, "\n");
 	preload_text_write(&text, STDERR_FILENO);
 }
 
-bool preload_modes_wrap(struct heap *heap, unsigned cpus)
+bool preload_modes_wrap(struct heap *heap, unsigned cpus, uint64_t most)
 {
 	bool made;
 
@@ -288,10 +258,30 @@ bool preload_modes_wrap(struct heap *heap, unsigned cpus)
 		read_words(environment("SLAT_MALLOC"));
 	if (!modes.checked && !modes.leak)
 		return modes.stats;
-	made = make_stacks() && (!modes.checked || wrap_checked(heap)) && (!modes.leak || wrap_leak(heap, cpus));
+	preload_stack_begin();
+	made = make_stacks() && (!modes.checked || wrap_checked(heap)) && (!modes.leak || wrap_leak(heap, cpus, most));
 	if (!made)
 		refuse();
+	else if (modes.leak && !modes.checked && modes.sample > 1)
+		preload_modes_sampler = modes.leaks;
 	return true;
+}
+
+void preload_modes_refused(void)
+{
+	static uint32_t told;
+	struct preload_text text = {0};
+	struct checked_stats stats;
+
+	if (!modes.checked_heap.self || __atomic_load_n(&told, __ATOMIC_RELAXED))
+		return;
+	stats = checked_stats_read(&modes.checked_heap);
+	if (stats.blocks < CHECKED_BLOCKS || __atomic_exchange_n(&told, 1, __ATOMIC_RELAXED))
+		return;
+	preload_text_add(&text, "libslatmalloc: SLAT_MALLOC: checked: ");
+	preload_text_number(&text, stats.blocks);
+	preload_text_add(&text, " blocks are live, it can watch no more, and the program is refused more\n");
+	preload_text_write(&text, STDERR_FILENO);
 }
 
 /* ---- reports ---- */
@@ -310,7 +300,7 @@ void preload_stats_write(int fd)
 
 	add_figure(&text, "libslatmalloc: process ", (uint64_t)getpid(), ": ");
 	add_figure(&text, "", stats.allocations, " blocks live, ");
-	if (!preload_heap_plain)
+	if (!preload_heap_marked) /* else magazines serve, and count nothing */
 		add_figure(&text, "", stats.bytes_asked, " bytes asked, ");
 	add_figure(&text, "", stats.bytes_given, " bytes given, ");
 	add_figure(&text, "", stats.bytes_held, " bytes held, ");
@@ -382,6 +372,7 @@ void preload_modes_end(void)
 {
 	int was = errno;
 
+	preload_stack_called_from(0);
 	if (modes.checked_heap.self && is_alone())
 		checked_look(&modes.checked_heap);
 	if (modes.leaks)

@@ -10,16 +10,20 @@
 #define SLAT_VMM_PRELOAD_MODES_H
 
 #include "mm/heap.h"
+#include "mm/leak.h"
 
-/* Once, as the heap is made: wraps it. False: nothing is in front of it. */
-bool preload_modes_wrap(struct heap *heap, unsigned cpus);
+/* Once, as the heap is made: wraps it. False: nothing is in front of it. `most`: no more bytes could ever live. */
+bool preload_modes_wrap(struct heap *heap, unsigned cpus, uint64_t most);
+
+/* Iff leak is alone and does not record all: then magazines may serve what it does not record. */
+extern struct leak *preload_modes_sampler;
+
+/* The heap had nothing for a call: says so once, if it is the mode that is at its limit. */
+void preload_modes_refused(void);
 
 /* Once, when the process ends. */
 void preload_modes_end(void);
 
 void preload_stats_write(int fd);
-
-/* Where the call into the library left the caller's stack: for the wrappers. */
-void preload_modes_called_from(uintptr_t frame);
 
 #endif

@@ -20,7 +20,9 @@
  * much is dirty already; smaller ones, and what is dirty for long, when
  * preload_range_trim() is called: it takes the largest free runs out of the
  * allocator, discards, and puts them back. Discarding costs a fifth of what touching
- * anew does, so what is reused soon is worth keeping.
+ * anew does, so what is reused soon is worth keeping. If all is to go, so do runs that
+ * nobody wrote to: a huge page may be there for their neighbours' sake. And what lies in the
+ * stacks that other threads' CPUs have in mm/frames is fetched, by membarrier().
  *
  * Threads. Growth has a lock, trimming another, held over system calls: who meets it
  * sleeps (mm_yield()). All else is relaxed counters and bits of frames that the
@@ -32,10 +34,13 @@
  * program that limits itself could no longer map anything. brk(): one range a process, which
  * others use. Several heaps of growing size: each with caches of its own. */
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
+#include <unistd.h>
 
 #include "mm/lock.h"
 #include "vmm/preload_range.h"
@@ -63,22 +68,25 @@
 #define DIRTY_FRAMES_AT_ONCE 8192u /* 32 MiB */
 #define DIRTY_FRAMES_LATER   2048u /* 8 MiB */
 #define DIRTY_SHARE	     8u
-#define TRIM_RUNS	     4096u
+#define TRIM_RUNS	     4096u  /* unless all */
 #define TRIM_FRAMES	     16384u /* in one go, unless all: 20 ms */
 
 struct preload_range preload_range;
 
+struct held { /* out of the allocator, while its memory is given back */
+	uint32_t first, order;
+};
+
 static struct {
 	struct frames frames;
+	struct frames with_barrier; /* the same, for who empties other CPUs' stacks */
 	uint64_t *dirty_bits;
 	uint64_t dirty;
 	struct lock growing, trimming;
-	uint64_t frontier, mapped; /* frames */
-	uint64_t solid;		   /* the frontier, until somebody else was met there */
-	uint64_t trims;		   /* that have ended */
-	struct {
-		uint32_t first, order;
-	} held[TRIM_RUNS]; /* under `trimming` */
+	uint64_t frontier, mapped;   /* frames */
+	uint64_t solid;		     /* the frontier, until somebody else was met there */
+	uint64_t trims;		     /* that have ended */
+	struct held held[TRIM_RUNS]; /* under `trimming` */
 } range;
 
 static uint64_t look(const uint64_t *word)
@@ -251,14 +259,14 @@ static bool grow_locked(unsigned order)
 
 static bool grow(void *self, unsigned order, bool reaped)
 {
-	uint64_t trims = look(&range.trims);
+	uint64_t trims = look(&range.trims), mapped = look(&range.mapped);
 	bool grown;
 
 	(void)self;
-	if (!reaped && look(&range.mapped) >= REAP_FROM_FRAMES)
+	if (!reaped && mapped >= REAP_FROM_FRAMES)
 		return false;
 	lock_take(&range.growing);
-	grown = grow_locked(order);
+	grown = look(&range.mapped) != mapped || grow_locked(order); /* many may find nothing at the same time */
 	lock_drop(&range.growing);
 	if (grown)
 		return true;
@@ -270,39 +278,89 @@ static bool grow(void *self, unsigned order, bool reaped)
 
 /* ---- trimming ---- */
 
-/* Takes free runs out of the allocator, large ones first; how many. */
-static unsigned hold_free(unsigned cpu)
+static void barrier(void *self)
 {
-	unsigned n = 0;
+	int was = errno;
+	long ret = syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+
+	(void)self;
+	MM_ASSERT(ret == 0, ret, errno); /* registered */
+	errno = was;
+}
+
+/* What can also have what lies in other CPUs' stacks, if the host lets it. */
+static struct frames *all_frames(void)
+{
+	bool can = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+
+	return can ? &range.with_barrier : &range.frames;
+}
+
+/* Takes free runs out of the allocator, large ones first; how many. */
+static uint64_t hold_free(struct frames *frames, unsigned cpu, struct held *held, uint64_t room)
+{
+	uint64_t n = 0;
 	struct pfn first;
 
 	for (unsigned order = FRAMES_ORDER_2M + 1; order + 1 > 0; order--)
-		for (; n < TRIM_RUNS && frames_alloc(&range.frames, cpu, order, &first) == MM_OK; n++) {
-			range.held[n].first = (uint32_t)first.n;
-			range.held[n].order = order;
-		}
+		for (; n < room && frames_alloc(frames, cpu, order, &first) == MM_OK; n++)
+			held[n] = (struct held){(uint32_t)first.n, order};
 	return n;
+}
+
+/* Dirty frames that the host has again. */
+static uint64_t give_back(const struct held *held, bool all, uint64_t done)
+{
+	uint64_t dirty = dirty_in(held->first, held->order);
+
+	if (!all && (dirty == 0 || done >= TRIM_FRAMES))
+		return 0;
+	if (!discard(held->first, held->order))
+		return 0;
+	__atomic_fetch_sub(&range.dirty, dirty, __ATOMIC_RELAXED);
+	return dirty;
+}
+
+static uint64_t trim(struct frames *frames, unsigned cpu, bool all, struct held *held, uint64_t room)
+{
+	uint64_t n = hold_free(frames, cpu, held, room), done = 0;
+
+	for (uint64_t i = 0; i < n; i++) {
+		enum mm_err err;
+
+		done += give_back(&held[i], all, done);
+		err = frames_free(&range.frames, cpu, (struct pfn){held[i].first}, held[i].order);
+		MM_ASSERT(err == MM_OK, held[i].first, err);
+	}
+	return done;
+}
+
+/* There are at most as many free runs as frames are mapped. */
+static uint64_t trim_all(unsigned cpu)
+{
+	uint64_t room = look(&range.mapped), done;
+	size_t bytes = room * sizeof(struct held);
+	struct held *held =
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (held == MAP_FAILED)
+		return trim(all_frames(), cpu, true, range.held, TRIM_RUNS);
+	done = trim(all_frames(), cpu, true, held, room);
+	munmap(held, bytes);
+	return done;
 }
 
 size_t preload_range_trim(unsigned cpu, bool all)
 {
-	uint64_t keep = all ? 0 : worth_keeping(DIRTY_FRAMES_LATER), done = 0;
-	unsigned n;
+	uint64_t done;
 
-	if (look(&range.dirty) <= keep || !lock_try(&range.trimming))
+	if (look(&range.mapped) == 0)
 		return 0;
-	n = hold_free(cpu);
-	for (unsigned i = 0; i < n; i++) {
-		uint64_t first = range.held[i].first, dirty = dirty_in(first, range.held[i].order);
-		enum mm_err err;
-
-		if (dirty > 0 && (all || done < TRIM_FRAMES) && discard(first, range.held[i].order)) {
-			__atomic_fetch_sub(&range.dirty, dirty, __ATOMIC_RELAXED);
-			done += dirty;
-		}
-		err = frames_free(&range.frames, cpu, (struct pfn){first}, range.held[i].order);
-		MM_ASSERT(err == MM_OK, first, err);
-	}
+	if (all)
+		lock_take(&range.trimming);
+	else if (look(&range.dirty) <= worth_keeping(DIRTY_FRAMES_LATER) || !lock_try(&range.trimming))
+		return 0;
+	done = all ? trim_all(cpu) : trim(&range.frames, cpu, false, range.held, TRIM_RUNS);
 	__atomic_store_n(&range.trims, range.trims + 1, __ATOMIC_RELAXED);
 	lock_drop(&range.trimming);
 	return done << FRAME_SHIFT;
@@ -364,7 +422,8 @@ static bool heap_make(unsigned char *meta, size_t of_frames, size_t of_heap, uns
 		.meta_zeroed = true,
 	};
 
-	if (frames_init(&range.frames, meta, of_frames, &frames) != MM_OK)
+	if (frames_init(&range.frames, meta, of_frames, &frames) != MM_OK ||
+	    frames_attach(&range.with_barrier, meta, of_frames, barrier, NULL) != MM_OK)
 		return false;
 	return general_heap_init(meta + line_up(of_frames), of_heap, &heap, &preload_range.heap) == MM_OK;
 }

@@ -24,6 +24,13 @@ static inline bool preload_range_has(const void *memory)
 	return ((uintptr_t)memory - preload_range.base) >> FRAME_SHIFT < preload_range.frames;
 }
 
+/* What general_heap_kinds() says of the frame of an address that preload_range_has(). */
+static inline unsigned preload_range_kind(const void *memory)
+{
+	return __atomic_load_n(&preload_range.kinds[((uintptr_t)memory - preload_range.base) >> FRAME_SHIFT],
+			       __ATOMIC_RELAXED);
+}
+
 /* Is all of [at, end) memory that may be read? */
 bool preload_range_is_mapped(uintptr_t at, uintptr_t end);
 

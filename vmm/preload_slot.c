@@ -28,14 +28,16 @@
  * about to look at the gate, never waits at it.
  *
  * Threads that end. The destructor of a key of ours gives the slot back, as late as the
- * rounds of destructors allow. What lies in its magazines stays for the next thread; who
- * looks for memory visits idle slots, too.
+ * rounds of destructors allow. What lies in its magazines stays for the next thread, until
+ * somebody looks for memory: then idle slots are visited, too. Each once a leaving, since
+ * nothing comes to lie there without a thread.
  *
  * Rejected. A flag that each call sets and clears, and membarrier() in fork(): exact, but two stores and a
  * test in each call. Taking the locks of the heap in fork(): it has no list of them. */
 #include <pthread.h>
 #include <time.h>
 
+#include "vmm/preload_heap.h"
 #include "vmm/preload_range.h"
 #include "vmm/preload_slot.h"
 
@@ -56,7 +58,7 @@ struct preload_slot {
 
 static struct preload_slot slots[PRELOAD_SLOTS];
 static uint64_t taken; /* a bit for each slot that a thread has */
-static uint64_t used;  /* ever */
+static uint64_t left;  /* since the last look a thread had it, and has it no more; or, of a shared one, was there */
 static uint32_t next_shared;
 static int64_t due_at; /* coarse monotonic nanoseconds */
 static pthread_key_t key;
@@ -85,9 +87,15 @@ static struct preload_slot *take_own(void)
 		if (bit == 0)
 			return NULL;
 	} while (!__atomic_compare_exchange_n(&taken, &now, now | bit, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
-	if (!(__atomic_load_n(&used, __ATOMIC_RELAXED) & bit))
-		__atomic_fetch_or(&used, bit, __ATOMIC_RELAXED);
 	return &slots[__builtin_ctzll(bit)];
+}
+
+static void mark_left(const struct preload_slot *slot)
+{
+	uint64_t bit = UINT64_C(1) << cpu_of(slot);
+
+	if (!(__atomic_load_n(&left, __ATOMIC_RELAXED) & bit))
+		__atomic_fetch_or(&left, bit, __ATOMIC_RELAXED);
 }
 
 static void give_own(struct preload_slot *slot)
@@ -103,10 +111,13 @@ static void farewell(void *front)
 	for (unsigned i = 0; i < sizeof(preload_front.by_size) / sizeof(preload_front.by_size[0]); i++)
 		preload_front.by_size[i] = NULL;
 	for (unsigned i = 0; i <= GENERAL_HEAP_CLASSES; i++)
-		preload_front.by_kind[i] = NULL;
+		preload_front.by_kind[i].hot = preload_front.sampled[i].hot = NULL;
 	preload_front.leaving = true;
-	if (preload_front.slot)
+	if (preload_front.slot) {
 		give_own(preload_front.slot);
+		/* Before, and who looks just now would see it taken, and not look again. */
+		mark_left(preload_front.slot);
+	}
 	preload_front.slot = NULL;
 }
 
@@ -151,7 +162,7 @@ static struct preload_visit enter_shared(void)
 
 		pthread_mutex_lock(&slot->shared);
 		if (go_inside(slot)) {
-			__atomic_fetch_or(&used, UINT64_C(1) << cpu_of(slot), __ATOMIC_RELAXED);
+			mark_left(slot);
 			return (struct preload_visit){cpu_of(slot), slot};
 		}
 		pthread_mutex_unlock(&slot->shared);
@@ -180,16 +191,21 @@ void preload_leave(struct preload_visit visit)
 void preload_front_learn(struct preload_visit visit, unsigned class)
 {
 	size_t bytes = general_heap_class_bytes(class), below = class > 0 ? general_heap_class_bytes(class - 1) : 0;
+	struct preload_small *small = preload_heap_plain ? preload_front.by_kind : preload_front.sampled;
 	struct slab_cache *cache;
 	struct slab_hot *hot;
 
-	if (visit.slot != preload_front.slot || preload_front.by_kind[1 + class])
+	small += 1 + class;
+	if (visit.slot != preload_front.slot || small->hot)
 		return;
 	cache = general_heap_cache(&preload_range.heap, class);
 	if (!cache)
 		return;
 	hot = slab_hot_of(cache, visit.cpu);
-	preload_front.by_kind[1 + class] = hot;
+	*small = (struct preload_small){hot, slab_layout_of(cache)};
+	preload_front.cpu = visit.cpu;
+	if (!preload_heap_plain)
+		return;
 	for (size_t at = class > 0 ? below + 16 : 0; at <= bytes && at <= PRELOAD_TABLE_BYTES; at += 16)
 		preload_front.by_size[at / 16] = hot;
 }
@@ -206,23 +222,33 @@ bool preload_is_due(struct preload_visit visit)
 							__ATOMIC_RELAXED);
 }
 
-void preload_each_idle(void (*visitor)(unsigned cpu))
+static bool visit_idle(struct preload_slot *slot, void (*visitor)(unsigned cpu))
 {
-	for (unsigned cpu = 0; cpu < PRELOAD_SLOTS; cpu++) {
-		uint64_t bit = UINT64_C(1) << cpu;
-		struct preload_slot *slot = &slots[cpu];
+	uint64_t bit = UINT64_C(1) << cpu_of(slot);
 
-		if (!(__atomic_load_n(&used, __ATOMIC_RELAXED) & bit))
-			continue;
-		if (cpu < PRELOAD_SLOTS_OWN) {
-			if (__atomic_fetch_or(&taken, bit, __ATOMIC_ACQUIRE) & bit)
-				continue;
-			visitor(cpu);
-			give_own(slot);
-		} else if (pthread_mutex_trylock(&slot->shared) == 0) {
-			visitor(cpu);
-			pthread_mutex_unlock(&slot->shared);
-		}
+	if (cpu_of(slot) >= PRELOAD_SLOTS_OWN) {
+		if (pthread_mutex_trylock(&slot->shared) != 0)
+			return false;
+		visitor(cpu_of(slot));
+		pthread_mutex_unlock(&slot->shared);
+	} else if (!(__atomic_fetch_or(&taken, bit, __ATOMIC_ACQUIRE) & bit)) {
+		visitor(cpu_of(slot));
+		give_own(slot);
+	} /* else the thread that has it leaves it once more */
+	return true;
+}
+
+void preload_each_left(void (*visitor)(unsigned cpu))
+{
+	uint64_t some = __atomic_load_n(&left, __ATOMIC_RELAXED);
+
+	if (some)
+		some = __atomic_exchange_n(&left, 0, __ATOMIC_RELAXED);
+	for (; some; some &= some - 1) {
+		struct preload_slot *slot = &slots[__builtin_ctzll(some)];
+
+		if (!visit_idle(slot, visitor))
+			mark_left(slot);
 	}
 }
 

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "guests/bench/floors.h"
+#include "mm/pool_segregated.h"
 #include "mm/pool_variable.h"
 #include "mm/vec.h"
 #include "tests/bench/heap.h"
@@ -335,7 +336,7 @@ static void worst_runs(struct worst *w, const struct called *c)
 }
 
 /* All memory was written before, and all objects of a pool were made. */
-static void worst_heap(struct worst *w, enum heap_kind kind, struct heap *heap)
+static void worst_heap(struct worst *w, enum heap_kind kind, struct heap *heap, struct pool **pool)
 {
 	struct called c = {.heap = heap};
 
@@ -347,6 +348,34 @@ static void worst_heap(struct worst *w, enum heap_kind kind, struct heap *heap)
 		heap_make(kind, WORST_BYTES, heap);
 	}
 	worst_runs(w, &c);
+	*pool = c.pool;
+}
+
+/* The most that any call did, beside the bound that a header states. */
+static void worst_work(struct bench *b, enum heap_kind kind, const struct heap *heap, const struct pool *pool)
+{
+	if (kind == HEAP_VARIABLE) {
+		struct pool_variable_stats s = pool_variable_stats_read(heap);
+
+		fact(b, "list operations of an alloc; its bound", "operations", (double)s.alloc_work_max,
+		     POOL_VARIABLE_ALLOC_WORK, NAN);
+		fact(b, "list operations of a free; its bound", "operations", (double)s.free_work_max,
+		     POOL_VARIABLE_FREE_WORK, NAN);
+	} else if (kind == HEAP_SEGREGATED) {
+		struct pool_segregated_work work = pool_segregated_work_read(heap);
+
+		fact(b, "lists, classes and words of an alloc, segregated; bound", "operations", (double)work.alloc_max,
+		     POOL_SEGREGATED_ALLOC_WORK, NAN);
+		fact(b, "lists of a free, segregated; its bound", "operations", (double)work.free_max,
+		     POOL_SEGREGATED_FREE_WORK, NAN);
+	} else if (kind == HEAP_POOL) {
+		struct pool_stats s = pool_stats_read(pool);
+
+		fact(b, "objects and chunks of an alloc, fixed pool; bound", "operations", (double)s.alloc_work_max,
+		     POOL_WORK, NAN);
+		fact(b, "objects and chunks of a free, fixed pool; its bound", "operations", (double)s.free_work_max,
+		     POOL_WORK, NAN);
+	}
 }
 
 void heap_worst(struct bench *b)
@@ -355,21 +384,15 @@ void heap_worst(struct bench *b)
 					       HEAP_POOL};
 	struct worst w, glibc;
 	struct called c = {NULL, NULL};
-	struct pool_variable_stats s;
+	struct pool *pool;
 	struct heap heap;
 
 	bench_pin(0);
 	worst_runs(&glibc, &c);
 	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		worst_heap(&w, kinds[i], &heap);
+		worst_heap(&w, kinds[i], &heap, &pool);
 		worst_close(b, &w, &glibc, heap_kind_name(kinds[i]));
-		if (kinds[i] != HEAP_VARIABLE)
-			continue;
-		s = pool_variable_stats_read(&heap);
-		fact(b, "list operations of an alloc; its bound", "operations", (double)s.alloc_work_max,
-		     POOL_VARIABLE_ALLOC_WORK, NAN);
-		fact(b, "list operations of a free; its bound", "operations", (double)s.free_work_max,
-		     POOL_VARIABLE_FREE_WORK, NAN);
+		worst_work(b, kinds[i], &heap, pool);
 	}
 }
 

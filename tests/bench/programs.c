@@ -11,7 +11,7 @@
  * redis-server is linked to jemalloc, and would have that.
  *
  * The last rows are slat over the median of the four peers, as a geometric mean over
- * all programs, and checked mode's time over slat's own.
+ * all programs, and the time of modes over slat's own.
  *
  * What it cannot see: the memory of several processes at once, and what a run of hours would leave behind. */
 #include <fcntl.h>
@@ -27,12 +27,12 @@
 
 #include "tests/bench/bench.h"
 
-#define LIBRARIES    "/usr/lib/x86_64-linux-gnu/"
-#define WORDS_MAX    32u
-#define PEERS	     4u
-#define COLUMNS	     (BENCH_PEER + PEERS)
-#define CHECKED_EACH 3u /* rounds of checked mode */
-#define WAIT_TRIES   500u
+#define LIBRARIES  "/usr/lib/x86_64-linux-gnu/"
+#define WORDS_MAX  32u
+#define PEERS	   4u
+#define COLUMNS	   (BENCH_PEER + PEERS)
+#define MODE_EACH  3u /* rounds of each mode */
+#define WAIT_TRIES 500u
 
 static const char *const peers[] = {"glibc", "jemalloc", "mimalloc", "tcmalloc", NULL};
 static const char *libraries[COLUMNS] = {NULL,
@@ -327,12 +327,12 @@ static void measure_all(unsigned rounds)
 	}
 }
 
-static double checked_over_plain(unsigned p, unsigned rounds)
+static double mode_over_plain(unsigned p, unsigned rounds, const char *mode)
 {
 	double best = INFINITY;
 
-	for (unsigned r = 0; r < CHECKED_EACH && r < rounds; r++) {
-		struct run run = measure(&programs[p], libraries[BENCH_SLAT], "checked");
+	for (unsigned r = 0; r < MODE_EACH && r < rounds; r++) {
+		struct run run = measure(&programs[p], libraries[BENCH_SLAT], mode);
 
 		best = run.ms < best ? run.ms : best;
 	}
@@ -350,7 +350,7 @@ static void fact(struct bench *b, const char *name, double value)
 
 int main(int argc, char **argv)
 {
-	double of_time = 0, of_memory = 0, of_checked = 0, most_checked = 0;
+	double of_time = 0, of_memory = 0, of_checked = 0, most_checked = 0, of_leak = 0;
 	char *library = argc == 3 ? realpath(argv[1], NULL) : NULL, out[4096], name[96];
 	struct bench b;
 
@@ -362,11 +362,12 @@ int main(int argc, char **argv)
 	bench_open(&b, peers);
 	measure_all(b.rounds);
 	for (unsigned p = 0; p < PROGRAMS; p++) {
-		double checked = checked_over_plain(p, b.rounds);
+		double checked = mode_over_plain(p, b.rounds, "checked");
 
 		of_time += log(over_median(ms[p], b.rounds)) / PROGRAMS;
 		of_memory += log(over_median(kib[p], b.rounds)) / PROGRAMS;
 		of_checked += log(checked) / PROGRAMS;
+		of_leak += log(mode_over_plain(p, b.rounds, "leak=/dev/null,sample=1048576")) / PROGRAMS;
 		most_checked = checked > most_checked ? checked : most_checked;
 		bench_row(&b, programs[p].name, "ms", ms[p]);
 		snprintf(name, sizeof(name), "%s: at most", programs[p].name);
@@ -376,6 +377,7 @@ int main(int argc, char **argv)
 	fact(&b, "memory over the peers' median, geometric mean", exp(of_memory));
 	fact(&b, "checked mode's time over plain, geometric mean", exp(of_checked));
 	fact(&b, "checked mode's time over plain, largest", most_checked);
+	fact(&b, "leak's time over plain, a sample in 1 MiB, geometric mean", exp(of_leak));
 	clean_up();
 	free(library);
 	return bench_close(&b, out);

@@ -4,10 +4,11 @@
 
 #include <check.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "mm/heap_conformance.h"
 #include "mm/pool.h"
 
 #define SUPPLY_CHUNKS 256u
@@ -79,26 +80,36 @@ static inline struct pool_source supply_source(struct supply *s)
 	return (struct pool_source){s, supply_take, supply_give};
 }
 
+/* A supply that a thread waits for, while another one comes to the same pool. */
+struct slow_supply {
+	struct supply supply;
+	uint32_t entered; /* 1: somebody waits; 2: and was seen to */
+};
+
+static inline enum mm_err slow_supply_take(void *self, unsigned cpu, size_t bytes, size_t align, void **out)
+{
+	struct slow_supply *s = self;
+
+	__atomic_store_n(&s->entered, 1, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&s->entered, __ATOMIC_ACQUIRE) != 2)
+		sched_yield();
+	usleep(100000); /* the other one calls meanwhile */
+	return supply_take(&s->supply, cpu, bytes, align, out);
+}
+
+static inline void slow_supply_meet(struct slow_supply *s)
+{
+	while (!__atomic_load_n(&s->entered, __ATOMIC_ACQUIRE))
+		sched_yield();
+	__atomic_store_n(&s->entered, 2, __ATOMIC_RELEASE);
+}
+
 static inline void *lines_take(size_t bytes)
 {
 	void *memory = aligned_alloc(65536, (bytes + 65535) & ~(size_t)65535);
 
 	ck_assert_ptr_nonnull(memory);
 	return memory;
-}
-
-/* The whole conformance suite on an empty heap. */
-static inline void conforms(const struct heap *h, uint64_t operations)
-{
-	size_t bytes = heap_conformance_scratch_bytes();
-	struct heap_conformance c = {
-		.heap = h, .seed = 5, .operations = operations, .scratch = lines_take(bytes), .scratch_bytes = bytes};
-	uint64_t a, b;
-	const char *offended = heap_conformance_run(&c, &a, &b);
-
-	if (offended)
-		ck_abort_msg("%s (%llu, %llu)", offended, (unsigned long long)a, (unsigned long long)b);
-	free(c.scratch);
 }
 
 #endif

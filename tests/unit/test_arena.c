@@ -140,27 +140,9 @@ static void world_close(struct world *w)
 	free(w->memory);
 }
 
-static void *take(struct world *w, size_t bytes)
-{
-	void *memory = heap_alloc(&w->heap, 0, bytes);
-
-	ck_assert_ptr_nonnull(memory);
-	return memory;
-}
-
 START_TEST(init_refuses)
 {
-	unsigned char *memory = trial_lines(8192);
-	struct heap out;
-
-	ck_assert_int_eq(arena_heap_init(NULL, 8192, &out), MM_EINVAL);
-	ck_assert_int_eq(arena_heap_init(memory + 32, 4096, &out), MM_EINVAL);
-	ck_assert_int_eq(arena_heap_init(memory, 4095, &out), MM_EINVAL);
-	ck_assert_int_eq(arena_heap_init(memory, ARENA_HEAP_BYTES_MAX + 1, &out), MM_EINVAL);
-	ck_assert_int_eq(arena_heap_init(memory, 4097, &out), MM_OK);
-	ck_assert_uint_le(heap_stats_read(&out).bytes_total, 4097);
-	ck_assert(heap_check(&out));
-	free(memory);
+	trial_init_refuses(arena_heap_init, ARENA_HEAP_BYTES_MAX);
 }
 END_TEST
 
@@ -195,7 +177,7 @@ START_TEST(reuse_when_empty)
 	uint64_t taken = 0;
 
 	world_open(&w, 64 * TRIAL_KIB);
-	stays = take(&w, 136);
+	stays = trial_take(&w.heap, 136);
 	while ((memory = heap_alloc(&w.heap, 0, 136))) {
 		heap_free(&w.heap, 0, memory, 136);
 		taken++;
@@ -206,26 +188,18 @@ START_TEST(reuse_when_empty)
 	heap_free(&w.heap, 0, stays, 136);
 	ck_assert_uint_eq(heap_stats_read(&w.heap).bytes_held, sizeof(struct arena_heap));
 	ck_assert_uint_gt(arena_heap_held_max(&w.heap), 64 * TRIAL_KIB - 160);
-	ck_assert_ptr_eq(take(&w, 1), stays);
+	ck_assert_ptr_eq(trial_take(&w.heap, 1), stays);
 	world_close(&w);
 }
 END_TEST
 
-/* Internal fragmentation is a figure: 136 B in 144 and a header, 4,097 in 4,112 and one. */
 START_TEST(given_136_and_4097)
 {
 	struct world w;
-	struct heap_stats s;
 
 	world_open(&w, 64 * TRIAL_KIB);
-	take(&w, 136);
-	s = heap_stats_read(&w.heap);
-	ck_assert(s.bytes_asked == 136 && s.bytes_given == 144);
-	ck_assert_uint_eq(s.bytes_held, sizeof(struct arena_heap) + 160);
-	take(&w, 4097);
-	s = heap_stats_read(&w.heap);
-	ck_assert(s.bytes_asked == 4233 && s.bytes_given == 144 + 4112);
-	ck_assert_uint_eq(s.bytes_held, sizeof(struct arena_heap) + 160 + 4128);
+	ck_assert_uint_eq(heap_stats_read(&w.heap).bytes_held, sizeof(struct arena_heap));
+	trial_given_beside_headers(&w.heap);
 	world_close(&w);
 }
 END_TEST
@@ -237,13 +211,13 @@ START_TEST(newest_grows_in_place)
 	size_t left;
 
 	world_open(&w, 64 * TRIAL_KIB);
-	old = take(&w, 100);
-	newest = take(&w, 100);
+	old = trial_take(&w.heap, 100);
+	newest = trial_take(&w.heap, 100);
 	ck_assert_ptr_eq(heap_realloc(&w.heap, 0, newest, 100, 10000), newest);
 	ck_assert_uint_eq(heap_stats_read(&w.heap).bytes_asked, 10100);
 	ck_assert(heap_check(&w.heap));
 	ck_assert_ptr_eq(heap_realloc(&w.heap, 0, newest, 10000, 16), newest);
-	ck_assert_ptr_eq((unsigned char *)take(&w, 1), newest + 32);
+	ck_assert_ptr_eq((unsigned char *)trial_take(&w.heap, 1), newest + 32);
 	ck_assert_ptr_eq(heap_realloc(&w.heap, 0, old, 100, 50), old);
 	old[49] = 7;
 	ck_assert_uint_eq(heap_usable(&w.heap, old), 64);
@@ -267,15 +241,15 @@ START_TEST(refusals)
 	void *old;
 
 	world_open(&w, 64 * TRIAL_KIB);
-	old = take(&w, 100);
+	old = trial_take(&w.heap, 100);
 	trial_refusals(&w.heap, &w.heap, old, 100, w.memory, w.bytes); /* in place */
-	take(&w, 100);
+	trial_take(&w.heap, 100);
 	trial_refusals(&w.heap, &w.heap, old, 100, w.memory, w.bytes); /* elsewhere */
 	world_close(&w);
 }
 END_TEST
 
-enum wrong { TWICE, INSIDE, ODD, TOO_LONG, BELOW, ABOVE, AFTER_RESET, OVERRUN, REALLOC_TOO_LONG, USABLE_FREED, WRONGS };
+enum wrong { BELOW = TRIAL_WRONGS, ABOVE, OVERRUN, WRONGS };
 
 START_TEST(wrong)
 {
@@ -283,44 +257,22 @@ START_TEST(wrong)
 	unsigned char *memory, *other;
 
 	world_open(&w, 64 * TRIAL_KIB);
-	memory = take(&w, 100);
-	other = take(&w, 100);
+	memory = trial_take(&w.heap, 100);
+	other = trial_take(&w.heap, 100);
 	memset(memory, 0, 100);
-	switch ((enum wrong)_i) {
-	case TWICE:
-		heap_free(&w.heap, 0, memory, 100);
-		heap_free(&w.heap, 0, memory, 100);
-		break;
-	case INSIDE:
-		heap_free(&w.heap, 0, memory + 16, 0);
-		break;
-	case ODD:
-		heap_free(&w.heap, 0, memory + 1, 0);
-		break;
-	case TOO_LONG:
-		heap_free(&w.heap, 0, memory, 113);
-		break;
+	switch (_i) {
 	case BELOW:
 		heap_free(&w.heap, 0, w.h->arena.start, 0);
 		break;
 	case ABOVE:
 		heap_free(&w.heap, 0, other + 128, 0);
 		break;
-	case AFTER_RESET:
-		heap_free(&w.heap, 0, memory, 100);
-		heap_free(&w.heap, 0, other, 100);
-		heap_free(&w.heap, 0, other, 100);
-		break;
 	case OVERRUN:
 		memory[112] ^= 1;
 		heap_free(&w.heap, 0, other, 0);
 		break;
-	case REALLOC_TOO_LONG:
-		heap_realloc(&w.heap, 0, memory, 113, 10);
-		break;
 	default:
-		heap_free(&w.heap, 0, memory, 100);
-		heap_usable(&w.heap, memory);
+		trial_wrong(&w.heap, _i, memory, other, 100);
 	}
 }
 END_TEST
@@ -334,9 +286,9 @@ START_TEST(check_objects)
 	void *freed;
 
 	world_open(&w, 64 * TRIAL_KIB);
-	take(&w, 100);
-	freed = take(&w, 200);
-	b = (struct arena_block *)take(&w, 300) - 1;
+	trial_take(&w.heap, 100);
+	freed = trial_take(&w.heap, 200);
+	b = (struct arena_block *)trial_take(&w.heap, 300) - 1;
 	heap_free(&w.heap, 0, freed, 200);
 	was = *w.h;
 	was_block = *b;

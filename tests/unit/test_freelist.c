@@ -22,32 +22,19 @@ static void world_close(struct world *w)
 	free(w->memory);
 }
 
-static void *take(struct world *w, size_t bytes)
-{
-	void *memory = heap_alloc(&w->heap, 0, bytes);
-
-	ck_assert_ptr_nonnull(memory);
-	return memory;
-}
-
 static struct freelist_stats stats(const struct world *w)
 {
 	return freelist_stats_read(&w->heap);
 }
 
+static enum mm_err init_merging(void *memory, size_t bytes, struct heap *out)
+{
+	return freelist_init(memory, bytes, true, out);
+}
+
 START_TEST(init_refuses)
 {
-	unsigned char *memory = trial_lines(8192);
-	struct heap out;
-
-	ck_assert_int_eq(freelist_init(NULL, 8192, true, &out), MM_EINVAL);
-	ck_assert_int_eq(freelist_init(memory + 32, 4096, true, &out), MM_EINVAL);
-	ck_assert_int_eq(freelist_init(memory, 4095, true, &out), MM_EINVAL);
-	ck_assert_int_eq(freelist_init(memory, FREELIST_BYTES_MAX + 1, true, &out), MM_EINVAL);
-	ck_assert_int_eq(freelist_init(memory, 4097, true, &out), MM_OK);
-	ck_assert_uint_le(heap_stats_read(&out).bytes_total, 4097);
-	ck_assert(heap_check(&out));
-	free(memory);
+	trial_init_refuses(init_merging, FREELIST_BYTES_MAX);
 }
 END_TEST
 
@@ -96,19 +83,10 @@ END_TEST
 START_TEST(given_136_and_4097)
 {
 	struct world w;
-	struct heap_stats s, none;
 
 	world_open(&w, 64 * TRIAL_KIB, true);
-	none = heap_stats_read(&w.heap);
-	take(&w, 136);
-	s = heap_stats_read(&w.heap);
-	ck_assert(s.bytes_asked == 136 && s.bytes_given == 144);
-	ck_assert_uint_eq(s.bytes_held - none.bytes_held, 160);
-	take(&w, 4097);
-	s = heap_stats_read(&w.heap);
-	ck_assert(s.bytes_asked == 4233 && s.bytes_given == 144 + 4112);
-	ck_assert_uint_eq(s.bytes_held - none.bytes_held, 160 + 4128);
-	ck_assert_uint_eq(stats(&w).bytes_held_max, s.bytes_held);
+	trial_given_beside_headers(&w.heap);
+	ck_assert_uint_eq(stats(&w).bytes_held_max, heap_stats_read(&w.heap).bytes_held);
 	world_close(&w);
 }
 END_TEST
@@ -126,14 +104,14 @@ START_TEST(without_merging)
 		if (merging) {
 			ck_assert_uint_eq(stats(&w).holes, 1);
 			ck_assert_uint_eq(stats(&w).largest_hole, w.f->bytes - FREELIST_OVERHEAD);
-			take(&w, w.f->bytes - FREELIST_OVERHEAD);
+			trial_take(&w.heap, w.f->bytes - FREELIST_OVERHEAD);
 			ck_assert_uint_eq(stats(&w).largest_hole, 0);
 		} else {
 			ck_assert_uint_ge(stats(&w).holes, cut);
 			ck_assert_uint_le(stats(&w).largest_hole, 128);
 			ck_assert_ptr_null(heap_alloc(&w.heap, 0, 129));
 			ck_assert_uint_eq(stats(&w).looked_max, stats(&w).holes);
-			take(&w, 100);
+			trial_take(&w.heap, 100);
 		}
 		world_close(&w);
 	}
@@ -149,14 +127,14 @@ START_TEST(merges_each_way)
 	world_open(&w, 64 * TRIAL_KIB, true);
 	for (unsigned i = 0; i < 6; i++) {
 		for (unsigned k = 0; k < 3; k++)
-			at[k] = take(&w, 100 + 100 * k);
-		end = take(&w, 100);
+			at[k] = trial_take(&w.heap, 100 + 100 * k);
+		end = trial_take(&w.heap, 100);
 		for (unsigned k = 0; k < 3; k++) {
 			heap_free(&w.heap, 0, at[orders[i][k]], 0);
 			ck_assert(heap_check(&w.heap));
 		}
 		ck_assert_uint_eq(stats(&w).holes, 2);
-		ck_assert_ptr_eq(take(&w, 624), at[0]);
+		ck_assert_ptr_eq(trial_take(&w.heap, 624), at[0]);
 		heap_free(&w.heap, 0, at[0], 624);
 		heap_free(&w.heap, 0, end, 100);
 		ck_assert_uint_eq(stats(&w).holes, 1);
@@ -172,9 +150,9 @@ START_TEST(realloc_in_place)
 	size_t rest;
 
 	world_open(&w, 64 * TRIAL_KIB, true);
-	a = take(&w, 1000);
-	b = take(&w, 1000);
-	take(&w, 100);
+	a = trial_take(&w.heap, 1000);
+	b = trial_take(&w.heap, 1000);
+	trial_take(&w.heap, 100);
 	memset(a, 7, 1000);
 	ck_assert_ptr_eq(heap_realloc(&w.heap, 0, a, 1000, 500), a); /* a hole behind it */
 	ck_assert_uint_eq(stats(&w).holes, 2);
@@ -193,7 +171,7 @@ START_TEST(realloc_in_place)
 	ck_assert_ptr_eq(heap_realloc(&w.heap, 0, b, 2033, 2048 + rest + 16), b);
 	world_close(&w);
 	world_open(&w, 64 * TRIAL_KIB, false); /* what is behind stays a hole of its own */
-	a = take(&w, 1000);
+	a = trial_take(&w.heap, 1000);
 	ck_assert_ptr_eq(heap_realloc(&w.heap, 0, a, 1000, 500), a);
 	ck_assert_ptr_ne(heap_realloc(&w.heap, 0, a, 500, 1000), a);
 	world_close(&w);
@@ -207,7 +185,7 @@ START_TEST(alignments)
 	world_open(&w, TRIAL_MIB, true);
 	for (size_t align = 1; align <= 128 * TRIAL_KIB; align *= 2)
 		for (size_t before = 16; before < 100; before += 16) {
-			void *first = take(&w, before), *memory = heap_alloc_aligned(&w.heap, 0, 40, align);
+			void *first = trial_take(&w.heap, before), *memory = heap_alloc_aligned(&w.heap, 0, 40, align);
 
 			ck_assert(memory && (uintptr_t)memory % align == 0 && heap_check(&w.heap));
 			heap_free(&w.heap, 0, first, before);
@@ -227,27 +205,15 @@ START_TEST(refusals)
 	void *old;
 
 	world_open(&w, 64 * TRIAL_KIB, true);
-	old = take(&w, 100);
+	old = trial_take(&w.heap, 100);
 	trial_refusals(&w.heap, &w.heap, old, 100, w.memory, w.bytes); /* in place */
-	take(&w, 100);
+	trial_take(&w.heap, 100);
 	trial_refusals(&w.heap, &w.heap, old, 100, w.memory, w.bytes); /* elsewhere */
 	world_close(&w);
 }
 END_TEST
 
-enum wrong {
-	TWICE,
-	TWICE_MERGED,
-	INSIDE,
-	ODD,
-	TOO_LONG,
-	BELOW,
-	ABOVE,
-	OVERRUN,
-	REALLOC_TOO_LONG,
-	USABLE_FREED,
-	WRONGS
-};
+enum wrong { BELOW = TRIAL_WRONGS, ABOVE, OVERRUN, WRONGS };
 
 START_TEST(wrong)
 {
@@ -255,28 +221,10 @@ START_TEST(wrong)
 	unsigned char *memory, *other;
 
 	world_open(&w, 64 * TRIAL_KIB, true);
-	memory = take(&w, 100);
-	other = take(&w, 100);
+	memory = trial_take(&w.heap, 100);
+	other = trial_take(&w.heap, 100);
 	memset(memory, 0xff, 100);
-	switch ((enum wrong)_i) {
-	case TWICE:
-		heap_free(&w.heap, 0, memory, 100);
-		heap_free(&w.heap, 0, memory, 100);
-		break;
-	case TWICE_MERGED: /* its header is inside a hole by then */
-		heap_free(&w.heap, 0, memory, 100);
-		heap_free(&w.heap, 0, other, 100);
-		heap_free(&w.heap, 0, other, 100);
-		break;
-	case INSIDE:
-		heap_free(&w.heap, 0, memory + 16, 0);
-		break;
-	case ODD:
-		heap_free(&w.heap, 0, memory + 1, 0);
-		break;
-	case TOO_LONG:
-		heap_free(&w.heap, 0, memory, 113);
-		break;
+	switch (_i) {
 	case BELOW:
 		heap_free(&w.heap, 0, w.f->start, 0);
 		break;
@@ -287,12 +235,8 @@ START_TEST(wrong)
 		memory[112 + 8] ^= 1;
 		heap_free(&w.heap, 0, other, 0);
 		break;
-	case REALLOC_TOO_LONG:
-		heap_realloc(&w.heap, 0, memory, 113, 10);
-		break;
 	default:
-		heap_free(&w.heap, 0, memory, 100);
-		heap_usable(&w.heap, memory);
+		trial_wrong(&w.heap, _i, memory, other, 100);
 	}
 }
 END_TEST
@@ -307,8 +251,8 @@ START_TEST(check_objects)
 	void *first;
 
 	world_open(&w, 64 * TRIAL_KIB, true);
-	first = take(&w, 100);
-	b = (struct freelist_block *)take(&w, 300) - 1;
+	first = trial_take(&w.heap, 100);
+	b = (struct freelist_block *)trial_take(&w.heap, 300) - 1;
 	heap_free(&w.heap, 0, first, 100);
 	hole = w.f->first;
 	last = hole->next;
@@ -358,7 +302,7 @@ START_TEST(check_objects)
 	free(was);
 	world_close(&w);
 	world_open(&w, 64 * TRIAL_KIB, false); /* holes side by side are right only without merging */
-	first = take(&w, 100);
+	first = trial_take(&w.heap, 100);
 	heap_free(&w.heap, 0, first, 100);
 	ck_assert(heap_check(&w.heap));
 	w.f->merging = true;

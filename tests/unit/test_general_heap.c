@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "mm/general_heap_impl.h"
-#include "mm/heap_conformance.h"
 #include "mm/slab_impl.h"
+#include "tests/unit/heap_trial.h"
 #include "tests/unit/random.h"
 
 #define MIB	 (UINT64_C(1) << 20)
@@ -321,23 +321,14 @@ END_TEST
 static void conforms(uint64_t bytes, unsigned cpus, uint64_t operations)
 {
 	struct world w;
-	struct heap_conformance c = {.seed = bytes + cpus, .operations = operations, .cpu = cpus - 1};
-	uint64_t a, b;
-	const char *offended;
 
 	world_open(&w, bytes, cpus);
-	c.heap = &w.heap;
-	c.scratch_bytes = heap_conformance_scratch_bytes();
-	c.scratch = lines(c.scratch_bytes);
-	for (unsigned again = 0; again < 2; again++) {
-		offended = heap_conformance_run(&c, &a, &b);
-		ck_assert_msg(!offended, "%s (%lu, %lu)", offended, a, b);
-	}
+	trial_suite((struct heap_conformance){
+		.heap = &w.heap, .seed = bytes + cpus, .operations = operations, .cpu = cpus - 1});
 	sound(&w);
 	reap_all(&w);
 	ck_assert_uint_eq(stats(&w).bytes_held, 0);
 	ck_assert_uint_eq(frames_stats_read(&w.frames).frames_free, w.frame_count);
-	free(c.scratch);
 	world_close(&w);
 }
 
@@ -764,6 +755,30 @@ START_TEST(fronts)
 }
 END_TEST
 
+/* What another CPU had free, small and large, is within reach once that was flushed. */
+START_TEST(flush)
+{
+	struct world w;
+	void *small, *large;
+
+	world_open(&w, 16 * MIB, 2);
+	small = heap_alloc(&w.heap, 1, 100);
+	large = heap_alloc(&w.heap, 1, 5 * FRAME_BYTES);
+	heap_free(&w.heap, 1, small, 100);
+	heap_free(&w.heap, 1, large, 0);
+	general_heap_reap(&w.heap, 0, true);
+	ck_assert_uint_gt(stats(&w).bytes_held, 0);
+	ck_assert_uint_gt(frames_stats_read(&w.frames).frames_cached, 0);
+	general_heap_flush(&w.heap, 1);
+	general_heap_reap(&w.heap, 0, true);
+	frames_drain(&w.frames, 0);
+	ck_assert_uint_eq(stats(&w).bytes_held, 0);
+	ck_assert_uint_eq(frames_stats_read(&w.frames).frames_cached, 0);
+	sound(&w);
+	world_close(&w);
+}
+END_TEST
+
 START_TEST(heaps_share_frames)
 {
 	struct world w;
@@ -1121,6 +1136,7 @@ Suite *general_heap_suite(void)
 	tcase_add_test(c, reap_gives_all_back);
 	tcase_add_test(c, arena_grows);
 	tcase_add_test(c, fronts);
+	tcase_add_test(c, flush);
 	tcase_add_test(c, heaps_share_frames);
 	tcase_add_test(c, check_objects);
 	tcase_add_test(c, two_cpus);

@@ -551,7 +551,7 @@ END_TEST
 /* Who serves less, and says so, passes; who does not say so, does not. */
 START_TEST(serves_less)
 {
-	static const size_t largest[] = {1000, 2048, 16384};
+	static const size_t largest[] = {64, 1000, 2048, 16384}; /* 64: what has 40 may be as long as it can be */
 	const char *said;
 
 	for (size_t i = 0; i < sizeof(largest) / sizeof(*largest); i++)

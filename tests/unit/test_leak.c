@@ -279,6 +279,38 @@ START_TEST(tree_and_folded)
 }
 END_TEST
 
+/* Where the outer calls are not known, nobody stands for them. */
+START_TEST(cut_is_a_root)
+{
+	static struct page p;
+	struct call_stacks *stacks = bed_stacks(STACKS);
+	struct leak *l = leak_new(stacks, 0, 1, 100);
+
+	bed_at(1, 2);
+	leak_alloc(l, 0, address(1), 100);
+	bed_now = (struct call_stack){.count = 3, .pc = {1, 2, CALL_STACK_CUT}};
+	leak_alloc(l, 0, address(2), 70);
+	bed_now = (struct call_stack){.count = 3, .pc = {3, 2, CALL_STACK_CUT}};
+	leak_alloc(l, 0, address(3), 5);
+	print(l, &p, false, 0);
+	ck_assert_str_eq(p.text, "live: 175 bytes in 3 allocations at 3 sites\n"
+				 "        bytes  allocations  call\n"
+				 "          100            1  main\n"
+				 "          100            1    f2\n"
+				 "          100            1      f1\n"
+				 "           75            2  (deeper calls not recorded)\n"
+				 "           75            2    f2\n"
+				 "           70            1      f1\n"
+				 "            5            1      f3\n");
+	print(l, &p, true, 0);
+	ck_assert_str_eq(p.text, "main;f2;f1 100\n"
+				 "(deeper calls not recorded);f2;f1 70\n"
+				 "(deeper calls not recorded);f2;f3 5\n");
+	free(l);
+	free(stacks);
+}
+END_TEST
+
 START_TEST(tree_sampled)
 {
 	static struct page p;
@@ -622,6 +654,7 @@ Suite *leak_suite(void)
 	tcase_add_test(c, large_are_always_seen);
 	tcase_add_test_raise_signal(c, cpu_out_of_range, SIGABRT);
 	tcase_add_test(c, tree_and_folded);
+	tcase_add_test(c, cut_is_a_root);
 	tcase_add_test(c, tree_sampled);
 	tcase_add_test(c, tree_of_many);
 	tcase_add_test(c, no_stacks);

@@ -56,6 +56,14 @@ static struct pool_stats stats(const struct world *w)
 	return pool_stats_read(w->p);
 }
 
+static void in_bounds(const struct world *w)
+{
+	ck_assert_uint_gt(stats(w).alloc_work_max, 0);
+	ck_assert_uint_le(stats(w).alloc_work_max, POOL_WORK);
+	ck_assert_uint_gt(stats(w).free_work_max, 0);
+	ck_assert_uint_le(stats(w).free_work_max, POOL_WORK);
+}
+
 static void *get(struct pool *p, unsigned cpu)
 {
 	void *object = pool_alloc(p, cpu);
@@ -409,8 +417,37 @@ START_TEST(random_operations)
 		model_run(&w, 250000);
 		ck_assert_uint_eq(stats(&w).objects_live_max, 2000);
 		ck_assert_uint_gt(stats(&w).refused, 0);
+		in_bounds(&w);
 		world_close(&w);
 	}
+}
+END_TEST
+
+/* A million calls, one by one, over more chunks than most have: the most work of any beside the stated bound, and what
+ * it must be at least: a batch that moved, and looks beyond the newest chunk. */
+START_TEST(worst_of_a_million)
+{
+	static void *objects[20000];
+	struct pool_config config = {.bytes = 16, .most = 20000, .first = 1, .cpus = 1, .rounds = POOL_ROUNDS_MAX};
+	struct world w;
+
+	seed(16);
+	world_init(&w, &config);
+	for (unsigned i = 0; i < 1000000; i++) {
+		void **at = &objects[below(20000)];
+
+		if (*at)
+			pool_free(w.p, 0, *at);
+		*at = *at ? NULL : get(w.p, 0);
+	}
+	in_bounds(&w);
+	ck_assert_uint_ge(stats(&w).chunks, 14);
+	ck_assert_uint_gt(stats(&w).alloc_work_max, 2 * POOL_BATCH);
+	ck_assert_uint_gt(stats(&w).free_work_max, 2 * POOL_BATCH);
+	for (unsigned i = 0; i < 20000; i++)
+		if (objects[i])
+			pool_free(w.p, 0, objects[i]);
+	world_close(&w);
 }
 END_TEST
 
@@ -773,50 +810,40 @@ START_TEST(threads)
 }
 END_TEST
 
-/* Two CPUs find the pool empty: the second one waits for the first one's chunk. */
-static uint32_t entered;
-
-static enum mm_err slow_take(void *self, unsigned cpu, size_t bytes, size_t align, void **out)
-{
-	__atomic_store_n(&entered, 1, __ATOMIC_RELEASE);
-	while (__atomic_load_n(&entered, __ATOMIC_ACQUIRE) != 2)
-		sched_yield();
-	usleep(100000); /* the other one calls meanwhile */
-	return supply_take(self, cpu, bytes, align, out);
-}
-
 static void *take_one(void *self)
 {
 	return pool_alloc(self, 0);
 }
 
+/* Two CPUs find the pool empty: the second one waits for the first one's chunk. */
 START_TEST(waits_for_what_comes)
 {
-	struct supply supply;
-	struct pool_config config = {.bytes = 64, .most = 100, .cpus = 2, .source = {&supply, slow_take, supply_give}};
+	struct slow_supply slow = {.entered = 0};
+	struct pool_config config = {
+		.bytes = 64, .most = 100, .cpus = 2, .source = {&slow, slow_supply_take, supply_give}};
 	pthread_t thread;
 	struct world w;
 	void *a, *b;
 
-	supply_open(&supply);
+	supply_open(&slow.supply);
 	world_init(&w, &config);
 	pthread_create(&thread, NULL, take_one, w.p);
-	while (!__atomic_load_n(&entered, __ATOMIC_ACQUIRE))
-		sched_yield();
-	__atomic_store_n(&entered, 2, __ATOMIC_RELEASE);
+	slow_supply_meet(&slow);
 	b = get(w.p, 1);
 	pthread_join(thread, &a);
 	ck_assert_ptr_nonnull(a);
-	ck_assert_uint_eq(supply.asked, 1);
+	ck_assert_uint_eq(slow.supply.asked, 1);
 	pool_free(w.p, 0, a);
 	pool_free(w.p, 0, b);
 	world_close(&w);
-	ck_assert_uint_eq(supply.out, 0);
+	ck_assert_uint_eq(slow.supply.out, 0);
 }
 END_TEST
 
 /* One CPU primes, and is slow at it; the other one is refused nothing: it takes what
  * is fresh still (0), or waits, at the bound (1) or where the source refuses (2). */
+static uint32_t entered;
+
 static void fill_slow(void *at, const void *pattern, size_t bytes, size_t stride, size_t n)
 {
 	if (__atomic_exchange_n(&entered, 1, __ATOMIC_ACQ_REL) == 0)
@@ -904,6 +931,7 @@ Suite *pool_suite(void)
 	tcase_add_test(tcase, patterns);
 	tcase_add_test(tcase, prime_grows);
 	tcase_add_test(tcase, random_operations);
+	tcase_add_test(tcase, worst_of_a_million);
 	tcase_add_test(tcase, fallback);
 	tcase_add_test(tcase, fallback_is_full);
 	tcase_add_test(tcase, refusals_change_nothing);

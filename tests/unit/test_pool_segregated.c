@@ -8,6 +8,7 @@
 #include "mm/pool_segregated_impl.h"
 #include "mm/pool_variable.h"
 #include "tests/unit/expect.h"
+#include "tests/unit/heap_trial.h"
 #include "tests/unit/pool_supply.h"
 #include "tests/unit/random.h"
 
@@ -24,7 +25,6 @@ struct world {
 	struct heap heap;
 	struct pool_segregated *p;
 	void *meta;
-	unsigned threads;
 };
 
 static void world_over(struct world *w, unsigned pages, unsigned cpus, const struct heap *fallback)
@@ -105,30 +105,13 @@ START_TEST(init_refuses)
 }
 END_TEST
 
-static void conforms_within(const struct heap *h, uint64_t operations)
-{
-	size_t bytes = heap_conformance_scratch_bytes();
-	struct heap_conformance c = {.heap = h,
-				     .seed = 3,
-				     .operations = operations,
-				     .scratch = lines_take(bytes),
-				     .scratch_bytes = bytes,
-				     .reuse = HEAP_REUSES_SOME,
-				     .largest = 16384};
-	uint64_t a, b;
-	const char *offended = heap_conformance_run(&c, &a, &b);
-
-	if (offended)
-		ck_abort_msg("%s (%llu, %llu)", offended, (unsigned long long)a, (unsigned long long)b);
-	free(c.scratch);
-}
-
 START_TEST(conforms_alone)
 {
 	struct world w;
 
 	world_open(&w, 256, 2);
-	conforms_within(&w.heap, 60000);
+	trial_suite((struct heap_conformance){
+		.heap = &w.heap, .seed = 3, .operations = 60000, .reuse = HEAP_REUSES_SOME, .largest = 16384});
 	world_close(&w);
 }
 END_TEST
@@ -143,7 +126,7 @@ START_TEST(conforms_over_a_fallback)
 
 	ck_assert_int_eq(pool_variable_init(meta, pool_variable_meta_bytes(), &config, &below), MM_OK);
 	world_over(&w, 16, 1, &below);
-	conforms(&w.heap, 60000);
+	trial_suite((struct heap_conformance){.heap = &w.heap, .seed = 5, .operations = 60000});
 	ck_assert_uint_eq(heap_stats_read(&below).allocations, 0);
 	world_close(&w);
 	free(config.region);
@@ -246,6 +229,15 @@ static void model_books(const struct model *m)
 	EXPECT(heap_check(&m->w->heap));
 }
 
+static void in_bounds(const struct world *w)
+{
+	struct pool_segregated_work work = pool_segregated_work_read(&w->heap);
+
+	ck_assert_uint_le(work.alloc_max, POOL_SEGREGATED_ALLOC_WORK);
+	ck_assert_uint_le(work.free_max, POOL_SEGREGATED_FREE_WORK);
+}
+
+/* The most work of a million calls beside the stated bound, too. */
 START_TEST(random_operations)
 {
 	struct model *m = calloc(1, sizeof(*m));
@@ -260,6 +252,9 @@ START_TEST(random_operations)
 			model_books(m);
 	}
 	ck_assert_uint_eq(w.p->fresh, 30);
+	in_bounds(&w);
+	ck_assert_uint_gt(pool_segregated_work_read(&w.heap).alloc_max, 64); /* pages were taken */
+	ck_assert_uint_eq(pool_segregated_work_read(&w.heap).free_max, POOL_SEGREGATED_FREE_WORK);
 	for (struct slot *s = m->slot; s < m->slot + SLOTS; s++)
 		heap_free(&w.heap, 0, s->at, s->at ? s->bytes : 0);
 	world_close(&w);
@@ -268,6 +263,37 @@ START_TEST(random_operations)
 END_TEST
 
 /* ---- cases ---- */
+
+/* The worst that is stated is done: as many classes as there may be, the last has the only page that is left, as its
+ * spare, and the first wants it; or who needs its alignment. */
+START_TEST(worst_calls)
+{
+	uint32_t many[POOL_SEGREGATED_CLASSES];
+	struct pool_segregated_config config = {.cpus = 1, .arena_bytes = POOL_SEGREGATED_PAGE, .sizes = many};
+	size_t bytes = pool_segregated_meta_bytes(POOL_SEGREGATED_PAGE);
+	void *meta = trial_lines(bytes);
+	struct heap heap;
+
+	config.classes = POOL_SEGREGATED_CLASSES;
+	config.arena = aligned_alloc(POOL_SEGREGATED_PAGE, POOL_SEGREGATED_PAGE);
+	for (unsigned i = 0; i < POOL_SEGREGATED_CLASSES; i++)
+		many[i] = 16 + 32 * i;
+	many[POOL_SEGREGATED_CLASSES - 1] = 2048;
+	ck_assert_int_eq(pool_segregated_init(meta, bytes, &config, &heap), MM_OK);
+	heap_free(&heap, 0, trial_take(&heap, 2048), 0);
+	heap_free(&heap, 0, trial_take(&heap, 16), 0);
+	ck_assert_uint_eq(pool_segregated_work_read(&heap).alloc_max, POOL_SEGREGATED_CLASSES + 65);
+	ck_assert_uint_eq(pool_segregated_work_read(&heap).free_max, 1);
+	heap_free(&heap, 0, heap_alloc_aligned(&heap, 0, 1, 2048), 0);
+	ck_assert_uint_eq(pool_segregated_work_read(&heap).alloc_max, POOL_SEGREGATED_CLASSES + 66);
+	heap_free(&heap, 0, trial_take(&heap, many[POOL_SEGREGATED_CLASSES - 2]), 0);
+	heap_free(&heap, 0, heap_alloc_aligned(&heap, 0, 1, 2048), 0);
+	ck_assert_uint_eq(pool_segregated_work_read(&heap).alloc_max, POOL_SEGREGATED_ALLOC_WORK - 1);
+	ck_assert(heap_check(&heap));
+	free(config.arena);
+	free(meta);
+}
+END_TEST
 
 START_TEST(budget_moves)
 {
@@ -409,60 +435,45 @@ START_TEST(wrong_calls)
 {
 	static char elsewhere[64];
 	struct world w;
-	char *a, *b;
+	unsigned char *a, *b;
 
 	freopen("/dev/null", "w", stderr);
 	world_open(&w, 4, 1);
 	a = heap_alloc(&w.heap, 0, 96);
 	b = heap_alloc(&w.heap, 0, 96);
 	switch (_i) {
-	case 0:
-		heap_free(&w.heap, 0, a, 96);
-		heap_free(&w.heap, 0, a, 96);
-		break;
-	case 1: /* the page is a spare by now */
-		heap_free(&w.heap, 0, a, 96);
-		heap_free(&w.heap, 0, b, 96);
-		heap_free(&w.heap, 0, b, 96);
-		break;
-	case 2:
-		heap_free(&w.heap, 0, a + 16, 0);
-		break;
-	case 3:
-		heap_free(&w.heap, 0, a, 97);
-		break;
-	case 4:
+	case TRIAL_WRONGS:
 		heap_free(&w.heap, 0, elsewhere, 0);
 		break;
-	case 5: /* fresh */
+	case TRIAL_WRONGS + 1: /* fresh */
 		heap_free(&w.heap, 0, (char *)w.config.arena + 2 * PAGE, 0);
 		break;
-	case 6: /* behind the last object */
+	case TRIAL_WRONGS + 2: /* behind the last object */
 		heap_free(&w.heap, 0, (char *)w.config.arena + 65472, 0);
 		break;
-	case 7:
+	case TRIAL_WRONGS + 3:
 		heap_free(&w.heap, 1, a, 0);
 		break;
-	case 8:
+	case TRIAL_WRONGS + 4:
 		heap_alloc(&w.heap, 1, 1);
 		break;
-	case 9:
-		heap_realloc(&w.heap, 0, a, 97, 1);
-		break;
-	case 10:
+	case TRIAL_WRONGS + 5:
 		heap_realloc(&w.heap, 1, a, 96, 1);
 		break;
-	case 11:
+	case TRIAL_WRONGS + 6:
 		heap_usable(&w.heap, elsewhere);
 		break;
-	case 12: /* a page that went back */
+	case TRIAL_WRONGS + 7: /* a page that went back */
 		w.p->class[3].spare = 3;
 		heap_free(&w.heap, 0, a, 96);
 		heap_free(&w.heap, 0, b, 96);
 		heap_free(&w.heap, 0, a, 96);
 		break;
-	default:
+	case TRIAL_WRONGS + 8:
 		pool_segregated_class_read(&w.heap, CLASSES);
+		break;
+	default:
+		trial_wrong(&w.heap, _i, a, b, 96);
 	}
 }
 END_TEST
@@ -545,48 +556,12 @@ END_TEST
 
 /* ---- threads ---- */
 
-static void *churn(void *self)
-{
-	struct world *w = self;
-	unsigned cpu = __atomic_fetch_add(&w->threads, 1, __ATOMIC_RELAXED);
-	uint64_t random = cpu + 1;
-	unsigned char *mine[64] = {NULL};
-	size_t bytes[64];
-
-	for (unsigned i = 0; i < 60000; i++) {
-		unsigned n;
-
-		random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
-		n = (random >> 40) % 64;
-		if (mine[n]) {
-			if (mine[n][0] != (unsigned char)(cpu + 1) || mine[n][bytes[n] - 1] != (unsigned char)(cpu + 1))
-				abort();
-			if (i % 5 == 0)
-				mine[n] = heap_realloc(&w->heap, cpu, mine[n], bytes[n], bytes[n]);
-			heap_free(&w->heap, cpu, mine[n], bytes[n]);
-			mine[n] = NULL;
-			continue;
-		}
-		bytes[n] = 1 + (random >> 50) % 3000;
-		mine[n] = heap_alloc(&w->heap, cpu, bytes[n]);
-		if (mine[n])
-			memset(mine[n], (int)cpu + 1, bytes[n]);
-	}
-	for (unsigned n = 0; n < 64; n++)
-		heap_free(&w->heap, cpu, mine[n], 0);
-	return NULL;
-}
-
 START_TEST(threads)
 {
 	struct world w;
-	pthread_t thread[2];
 
 	world_open(&w, 6, 2);
-	for (unsigned i = 0; i < 2; i++)
-		pthread_create(&thread[i], NULL, churn, &w);
-	for (unsigned i = 0; i < 2; i++)
-		pthread_join(thread[i], NULL);
+	trial_threads(&w.heap, NULL);
 	world_close(&w);
 }
 END_TEST
@@ -603,13 +578,14 @@ Suite *pool_segregated_suite(void)
 	tcase_add_test(tcase, conforms_alone);
 	tcase_add_test(tcase, conforms_over_a_fallback);
 	tcase_add_test(tcase, random_operations);
+	tcase_add_test(tcase, worst_calls);
 	tcase_add_test(tcase, budget_moves);
 	tcase_add_test(tcase, asked_unnamed);
 	tcase_add_test(tcase, fallback);
 	tcase_add_test(tcase, refusals_change_nothing);
 	tcase_add_test(tcase, checker_objects);
 	tcase_add_test(tcase, threads);
-	tcase_add_loop_test_raise_signal(panics, wrong_calls, SIGABRT, 0, 14);
+	tcase_add_loop_test_raise_signal(panics, wrong_calls, SIGABRT, 0, TRIAL_WRONGS + 9);
 	suite_add_tcase(suite, tcase);
 	suite_add_tcase(suite, panics);
 	return suite;

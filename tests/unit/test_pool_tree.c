@@ -8,6 +8,7 @@
 #include "mm/pool_tree_impl.h"
 #include "mm/pool_variable.h"
 #include "tests/unit/expect.h"
+#include "tests/unit/heap_trial.h"
 #include "tests/unit/pool_supply.h"
 #include "tests/unit/random.h"
 
@@ -48,7 +49,7 @@ START_TEST(conforms_to_heap)
 	struct world w;
 
 	world_open(&w, 32 * MIB);
-	conforms(&w.heap, 60000);
+	trial_suite((struct heap_conformance){.heap = &w.heap, .seed = 5, .operations = 60000});
 	world_close(&w);
 }
 END_TEST
@@ -63,7 +64,7 @@ START_TEST(conforms_as_child)
 	world_open(&w, 8 * MIB);
 	a = heap_alloc(&w.heap, 0, 100);
 	child = pool_tree_heap(pool_tree_child(w.root, 0));
-	conforms(&child, 5000);
+	trial_suite((struct heap_conformance){.heap = &child, .seed = 5, .operations = 5000});
 	ck_assert_uint_eq(heap_stats_read(&w.heap).allocations, 1);
 	ck_assert_uint_eq(heap_stats_read(&w.heap).bytes_asked, 100);
 	ck_assert_ptr_nonnull(a);

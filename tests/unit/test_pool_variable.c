@@ -3,13 +3,12 @@
  * against a model of who has which bytes, with the stated bound beside each; wrong
  * frees; the checker on states broken on purpose; refusals at each point; threads.
  * What it does not see: time. */
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "mm/pool_variable_impl.h"
 #include "tests/unit/expect.h"
+#include "tests/unit/heap_trial.h"
 #include "tests/unit/pool_supply.h"
 #include "tests/unit/random.h"
 
@@ -23,7 +22,6 @@ struct world {
 	struct heap heap;
 	struct pool_variable *p;
 	void *meta;
-	unsigned threads;
 };
 
 static void world_init(struct world *w)
@@ -123,7 +121,7 @@ START_TEST(conforms_lent)
 	struct world w;
 
 	world_lent(&w, 32 * MIB, 1);
-	conforms(&w.heap, 60000);
+	trial_suite((struct heap_conformance){.heap = &w.heap, .seed = 5, .operations = 60000});
 	in_bounds(&w);
 	ck_assert_uint_eq(own_stats(&w).blocks_free, 1);
 	ck_assert_uint_eq(own_stats(&w).largest_free, 32 * MIB - 2 * UNIT);
@@ -136,7 +134,7 @@ START_TEST(conforms_grown)
 	struct world w;
 
 	world_grown(&w, 64 * MIB, 64 << 10, 2);
-	conforms(&w.heap, 60000);
+	trial_suite((struct heap_conformance){.heap = &w.heap, .seed = 5, .operations = 60000});
 	in_bounds(&w);
 	world_close(&w);
 }
@@ -152,7 +150,7 @@ START_TEST(conforms_over_a_fallback)
 	w.config = (struct pool_variable_config){
 		.cpus = 1, .region = lines_take(MIB), .region_bytes = MIB, .fallback = &below.heap};
 	world_init(&w);
-	conforms(&w.heap, 60000);
+	trial_suite((struct heap_conformance){.heap = &w.heap, .seed = 5, .operations = 60000});
 	ck_assert_uint_gt(below.p->asked_max, 0);
 	world_close(&w);
 	world_close(&below);
@@ -522,64 +520,42 @@ END_TEST
 
 /* ---- wrong frees ---- */
 
-static void wrong(struct world *w, int kind)
-{
-	static char elsewhere[256];
-	char *a = heap_alloc(&w->heap, 0, 100), *b = heap_alloc(&w->heap, 0, 100), *c = heap_alloc(&w->heap, 0, 100);
-
-	(void)c;
-	switch (kind) {
-	case 0: /* twice */
-		heap_free(&w->heap, 0, b, 100);
-		heap_free(&w->heap, 0, b, 100);
-		break;
-	case 1: /* twice, merged meanwhile */
-		heap_free(&w->heap, 0, a, 100);
-		heap_free(&w->heap, 0, b, 100);
-		heap_free(&w->heap, 0, b, 100);
-		break;
-	case 2:
-		heap_free(&w->heap, 0, a + 16, 0);
-		break;
-	case 3:
-		heap_free(&w->heap, 0, a + 1, 0);
-		break;
-	case 4:
-		heap_free(&w->heap, 0, elsewhere + 16, 0);
-		break;
-	case 5:
-		heap_free(&w->heap, 0, a, 1000);
-		break;
-	case 6:
-		heap_free(&w->heap, 1, a, 100);
-		break;
-	case 7:
-		heap_realloc(&w->heap, 0, a, 1000, 10);
-		break;
-	case 8:
-		heap_usable(&w->heap, elsewhere + 16);
-		break;
-	case 9: /* the end of the region */
-		heap_free(&w->heap, 0, (char *)w->config.region + 4096, 0);
-		break;
-	case 10:
-		heap_alloc(&w->heap, 1, 1);
-		break;
-	case 11:
-		heap_realloc(&w->heap, 1, a, 100, 10);
-		break;
-	default:
-		pool_variable_trim(&w->heap, 1);
-	}
-}
-
 START_TEST(wrong_calls)
 {
+	static char elsewhere[256];
 	struct world w;
+	unsigned char *a, *b;
 
 	freopen("/dev/null", "w", stderr);
 	world_lent(&w, 4096, 1);
-	wrong(&w, _i);
+	a = trial_take(&w.heap, 100);
+	b = trial_take(&w.heap, 100);
+	trial_take(&w.heap, 100); /* what is freed does not merge with the rest */
+	switch (_i) {
+	case TRIAL_WRONGS:
+		heap_free(&w.heap, 0, elsewhere + 16, 0);
+		break;
+	case TRIAL_WRONGS + 1:
+		heap_free(&w.heap, 1, a, 100);
+		break;
+	case TRIAL_WRONGS + 2:
+		heap_usable(&w.heap, elsewhere + 16);
+		break;
+	case TRIAL_WRONGS + 3: /* the end of the region */
+		heap_free(&w.heap, 0, (char *)w.config.region + 4096, 0);
+		break;
+	case TRIAL_WRONGS + 4:
+		heap_alloc(&w.heap, 1, 1);
+		break;
+	case TRIAL_WRONGS + 5:
+		heap_realloc(&w.heap, 1, a, 100, 10);
+		break;
+	case TRIAL_WRONGS + 6:
+		pool_variable_trim(&w.heap, 1);
+		break;
+	default:
+		trial_wrong(&w.heap, _i, a, b, 100);
+	}
 }
 END_TEST
 
@@ -685,71 +661,16 @@ END_TEST
 
 /* ---- threads ---- */
 
-static void *churn(void *self)
-{
-	struct world *w = self;
-	unsigned cpu = __atomic_fetch_add(&w->threads, 1, __ATOMIC_RELAXED);
-	uint64_t random = cpu + 1;
-	unsigned char *mine[64] = {NULL};
-	size_t bytes[64];
-
-	for (unsigned i = 0; i < 60000; i++) {
-		unsigned n;
-
-		random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
-		n = (random >> 40) % 64;
-		if (mine[n]) {
-			if (mine[n][0] != (unsigned char)(cpu + 1) || mine[n][bytes[n] - 1] != (unsigned char)(cpu + 1))
-				abort();
-			heap_free(&w->heap, cpu, mine[n], bytes[n]);
-			mine[n] = NULL;
-			continue;
-		}
-		bytes[n] = 1 + (random >> 50) % 3000;
-		mine[n] = heap_alloc(&w->heap, cpu, bytes[n]);
-		if (mine[n] && i % 5 == 0)
-			mine[n] = heap_realloc(&w->heap, cpu, mine[n], bytes[n], bytes[n]);
-		if (mine[n])
-			memset(mine[n], (int)cpu + 1, bytes[n]);
-		if (i % 1000 == 0)
-			pool_variable_trim(&w->heap, cpu);
-	}
-	for (unsigned n = 0; n < 64; n++)
-		heap_free(&w->heap, cpu, mine[n], 0);
-	return NULL;
-}
-
 START_TEST(threads)
 {
 	struct world w;
-	pthread_t thread[2];
 
 	world_grown(&w, 256 << 10, 8192, 2);
-	for (unsigned i = 0; i < 2; i++)
-		pthread_create(&thread[i], NULL, churn, &w);
-	for (unsigned i = 0; i < 2; i++)
-		pthread_join(thread[i], NULL);
+	trial_threads(&w.heap, pool_variable_trim);
 	in_bounds(&w);
 	world_close(&w);
 }
 END_TEST
-
-/* While one CPU waits for its region, the bound is reached for the other, which waits, too. */
-struct slow {
-	struct supply supply;
-	uint32_t entered;
-};
-
-static enum mm_err slow_take(void *self, unsigned cpu, size_t bytes, size_t align, void **out)
-{
-	struct slow *s = self;
-
-	__atomic_store_n(&s->entered, 1, __ATOMIC_RELEASE);
-	while (__atomic_load_n(&s->entered, __ATOMIC_ACQUIRE) != 2)
-		sched_yield();
-	usleep(100000); /* the other one calls meanwhile */
-	return supply_take(&s->supply, cpu, bytes, align, out);
-}
 
 static void *take_small(void *self)
 {
@@ -758,11 +679,12 @@ static void *take_small(void *self)
 	return memory;
 }
 
+/* While one CPU waits for its region, the bound is reached for the other, which waits, too. */
 START_TEST(waits_for_what_comes)
 {
-	static struct slow slow;
+	static struct slow_supply slow;
 	struct pool_variable_config config = {
-		.cpus = 2, .bytes_most = 8192, .chunk_bytes = 8192, .source = {&slow, slow_take, supply_give}};
+		.cpus = 2, .bytes_most = 8192, .chunk_bytes = 8192, .source = {&slow, slow_supply_take, supply_give}};
 	size_t bytes = pool_variable_meta_bytes();
 	void *meta = lines_take(bytes), *a, *b;
 	pthread_t thread;
@@ -771,9 +693,7 @@ START_TEST(waits_for_what_comes)
 	supply_open(&slow.supply);
 	ck_assert_int_eq(pool_variable_init(meta, bytes, &config, &heap), MM_OK);
 	pthread_create(&thread, NULL, take_small, &heap);
-	while (!__atomic_load_n(&slow.entered, __ATOMIC_ACQUIRE))
-		sched_yield();
-	__atomic_store_n(&slow.entered, 2, __ATOMIC_RELEASE);
+	slow_supply_meet(&slow);
 	b = heap_alloc(&heap, 1, 100);
 	pthread_join(thread, &a);
 	ck_assert_ptr_nonnull(a);
@@ -810,7 +730,7 @@ Suite *pool_variable_suite(void)
 	tcase_add_test(tcase, checker_objects);
 	tcase_add_test(tcase, threads);
 	tcase_add_test(tcase, waits_for_what_comes);
-	tcase_add_loop_test_raise_signal(panics, wrong_calls, SIGABRT, 0, 13);
+	tcase_add_loop_test_raise_signal(panics, wrong_calls, SIGABRT, 0, TRIAL_WRONGS + 7);
 	suite_add_tcase(suite, tcase);
 	suite_add_tcase(suite, panics);
 	return suite;

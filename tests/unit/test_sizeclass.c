@@ -64,14 +64,6 @@ static void world_close(struct world *w)
 	free(w->memory);
 }
 
-static void *take(struct world *w, size_t bytes)
-{
-	void *memory = heap_alloc(&w->heap, 0, bytes);
-
-	ck_assert_ptr_nonnull(memory);
-	return memory;
-}
-
 static struct sizeclass_stats stats(const struct world *w)
 {
 	return sizeclass_stats_read(&w->heap);
@@ -137,21 +129,21 @@ START_TEST(classes)
 	for (size_t bytes = 0; bytes <= SIZECLASS_LARGEST; bytes++) {
 		size_t class = SIZECLASS_SMALLEST;
 		unsigned c = 0;
-		void *memory = take(&w, bytes);
+		void *memory = trial_take(&w.heap, bytes);
 
 		while (class < bytes)
 			class *= 2, c++;
 		ck_assert_uint_eq(heap_usable(&w.heap, memory), class);
 		heap_free(&w.heap, 0, memory, bytes);
 		ck_assert_uint_eq(stats(&w).free[c], 1);
-		ck_assert_ptr_eq(take(&w, class), memory);
+		ck_assert_ptr_eq(trial_take(&w.heap, class), memory);
 		heap_free(&w.heap, 0, memory, 0);
 	}
 	ck_assert_uint_eq(stats(&w).from_below, SIZECLASS_COUNT);
 	ck_assert_uint_eq(stats(&w).bytes_free, 2 * SIZECLASS_LARGEST - SIZECLASS_SMALLEST);
-	heap_free(&w.heap, 0, take(&w, SIZECLASS_LARGEST + 1), 0); /* passes through, but for its length */
+	heap_free(&w.heap, 0, trial_take(&w.heap, SIZECLASS_LARGEST + 1), 0); /* passes through, but for its length */
 	ck_assert_uint_eq(stats(&w).free[SIZECLASS_COUNT - 1], 2);
-	heap_free(&w.heap, 0, take(&w, 2 * SIZECLASS_LARGEST), 0);
+	heap_free(&w.heap, 0, trial_take(&w.heap, 2 * SIZECLASS_LARGEST), 0);
 	ck_assert_uint_eq(stats(&w).from_below, SIZECLASS_COUNT + 1);
 	world_close(&w);
 }
@@ -163,17 +155,64 @@ START_TEST(given_136_and_4097)
 	struct heap_stats s;
 
 	world_open(&w, 64 * TRIAL_KIB, true);
-	take(&w, 136);
+	trial_take(&w.heap, 136);
 	s = heap_stats_read(&w.heap);
 	ck_assert(s.bytes_asked == 136 && s.bytes_given == 256 && s.bytes_held == 256);
 	world_close(&w);
 	world_open_general(&w, 4 * TRIAL_MIB);
-	take(&w, 4097); /* passes through: of the general heap's classes, 4,608 */
+	trial_take(&w.heap, 4097); /* passes through: of the general heap's classes, 4,608 */
 	s = heap_stats_read(&w.heap);
 	ck_assert(s.bytes_asked == 4097 && s.bytes_given == 4608);
 	heap_alloc_aligned(&w.below, 0, 4097, FRAME_BYTES); /* with frames of its own, two pages */
 	ck_assert_uint_eq(heap_stats_read(&w.below).bytes_given, 4608 + 2 * FRAME_BYTES);
 	world_close(&w);
+}
+END_TEST
+
+/* What changed lists or came from below since then. */
+static uint64_t work_since(const struct world *w, const struct sizeclass_stats *before)
+{
+	struct sizeclass_stats now = stats(w);
+	uint64_t work = now.from_below - before->from_below + now.given_back - before->given_back;
+
+	for (unsigned i = 0; i < SIZECLASS_COUNT; i++)
+		work += now.free[i] > before->free[i] ? now.free[i] - before->free[i] : before->free[i] - now.free[i];
+	return work;
+}
+
+/* The most work of a million calls beside the stated bound: over the list, and over the buddy that the general heap's
+ * frames are. */
+START_TEST(worst_of_a_million)
+{
+	static void *slots[1000];
+	struct world w;
+
+	for (unsigned general = 0; general < 2; general++) {
+		uint64_t most = 0;
+
+		if (general)
+			world_open_general(&w, 16 * TRIAL_MIB);
+		else
+			world_open(&w, 4 * TRIAL_MIB, false);
+		seed(23);
+		for (unsigned i = 0; i < 500000; i++) {
+			struct sizeclass_stats before = stats(&w);
+			void **at = &slots[below(1000)];
+			uint64_t work;
+
+			if (*at)
+				heap_free(&w.heap, 0, *at, 0);
+			*at = *at ? NULL : trial_take(&w.heap, 1 + below(SIZECLASS_LARGEST));
+			work = work_since(&w, &before);
+			most = work > most ? work : most;
+		}
+		ck_assert_uint_eq(most, SIZECLASS_WORK);
+		for (unsigned i = 0; i < 1000; i++) {
+			heap_free(&w.heap, 0, slots[i], 0);
+			slots[i] = NULL;
+		}
+		world_close(&w);
+	}
 }
 END_TEST
 
@@ -204,7 +243,7 @@ START_TEST(asked_without_sizes)
 
 	world_open(&w, 64 * TRIAL_KIB, true);
 	for (unsigned i = 0; i < 40; i++)
-		at[i] = take(&w, i % 2 ? 102 : 106);
+		at[i] = trial_take(&w.heap, i % 2 ? 102 : 106);
 	ck_assert_uint_eq(heap_stats_read(&w.heap).bytes_asked, 40 * 104);
 	for (unsigned i = 0; i < 20; i++)
 		heap_free(&w.heap, 0, at[i], 0);
@@ -218,8 +257,8 @@ START_TEST(asked_without_sizes)
 	heap_free(&w.heap, 0, at[39], 1);
 	ck_assert_uint_eq(heap_stats_read(&w.heap).bytes_asked, 0);
 	for (unsigned i = 0; i < 100; i++) { /* less than it was */
-		at[0] = take(&w, 128);
-		at[1] = take(&w, 1);
+		at[0] = trial_take(&w.heap, 128);
+		at[1] = trial_take(&w.heap, 1);
 		heap_free(&w.heap, 0, at[0], 1);
 		ck_assert(heap_check(&w.heap));
 		heap_free(&w.heap, 0, at[1], 1);
@@ -234,7 +273,7 @@ START_TEST(realloc_moves)
 	unsigned char *at, *moved;
 
 	world_open(&w, 64 * TRIAL_KIB, true);
-	at = take(&w, 1000);
+	at = trial_take(&w.heap, 1000);
 	at[10] = 9;
 	ck_assert_ptr_eq(heap_realloc(&w.heap, 0, at, 1000, 1024), at);
 	ck_assert_ptr_eq(heap_realloc(&w.heap, 0, at, 1024, 300), at);
@@ -262,7 +301,7 @@ START_TEST(refusals)
 	void *old;
 
 	world_open(&w, 64 * TRIAL_KIB, true);
-	old = take(&w, 100);
+	old = trial_take(&w.heap, 100);
 	trial_refusals(&w.heap, &w.heap, old, 100, w.memory, w.bytes);
 	trial_refusals(&w.heap, &w.heap, old, 100, w.meta, sizeof(w.meta));
 	trial_refusals(&w.heap, &w.below, old, 100, w.memory, w.bytes);
@@ -272,7 +311,7 @@ START_TEST(refusals)
 }
 END_TEST
 
-enum wrong { TWICE, TWICE_LATER, INSIDE, TOO_LONG, TWICE_LARGE, NONE_LIVE, REALLOC_TOO_LONG, WRONGS };
+enum wrong { TWICE_LATER = TRIAL_WRONGS, TWICE_LARGE, WRONGS };
 
 START_TEST(wrong)
 {
@@ -280,38 +319,23 @@ START_TEST(wrong)
 	unsigned char *memory, *other;
 
 	world_open(&w, 64 * TRIAL_KIB, true);
-	memory = take(&w, 100);
-	other = take(&w, 100);
+	memory = trial_take(&w.heap, 100);
+	other = trial_take(&w.heap, 100);
 	memset(memory, 0xff, 100);
-	switch ((enum wrong)_i) {
-	case TWICE:
-		heap_free(&w.heap, 0, memory, 100);
-		heap_free(&w.heap, 0, memory, 100);
-		break;
+	switch (_i) {
 	case TWICE_LATER:
-		take(&w, 100);
+		trial_take(&w.heap, 100);
 		heap_free(&w.heap, 0, memory, 100);
 		heap_free(&w.heap, 0, other, 100);
 		heap_free(&w.heap, 0, memory, 100);
-		break;
-	case INSIDE:
-		heap_free(&w.heap, 0, memory + 16, 0);
-		break;
-	case TOO_LONG:
-		heap_free(&w.heap, 0, memory, 129);
 		break;
 	case TWICE_LARGE:
-		memory = take(&w, 10000);
+		memory = trial_take(&w.heap, 10000);
 		heap_free(&w.heap, 0, memory, 10000);
 		heap_free(&w.heap, 0, memory, 10000);
-		break;
-	case NONE_LIVE:
-		heap_free(&w.heap, 0, memory, 100);
-		heap_free(&w.heap, 0, other, 100);
-		heap_free(&w.heap, 0, other, 100);
 		break;
 	default:
-		heap_realloc(&w.heap, 0, memory, 129, 10);
+		trial_wrong(&w.heap, _i, memory, other, 100);
 	}
 }
 END_TEST
@@ -324,12 +348,12 @@ START_TEST(mark_by_chance)
 	void *other;
 
 	world_open(&w, 64 * TRIAL_KIB, true);
-	other = take(&w, 16);
-	b = take(&w, 16);
+	other = trial_take(&w.heap, 16);
+	b = trial_take(&w.heap, 16);
 	heap_free(&w.heap, 0, other, 16);
 	heap_free(&w.heap, 0, b, 16);
 	was = *b;
-	ck_assert_ptr_eq(take(&w, 16), b);
+	ck_assert_ptr_eq(trial_take(&w.heap, 16), b);
 	ck_assert_uint_eq(b->mark, 0);
 	*b = was;
 	heap_free(&w.heap, 0, b, 16);
@@ -345,10 +369,10 @@ START_TEST(check_objects)
 	struct sizeclass was;
 
 	world_open(&w, 64 * TRIAL_KIB, true);
-	b = take(&w, 100);
-	heap_free(&w.heap, 0, take(&w, 100), 100);
+	b = trial_take(&w.heap, 100);
+	heap_free(&w.heap, 0, trial_take(&w.heap, 100), 100);
 	heap_free(&w.heap, 0, b, 100);
-	take(&w, 300);
+	trial_take(&w.heap, 300);
 	was = *w.s;
 	was_block = *b;
 #define BROKEN(change)                                                                                                 \
@@ -415,11 +439,12 @@ Suite *sizeclass_suite(void)
 	tcase_add_test(c, record);
 	tcase_add_test(c, classes);
 	tcase_add_test(c, given_136_and_4097);
+	tcase_add_test(c, worst_of_a_million);
 	tcase_add_test(c, gives_back);
 	tcase_add_test(c, asked_without_sizes);
 	tcase_add_test(c, realloc_moves);
 	tcase_add_test(c, refusals);
-	tcase_add_loop_test_raise_signal(c, wrong, SIGABRT, 0, WRONGS);
+	tcase_add_loop_test_raise_signal(c, wrong, SIGABRT, TRIAL_TWICE, WRONGS);
 	tcase_add_test(c, mark_by_chance);
 	tcase_add_test(c, check_objects);
 	tcase_add_test(c, scopes);

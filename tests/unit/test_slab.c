@@ -195,6 +195,31 @@ START_TEST(abandoned)
 }
 END_TEST
 
+/* CPU 1 with two magazines, or one, or none: all that lies in them is in slabs again, and CPU 0 can give those back. */
+START_TEST(flushed)
+{
+	struct world w;
+	struct slab_cache *c = world_open(&w, 64, 0, 2);
+	void *objects[200], *own = get(c, 0);
+
+	for (unsigned n = 0; n < 200; n += 33) {
+		get_many(c, 1, objects, n);
+		free_many(c, 1, objects, n);
+		slab_flush(c, 1);
+		ck_assert(slab_check(c));
+		ck_assert_ptr_null(c->cpu[1].loaded);
+		ck_assert_ptr_null(c->cpu[1].previous);
+		ck_assert_uint_eq(slab_stats_read(c).objects_live, 1);
+	}
+	slab_free(c, 0, own);
+	slab_reap(c, 0, true);
+	ck_assert_uint_eq(slab_stats_read(c).slabs, 0);
+	slab_flush(c, 0); /* who has nothing */
+	ck_assert_int_eq(slab_destroy(c), MM_OK);
+	free(w.meta);
+}
+END_TEST
+
 /* Parts of CPUs that never called are not even looked at. */
 START_TEST(zeroed_metadata)
 {
@@ -319,6 +344,29 @@ START_TEST(every_size_has_a_geometry)
 	}
 	for (uint32_t i = 0; i < SLAB_SIZES; i++)
 		ck_assert_uint_ge(c->magazines[i].geometry.stride, SLAB_MAGAZINE_WORDS_MIN * 8 << i);
+}
+END_TEST
+
+/* Of any slab of an uncoloured cache, by each address in it. */
+START_TEST(addresses_tell_objects)
+{
+	for (uint32_t bytes = 16; bytes <= 16384; bytes += 16 * (1 + bytes / 256)) {
+		struct world w = {.config = {.bytes = bytes, .align = bytes & -bytes, .cpus = 1, .uncoloured = true}};
+		struct slab_cache *c;
+		struct slab_layout layout;
+		const struct slab *slab;
+
+		w.config.align = w.config.align < FRAME_BYTES ? w.config.align : (uint32_t)FRAME_BYTES;
+		supply_open(&w.supply);
+		c = cache_open(&w);
+		layout = slab_layout_of(c);
+		slab_free(c, 0, get(c, 0));
+		slab = c->objects.list[SLAB_FULL] ? c->objects.list[SLAB_FULL] : c->objects.list[SLAB_PARTIAL];
+		for (uint32_t at = slab->first; at < slab->first + c->objects.geometry.objects * bytes; at++)
+			if (slab_layout_starts(&layout, (uintptr_t)slab + at) != ((at - slab->first) % bytes == 0))
+				ck_abort_msg("%u of %u", at, bytes);
+		cache_close(&w);
+	}
 }
 END_TEST
 
@@ -485,6 +533,7 @@ START_TEST(figures)
 	ck_assert_uint_eq(s.objects_live, 1000);
 	ck_assert_uint_eq(s.objects_live_max, 1000);
 	ck_assert_uint_eq(s.bytes_asked, 60000);
+	ck_assert_uint_eq(s.bytes_given, 64000);
 	ck_assert_uint_eq(s.bytes_held, w.supply.frames_out * FRAME_BYTES);
 	ck_assert_uint_eq(s.objects_live + s.objects_cached + s.objects_free, s.slabs * each);
 	free_many(c, 1, objects, 1000);
@@ -1501,6 +1550,7 @@ Suite *slab_suite(void)
 	tcase_add_test(cache, cpus_are_apart);
 	tcase_add_test(cache, every_size_has_a_geometry);
 	tcase_add_test(cache, colours);
+	tcase_add_test(cache, addresses_tell_objects);
 	tcase_add_test(cache, last_freed_comes_first);
 	tcase_add_test(cache, the_usual_call_writes_two_words);
 	tcase_add_test(cache, the_slow_calls_are_whole);
@@ -1536,6 +1586,7 @@ Suite *slab_suite(void)
 	tcase_add_test(check, check_magazines);
 	tcase_add_test(check, check_rounds);
 	tcase_add_test(check, abandoned);
+	tcase_add_test(check, flushed);
 	tcase_add_test(check, zeroed_metadata);
 	tcase_add_test(check, check_cpus);
 	tcase_add_test(check, check_previous);

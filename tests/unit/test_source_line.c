@@ -325,13 +325,15 @@ static size_t read_all(FILE *f, char *out, size_t room)
 	return n;
 }
 
+static const char *no_call; /* what is said of one that is not known */
+
 static const char *words(const struct checked_report *r)
 {
 	static char text[8192];
 	FILE *f = tmpfile();
 
 	ck_assert_ptr_nonnull(f);
-	heap_report_write(fileno(f), r);
+	heap_report_write(fileno(f), r, no_call);
 	read_all(f, text, sizeof(text));
 	fclose(f);
 	return text;
@@ -372,6 +374,18 @@ START_TEST(report_in_words)
 	r = (struct checked_report){
 		.kind = CHECKED_UNDERRUN, .block = (void *)0x10, .bytes = 5, .length = 2, .offset = -2};
 	ck_assert_str_eq(words(&r), "slat: heap: underrun: 2 bytes at offset -2 of a block of 5 bytes at 0x10\n");
+	no_call = "seen at the end";
+	ck_assert_str_eq(words(&r), "slat: heap: underrun: 2 bytes at offset -2 of a block of 5 bytes at 0x10\n"
+				    "  seen at the end\n");
+	r = (struct checked_report){.kind = CHECKED_FOREIGN, .at = (void *)0x1018, .length = 1, .now = {40, {0}}};
+	for (unsigned i = 0; i < 39; i++) /* more than are looked up at once, and some of them twice */
+		r.now.pc[i] = 16 + i % 20;
+	r.now.pc[39] = CALL_STACK_CUT;
+	snprintf(want, sizeof(want), "%s", "                0x1f\n                0x20\n                0x21\n");
+	ck_assert_ptr_nonnull(strstr(words(&r), want));
+	snprintf(want, sizeof(want), "%s", "                0x22\n                (deeper calls not recorded)\n");
+	ck_assert_ptr_nonnull(strstr(words(&r), want));
+	no_call = NULL;
 }
 END_TEST
 
