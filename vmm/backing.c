@@ -6,7 +6,9 @@
  * that a guest cannot run into a missing one later (SIGBUS). The kernel reserves them
  * for the host and not by node: with a node they are counted on it here, before
  * the mapping, and only touching them makes it certain.
- * The mapping is 2M-aligned, else no huge page could ever fit it.
+ * The mapping is 2M-aligned, else no huge page could ever fit it. It lies below all else of
+ * the process where that is free, at random: numa_maps is read from its start to the guest's
+ * memory, and each mapping before that is walked (resident.c).
  *
  * Device-dax. Its memory is mapped as it is, so that
  * B1. host, first and bytes are multiples of the device's alignment, which is the page that the host maps it by:
@@ -37,12 +39,16 @@
 #include <unistd.h>
 
 #include "vmm/devdax.h"
+#include "vmm/entropy.h"
+#include "vmm/limits.h"
 #include "vmm/numa_map.h"
 #include "vmm/prefault.h"
 #include "vmm/size.h"
 #include "vmm/sys.h"
 
 #define HUGE_BYTES pagetable_size_bytes(PAGETABLE_2M)
+#define LOW_FIRST  (UINT64_C(1) << 40)
+#define LOW_END	   (UINT64_C(1) << 46)
 #ifndef MAP_HUGE_2MB
 #define MAP_HUGE_2MB (21 << 26)
 #endif
@@ -107,10 +113,21 @@ static bool thp_allowed(const char *file)
 	return sys_choice(file, word, sizeof(word)) && strcmp(word, "never") != 0 && strcmp(word, "deny") != 0;
 }
 
+/* Below where the kernel places programs. NULL: anywhere. */
+static void *low_place(void)
+{
+	uint64_t chance;
+
+	if (!entropy_fill(NULL, (uint8_t *)&chance, sizeof(chance)))
+		return NULL;
+	return (void *)(uintptr_t)((LOW_FIRST + chance % (LOW_END - LOW_FIRST)) & ~(HUGE_BYTES - 1));
+}
+
 /* An aligned mapping: map too much, give the ends back. */
 static uint8_t *map_aligned(const struct backing *b, uint64_t align, int flags)
 {
-	uint8_t *all = mmap(NULL, b->bytes + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *all =
+		mmap(low_place(), b->bytes + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uint8_t *start;
 	uint64_t head;
 
@@ -169,7 +186,8 @@ static int open_memfd(struct backing *b, bool huge, struct failure *f)
 		return fail(f, EXIT_HOST, "cannot create a memfd for %s: %s", b->zone ? b->zone : "--memory shared=on",
 			    strerror(errno));
 	if (ftruncate(b->fd, (off_t)b->bytes) != 0)
-		return fail(f, EXIT_HOST, "cannot size a memfd to %s: %s", size_format(b->bytes).s, strerror(errno));
+		return fail(f, EXIT_HOST, "%s: cannot size a memfd to %s: %s", b->zone ? b->zone : "--memory shared=on",
+			    size_format(b->bytes).s, strerror(errno));
 	return 0;
 }
 
@@ -246,7 +264,8 @@ static int open_device(struct backing *b, const struct backing_config *config, s
 	const char *option = config->zone ? config->zone : "--memory";
 	struct devdax d;
 
-	if (devdax_read(&d, config->root ? config->root : "", config->devdax, f) || check_device(b, config, &d, f))
+	if (devdax_read(&d, config->root ? config->root : "", option, config->devdax, f) ||
+	    check_device(b, config, &d, f))
 		return f->code;
 	b->fd = open(config->devdax, O_RDWR | O_CLOEXEC);
 	if (b->fd < 0)
@@ -260,6 +279,11 @@ static int open_device(struct backing *b, const struct backing_config *config, s
 }
 
 /* ---- all kinds ---- */
+
+static const char *option_of(const struct backing_config *config)
+{
+	return config->zone ? config->zone : config->option ? config->option : "--memory";
+}
 
 static int run_workers(const struct backing *b, uint64_t from, uint64_t bytes, struct failure *f)
 {
@@ -300,9 +324,7 @@ static int check_huge(const struct backing_config *config, struct failure *f)
 
 static int open_pages(struct backing *b, const struct backing_config *config, struct failure *f)
 {
-	const char *option = config->zone ? config->zone : config->option ? config->option : "--memory";
-
-	if (backing_check_host(option, config->bytes, f))
+	if (backing_check_host(option_of(config), config->bytes, f))
 		return f->code;
 	if (config->hugepages && config->on_node && config->map && check_huge(config, f))
 		return f->code;
@@ -319,14 +341,23 @@ static int open_pages(struct backing *b, const struct backing_config *config, st
 	return 0;
 }
 
+/* A mapping is made too large, and its ends are given back (map_aligned()). */
 static int refuse_mapping(const struct backing *b, const struct backing_config *config, struct failure *f)
 {
+	const uint64_t leaf = pagetable_size_bytes(b->leaf);
+	const int error = errno;
+
+	if (error == ENOMEM &&
+	    limits_check_addresses(option_of(config), b->bytes, leaf > HUGE_BYTES ? leaf : HUGE_BYTES, f))
+		return f->code;
+	errno = error;
 	if (b->kind == BACKING_HUGETLB)
 		return refuse_huge(b, f);
 	if (b->kind == BACKING_DEVDAX)
 		return fail(f, EXIT_HOST, "%s: cannot map %s: %s", config->zone ? config->zone : "--memory",
-			    config->devdax, strerror(errno));
-	return fail(f, EXIT_HOST, "the host cannot map %s: %s", size_format(b->bytes).s, strerror(errno));
+			    config->devdax, strerror(error));
+	return fail(f, EXIT_HOST, "%s: the host cannot map %s: %s", option_of(config), size_format(b->bytes).s,
+		    strerror(error));
 }
 
 static int lock_pages(struct backing *b, const struct backing_config *config, struct failure *f)
@@ -357,7 +388,8 @@ static int finish(struct backing *b, const struct backing_config *config, struct
 	if (swappable)
 		advise_thp(b, config->thp);
 	if (config->no_dump && madvise(b->host, b->bytes, MADV_DONTDUMP) != 0)
-		return fail(f, EXIT_HOST, "cannot keep %s out of core files: %s", size_format(b->bytes).s,
+		return fail(f, EXIT_HOST, "%s: cannot keep %s out of core files: %s",
+			    config->zone ? config->zone : "--memory dontdump=on", size_format(b->bytes).s,
 			    strerror(errno));
 	if (config->lock && swappable && lock_pages(b, config, f))
 		return f->code;

@@ -65,26 +65,29 @@ static bool read_device(struct devdax *d, const char *root, const char *name)
 	return true;
 }
 
-int devdax_read(struct devdax *d, const char *root, const char *path, struct failure *f)
+int devdax_read(struct devdax *d, const char *root, const char *option, const char *path, struct failure *f)
 {
 	const char *name = last_part(path);
 
 	if (!*name || *name == '.' || !read_device(d, root, name))
-		return fail(f, EXIT_HOST, "%s is not a device-dax that this host has (%s%s); slat probe lists them",
+		return fail(f, EXIT_HOST,
+			    "%s: file=%s is not a device-dax that this host has (%s%s); slat probe lists them", option,
 			    path, DEVICES "/", name);
 	if (!d->usable)
-		return fail(
-			f, EXIT_HOST,
-			"%s is not a device-dax at present: another driver has its memory, or none; as root: daxctl "
-			"reconfigure-device --mode=devdax %s",
-			path, name);
+		return fail(f, EXIT_HOST,
+			    "%s: file=%s is not a device-dax at present: another driver has its memory, or none; as "
+			    "root: daxctl "
+			    "reconfigure-device --mode=devdax %s",
+			    option, path, name);
 	if (d->scattered)
-		return fail(f, EXIT_HOST, "%s lies in several physical ranges: make a device of one range (daxctl)",
+		return fail(f, EXIT_HOST,
+			    "%s: file=%s lies in several physical ranges: make a device of one range (daxctl)", option,
 			    path);
 	if (d->align < FRAME_BYTES || (d->align & (d->align - 1)) || d->resource % d->align || d->bytes < d->align)
 		return fail(f, EXIT_HOST,
-			    "%s has %s at physical 0x%" PRIx64 ", which does not agree with its alignment of %s", path,
-			    size_format(d->bytes).s, d->resource, size_format(d->align).s);
+			    "%s: file=%s has %s at physical 0x%" PRIx64
+			    ", which does not agree with its alignment of %s",
+			    option, path, size_format(d->bytes).s, d->resource, size_format(d->align).s);
 	return 0;
 }
 

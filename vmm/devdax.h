@@ -22,9 +22,9 @@ struct devdax {
 	bool scattered;	   /* it is several physical ranges, of which `resource` is the first */
 };
 
-/* root: a directory that has a sys/ of its own, for tests; "" is the host.
+/* root: a directory that has a sys/ of its own, for tests; "" is the host. option: whose file= it is, for the sentence.
  * EXIT_HOST with one sentence iff path is no device-dax, or not one that can be mapped as one range. */
-int devdax_read(struct devdax *d, const char *root, const char *path, struct failure *f);
+int devdax_read(struct devdax *d, const char *root, const char *option, const char *path, struct failure *f);
 
 /* Each in the order of sysfs; how many. */
 unsigned devdax_list(const char *root, void (*each)(void *self, const struct devdax *d), void *self);

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "mm/port.h"
+#include "vmm/limits.h"
 #include "vmm/size.h"
 
 /* Live blocks and the holes between them: a pool serves one guest's block, its tables, or a machine's guests. */
@@ -65,11 +66,14 @@ int host_mirror(struct host *h, struct failure *f)
 	MM_ASSERT(h->pools == 0 && !h->mirror, h->pools, 0);
 	while (all == MAP_FAILED && bytes > MIRROR_LEAST)
 		all = map_empty(NULL, (bytes /= 2) + align);
-	if (all == MAP_FAILED)
-		return fail(f, EXIT_HOST,
-			    "memory zones want %s of addresses, of which most stay empty: %s; is there a limit "
-			    "(ulimit -v)?",
-			    size_format(bytes).s, strerror(errno));
+	if (all == MAP_FAILED) {
+		const int error = errno;
+
+		if (limits_check_addresses("several zones of memory", bytes, align, f))
+			return f->code;
+		return fail(f, EXIT_HOST, "several zones of memory want %s of addresses, of which most stay empty: %s",
+			    size_format(bytes).s, strerror(error));
+	}
 	head = -(uintptr_t)all & (align - 1);
 	if (head)
 		munmap(all, head);
@@ -146,16 +150,18 @@ static bool find_numbers(const struct host *h, uint64_t first, uint64_t frames, 
 
 static int refuse_physical(const struct pool *p, const struct pool *other, const char *device, struct failure *f)
 {
+	const char *option = p->backing.zone ? p->backing.zone : "--memory";
 	const uint64_t first = p->base.n << FRAME_SHIFT;
 
 	if (!other)
 		return fail(f, EXIT_HOST,
-			    "%s is at physical 0x%" PRIx64 ", and frame numbers have room for what is below 0x%" PRIx64,
-			    device, first, UINT64_C(1) << HOST_PHYS_BITS);
+			    "%s: %s is at physical 0x%" PRIx64
+			    ", and frame numbers have room for what is below 0x%" PRIx64,
+			    option, device, first, UINT64_C(1) << HOST_PHYS_BITS);
 	return fail(f, EXIT_HOST,
-		    "%s is at physical 0x%" PRIx64 ", and another pool has those frame numbers already: 0x%" PRIx64
+		    "%s: %s is at physical 0x%" PRIx64 ", and another pool has those frame numbers already: 0x%" PRIx64
 		    " on for %s",
-		    device, first, other->base.n << FRAME_SHIFT, size_format(other->backing.bytes).s);
+		    option, device, first, other->base.n << FRAME_SHIFT, size_format(other->backing.bytes).s);
 }
 
 /* How many frames behind a multiple of 1G its numbers are to begin, so that beside larger pages of others its own are

@@ -119,3 +119,27 @@ bool hostfs_exists(const char *root, const char *format, ...)
 	va_end(arguments);
 	return made && access(path.s, F_OK) == 0;
 }
+
+bool hostfs_lines(const char *root, const char *path, bool (*each)(void *self, char *line), void *self)
+{
+	char name[PATH_MAX];
+	char *line = NULL;
+	size_t room = 0;
+	ssize_t got;
+	FILE *file;
+
+	if ((size_t)snprintf(name, sizeof(name), "%s%s", root, path) >= sizeof(name))
+		return false;
+	file = fopen(name, "re");
+	if (!file)
+		return false;
+	while ((got = getline(&line, &room, file)) > 0) {
+		if (line[got - 1] == '\n')
+			line[got - 1] = '\0';
+		if (!each(self, line))
+			break;
+	}
+	free(line);
+	fclose(file);
+	return true;
+}

@@ -27,6 +27,10 @@ enum hostfs_list {
 enum hostfs_list hostfs_ids(const char *root, struct ids *out, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* each() with every line, whole whatever its length and without its end, until it answers false. path: no format. False
+ * iff the file cannot be read. */
+bool hostfs_lines(const char *root, const char *path, bool (*each)(void *self, char *line), void *self);
+
 bool hostfs_exists(const char *root, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The number after its sign-less decimal digits at text, blanks before them skipped; false iff there is none, or it

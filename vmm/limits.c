@@ -36,6 +36,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "mm/types.h"
 #include "vmm/hostfs.h"
 #include "vmm/size.h"
 
@@ -56,31 +57,6 @@ struct hierarchy {
 };
 
 /* ---- lines ---- */
-
-/* each() with every line, whole whatever its length, until it answers false. False iff the file cannot be read. */
-static bool lines(const char *root, const char *path, bool (*each)(void *self, char *line), void *self)
-{
-	char name[PATH_MAX];
-	char *line = NULL;
-	size_t room = 0;
-	ssize_t got;
-	FILE *file;
-
-	if ((size_t)snprintf(name, sizeof(name), "%s%s", root, path) >= sizeof(name))
-		return false;
-	file = fopen(name, "re");
-	if (!file)
-		return false;
-	while ((got = getline(&line, &room, file)) > 0) {
-		if (line[got - 1] == '\n')
-			line[got - 1] = '\0';
-		if (!each(self, line))
-			break;
-	}
-	free(line);
-	fclose(file);
-	return true;
-}
 
 /* What follows the name at the line's beginning; NULL: it is another line. */
 static const char *value_of(const char *line, const char *name)
@@ -118,7 +94,7 @@ static int read_status(const char *root, struct limits *l, struct failure *f)
 	struct status s = {.l = l};
 	struct rlimit lock;
 
-	lines(root, "/proc/self/status", status_line, &s);
+	hostfs_lines(root, "/proc/self/status", status_line, &s);
 	if (s.malformed)
 		return fail(f, EXIT_HOST, "%s/proc/self/status has no lists of allowed CPUs and nodes that can be read",
 			    root);
@@ -203,7 +179,7 @@ static bool room_of(const char *root, const char *group, const struct figure *fi
 		return false;
 	if (hostfs_number(root, &now, "%s/%s", group, figure->now) && figure->cache[0] &&
 	    (size_t)snprintf(path, sizeof(path), "%s/memory.stat", group) < sizeof(path))
-		lines(root, path, stat_line, &held);
+		hostfs_lines(root, path, stat_line, &held);
 	now -= held.cache < now ? held.cache : now;
 	*room = now < *max ? *max - now : 0;
 	return true;
@@ -283,9 +259,9 @@ static void read_hierarchy(const char *root, const char *controller, const struc
 	struct hierarchy h = {.controller = controller, .figure = figure, .figures = figures};
 	struct walk w = {root, &h};
 
-	lines(root, "/proc/self/cgroup", membership_line, &h);
+	hostfs_lines(root, "/proc/self/cgroup", membership_line, &h);
 	if (h.group[0])
-		lines(root, "/proc/self/mountinfo", mount_line, &w);
+		hostfs_lines(root, "/proc/self/mountinfo", mount_line, &w);
 }
 
 #define MEMORY(l)	&(l)->group_max_bytes, &(l)->group_room_bytes, (l)->group
@@ -361,15 +337,72 @@ int limits_check_huge(const struct limits *l, const char *what, enum numa_huge_s
 		size_format(huge->room_bytes).s, size_format(huge->max_bytes).s);
 }
 
+struct huge_free {
+	uint64_t host, cpuset; /* without what is promised; on nodes that are allowed, promised or not */
+};
+
+static struct huge_free huge_free_of(const struct limits *l, const struct numa_map *m, enum numa_huge_size size)
+{
+	const uint64_t promised = m->huge_promised[size];
+	struct huge_free all = {0};
+
+	for (unsigned i = 0; i < m->nodes; i++) {
+		all.host += m->node[i].huge[size].free;
+		all.cpuset += ids_has(&l->nodes, m->node[i].id) ? m->node[i].huge[size].free : 0;
+	}
+	all.host -= promised < all.host ? promised : all.host;
+	return all;
+}
+
+uint64_t limits_huge_pages(const struct limits *l, const struct numa_map *m, enum numa_huge_size size)
+{
+	const uint64_t room = l->huge[size].room_bytes >> (size == NUMA_HUGE_1G ? 30 : 21);
+	const struct huge_free has = huge_free_of(l, m, size);
+	const uint64_t pages = has.host < has.cpuset ? has.host : has.cpuset;
+
+	return pages < room ? pages : room;
+}
+
+int limits_check_huge_nodes(const struct limits *l, const struct numa_map *m, const char *what,
+			    enum numa_huge_size size, uint64_t pages, struct failure *f)
+{
+	const struct huge_free has = huge_free_of(l, m, size);
+
+	if (pages <= has.cpuset || pages > has.host)
+		return 0;
+	return fail(f, EXIT_HOST,
+		    "%s: %" PRIu64 " huge pages of %s asked, and nodes %s, which are the cpuset that slat was started "
+		    "in, have %" PRIu64 " free; this host has %" PRIu64 ": start slat in a larger cpuset, or ask for "
+		    "less",
+		    what, pages, size == NUMA_HUGE_1G ? "1 GiB" : "2 MiB", ids_format(&l->nodes).s, has.cpuset,
+		    has.host);
+}
+
 int limits_check_lock(const struct limits *l, const char *what, uint64_t bytes, struct failure *f)
 {
 	if (l->lock_max_bytes == LIMITS_NONE ||
 	    (l->locked_bytes <= l->lock_max_bytes && bytes <= l->lock_max_bytes - l->locked_bytes))
 		return 0;
+	return fail(
+		f, EXIT_HOST,
+		"%s: %s cannot be locked (mlock=on), for the limit of this process is %s (RLIMIT_MEMLOCK), of which %s "
+		"are locked: raise it (ulimit -l, LimitMEMLOCK=), or give slat CAP_IPC_LOCK",
+		what, size_format(bytes).s, size_format(l->lock_max_bytes).s, size_format(l->locked_bytes).s);
+}
+
+int limits_check_addresses(const char *what, uint64_t bytes, uint64_t more, struct failure *f)
+{
+	struct rlimit most;
+	uint64_t pages;
+
+	if (getrlimit(RLIMIT_AS, &most) != 0 || most.rlim_cur == RLIM_INFINITY ||
+	    !hostfs_number("", &pages, "/proc/self/statm") ||
+	    (bytes + more <= most.rlim_cur && pages * FRAME_BYTES <= most.rlim_cur - bytes - more))
+		return 0;
 	return fail(f, EXIT_HOST,
-		    "%s: %s cannot be locked, for the limit of this process is %s, of which %s are locked: raise it "
-		    "(ulimit -l, LimitMEMLOCK=), or give slat CAP_IPC_LOCK",
-		    what, size_format(bytes).s, size_format(l->lock_max_bytes).s, size_format(l->locked_bytes).s);
+		    "%s: %s cannot be mapped, for the limit of this process is %s of addresses (RLIMIT_AS), of which "
+		    "%s are taken: raise it (ulimit -v, LimitAS=)",
+		    what, size_format(bytes).s, size_format(most.rlim_cur).s, size_format(pages * FRAME_BYTES).s);
 }
 
 int limits_check_nodes(const struct limits *l, const char *what, const struct ids *nodes, struct failure *f)

@@ -41,8 +41,20 @@ int limits_check_memory(const struct limits *l, const char *what, uint64_t bytes
 int limits_check_huge(const struct limits *l, const char *what, enum numa_huge_size size, uint64_t bytes,
 		      struct failure *f);
 
+/* How many huge pages of a size the process can have that asks for no node: of those that the host has free and has not
+ * promised, as many as are on nodes of the cpuset, and the groups have room for. The kernel counts alike. */
+uint64_t limits_huge_pages(const struct limits *l, const struct numa_map *m, enum numa_huge_size size);
+
+/* EXIT_HOST with one sentence iff the host has so many free and not promised, but fewer in the cpuset. */
+int limits_check_huge_nodes(const struct limits *l, const struct numa_map *m, const char *what,
+			    enum numa_huge_size size, uint64_t pages, struct failure *f);
+
 /* EXIT_HOST with one sentence iff the process may not lock so many bytes more. */
 int limits_check_lock(const struct limits *l, const char *what, uint64_t bytes, struct failure *f);
+
+/* EXIT_HOST with one sentence iff the process may not have so many addresses besides those it has (RLIMIT_AS): for who
+ * was refused a mapping of bytes, and more around it. */
+int limits_check_addresses(const char *what, uint64_t bytes, uint64_t more, struct failure *f);
 
 /* EXIT_HOST with one sentence iff one of these is outside the cpuset. */
 int limits_check_nodes(const struct limits *l, const char *what, const struct ids *nodes, struct failure *f);

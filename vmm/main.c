@@ -30,7 +30,7 @@ static void fill_standard_descriptors(void)
 int main(int argc, char **argv)
 {
 	const uint64_t start_ns = loop_now();
-	const char *command = argc > 1 ? argv[1] : "--help";
+	const char *command = argc > 1 ? argv[1] : "";
 	struct failure f = {0};
 
 	fill_standard_descriptors();
@@ -44,14 +44,14 @@ int main(int argc, char **argv)
 		return cmd_pack(argc - 2, argv + 2);
 	if (strcmp(command, "sweep") == 0)
 		return cmd_sweep(argc - 2, argv + 2);
-	if (strcmp(command, "--version") == 0 || strcmp(command, "-V") == 0) {
-		puts("slat " SLAT_VERSION);
-		return EXIT_OK;
+	if (strcmp(command, "--version") == 0 || strcmp(command, "-V") == 0)
+		return cmd_say("slat " SLAT_VERSION "\n");
+	if (argc <= 1) {
+		fputs(help, stderr);
+		return EXIT_USAGE;
 	}
-	if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0 || strcmp(command, "help") == 0) {
-		fputs(help, argc > 1 ? stdout : stderr);
-		return argc > 1 ? EXIT_OK : EXIT_USAGE;
-	}
+	if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0 || strcmp(command, "help") == 0)
+		return cmd_say(help);
 	fail(&f, EXIT_USAGE, "unknown command %.64s; the commands are: run, probe, table, pack, sweep (slat --help)",
 	     command);
 	return cmd_refuse(&f);

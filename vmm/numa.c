@@ -9,17 +9,19 @@
  * reads half of /sys when it is loaded, stays out. A rule is checked all the same, so that
  * node 1 is refused there as it is everywhere.
  *
- * Kernels. MPOL_PREFERRED_MANY is of Linux 5.15, MPOL_WEIGHTED_INTERLEAVE of 6.9; one that
- * lacks them says EINVAL, as for a node that is not there. So whatever fails is tried again
- * the older way, with a note, and only what fails then, too, is refused. Containers may
- * forbid mbind by a filter of system calls (EPERM): that gets words of its own.
+ * Kernels. MPOL_WEIGHTED_INTERLEAVE is of Linux 6.9; one that lacks it says EINVAL, as for a
+ * node that is not there. So if it fails, equal shares are asked for, with a note, and only
+ * what fails then, too, is refused. Containers may forbid mbind by a filter of system calls
+ * (EPERM): that gets words of its own.
  *
  * Binding. NUMA_BIND is strict: memory that runs out there ends the process beside free
  * memory elsewhere, unless it was prefaulted. numa_place(), for guests that nobody asked to
  * bind, prefers.
  *
- * Rejected. numa_tonode_memory() and numa_interleave_memory(): they print and go on where
- * the kernel refuses, and know neither of the newer policies; libnuma's mbind() answers. */
+ * Rejected. MPOL_PREFERRED_MANY: over several nodes memory is interleaved, so that what it has
+ * of each is known; preferred, it would be of the one beside whoever touches it first.
+ * numa_tonode_memory() and numa_interleave_memory(): they print and go on where the kernel
+ * refuses, and do not know weights; libnuma's mbind() answers. */
 #include "vmm/numa.h"
 
 #include <dlfcn.h>
@@ -30,6 +32,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "mm/port.h"
 #include "vmm/hostfs.h"
 #include "vmm/limits.h"
 
@@ -37,9 +40,6 @@
 #define NODES_WITH_CPUS	  "/sys/devices/system/node/has_cpu"
 
 /* Headers may be older than the kernel. */
-#ifndef MPOL_PREFERRED_MANY
-#define MPOL_PREFERRED_MANY 5
-#endif
 #ifndef MPOL_WEIGHTED_INTERLEAVE
 #define MPOL_WEIGHTED_INTERLEAVE 6
 #endif
@@ -127,30 +127,13 @@ const char *numa_policy_name(enum numa_policy p)
 	return policy_names[p];
 }
 
-struct modes { /* of the kernel: the one asked for, and what comes nearest where it is not known */
-	int mode, older;
-	const char *note;
+static const int modes[] = {
+	/* of the kernel */
+	[NUMA_BIND] = MPOL_BIND,
+	[NUMA_PREFERRED] = MPOL_PREFERRED,
+	[NUMA_INTERLEAVE] = MPOL_INTERLEAVE,
+	[NUMA_WEIGHTED] = MPOL_WEIGHTED_INTERLEAVE,
 };
-
-static struct modes modes_of(const struct numa_rule *rule)
-{
-	static const char one[] = "this kernel prefers one node only (Linux 5.15 several): the lowest is preferred";
-	static const char equal[] = "this kernel knows no weights of nodes (Linux 6.9 does): pages are spread equally";
-
-	switch (rule->policy) {
-	case NUMA_BIND:
-		return (struct modes){MPOL_BIND, MPOL_BIND, NULL};
-	case NUMA_PREFERRED:
-		if (ids_count(&rule->nodes) > 1)
-			return (struct modes){MPOL_PREFERRED_MANY, MPOL_PREFERRED, one};
-		return (struct modes){MPOL_PREFERRED, MPOL_PREFERRED, NULL};
-	case NUMA_WEIGHTED:
-		return (struct modes){MPOL_WEIGHTED_INTERLEAVE, MPOL_INTERLEAVE, equal};
-	case NUMA_INTERLEAVE:
-		break;
-	}
-	return (struct modes){MPOL_INTERLEAVE, MPOL_INTERLEAVE, NULL};
-}
 
 /* 0, or an errno. */
 static int tell_kernel(const struct numa *n, int mode, const struct ids *nodes, void *host, uint64_t bytes, bool move)
@@ -189,19 +172,20 @@ static bool has_nodes(const struct numa *n, const struct ids *nodes)
 int numa_rule_set(const struct numa *n, const struct numa_rule *rule, void *host, uint64_t bytes, bool move,
 		  const char **note, struct failure *f)
 {
-	const struct modes modes = modes_of(rule);
 	int error;
 
+	MM_ASSERT(rule->policy != NUMA_PREFERRED || ids_count(&rule->nodes) <= 1, ids_count(&rule->nodes), bytes);
 	*note = NULL;
 	if (!has_nodes(n, &rule->nodes))
 		return fail(f, EXIT_HOST, "memory cannot come from nodes %s: not all of them have memory on this host",
 			    ids_format(&rule->nodes).s);
 	if (n->nodes == 1)
 		return 0;
-	error = tell_kernel(n, modes.mode, &rule->nodes, host, bytes, move);
-	if (error && modes.older != modes.mode) {
-		error = tell_kernel(n, modes.older, &rule->nodes, host, bytes, move);
-		*note = error ? NULL : modes.note;
+	error = tell_kernel(n, modes[rule->policy], &rule->nodes, host, bytes, move);
+	if (error && rule->policy == NUMA_WEIGHTED) {
+		error = tell_kernel(n, MPOL_INTERLEAVE, &rule->nodes, host, bytes, move);
+		*note = error ? NULL
+			      : "this kernel knows no weights of nodes (Linux 6.9 does): pages are spread equally";
 	}
 	if (error)
 		return fail(f, EXIT_HOST, "the kernel does not take the policy %s of nodes %s for memory: %s",

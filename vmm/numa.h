@@ -34,7 +34,7 @@ void numa_place(const struct numa *n, void *host, uint64_t bytes, unsigned node)
 
 enum numa_policy {
 	NUMA_BIND,	 /* these nodes alone: where they have no more, a touch ends the process */
-	NUMA_PREFERRED,	 /* these as long as they have some, then others */
+	NUMA_PREFERRED,	 /* one node, as long as it has some, then others */
 	NUMA_INTERLEAVE, /* page by page in turn */
 	NUMA_WEIGHTED,	 /* in turn, as often as a node's weight says (/sys/kernel/mm/mempolicy) */
 };

@@ -20,7 +20,7 @@
  * places, so nodes without CPUs get rows, too, which mean nothing to anyone.
  *
  * Invariants, of what numa_map_read() fills, whatever the files hold: ids ascend, without
- * a double, and are below NUMA_MAP_IDS; nodes is 1 at least; free is at most total, and cached the rest; a
+ * a double, and are below NUMA_MAP_IDS; nodes is 1 at least; free and room are at most total, and cached the rest; a
  * distance is 10 at least, 10 from a node to itself; a latency is 0 everywhere iff !has_hmat
  * (but 0 to nodes without memory); each CPU is at one place, and node[].cpus counts them.
  *
@@ -39,6 +39,7 @@
 #include <string.h>
 
 #include "vmm/hostfs.h"
+#include "vmm/numa_room.h"
 #include "vmm/size.h"
 
 #define NODE	       "/sys/devices/system/node"
@@ -84,6 +85,14 @@ static void read_huge(const char *root, struct numa_huge *h, const char *directo
 		h->free = h->total;
 }
 
+static uint8_t weight_of(const char *root, unsigned id)
+{
+	uint64_t weight = 1;
+
+	hostfs_number(root, &weight, "/sys/kernel/mm/mempolicy/weighted_interleave/node%u", id);
+	return weight && weight <= UINT8_MAX ? (uint8_t)weight : 1;
+}
+
 /* The first node that claims a CPU has it. */
 static void take_cpus(struct numa_map *m, unsigned place, const struct ids *cpus)
 {
@@ -100,6 +109,7 @@ static void read_node(const char *root, struct numa_map *m, unsigned place)
 	struct ids cpus = {0};
 	char text[4096], directory[96];
 
+	n->weight = weight_of(root, n->id);
 	if (hostfs_text(root, text, sizeof(text), NODE "/node%u/meminfo", n->id))
 		read_memory(n, text);
 	for (unsigned i = 0; i < NUMA_HUGE_SIZES; i++) {
@@ -118,6 +128,7 @@ static void read_only_node(const char *root, struct numa_map *m)
 	char text[4096], directory[96];
 
 	m->nodes = 1;
+	n->weight = 1;
 	n->has_memory = true;
 	if (hostfs_text(root, text, sizeof(text), "/proc/meminfo"))
 		read_memory(n, text);
@@ -275,6 +286,7 @@ int numa_map_read(const char *root, struct numa_map *m, struct failure *f)
 		for (unsigned i = 0; i < m->nodes; i++)
 			read_node(root, m, i);
 	}
+	numa_room_read(root, m);
 	read_distances(root, m);
 	m->has_hmat = true;
 	for (unsigned i = 0; i < m->nodes; i++)
@@ -347,49 +359,81 @@ int numa_map_check_nodes(const struct numa_map *m, const char *what, const struc
 	return 0;
 }
 
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+/* The kernel promises them for the host, and takes them where they are touched: any of them may be the node's. */
+uint64_t numa_map_huge_usable(const struct numa_map *m, unsigned place, enum numa_huge_size size)
+{
+	return less(m->node[place].huge[size].free, m->huge_promised[size]);
+}
+
+struct elsewhere_text {
+	char s[64];
+};
+
+/* Where there is an elsewhere. */
+static struct elsewhere_text elsewhere(const struct numa_map *m, uint64_t pages)
+{
+	struct elsewhere_text text = {""};
+
+	if (m->nodes > 1)
+		snprintf(text.s, sizeof(text.s), "; %" PRIu64 " are free elsewhere", pages);
+	return text;
+}
+
 int numa_map_check_huge(const struct numa_map *m, const char *what, unsigned place, enum numa_huge_size size,
 			uint64_t pages, struct failure *f)
 {
 	const struct numa_map_node *n = &m->node[place];
 	const struct numa_huge *here = &n->huge[size];
-	uint64_t all = 0, promised = m->huge_promised[size];
-	uint64_t usable;
+	const uint64_t usable = numa_map_huge_usable(m, place, size);
+	struct elsewhere_text others;
+	uint64_t all = 0;
 
 	for (unsigned i = 0; i < m->nodes; i++)
 		all += m->node[i].huge[size].free;
-	usable = all > promised ? all - promised : 0;
-	if (pages <= here->free && pages <= usable)
+	others = elsewhere(m, all - here->free);
+	if (pages <= usable)
 		return 0;
 	if (pages <= here->free)
 		return fail(f, EXIT_HOST,
 			    "%s: %" PRIu64 " huge pages of %s asked of node %u, which has %" PRIu64
 			    " free, but of the %" PRIu64 " free on this host %" PRIu64
-			    " are promised to others: add %" PRIu64 " to " NODE "/node%u/hugepages/%s/nr_hugepages",
-			    what, pages, huge_sizes[size].name, n->id, here->free, all, promised, pages - usable, n->id,
-			    huge_sizes[size].directory);
+			    " are promised to others, who may take them there: add %" PRIu64 " to " NODE
+			    "/node%u/hugepages/%s/nr_hugepages",
+			    what, pages, huge_sizes[size].name, n->id, here->free, all, m->huge_promised[size],
+			    pages - usable, n->id, huge_sizes[size].directory);
 	return fail(f, EXIT_HOST,
 		    "%s: %" PRIu64 " huge pages of %s asked of node %u, which has %" PRIu64 " free of %" PRIu64
-		    "; %" PRIu64 " are free elsewhere: write %" PRIu64 " to " NODE
-		    "/node%u/hugepages/%s/nr_hugepages, or ask another node",
-		    what, pages, huge_sizes[size].name, n->id, here->free, here->total, all - here->free,
-		    here->total + (pages - here->free), n->id, huge_sizes[size].directory);
+		    "%s: write %" PRIu64 " to " NODE "/node%u/hugepages/%s/nr_hugepages%s",
+		    what, pages, huge_sizes[size].name, n->id, here->free, here->total, others.s,
+		    here->total + (pages - here->free), n->id, huge_sizes[size].directory,
+		    all > here->free ? ", or ask another node" : "");
 }
 
 int numa_map_check_huge_nodes(const struct numa_map *m, const char *what, const struct ids *nodes,
 			      enum numa_huge_size size, uint64_t pages, struct failure *f)
 {
-	uint64_t there = 0, all = 0;
+	const uint64_t promised = m->huge_promised[size];
+	uint64_t there = 0, all = 0, usable;
+	char others[80] = "";
 
 	for (unsigned i = 0; i < m->nodes; i++) {
 		all += m->node[i].huge[size].free;
 		there += ids_has(nodes, m->node[i].id) ? m->node[i].huge[size].free : 0;
 	}
-	if (pages <= there)
+	usable = less(there, promised);
+	if (pages <= usable)
 		return 0;
+	if (promised)
+		snprintf(others, sizeof(others), ", of which others may take %" PRIu64 " that are promised", promised);
 	return fail(f, EXIT_HOST,
-		    "%s: %" PRIu64 " huge pages of %s asked of nodes %s, which have %" PRIu64 " free together; %" PRIu64
-		    " are free elsewhere: add %" PRIu64 " to " NODE
-		    "/node%u/hugepages/%s/nr_hugepages, or ask other nodes",
-		    what, pages, huge_sizes[size].name, ids_format(nodes).s, there, all - there, pages - there,
-		    ids_next(nodes, 0), huge_sizes[size].directory);
+		    "%s: %" PRIu64 " huge pages of %s asked of nodes %s, which have %" PRIu64
+		    " free together%s%s: add %" PRIu64 " to " NODE "/node%u/hugepages/%s/nr_hugepages%s",
+		    what, pages, huge_sizes[size].name, ids_format(nodes).s, there, others, elsewhere(m, all - there).s,
+		    pages - usable, ids_next(nodes, 0), huge_sizes[size].directory,
+		    all > there ? ", or ask other nodes" : "");
 }

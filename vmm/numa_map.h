@@ -22,6 +22,8 @@ struct numa_map_node {
 	uint32_t cpus; /* online; 0: a node of memory alone */
 	bool has_memory;
 	uint64_t total_bytes, free_bytes, cached_bytes; /* cached: of files, which the kernel can drop; not free */
+	uint64_t room_bytes; /* of free: what it gives before the kernel takes another node's (numa_room.h) */
+	uint8_t weight;	     /* in weighted interleaving; 1 where the kernel has none */
 	struct numa_huge huge[NUMA_HUGE_SIZES];
 };
 
@@ -56,8 +58,11 @@ unsigned numa_map_roomiest(const struct numa_map *m, const struct ids *allowed);
 /* EXIT_HOST with one sentence iff one of these is not online, or has no memory. what: the option that asked. */
 int numa_map_check_nodes(const struct numa_map *m, const char *what, const struct ids *nodes, struct failure *f);
 
-/* EXIT_HOST with one sentence (asked, there, elsewhere, how to get more) iff the node at that place has fewer of this
- * size free, or those free on all nodes are promised so far that fewer are left. */
+/* Those that are free there, less all that the host has promised to whoever: which node they will come from nobody
+ * knows. So no other loses his, and whoever has his already (touched) counts no more. */
+uint64_t numa_map_huge_usable(const struct numa_map *m, unsigned place, enum numa_huge_size size);
+
+/* EXIT_HOST with one sentence (asked, there, elsewhere or promised, how to get more) iff fewer are usable there. */
 int numa_map_check_huge(const struct numa_map *m, const char *what, unsigned place, enum numa_huge_size size,
 			uint64_t pages, struct failure *f);
 

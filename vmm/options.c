@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "mm/pagetable.h"
+#include "vmm/host.h"
 #include "vmm/size.h"
 
 #define TIMEOUT_MAX_S 1000000.0 /* eleven days */
@@ -29,8 +30,8 @@ static int take_bytes(struct run_options *o, const char *where, const char *valu
 
 	if (!size_parse(value, &bytes))
 		return fail(f, EXIT_USAGE,
-			    "%s=%s: not a size; write bytes, or a number with K, M, G or T, such as 512M", where,
-			    value);
+			    "%s=%s: not a size; write bytes, or a number with K, M, G or T, at most %s, such as 512M",
+			    where, value, size_format(OPTIONS_ZONES_BYTES).s);
 	if (bytes && bytes < OPTIONS_MEMORY_MIN) /* 0: zones have it all, which is judged later */
 		return fail(f, EXIT_USAGE, "%s=%s: a guest needs %s at least", where, value,
 			    size_format(OPTIONS_MEMORY_MIN).s);
@@ -61,6 +62,7 @@ int options_take_huge(const char *where, const char *value, enum pagetable_size 
 
 static int take_hugepage_size(struct run_options *o, const char *where, const char *value, struct failure *f)
 {
+	o->memory.huge_given = true;
 	return options_take_huge(where, value, &o->memory.huge, f);
 }
 
@@ -115,7 +117,8 @@ static int take_pool_size(struct run_options *o, const char *where, const char *
 	uint64_t bytes;
 
 	if (!size_parse(value, &bytes) || bytes == 0 || bytes % FRAME_BYTES)
-		return fail(f, EXIT_USAGE, "%s=%s: not a size that is a multiple of 4K, such as 2G", where, value);
+		return fail(f, EXIT_USAGE, "%s=%s: not a size that is a multiple of 4K, at most %s, such as 2G", where,
+			    value, size_format(HOST_POOL_BYTES_MAX).s);
 	o->pool.bytes = bytes;
 	return 0;
 }
@@ -564,6 +567,9 @@ static int judge(struct run_options *o, struct failure *f)
 		return fail(f, EXIT_USAGE, "--wait waits for a debugger: give --gdb, too");
 	if (options_judge_zones(o, f))
 		return f->code;
+	if (o->memory.huge_given && !o->memory.hugepages)
+		return fail(f, EXIT_USAGE, "--memory hugepage_size=%s: only with hugepages=on",
+			    o->memory.huge == PAGETABLE_1G ? "1G" : "2M");
 	if (o->memory.hugepages && o->memory.bytes % pagetable_size_bytes(o->memory.huge))
 		return fail(f, EXIT_USAGE, "--memory size=%s: with hugepages=on, a multiple of %s",
 			    size_format(o->memory.bytes).s, o->memory.huge == PAGETABLE_1G ? "1G" : "2M");

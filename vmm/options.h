@@ -115,8 +115,9 @@ struct run_options {
 	const char *module[OPTIONS_MODULES_MAX];
 	unsigned cpus;
 	struct {
-		uint64_t bytes; /* of all zones, if there are any */
-		bool sized;	/* by size= */
+		uint64_t bytes;	 /* of all zones, if there are any */
+		bool sized;	 /* by size= */
+		bool huge_given; /* by hugepage_size= */
 		bool hugepages, thp, prefault, shared, mlock, dontdump;
 		enum pagetable_size huge; /* of hugepages: PAGETABLE_2M or PAGETABLE_1G */
 		enum gather_kind contiguous;

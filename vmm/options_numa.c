@@ -187,7 +187,8 @@ static int zone_size(struct run_options *o, const char *where, const char *value
 	uint64_t bytes;
 
 	if (!size_parse(value, &bytes) || bytes == 0 || bytes % FRAME_BYTES)
-		return fail(f, EXIT_USAGE, "%s=%s: not a size that is a multiple of 4K, such as 1G", where, value);
+		return fail(f, EXIT_USAGE, "%s=%s: not a size that is a multiple of 4K, at most %s, such as 1G", where,
+			    value, size_format(OPTIONS_ZONES_BYTES).s);
 	if (bytes > OPTIONS_ZONES_BYTES)
 		return fail(f, EXIT_USAGE, "%s=%s: a guest addresses %s at most", where, value,
 			    size_format(OPTIONS_ZONES_BYTES).s);

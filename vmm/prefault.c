@@ -59,12 +59,17 @@ struct crew {
 	bool show;
 };
 
+int prefault_ask(uint8_t *host, uint64_t bytes)
+{
+	return madvise(host, bytes, MADV_POPULATE_WRITE) == 0 ? 0 : errno;
+}
+
 static int touch(uint8_t *host, uint64_t bytes)
 {
-	if (madvise(host, bytes, MADV_POPULATE_WRITE) == 0)
-		return 0;
-	if (errno != EINVAL)
-		return errno;
+	const int error = prefault_ask(host, bytes);
+
+	if (error != EINVAL)
+		return error;
 	for (uint64_t at = 0; at < bytes; at += FRAME_BYTES) /* a kernel before 5.14 */
 		__atomic_fetch_or(host + at, 0, __ATOMIC_RELAXED);
 	return 0;

@@ -24,7 +24,11 @@ struct prefault {
  * PREFAULT_ENDED: a signal that ends the run came meanwhile and is held back. */
 int prefault_touch(const struct prefault *p);
 
-/* The same, and every byte becomes 0. */
+/* The same by this thread alone, which asks the kernel and looks at no signal: one call of madvise. EINVAL: a kernel
+ * before 5.14 does not know it. */
+int prefault_ask(uint8_t *host, uint64_t bytes);
+
+/* As prefault_touch(), and every byte becomes 0. */
 int prefault_wipe(const struct prefault *p);
 
 #endif

@@ -109,15 +109,6 @@ static json_t *report_exits(const struct vm *vm)
 	return exits;
 }
 
-/* null: no placement chose it, or by no latencies. */
-static json_t *report_latency(const struct zones *z)
-{
-	if (!z || !z->latency_ps)
-		return json_null();
-	return json_pack("{s:I, s:s}", "mean_ps", number(z->latency_ps), "source",
-			 latency_source_name(z->latency_source));
-}
-
 /* null: not yet. */
 static json_t *milliseconds(bool known, uint64_t from, uint64_t to)
 {
@@ -142,7 +133,7 @@ static json_t *report_end(const struct report_facts *facts)
 
 	if (how == VM_DEBUG_EXIT || how == VM_SIGNAL || how == VM_PANIC)
 		json_object_set_new(end, "value", json_integer(number(vm->end_value)));
-	if (how == VM_INTERNAL || how == VM_FAULT)
+	if (how == VM_INTERNAL || how == VM_FAULT || how == VM_REFUSED)
 		json_object_set_new(end, "why", text(vm->end_failure.text));
 	return end;
 }
@@ -158,7 +149,7 @@ static json_t *report_of(const struct report_facts *facts)
 		json_pack("{s:s*, s:o, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o}",
 			  "name", facts->options->name, "image", image, "kvm", kvm_module_name(vm->kvm.module), "cpus",
 			  (int)vm->cpus, "memory", report_memory(vm, truth), "zones", report_zones(vm, truth),
-			  "latency", report_latency(vm->guest.zones), "blocks", report_blocks(vm), "ranges",
+			  "latency", report_latency(vm, truth), "blocks", report_blocks(vm), "ranges",
 			  report_ranges(vm), "table", report_table(vm), "memslots", report_slots(vm), "devices",
 			  report_devices(vm), "exits", report_exits(vm), "strays", number(atomic_load(&vm->strays)),
 			  "faults", report_faults(vm), "times_ms", report_times(facts, now), "end", report_end(facts));

@@ -130,22 +130,37 @@ json_t *report_leaves(const uint64_t leaves[PAGETABLE_SIZES])
 			 "1g", number(leaves[PAGETABLE_1G]));
 }
 
+/* Its place in the truth. */
+static unsigned place_of(const struct report_truth *t, const struct zone *z)
+{
+	unsigned i = 0;
+
+	for (; t->pool[i] != z->pool; i++)
+		MM_ASSERT(i + 1 < t->pools, i, z->bytes);
+	return i;
+}
+
+static json_t *asked_by_node(const struct zones *zones, const struct zone *z)
+{
+	struct where asked;
+
+	zones_shares(zones, z, z->bytes, &asked);
+	return by_node(z->ruled, &asked);
+}
+
 static json_t *report_zone(const struct vm *vm, const struct zone *z, const struct report_truth *t)
 {
 	json_t *zone = json_pack("{s:s, s:I, s:s, s:I}", "id", z->id, "bytes", number(z->bytes), "backing",
 				 backing_kind_name(z->pool->backing.kind), "page_bytes",
 				 number(pagetable_size_bytes(z->pool->backing.leaf)));
+	const unsigned i = t ? place_of(t, z) : 0;
 	uint64_t leaves[PAGETABLE_SIZES];
-	unsigned i = 0;
 
 	vm_leaves_of(vm, z->pool, leaves);
 	json_object_set_new(zone, "leaves", report_leaves(leaves));
-	while (t && t->pool[i] != z->pool) {
-		i++;
-		MM_ASSERT(i < t->pools, i, z->bytes);
-	}
 	json_object_set_new(zone, "policy", z->ruled ? json_string(numa_policy_name(z->rule.policy)) : json_null());
 	json_object_set_new(zone, "nodes", z->ruled ? json_string(ids_format(&z->rule.nodes).s) : json_null());
+	json_object_set_new(zone, "asked_by_node", asked_by_node(vm->guest.zones, z));
 	add_use(zone, t ? &t->use[i] : NULL);
 	json_object_set_new(zone, "elsewhere_bytes",
 			    number_if(t && z->ruled && t->use[i].where_known,
@@ -163,6 +178,27 @@ json_t *report_zones(const struct vm *vm, const struct report_truth *t)
 	for (unsigned i = 0; z && i < z->count; i++)
 		json_array_append_new(list, report_zone(vm, &z->zone[i], t));
 	return list;
+}
+
+/* Of where it is now, not of where it was before the start. null: no placement chose it, or by no latencies. */
+json_t *report_latency(const struct vm *vm, const struct report_truth *t)
+{
+	const struct zones *z = vm->guest.zones;
+	const uint32_t most = z ? z->options->numa.latency_ps : 0;
+	const struct where *is[ZONES_MAX] = {0};
+	uint32_t mean;
+
+	if (!z || !z->latency_ps)
+		return json_null();
+	for (unsigned i = 0; t && i < z->count; i++) {
+		const struct resident_use *use = &t->use[place_of(t, &z->zone[i])];
+
+		is[i] = use->where_known ? &use->where : NULL;
+	}
+	mean = zones_latency(z, is);
+	return json_pack("{s:o, s:I, s:o, s:s}", "asked_ps", number_if(most, most), "mean_ps", number(mean), "kept",
+			 most ? json_boolean(mean <= most) : json_null(), "source",
+			 latency_source_name(z->latency_source));
 }
 
 /* ---- as a line ---- */

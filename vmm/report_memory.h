@@ -20,6 +20,7 @@ void report_truth_free(const struct vm *vm, struct report_truth *t);
 json_t *report_leaves(const uint64_t leaves[PAGETABLE_SIZES]);
 json_t *report_memory(const struct vm *vm, const struct report_truth *t);
 json_t *report_zones(const struct vm *vm, const struct report_truth *t);
+json_t *report_latency(const struct vm *vm, const struct report_truth *t);
 
 /* The truth in one line for people: resident, huge, shared, by node, at most. */
 void report_show(const struct vm *vm, struct resident *r, FILE *to);

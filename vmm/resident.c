@@ -39,12 +39,12 @@
  * A host of one node is one whose has_memory, read anew each time, is one number: memory
  * that is plugged in later is a node more.
  *
- * Cost. Huge pages on several nodes: 1.5 reads of smaps_rollup for 1 GiB, and it cannot be one. Which node a page is on
- * only numa_maps and move_pages() say, and neither says whether it is huge. Of the walks
- * that together say all, the cheapest two are those above: for 1 GiB numa_maps is 60 us and the scan 42,
- * where smaps_rollup, which has no nodes, is 63 (move_pages() of each 2M is 78, smaps 63; on a host where all
- * of the process's other mappings are 24 more). tests/bench/resident.c has these two walks as its floor. Memory that
- * another process maps, on several nodes: 2.
+ * Cost. The dearest is huge pages on several nodes: which node a page is on only numa_maps and move_pages() say, and
+ * neither says whether it is huge, so two walks are needed: numa_maps as far as the guest's memory, 60 us for 1 GiB,
+ * and the scan, 42, where smaps_rollup, which has no nodes, is 97, 24 to 35 of them for the process's other mappings.
+ * It stays below 1.2 of that, as the guest's memory is the first that numa_maps tells (backing.c). (move_pages() of
+ * each 2M is 78, smaps 63.) tests/bench/resident.c has these two walks as its floor. Memory that another process maps,
+ * on several nodes: 2.
  *
  * For each backing 8 KiB are cleared and summed up (its sums by node), 0.3 us. smaps is
  * read in small pieces for the reason that where.c gives, and not beyond the last mapping that counts.

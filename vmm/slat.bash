@@ -27,6 +27,7 @@ _slat() {
 		--format) offer='slat azure-v1 azure-packing-2020 huawei-east-1 minimalloc' ;;
 		--host) offer='nodes= cpus= memory= reserve= huge= local= remote=' ;;
 		--lifetimes) offer='known unknown' ;;
+		--machine) offer='common any' ;;
 		--workload) offer='vm tasks spectrum cargo uniform exponential' ;;
 		--choose) offer='first best worst global random dot two' ;;
 		--node) offer='local pack spread interleave contract first balance' ;;

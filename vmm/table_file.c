@@ -5,7 +5,8 @@
  * it, since KVM walks tables of its own and tells nobody which of their entries it
  * marked; D is put into the copies of the leaves that are written, from KVM's log
  * of writes, where there is one: no less than the truth, and where KVM counts a
- * page that it only maps writable, more.
+ * page that it only maps writable, more. And leaves on huge pages of 1 GiB have
+ * their physical addresses there, where they are known (rebase.h).
  *
  * Reading. The bytes are anybody's. Twice they are read: as they are, to say what
  * each entry says; and through the engine, which trusts its table. So the pages
@@ -115,6 +116,7 @@ uint64_t table_file_sum(const void *bytes, size_t size)
 struct writer {
 	const struct pagetable *table;
 	const struct table_written *written;
+	const struct table_place *place;
 	FILE *to;
 	uint64_t sum;
 };
@@ -136,8 +138,9 @@ static bool write_head(struct writer *w, const char *name)
 	put32(head + 16, c->format);
 	put32(head + 20, c->phys_bits);
 	put32(head + 24, c->leaf_max);
-	put32(head + 28,
-	      (w->written ? TABLE_FILE_DIRTY : 0u) | (c->execute_only ? (unsigned)TABLE_FILE_EXECUTE_ONLY : 0u));
+	put32(head + 28, (w->written ? TABLE_FILE_DIRTY : 0u) |
+				 (c->execute_only ? (unsigned)TABLE_FILE_EXECUTE_ONLY : 0u) |
+				 (w->place ? w->place->flag : 0u));
 	put64(head + 32, w->table->root.n);
 	put64(head + 40, c->arena_first.n);
 	put64(head + 48, c->arena_frames);
@@ -145,6 +148,16 @@ static bool write_head(struct writer *w, const char *name)
 	if (name)
 		snprintf((char *)head + NAME_AT, TABLE_FILE_NAME_BYTES, "%s", name);
 	return emit(w, head, sizeof(head));
+}
+
+/* Of a leaf. Its address is aligned to it: what is below is no address. */
+static uint64_t placed(const struct writer *w, uint64_t entry, unsigned level)
+{
+	const uint64_t bits = w->table->address & ~(level_bytes(level) - 1);
+
+	if (!w->place || !w->place->of)
+		return entry;
+	return (entry & ~bits) | (w->place->of(w->place->self, entry & bits) & bits);
 }
 
 static uint64_t with_marks(const struct writer *w, uint64_t entry, unsigned level, uint64_t gpa)
@@ -172,7 +185,7 @@ static bool write_page(struct writer *w, struct pfn page, unsigned level, uint64
 		uint64_t entry = table[i];
 
 		if (!is_link(entry, level))
-			entry = entry ? with_marks(w, entry, level, at) : 0;
+			entry = entry ? with_marks(w, placed(w, entry, level), level, at) : 0;
 		else if (!write_page(w, (struct pfn){(entry & w->table->address) >> FRAME_SHIFT}, level - 1, at))
 			return false;
 		put64(record + 8 + (size_t)i * 8, entry);
@@ -180,10 +193,10 @@ static bool write_page(struct writer *w, struct pfn page, unsigned level, uint64
 	return emit(w, record, sizeof(record));
 }
 
-int table_file_write(const struct pagetable *table, const char *name, const struct table_written *written, FILE *to,
-		     struct failure *f)
+int table_file_write(const struct pagetable *table, const char *name, const struct table_written *written,
+		     const struct table_place *place, FILE *to, struct failure *f)
 {
-	struct writer w = {.table = table, .written = written, .to = to};
+	struct writer w = {.table = table, .written = written, .place = place, .to = to};
 	uint8_t sum[TABLE_FILE_SUM_BYTES];
 
 	if (write_head(&w, name) && write_page(&w, table->root, ROOT_LEVEL, 0)) {
@@ -299,7 +312,8 @@ static int read_head(struct table_file *t, size_t size, struct failure *f)
 	if (format > PAGETABLE_NPT)
 		return no_table(f, "its format is neither EPT (0) nor NPT (1)");
 	if (t->phys_bits < 32 || t->phys_bits > ADDRESS_END || leaf_max >= PAGETABLE_SIZES ||
-	    (t->flags & ~(unsigned)TABLE_FILE_FLAGS))
+	    (t->flags & ~(unsigned)TABLE_FILE_FLAGS) ||
+	    ((t->flags & TABLE_FILE_PHYSICAL_1G) && (t->flags & TABLE_FILE_NUMBERED_1G)))
 		return no_table(f, "its address width, largest leaf or flags are out of range");
 	if (room % TABLE_FILE_PAGE_BYTES || room / TABLE_FILE_PAGE_BYTES != t->pages)
 		return fail(f, EXIT_IMAGE,

@@ -49,7 +49,10 @@ enum {
 	TABLE_FILE_ACCESSED = 1u << 0,	   /* the A bits are true; else nobody knows */
 	TABLE_FILE_DIRTY = 1u << 1,	   /* no D bit is missing; slat's are KVM's log (vmm/dirty_log.h) */
 	TABLE_FILE_EXECUTE_ONLY = 1u << 2, /* EPT: the CPU takes X without R */
-	TABLE_FILE_FLAGS = (1u << 3) - 1,
+	TABLE_FILE_PHYSICAL_1G = 1u << 3,  /* leaves on hugetlb pages of 1 GiB have their physical addresses; */
+	TABLE_FILE_NUMBERED_1G =
+		1u << 4, /* or they have slat's numbers, as other memory has; neither: there are none */
+	TABLE_FILE_FLAGS = (1u << 5) - 1,
 };
 
 /* What tells D: may the guest have written to any of these bytes? Asked in the order of gpa. */
@@ -58,10 +61,17 @@ struct table_written {
 	bool (*any)(void *self, uint64_t gpa, uint64_t bytes);
 };
 
+/* Where leaves are: the address that is written instead of the table's. */
+struct table_place {
+	unsigned flag; /* of leaves on pages of 1 GiB: TABLE_FILE_PHYSICAL_1G, TABLE_FILE_NUMBERED_1G or 0 */
+	void *self;
+	uint64_t (*of)(void *self, uint64_t hpa); /* as aligned to the leaf as it was; NULL: the same */
+};
+
 /* Writes the table as it is; no other thread changes it. name may be NULL; so may
- * written: D is then not known. A never is. EXIT_HOST iff it cannot be written whole. */
-int table_file_write(const struct pagetable *table, const char *name, const struct table_written *written, FILE *to,
-		     struct failure *f);
+ * written: D is then not known; and place. A never is known. EXIT_HOST iff it cannot be written whole. */
+int table_file_write(const struct pagetable *table, const char *name, const struct table_written *written,
+		     const struct table_place *place, FILE *to, struct failure *f);
 
 /* What a CPU makes of an entry. */
 enum table_kind { TABLE_ABSENT, TABLE_LINK, TABLE_LEAF, TABLE_ODD };

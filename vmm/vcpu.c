@@ -346,6 +346,10 @@ static void give_up(struct vcpu *c, int error)
 	char *dump = scratch(c, room);
 
 	before_crash(c);
+	if (error == -EFAULT && vm_lacks_pages(c->vm, &why)) {
+		vm_end(c->vm, VM_REFUSED, 0, &why, NULL);
+		return;
+	}
 	explain(c, error, &why, dump, room);
 	vm_end(c->vm, VM_INTERNAL, 0, &why, dump);
 }
@@ -429,7 +433,7 @@ static void *vcpu_thread(void *self)
 
 	atomic_store(&c->self, pthread_self());
 	if (vm->guest.zones && zones_keep_cpu(vm->guest.zones, c->id, &f))
-		vm_end(vm, VM_INTERNAL, 0, &f, NULL);
+		vm_end(vm, VM_REFUSED, 0, &f, NULL);
 	if (vm->gdb)
 		gdb_vm_park(&vm->gdb->target, c);
 	if (c->id == 0) /* the others' first instruction comes after it: it wakes them */

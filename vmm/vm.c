@@ -14,6 +14,7 @@
 #include "vmm/cpuid.h"
 #include "vmm/devices.h"
 #include "vmm/gdb_server.h"
+#include "vmm/prefault.h"
 #include "vmm/size.h"
 #include "vmm/stitch.h"
 #include "vmm/zones.h"
@@ -39,6 +40,7 @@ const char *vm_how_name(enum vm_how how)
 		[VM_KILLED] = "killed",
 		[VM_INTERNAL] = "internal-error",
 		[VM_FAULT] = "fault",
+		[VM_REFUSED] = "refused",
 	};
 
 	return names[how];
@@ -170,23 +172,55 @@ static void spare_guards(const struct vm *vm)
 	}
 }
 
-/* What the table maps, and nothing else. */
-static int prefault(const struct vm *vm, struct failure *f)
+struct mapped { /* a piece of a pool that the table maps */
+	const struct pool *pool;
+	uint64_t in_pool, bytes;
+};
+
+/* The first at *gpa or behind it; *gpa is then behind it. */
+static bool next_mapped(const struct vm *vm, uint64_t *gpa, struct mapped *m)
 {
 	struct pagetable_run run;
-	uint64_t some;
 
-	for (uint64_t at = 0; pagetable_next_run(&vm->table, at, &run); at = run.in + some) {
-		const struct pool *pool = host_pool_of(vm->guest.host, (struct pfn){run.out / FRAME_BYTES});
-		const uint64_t in_pool = run.out - pool->base.n * FRAME_BYTES;
+	if (!pagetable_next_run(&vm->table, *gpa, &run))
+		return false;
+	m->pool = host_pool_of(vm->guest.host, (struct pfn){run.out / FRAME_BYTES});
+	m->in_pool = run.out - m->pool->base.n * FRAME_BYTES;
+	m->bytes = m->pool->backing.bytes - m->in_pool; /* the next one's numbers may follow */
+	if (m->bytes > run.bytes)
+		m->bytes = run.bytes;
+	*gpa = run.in + m->bytes;
+	return true;
+}
 
-		some = pool->backing.bytes - in_pool; /* the next one's numbers may follow */
-		if (some > run.bytes)
-			some = run.bytes;
-		if (pool->prefault && backing_prefault(&pool->backing, in_pool, some, f))
+/* What the table maps, and nothing else. */
+static int touch_all(const struct vm *vm, struct failure *f)
+{
+	struct mapped m;
+
+	for (uint64_t gpa = 0; next_mapped(vm, &gpa, &m);)
+		if (m.pool->prefault && backing_prefault(&m.pool->backing, m.in_pool, m.bytes, f))
 			return f->code;
-	}
 	return 0;
+}
+
+bool vm_lacks_pages(const struct vm *vm, struct failure *why)
+{
+	struct mapped m;
+
+	for (uint64_t gpa = 0; next_mapped(vm, &gpa, &m);) {
+		const struct backing *b = &m.pool->backing;
+		const int error = b->kind == BACKING_HUGETLB ? prefault_ask(b->host + m.in_pool, m.bytes) : 0;
+
+		if (!error || error == EINVAL)
+			continue;
+		fail(why, EXIT_HOST,
+		     "%s: the host, or the control group, has no huge page of %s left for what the guest touched: "
+		     "prefault=on has all of them before it starts",
+		     b->zone ? b->zone : "--memory hugepages=on", size_format(pagetable_size_bytes(b->leaf)).s);
+		return true;
+	}
+	return false;
 }
 
 static int check_readonly(const struct vm *vm, struct failure *f)
@@ -231,7 +265,7 @@ int vm_add_memory(struct vm *vm, const struct vm_memory *memory, struct failure 
 	spare_guards(vm);
 	if (memory->ranges->count) /* a kernel before 5.15 refuses: its ring 3 then gets an exception */
 		(void)kvm_vm_exit_on_emulation_failure(vm->fd);
-	if (prefault(vm, f))
+	if (touch_all(vm, f))
 		return f->code;
 	slots_init(&vm->slots, vm->memory, (uint32_t)kvm_check(&vm->kvm, KVM_CAP_NR_MEMSLOTS));
 	vm->slots.log_writes = memory->log_writes;

@@ -41,6 +41,7 @@ enum vm_how { /* how a run ended */
 	      VM_KILLED,   /* gdb's kill */
 	      VM_INTERNAL, /* KVM could not go on; failure has the sentence */
 	      VM_FAULT,	   /* the guest did what the table forbids; the same */
+	      VM_REFUSED,  /* the host did not give what it was to give; failure has the sentence */
 };
 
 struct gdb_server;
@@ -95,7 +96,7 @@ struct vm {
 	struct fault_log faults;
 	_Atomic int how; /* enum vm_how; the first to set it also sets the next three */
 	uint32_t end_value;
-	struct failure end_failure; /* VM_INTERNAL, VM_FAULT */
+	struct failure end_failure; /* VM_INTERNAL, VM_FAULT, VM_REFUSED */
 	char end_dump[2048];	    /* registers and code of a vCPU that could not go on */
 	_Atomic bool ended;	    /* the four above can be read */
 	uint64_t end_ns;
@@ -134,6 +135,11 @@ void vm_leaves_of(const struct vm *vm, const struct pool *pool, uint64_t leaves[
 /* Is this address inside the guest's RAM, guards included? Any thread. */
 bool vm_is_ram(const struct vm *vm, uint64_t gpa);
 
+/* What KVM_RUN's EFAULT may come from: memory that the table maps is not there, and the host has none for it. True with
+ * one sentence iff that is so of huge pages: all others the kernel finds, or ends the process. Any thread; brings in
+ * what can be had, so it is for the end of a run. */
+bool vm_lacks_pages(const struct vm *vm, struct failure *why);
+
 /* Puts the interrupt controller, the vCPUs and the board there. config: cmdline
  * and initrd; the rest is filled in here. EXIT_USAGE iff KVM does not take so many CPUs. */
 int vm_add_cpus(struct vm *vm, unsigned cpus, const struct board_config *config, struct failure *f);
@@ -149,7 +155,8 @@ int vm_start(struct vm *vm, const struct boot_entry *entry, uint64_t timeout_ns,
 void vm_wait(struct vm *vm);
 void vm_close(struct vm *vm);
 
-/* The run is over; the first call counts. why, dump: NULL but for VM_INTERNAL and VM_FAULT. */
+/* The run is over; the first call counts. why: NULL but for VM_INTERNAL, VM_FAULT and VM_REFUSED, dump: but for the
+ * first two. */
 void vm_end(struct vm *vm, enum vm_how how, uint32_t value, const struct failure *why, const char *dump);
 
 #endif

@@ -17,11 +17,15 @@
  * too: 6.8 and 6.4 ms for 512 MiB of 4K pages, and 0.07 and 0.06 of huge ones. It is read in
  * small pieces: where a line does not fit in what is left of the kernel's page, that walk
  * is done twice, and in a small piece there is always room. Reading ends with the last range, so
- * mappings above it cost nothing. A struct where_scan, 8 KiB, is on the stack.
+ * mappings above it cost nothing, and guest memory lies below most (backing.c). A struct where_scan, 8 KiB, is on the
+ * stack.
  *
  * Repair goes by pieces of PIECE_BYTES, since the kernel holds off all faults of the
  * process while it migrates. The rule is set on the whole range first, so that no piece
- * becomes a mapping of its own.
+ * becomes a mapping of its own. Where the rule prefers a node, pages move as if they were bound to
+ * it: the kernel takes the page that it moves to by the rule, and one that only prefers would
+ * have another of the same wrong node. `most` is what keeps that from taking memory away from others: the
+ * kernel would drop files, and swap, for who is bound.
  *
  * What cannot be seen: of device-dax no page has a node here, all are absent (the device
  * tells its node in sysfs); a page that is swapped out, or on its way to another node, is
@@ -49,7 +53,7 @@
 
 #define BATCH	    2048u /* pages a call: 24 KiB of stack */
 #define PIECE_BYTES (UINT64_C(64) << 20)
-#define PIECE_TEXT  256u
+#define PIECE_TEXT  128u /* a line and a half */
 #define PAGES_MAX   (UINT64_C(1) << 40)
 #define PAGE_BYTES  4096u
 
@@ -96,19 +100,54 @@ uint64_t where_elsewhere(const struct where *w, const struct ids *nodes)
 	return bytes;
 }
 
-int where_repair(const struct numa *n, const struct numa_rule *rule, void *host, uint64_t bytes, uint64_t page_bytes,
-		 struct where *out, struct failure *f)
+/* As much of [host, host + *bytes) as has at most `most` elsewhere: *bytes is cut, but not below a page. */
+static int cut(const struct numa_rule *rule, void *host, uint64_t *bytes, uint64_t page_bytes, uint64_t most,
+	       uint64_t *elsewhere, struct failure *f)
 {
-	uint64_t piece = page_bytes > PIECE_BYTES ? page_bytes : PIECE_BYTES;
+	struct where is;
+
+	for (;; *bytes = *bytes / 2 / page_bytes * page_bytes) {
+		if (where_pages(host, *bytes, page_bytes, &is, f))
+			return f->code;
+		*elsewhere = where_elsewhere(&is, &rule->nodes);
+		if (*elsewhere <= most || *bytes < 2 * page_bytes)
+			return 0;
+	}
+}
+
+static int move(const struct numa *n, const struct numa_rule *rule, uint8_t *host, uint64_t bytes, uint64_t page_bytes,
+		uint64_t most, struct failure *f)
+{
+	const char *note;
+	uint64_t elsewhere = 0;
+
+	for (uint64_t at = 0, piece; at < bytes; at += piece) {
+		piece = page_bytes > PIECE_BYTES ? page_bytes : PIECE_BYTES;
+		piece = bytes - at < piece ? bytes - at : piece;
+		if (cut(rule, host + at, &piece, page_bytes, most, &elsewhere, f))
+			return f->code;
+		if (elsewhere > most)
+			return 0;
+		if (elsewhere && numa_rule_set(n, rule, host + at, piece, true, &note, f))
+			return f->code;
+		most -= elsewhere;
+	}
+	return 0;
+}
+
+int where_repair(const struct numa *n, const struct numa_rule *rule, void *host, uint64_t bytes, uint64_t page_bytes,
+		 uint64_t most, struct where *out, struct failure *f)
+{
+	const struct numa_rule moving = {rule->policy == NUMA_PREFERRED ? NUMA_BIND : rule->policy, rule->nodes};
+	struct failure again = {0};
 	const char *note;
 
-	if (numa_rule_set(n, rule, host, bytes, false, &note, f))
+	if (numa_rule_set(n, &moving, host, bytes, false, &note, f))
 		return f->code;
-	for (uint64_t at = 0; at < bytes; at += piece)
-		if (numa_rule_set(n, rule, (uint8_t *)host + at, bytes - at < piece ? bytes - at : piece, true, &note,
-				  f))
-			return f->code;
-	return where_pages(host, bytes, page_bytes, out, f);
+	(void)move(n, &moving, host, bytes, page_bytes, most, f);
+	if (moving.policy != rule->policy && numa_rule_set(n, rule, host, bytes, false, &note, &again) && !f->code)
+		*f = again;
+	return f->code ? f->code : where_pages(host, bytes, page_bytes, out, f);
 }
 
 /* ---- numa_maps ---- */

@@ -23,10 +23,11 @@ int where_pages(void *host, uint64_t bytes, uint64_t page_bytes, struct where *o
 
 uint64_t where_elsewhere(const struct where *w, const struct ids *nodes); /* bytes on nodes that are not in the set */
 
-/* Sets the rule, migrates what breaks it, and looks again. What then is elsewhere could not be moved: it is pinned, or
- * shared, or the nodes are full. EXIT_HOST iff numa_rule_set() or where_pages() is refused. Needs mbind, too. */
+/* Migrates what breaks the rule, at most `most` bytes of it (UINT64_MAX: all), sets the rule, and looks again. What
+ * then is elsewhere could not be moved: it is pinned, or shared, or the nodes are full. EXIT_HOST iff numa_rule_set()
+ * or where_pages() is refused. Needs mbind, too. */
 int where_repair(const struct numa *n, const struct numa_rule *rule, void *host, uint64_t bytes, uint64_t page_bytes,
-		 struct where *out, struct failure *f);
+		 uint64_t most, struct where *out, struct failure *f);
 
 /* What where_resident() reads, of the process that opens it, to be opened while slat may open files; -1: the kernel has
  * none (no NUMA). */

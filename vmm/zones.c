@@ -12,9 +12,11 @@
  * Z1  zones cover the RAM in the order of the guest's addresses, without a gap.
  * Z2  a zone with several nodes is interleaved over them, by weights if it says so; with
  *     one it is bound to it with --strict, else it prefers it: bound, a zone larger than its
- *     node is killed beside free memory of the next.
+ *     node is killed beside free memory of the next. No rule of the kernel's interleaves
+ *     and binds: so with --strict such a zone is prefaulted, verified, and bound to the set then.
  * Z3  the guest sees the nodes of --numa; without that, those of the host that its RAM
- *     lies on, if they are several.
+ *     lies on, if they are several. An interleaved zone counts for its first: its
+ *     pages alternate, and SRAT tells of ranges.
  * Z4  a vCPU is kept to a node's CPUs iff a placement chose it, or --numa gives it memory
  *     of one node alone, or, without --numa, zones lie on several nodes: then vCPUs are in
  *     equal shares on those of them that have CPUs, else a guest that is told of nodes
@@ -24,6 +26,9 @@
  * Z6  no leaf of a zone is larger than a page of its backing, whatever others have: its
  *     numbers see to that (host_mirror()), and the table takes leaves of the largest of all.
  * Z7  a pool is as large as its zone, but with --pool, when there is one zone alone.
+ * Z8  hugetlb that was asked from nodes is prefaulted: the kernel's reservation is the host's, and a bound page that
+ *     its node has not got any more is an EFAULT of KVM_RUN. Who comes later finds it taken, and counts less than is
+ *     free by what is promised to anybody: that may be of any node.
  *
  * The latencies that a placement is chosen by are those of --latencies, else the firmware's.
  * What the guest is told of them (HMAT) is the firmware's always: a table has no bandwidths.
@@ -119,39 +124,4 @@ int zones_keep_others(const struct zones *z, struct failure *f)
 				ids_add(&all, cpu);
 	}
 	return numa_keep_thread(&all, &z->limits, f);
-}
-
-static int verify(struct zones *z, struct zone *one, struct failure *f)
-{
-	const struct backing *b = &one->pool->backing;
-	const uint64_t page = b->kind == BACKING_HUGETLB ? pagetable_size_bytes(b->leaf) : FRAME_BYTES;
-
-	if (where_pages(b->host, b->bytes, page, &one->where, f))
-		return f->code;
-	one->verified = true;
-	if (!where_elsewhere(&one->where, &one->rule.nodes))
-		return 0;
-	if (where_repair(&z->host->numa, &one->rule, b->host, b->bytes, page, &one->where, f))
-		return f->code;
-	if (!where_elsewhere(&one->where, &one->rule.nodes) || !z->options->numa.strict)
-		return 0;
-	return fail(f, EXIT_HOST, "--strict: %s of zone %s are not on node %s, and cannot be moved there",
-		    size_format(where_elsewhere(&one->where, &one->rule.nodes)).s, one->id,
-		    ids_format(&one->rule.nodes).s);
-}
-
-int zones_verify(struct zones *z, struct failure *f)
-{
-	for (unsigned i = 0; i < z->count; i++) {
-		struct zone *one = &z->zone[i];
-		struct failure why = {0};
-
-		if (!one->ruled || !one->pool->prefault || !verify(z, one, &why))
-			continue;
-		if (z->options->numa.strict)
-			return fail(f, (enum exit_code)why.code, "%s", why.text);
-		fprintf(stderr, "slat: %s: where its pages are could not be verified, or not put right: %s\n",
-			one->name, why.text);
-	}
-	return 0;
 }

@@ -39,8 +39,11 @@ struct zones {
 	struct zone zone[ZONES_MAX];
 	struct topology topology;	     /* nodes 0: the guest is told nothing */
 	uint8_t cpu_place[OPTIONS_CPUS_MAX]; /* of the map, by vCPU; or ZONES_ANY */
-	uint32_t latency_ps;		     /* mean, as placement.h has it; 0: not known or not chosen by it */
-	enum latency_source latency_source;  /* of what that is the mean */
+	/* Mean, as placement.h has it, of where memory was planned to be; once it was verified, of where it is. 0: not
+	 * known or not chosen by it. */
+	uint32_t latency_ps;
+	enum latency_source latency_source;		  /* of what that is the mean: */
+	uint32_t wait_ps[NUMA_NODES_MAX][NUMA_NODES_MAX]; /* by place, as the map has it */
 };
 
 /* Does the command line ask for any of this? Else one pool by the kernel's choice will do. */
@@ -60,7 +63,22 @@ int zones_keep_cpu(const struct zones *z, unsigned cpu, struct failure *f);
 int zones_keep_others(const struct zones *z, struct failure *f);
 
 /* Once they are touched: where the pages of each prefaulted zone are. Those elsewhere than its rule says are migrated.
- * EXIT_HOST iff, with --strict, the kernel does not say or some stay; without it, it is a line on stderr. */
+ * What was promised is then kept or refused, EXIT_HOST with one sentence: --latency, if the mean of where pages really
+ * are is longer; --strict, if some of a zone are not where they were asked from, or the kernel does not say. Without
+ * these it is a line on stderr at most. With --strict what several nodes have is bound to them from now on. */
 int zones_verify(struct zones *z, struct failure *f);
+
+/* Of so many bytes of a zone that is ruled, those that were asked from each node: all from one; equal shares, or by
+ * weights, where they are interleaved. */
+void zones_shares(const struct zones *z, const struct zone *one, uint64_t bytes, struct where *out);
+
+/* How many bytes of it, of the backing's that `is` counts, are not where they were asked from: on none of its nodes, or
+ * on one of them beyond its share. Of a share one round of the interleaving's largest pages, and a 64th, may be
+ * elsewhere: where a large page cannot be had the round begins anew. */
+uint64_t zones_misplaced(const struct zones *z, const struct zone *one, const struct where *is);
+
+/* The mean wait, as z->latency_ps, of zones that are so: of those that are not NULL, what is there where it is, and all
+ * else where it was asked from. 0 where z->latency_ps is. */
+uint32_t zones_latency(const struct zones *z, const struct where *const is[ZONES_MAX]);
 
 #endif

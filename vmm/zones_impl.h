@@ -1,4 +1,4 @@
-/* vmm/zones_impl.h: for zones.c, the three beside it, and their tests alone. */
+/* vmm/zones_impl.h: for zones.c, the four beside it, and their tests alone. */
 #ifndef SLAT_VMM_ZONES_IMPL_H
 #define SLAT_VMM_ZONES_IMPL_H
 
@@ -21,6 +21,9 @@ static inline enum numa_huge_size zones_huge_size(enum pagetable_size page)
 {
 	return page == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M;
 }
+
+/* Of so many bytes under a rule, those that are asked from a node of its. */
+uint64_t zones_share(const struct numa_map *map, const struct numa_rule *rule, uint64_t bytes, unsigned node);
 
 struct ids zones_cpus_of(const struct zones *z, unsigned place); /* that this process may use */
 

@@ -8,6 +8,8 @@
 #include "vmm/size.h"
 #include "vmm/zones_impl.h"
 
+#define MIB (UINT64_C(1) << 20)
+
 static struct ids ids_of(const struct options_numbers *set)
 {
 	struct ids s = {0};
@@ -36,11 +38,26 @@ static void plan_zones(struct make *m)
 
 static uint64_t room_of(const struct make *m, const struct numa_map_node *node)
 {
-	const struct numa_huge *huge = &node->huge[zones_huge_size(m->o->memory.huge)];
+	const enum numa_huge_size huge = zones_huge_size(m->o->memory.huge);
+	const unsigned place = (unsigned)(node - m->z->map.node);
 
 	if (!node->has_memory)
 		return 0;
-	return m->o->memory.hugepages ? huge->free * pagetable_size_bytes(m->o->memory.huge) : node->free_bytes;
+	if (m->o->memory.hugepages)
+		return numa_map_huge_usable(&m->z->map, place, huge) * pagetable_size_bytes(m->o->memory.huge);
+	return node->room_bytes;
+}
+
+/* What is promised is reckoned with them, now and once pages are there. */
+static int read_latencies(const struct make *m, struct failure *f)
+{
+	struct zones *z = m->z;
+
+	memcpy(z->wait_ps, z->map.latency_ps, sizeof(z->wait_ps));
+	z->latency_source = z->map.has_hmat ? LATENCY_HMAT : LATENCY_UNKNOWN;
+	if (!m->o->numa.latencies)
+		return 0;
+	return latency_table_use(z->memory, m->o->numa.latencies, &z->map, z->wait_ps, &z->latency_source, f);
 }
 
 static int describe_host(const struct make *m, const struct ids *nodes, struct placement_host *h, struct failure *f)
@@ -60,13 +77,12 @@ static int describe_host(const struct make *m, const struct ids *nodes, struct p
 			.allowed = ids_has(&m->z->limits.nodes, node->id) &&
 				   (!ids_count(nodes) || ids_has(nodes, node->id)),
 		};
-		memcpy(h->latency_ps[i], map->latency_ps[i], sizeof(h->latency_ps[i]));
 		memcpy(h->distance[i], map->distance[i], sizeof(h->distance[i]));
 	}
-	m->z->latency_source = map->has_hmat ? LATENCY_HMAT : LATENCY_UNKNOWN;
-	if (!m->o->numa.latencies)
-		return 0;
-	return latency_table_use(m->z->memory, m->o->numa.latencies, map, h->latency_ps, &m->z->latency_source, f);
+	if (read_latencies(m, f))
+		return f->code;
+	memcpy(h->latency_ps, m->z->wait_ps, sizeof(h->latency_ps));
+	return 0;
 }
 
 /* Those with memory. */
@@ -82,25 +98,31 @@ static struct ids may_use(const struct make *m)
 }
 
 struct advice_text {
-	char s[160];
+	char s[200];
 };
 
-/* The kernel fills what nobody uses with files, and takes a page of the next node before it drops one. */
+/* The kernel fills what nobody uses with files, and takes a page of the next node before it drops one, or takes the
+ * last that are free. */
 static struct advice_text advice(const struct make *m)
 {
 	const struct ids nodes = may_use(m);
 	struct advice_text text = {""};
-	uint64_t cached = 0;
+	uint64_t cached = 0, kept = 0;
 
-	for (unsigned i = 0; i < m->z->map.nodes; i++)
-		cached += ids_has(&nodes, m->z->map.node[i].id) ? m->z->map.node[i].cached_bytes : 0;
+	for (unsigned i = 0; i < m->z->map.nodes; i++) {
+		const struct numa_map_node *n = &m->z->map.node[i];
+
+		cached += ids_has(&nodes, n->id) ? n->cached_bytes : 0;
+		kept += ids_has(&nodes, n->id) && n->free_bytes > n->room_bytes ? n->free_bytes - n->room_bytes : 0;
+	}
 	if (m->o->memory.hugepages)
 		snprintf(text.s, sizeof(text.s),
 			 ", in huge pages; get more as root (sysctl vm.nr_hugepages=), or use hugepages=off");
-	else if (cached)
+	else if (cached || kept)
 		snprintf(text.s, sizeof(text.s),
-			 "; %s more hold cached files, freed as root by sysctl vm.drop_caches=1",
-			 size_format(cached).s);
+			 "; %s more are kept back for the kernel, and %s hold cached files, freed as root by sysctl "
+			 "vm.drop_caches=1",
+			 size_format(kept / MIB * MIB).s, size_format(cached / MIB * MIB).s);
 	return text;
 }
 
@@ -228,6 +250,20 @@ static int plan_shares(struct make *m, const struct placement_host *host, const 
 	return 0;
 }
 
+/* Every policy comes to the same there, and whoever asked for one of these wants it otherwise. */
+static void note_one_node(const struct make *m)
+{
+	const enum placement_policy policy = m->o->numa.policy;
+	const struct ids nodes = may_use(m);
+
+	if (ids_count(&nodes) == 1 &&
+	    (policy == PLACEMENT_SPREAD || policy == PLACEMENT_INTERLEAVE || policy == PLACEMENT_PACK))
+		fprintf(stderr,
+			"slat: --placement policy=%s: there is nothing to choose or to share out, for node %u is the "
+			"only one that may be used\n",
+			options_policy_name(policy), ids_next(&nodes, 0));
+}
+
 static int plan_placement(struct make *m, struct failure *f)
 {
 	const struct run_options *o = m->o;
@@ -254,6 +290,7 @@ static int plan_placement(struct make *m, struct failure *f)
 	if (result == PLACEMENT_OK) {
 		m->z->latency_ps = p.latency_ps;
 		keep_cpus(m->z, &p);
+		note_one_node(m);
 		(void)plan_shares(m, host, &p, f);
 	} else {
 		refuse_placement(m, result, &p, f);

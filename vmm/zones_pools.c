@@ -20,8 +20,11 @@ static enum options_backing backing_of(const struct make *m, unsigned i)
 	return m->o->memory.hugepages ? OPTIONS_HUGETLB : m->o->memory.shared ? OPTIONS_MEMFD : OPTIONS_ANON;
 }
 
+/* The kernel sets huge pages aside for the host and not by node: those of a node are sure once they are there. */
 static bool is_prefaulted(const struct make *m, unsigned i)
 {
+	if (backing_of(m, i) == OPTIONS_HUGETLB && ids_count(&m->plan[i].nodes))
+		return true;
 	return m->plan[i].from ? m->plan[i].from->prefault : m->o->memory.prefault;
 }
 
@@ -79,6 +82,17 @@ static int check_huge_limit(const struct make *m, unsigned i, struct failure *f)
 	return limits_check_huge(&m->z->limits, name_of(m, i, bytes).s, zones_huge_size(size), bytes, f);
 }
 
+static struct numa_rule rule_of(const struct make *m, unsigned i)
+{
+	const struct plan *p = &m->plan[i];
+	const bool weighted = p->from && p->from->weighted;
+
+	return (struct numa_rule){ids_count(&p->nodes) > 1 ? weighted ? NUMA_WEIGHTED : NUMA_INTERLEAVE
+				  : m->o->numa.strict	   ? NUMA_BIND
+							   : NUMA_PREFERRED,
+				  p->nodes};
+}
+
 /* Interleaved pages go elsewhere where a node has no more: only a look at those that are there can tell. */
 static int check_strict(const struct make *m, unsigned i, struct failure *f)
 {
@@ -90,24 +104,56 @@ static int check_strict(const struct make *m, unsigned i, struct failure *f)
 		    m->z->zone[i].name);
 }
 
-/* Bound memory that the node has not got ends the process at some touch, without a sentence. Of what it has, some may
- * be in use, and come back: that is not judged here. */
-static int check_bound(const struct make *m, unsigned i, struct failure *f)
+/* What is asked from the node of the plan's, with those before it that are asked so, too: `touched`: by prefault. */
+static uint64_t asked_of(const struct make *m, unsigned i, unsigned node, bool touched)
 {
-	const unsigned node = ids_next(&m->plan[i].nodes, 0), place = numa_map_place(&m->z->map, node);
 	uint64_t bytes = 0;
 
-	if (!m->o->numa.strict || ids_count(&m->plan[i].nodes) != 1 || !m->z->map.node[place].total_bytes)
+	for (unsigned k = 0; k <= i; k++) {
+		const struct plan *p = &m->plan[k];
+		const struct numa_rule rule = rule_of(m, k);
+		const enum options_backing backing = backing_of(m, k);
+
+		if (backing != OPTIONS_DEVDAX && backing != OPTIONS_HUGETLB && ids_has(&p->nodes, node) &&
+		    (is_prefaulted(m, k) || !touched))
+			bytes += zones_share(&m->z->map, &rule, p->bytes, node);
+	}
+	return bytes;
+}
+
+/* Bound memory that the node has not got ends the process at some touch, without a sentence; interleaved, it comes from
+ * another. The kernel drops files' pages for who is bound to a node, and for nobody else. What is not touched at once
+ * may find what is in use now come back: of that, all that the node has is judged. */
+static int check_node(const struct make *m, unsigned i, unsigned node, struct failure *f)
+{
+	const struct numa_map_node *n = &m->z->map.node[numa_map_place(&m->z->map, node)];
+	const bool bound = ids_count(&m->plan[i].nodes) == 1;
+	const uint64_t room = n->room_bytes + (bound ? n->cached_bytes / 2 : 0);
+	const uint64_t bytes = asked_of(m, i, node, false), touched = asked_of(m, i, node, true);
+
+	if (n->total_bytes && bytes > n->total_bytes)
+		return fail(f, EXIT_HOST,
+			    "%s: --strict binds %s to node %u, which has %s: ask for less, or leave --strict out",
+			    name_of(m, i, bytes).s, size_format(bytes).s, node, size_format(n->total_bytes).s);
+	if (!n->total_bytes || !is_prefaulted(m, i) || touched <= room)
 		return 0;
-	for (unsigned k = 0; k <= i; k++)
-		if (backing_of(m, k) != OPTIONS_DEVDAX && ids_count(&m->plan[k].nodes) == 1 &&
-		    ids_has(&m->plan[k].nodes, node))
-			bytes += m->plan[k].bytes;
-	if (bytes <= m->z->map.node[place].total_bytes)
+	return fail(f, EXIT_HOST,
+		    "%s: --strict binds %s to node %u, which can give %s now (%s are free, and the kernel keeps some "
+		    "back): ask for less, or leave --strict out",
+		    name_of(m, i, touched).s, size_format(touched).s, node, size_format(room).s,
+		    size_format(n->free_bytes).s);
+}
+
+static int check_bound(const struct make *m, unsigned i, struct failure *f)
+{
+	const struct ids *nodes = &m->plan[i].nodes;
+
+	if (!m->o->numa.strict || backing_of(m, i) == OPTIONS_HUGETLB) /* huge pages are counted on their own */
 		return 0;
-	return fail(f, EXIT_HOST, "%s: --strict binds %s to node %u, which has %s: ask for less, or leave --strict out",
-		    name_of(m, i, bytes).s, size_format(bytes).s, node,
-		    size_format(m->z->map.node[place].total_bytes).s);
+	for (unsigned id = ids_next(nodes, 0); id < IDS_MAX; id = ids_next(nodes, id + 1))
+		if (check_node(m, i, id, f))
+			return f->code;
+	return 0;
 }
 
 int zones_check_plan(const struct make *m, struct failure *f)
@@ -123,7 +169,7 @@ int zones_check_plan(const struct make *m, struct failure *f)
 			continue;
 		if (numa_map_check_nodes(&m->z->map, name, &p->nodes, f) ||
 		    limits_check_nodes(&m->z->limits, name, &p->nodes, f) || check_huge(m, i, f) ||
-		    check_bound(m, i, f) || check_strict(m, i, f))
+		    check_strict(m, i, f) || check_bound(m, i, f))
 			return f->code;
 		all += p->pool_bytes;
 		if (i && backing_check_host(name_of(m, i, all).s, all, f)) /* the backing judges its own */
@@ -184,10 +230,7 @@ static int pool_of(struct make *m, unsigned i, struct pool_config *config, struc
 	if (!nodes)
 		return 0;
 	zone->ruled = true;
-	zone->rule = (struct numa_rule){nodes > 1 ? p->from && p->from->weighted ? NUMA_WEIGHTED : NUMA_INTERLEAVE
-					: z->options->numa.strict ? NUMA_BIND
-								  : NUMA_PREFERRED,
-					p->nodes};
+	zone->rule = rule_of(m, i);
 	if (numa_rule_set(&z->host->numa, &zone->rule, zone->pool->backing.host, zone->pool->backing.bytes, false,
 			  &note, f))
 		return f->code;

@@ -9,7 +9,7 @@
  *                   the kernel looks at each page for it. slat is to cost at most 1.2 times that.
  *   "floor"         where nodes are asked for, the two walks of the kernel's that are the least that can tell all but
  *                   the high water: numa_maps as far as the guest's memory, and a scan for huge pages; nothing is
- *                   made of them. Of huge pages these alone are more than 1.2 times smaps_rollup, as both go over all.
+ *                   made of them.
  * On a host of one node nobody need ask the kernel which node pages are on. The rows "nodes asked for" are as if there
  * were more: of several the kernel's answer costs the same, as it looks at each page, wherever that is.
  *

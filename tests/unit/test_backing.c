@@ -165,29 +165,31 @@ START_TEST(dax_is_refused_with_a_sentence)
 	refused(&config, "dax0.0 is memory of node 1, not of node 0");
 	config.on_node = false;
 	config.devdax = "/dev/dax7.7";
-	refused(&config, "/dev/dax7.7 is not a device-dax that this host has (/sys/bus/dax/devices/dax7.7)");
+	refused(&config, "--memory-zone id=z: file=/dev/dax7.7 is not a device-dax that this host has "
+			 "(/sys/bus/dax/devices/dax7.7)");
 	config.devdax = "/dev/";
-	refused(&config, "is not a device-dax");
+	refused(&config, "--memory-zone id=z: file=/dev/ is not a device-dax");
 	config.devdax = "/nowhere/dax0.0";
 	refused(&config, "--memory-zone id=z: cannot open /nowhere/dax0.0: No such file or directory");
 	d.name = "dax1.0";
 	d.driver = "../../drivers/kmem";
 	fake_dax_add(&sys, &d);
 	config.devdax = "/dev/dax1.0";
-	refused(&config,
-		"another driver has its memory, or none; as root: daxctl reconfigure-device --mode=devdax dax1.0");
+	refused(&config, "--memory-zone id=z: file=/dev/dax1.0 is not a device-dax at present: another driver has its "
+			 "memory, or none; as root: daxctl reconfigure-device --mode=devdax dax1.0");
 	d = plain;
 	d.name = "dax2.0";
 	d.scattered = true;
 	fake_dax_add(&sys, &d);
 	config.devdax = "/dev/dax2.0";
-	refused(&config, "several physical ranges");
+	refused(&config, "--memory-zone id=z: file=/dev/dax2.0 lies in several physical ranges");
 	d = plain;
 	d.name = "dax3.0";
 	d.resource += FRAME_BYTES;
 	fake_dax_add(&sys, &d);
 	config.devdax = "/dev/dax3.0";
-	refused(&config, "16 MiB at physical 0x140001000, which does not agree with its alignment of 2 MiB");
+	refused(&config, "--memory-zone id=z: file=/dev/dax3.0 has 16 MiB at physical 0x140001000, which does not "
+			 "agree with its alignment of 2 MiB");
 }
 END_TEST
 
@@ -360,6 +362,26 @@ START_TEST(core_files_and_reservations)
 }
 END_TEST
 
+/* So that numa_maps has it first. The sanitizers have those addresses for themselves. */
+START_TEST(it_lies_below_the_program)
+{
+	const struct backing_config config = {.bytes = 4 * MIB, .shared = _i};
+	struct backing b[2];
+	struct failure f = {0};
+
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_int_eq(backing_open(&b[i], &config, &f), 0);
+		ck_assert_uint_eq((uintptr_t)b[i].host % (2 * MIB), 0);
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+		ck_assert_uint_lt((uintptr_t)b[i].host, (uintptr_t)&backing_suite);
+#endif
+	}
+	ck_assert_ptr_ne(b[0].host, b[1].host);
+	backing_close(&b[0]);
+	backing_close(&b[1]);
+}
+END_TEST
+
 START_TEST(locked_memory_is_what_was_touched)
 {
 	const struct backing_config config = {.bytes = 4 * MIB, .shared = _i, .lock = true};
@@ -475,6 +497,52 @@ START_TEST(workers_keep_to_their_cpus)
 	ck_assert_uint_eq(resident_of(&b), b.bytes);
 	ck_assert_int_eq(sched_getaffinity(0, sizeof(after), &after), 0);
 	ck_assert(CPU_EQUAL(&before, &after));
+	backing_close(&b);
+}
+END_TEST
+
+#define TOUCHES 4u
+
+static cpu_set_t touched_on[TOUCHES]; /* where whoever touched a page may run */
+static unsigned touches;
+
+/* A page that may not be touched was: it may be from now on. */
+static void note_touch(int number, siginfo_t *info, void *context)
+{
+	void *page = (void *)((uintptr_t)info->si_addr & ~(uintptr_t)(FRAME_BYTES - 1));
+	const unsigned n = __atomic_fetch_add(&touches, 1, __ATOMIC_RELAXED);
+
+	(void)number, (void)context;
+	if (n >= TOUCHES || sched_getaffinity(0, sizeof(touched_on[n]), &touched_on[n]) ||
+	    mprotect(page, FRAME_BYTES, PROT_READ | PROT_WRITE))
+		_exit(1);
+}
+
+/* Not just the caller: each worker that touches a page. */
+START_TEST(pages_are_touched_from_their_cpus)
+{
+	const struct sigaction catch = {.sa_sigaction = note_touch, .sa_flags = SA_SIGINFO | SA_NODEFER};
+	struct backing_config config = {.bytes = 64 * MIB, .workers = 3};
+	struct failure f = {0};
+	struct ids cpus = {0};
+	cpu_set_t before;
+	struct backing b;
+	unsigned last = 0;
+
+	ck_assert_int_eq(sched_getaffinity(0, sizeof(before), &before), 0);
+	for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		last = CPU_ISSET(cpu, &before) ? cpu : last;
+	ids_add(&cpus, last);
+	config.cpus = &cpus;
+	refuse_call(__NR_madvise, 23, EINVAL); /* as a kernel before 5.14 */
+	ck_assert_int_eq(backing_open(&b, &config, &f), 0);
+	ck_assert_int_eq(sigaction(SIGSEGV, &catch, NULL), 0);
+	for (uint64_t at = 0; at < b.bytes; at += 16 * MIB) /* a page of each piece */
+		ck_assert_int_eq(mprotect(b.host + at, FRAME_BYTES, PROT_NONE), 0);
+	ck_assert_int_eq(backing_prefault(&b, 0, b.bytes, &f), 0);
+	ck_assert_uint_eq(touches, TOUCHES);
+	for (unsigned n = 0; n < TOUCHES; n++)
+		ck_assert(CPU_COUNT(&touched_on[n]) == 1 && CPU_ISSET(last, &touched_on[n]));
 	backing_close(&b);
 }
 END_TEST
@@ -688,6 +756,7 @@ Suite *backing_suite(void)
 	t = tcase_create("mapping"); /* without files: some are nobody's any more at their end */
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, core_files_and_reservations, 0, 8);
+	tcase_add_loop_test(t, it_lies_below_the_program, 0, 2);
 	tcase_add_loop_test(t, locked_memory_is_what_was_touched, 0, 2);
 	tcase_add_loop_test(t, more_than_may_be_locked_is_refused, 0, 2);
 	tcase_add_loop_test(t, shared_memory_without_huge_pages_is_said, 0, 4);
@@ -695,6 +764,7 @@ Suite *backing_suite(void)
 	tcase_add_loop_test(t, workers_keep_to_their_cpus, 0, 2);
 	tcase_add_loop_test(t, refusal_of_the_host_ends_it, 0, 2);
 	tcase_add_loop_test(t, a_signal_ends_it_early, 0, 3);
+	tcase_add_test(t, pages_are_touched_from_their_cpus);
 	tcase_add_test(t, without_threads_it_is_done_by_one);
 	tcase_add_loop_test(t, real_pages_are_counted, 0, 4);
 	suite_add_tcase(s, t);

@@ -209,6 +209,60 @@ START_TEST(huge_pages_of_both_versions)
 }
 END_TEST
 
+static void put_huge_node(unsigned id, unsigned small, unsigned giant)
+{
+	char text[16];
+
+	fake_host_put(&fake, "9\n", "/sys/devices/system/node/node%u/cpulist", id);
+	for (unsigned i = 0; i < 2; i++) {
+		const char *size = i ? "1048576" : "2048";
+
+		snprintf(text, sizeof(text), "%u\n", i ? giant : small);
+		fake_host_put(&fake, text, "/sys/devices/system/node/node%u/hugepages/hugepages-%skB/nr_hugepages", id,
+			      size);
+		fake_host_put(&fake, text, "/sys/devices/system/node/node%u/hugepages/hugepages-%skB/free_hugepages",
+			      id, size);
+	}
+}
+
+/* As the kernel's hugetlb_acct_memory() does: those promised count for the host, those free for the cpuset. */
+START_TEST(huge_pages_that_can_be_had)
+{
+	static struct numa_map map;
+	struct failure f = {0};
+
+	put_proc("0::/a\n", V2);
+	fake_host_put(&fake, "0-1\n", "/sys/devices/system/node/online");
+	fake_host_put(&fake, "0-1\n", "/sys/devices/system/node/has_memory");
+	put_huge_node(0, 4, 1);
+	put_huge_node(1, 6, 0);
+	fake_host_put(&fake, "3\n", "/sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages");
+	ck_assert_int_eq(numa_map_read(fake.root, &map, &f), 0);
+	read_limits();
+	ck_assert_uint_eq(limits_huge_pages(&l, &map, NUMA_HUGE_2M), 4 + 6 - 3);
+	ck_assert_uint_eq(limits_huge_pages(&l, &map, NUMA_HUGE_1G), 1);
+	ck_assert_int_eq(limits_check_huge_nodes(&l, &map, "x", NUMA_HUGE_2M, 7, &f), 0);
+	fake_host_put(&fake, "Cpus_allowed_list:\t0\nMems_allowed_list:\t0\n", "/proc/self/status");
+	read_limits();
+	ck_assert_uint_eq(limits_huge_pages(&l, &map, NUMA_HUGE_2M), 4);
+	ck_assert_int_eq(limits_check_huge_nodes(&l, &map, "x", NUMA_HUGE_2M, 4, &f), 0);
+	ck_assert_int_eq(limits_check_huge_nodes(&l, &map, "x", NUMA_HUGE_2M, 8, &f), 0); /* nobody has them */
+	ck_assert_int_eq(limits_check_huge_nodes(&l, &map, "x", NUMA_HUGE_2M, 5, &f), EXIT_HOST);
+	ck_assert_str_eq(f.text,
+			 "x: 5 huge pages of 2 MiB asked, and nodes 0, which are the cpuset that slat was started "
+			 "in, have 4 free; this host has 7: start slat in a larger cpuset, or ask for less");
+	put_bytes(6 * MIB, "/sys/fs/cgroup/a", "hugetlb.2MB.max");
+	put_bytes(3 * MIB, "/sys/fs/cgroup/a", "hugetlb.1GB.max");
+	read_limits();
+	ck_assert_uint_eq(limits_huge_pages(&l, &map, NUMA_HUGE_2M), 3);
+	ck_assert_uint_eq(limits_huge_pages(&l, &map, NUMA_HUGE_1G), 0);
+	map.huge_promised[NUMA_HUGE_2M] = 10;
+	ck_assert_uint_eq(limits_huge_pages(&l, &map, NUMA_HUGE_2M), 0);
+	map.huge_promised[NUMA_HUGE_2M] = 11; /* between two reads */
+	ck_assert_uint_eq(limits_huge_pages(&l, &map, NUMA_HUGE_2M), 0);
+}
+END_TEST
+
 struct container {
 	const char *membership, *mounts, *group; /* group: where the limit stands that counts */
 };
@@ -343,6 +397,28 @@ START_TEST(any_bytes)
 }
 END_TEST
 
+START_TEST(addresses)
+{
+	struct rlimit before, lower;
+	struct failure f = {0};
+
+	ck_assert_int_eq(getrlimit(RLIMIT_AS, &before), 0);
+	lower = before;
+	lower.rlim_cur = UINT64_C(1) << 50; /* above what a sanitizer takes */
+	ck_assert_int_eq(setrlimit(RLIMIT_AS, &lower), 0);
+	ck_assert_int_eq(limits_check_addresses("--memory", 8 * MIB, MIB, &f), 0);
+	ck_assert_int_eq(limits_check_addresses("--memory", UINT64_C(1) << 50, UINT64_MAX / 2, &f), EXIT_HOST);
+	ck_assert_ptr_nonnull(
+		strstr(f.text, "--memory: 1024 TiB cannot be mapped, for the limit of this process is 1024 TiB of "
+			       "addresses (RLIMIT_AS), of which "));
+	ck_assert_ptr_nonnull(strstr(f.text, " are taken: raise it (ulimit -v, LimitAS=)"));
+	f = (struct failure){0};
+	ck_assert_int_eq(limits_check_addresses("x", UINT64_C(1) << 50, 0, &f),
+			 EXIT_HOST); /* these, and those it has */
+	ck_assert_int_eq(setrlimit(RLIMIT_AS, &before), 0);
+}
+END_TEST
+
 START_TEST(locking)
 {
 	struct rlimit before, lower;
@@ -355,12 +431,12 @@ START_TEST(locking)
 	fake_host_put(&fake, "VmLck:\t256 kB\nCapEff:\t0000000000000000\n", "/proc/self/status");
 	read_limits();
 	ck_assert_uint_eq(l.lock_max_bytes, MIB);
-	ck_assert_int_eq(limits_check_lock(&l, "--memory mlock=on", MIB - (256 << 10), &f), 0);
-	ck_assert_int_eq(limits_check_lock(&l, "--memory mlock=on", MIB, &f), EXIT_HOST);
-	ck_assert_str_eq(f.text,
-			 "--memory mlock=on: 1 MiB cannot be locked, for the limit of this process is 1 MiB, of "
-			 "which 256 KiB are locked: raise it (ulimit -l, LimitMEMLOCK=), or give slat "
-			 "CAP_IPC_LOCK");
+	ck_assert_int_eq(limits_check_lock(&l, "--memory", MIB - (256 << 10), &f), 0);
+	ck_assert_int_eq(limits_check_lock(&l, "--memory", MIB, &f), EXIT_HOST);
+	ck_assert_str_eq(f.text, "--memory: 1 MiB cannot be locked (mlock=on), for the limit of this process is 1 MiB "
+				 "(RLIMIT_MEMLOCK), of "
+				 "which 256 KiB are locked: raise it (ulimit -l, LimitMEMLOCK=), or give slat "
+				 "CAP_IPC_LOCK");
 	f = (struct failure){0};
 	l.locked_bytes = 2 * MIB;
 	ck_assert_int_eq(limits_check_lock(&l, "x", 0, &f), EXIT_HOST);
@@ -396,10 +472,12 @@ Suite *limits_suite(void)
 	tcase_add_test(t, v2_up_the_tree);
 	tcase_add_test(t, v1_beside_v2);
 	tcase_add_test(t, huge_pages_of_both_versions);
+	tcase_add_test(t, huge_pages_that_can_be_had);
 	tcase_add_loop_test(t, containers_show_a_part, 0, sizeof(containers) / sizeof(containers[0]));
 	tcase_add_test(t, no_group_no_limit);
 	tcase_add_test(t, long_names);
 	tcase_add_test(t, any_bytes);
+	tcase_add_test(t, addresses);
 	tcase_add_test(t, locking);
 	tcase_add_test(t, own_limits);
 	suite_add_tcase(s, t);

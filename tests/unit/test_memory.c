@@ -13,8 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "mm/heap_conformance.h"
 #include "mm/port.h"
+#include "tests/unit/heap_trial.h"
 #include "tests/unit/random.h"
 #include "vmm/memory.h"
 #include "vmm/table_pages.h"
@@ -209,19 +209,10 @@ END_TEST
 
 START_TEST(conforms)
 {
-	struct heap_conformance ask = {.seed = 3, .operations = 20000};
-	uint64_t a = 0, b = 0;
-	const char *wrong;
 	struct memory m;
 
 	open_memory(&m);
-	ask.heap = &m.heap;
-	ask.scratch_bytes = heap_conformance_scratch_bytes();
-	ask.scratch = calloc(1, ask.scratch_bytes);
-	ck_assert_ptr_nonnull(ask.scratch);
-	wrong = heap_conformance_run(&ask, &a, &b);
-	ck_assert_msg(!wrong, "%s (%lx, %lx)", wrong, (unsigned long)a, (unsigned long)b);
-	free(ask.scratch);
+	trial_suite((struct heap_conformance){.heap = &m.heap, .seed = 3, .operations = 20000});
 	memory_close(&m);
 }
 END_TEST

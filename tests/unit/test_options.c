@@ -156,6 +156,12 @@ START_TEST(options_may_follow_the_image_and_dashes_end_them)
 }
 END_TEST
 
+#ifdef __SANITIZE_THREAD__ /* vmm/host.h */
+#define POOL_MOST "8 GiB"
+#else
+#define POOL_MOST "1 TiB"
+#endif
+
 /* Each sentence names the option, the value and the limit. */
 static const struct {
 	const char *line, *sentence;
@@ -167,8 +173,8 @@ static const struct {
 	{"k --json=on", "--json takes no value"},
 	{"k --memory size=0", "--memory size=0: a guest needs 2 MiB at least, or --memory-zone"},
 	{"k --memory size=4097K", "--memory size=4097K: not a multiple of 4K, the size of a page"},
-	{"k --memory size=4097K1",
-	 "--memory size=4097K1: not a size; write bytes, or a number with K, M, G or T, such as 512M"},
+	{"k --memory size=4097K1", "--memory size=4097K1: not a size; write bytes, or a number with K, M, G or T, at "
+				   "most 4096 TiB, such as 512M"},
 	{"k --memory size=3M,size=2097153", "--memory size=2097153: not a multiple of 4K, the size of a page"},
 	{"k --memory sise=1G", "--memory: unknown key 'sise'; the keys are: size, hugepages, hugepage_size, thp, "
 			       "prefault, shared, contiguous, "
@@ -179,6 +185,8 @@ static const struct {
 	{"k --memory mlock=yes", "--memory mlock=yes: the value is on or off"},
 	{"k --memory dontdump=1", "--memory dontdump=1: the value is on or off"},
 	{"k --memory thp=yes", "--memory thp=yes: the value is on or off"},
+	{"k --memory size=64M,hugepage_size=1G", "--memory hugepage_size=1G: only with hugepages=on"},
+	{"k --memory hugepage_size=2M,hugepages=off", "--memory hugepage_size=2M: only with hugepages=on"},
 	{"k --memory hugepage_size=4M", "--memory hugepage_size=4M: huge pages are of 2M or 1G"},
 	{"k --memory size=1025M,hugepages=on,hugepage_size=1G",
 	 "--memory size=1025 MiB: with hugepages=on, a multiple of 1G"},
@@ -229,7 +237,7 @@ static const struct {
 	{"k --memory contiguous=scatter,extent_size=3M", "--memory extent_size=3M: a power of two from 4K to 1G"},
 	{"k --memory contiguous=scatter,extent_size=2G", "--memory extent_size=2G: a power of two from 4K to 1G"},
 	{"k --memory extent_size=4K", "--memory extent_size=4 KiB: only with contiguous=scatter"},
-	{"k --pool size=1", "--pool size=1: not a size that is a multiple of 4K, such as 2G"},
+	{"k --pool size=1", "--pool size=1: not a size that is a multiple of 4K, at most " POOL_MOST ", such as 2G"},
 	{"k --pool size=256M", "--pool size=256 MiB: less than the guest's RAM, --memory size=512 MiB"},
 	{"k --pool taken=1M+4K", "--pool taken: a size is missing, as in --pool size=2G,taken=256M+4K"},
 	{"k --pool size=1G,taken=1M", "--pool taken=1M: write START+SIZE, both multiples of 4K, such as 256M+4K"},

@@ -77,13 +77,15 @@ struct file {
 	size_t size;
 };
 
+static struct table_place place;
+
 static struct file write_file(const struct pagetable *table, const char *name, const struct table_written *written)
 {
 	struct failure f = {0};
 	struct file file;
 	FILE *to = open_memstream(&file.bytes, &file.size);
 
-	ck_assert_int_eq(table_file_write(table, name, written, to, &f), 0);
+	ck_assert_int_eq(table_file_write(table, name, written, &place, to, &f), 0);
 	fclose(to);
 	return file;
 }
@@ -247,6 +249,60 @@ START_TEST(written_is_read)
 }
 END_TEST
 
+#define MOVED (UINT64_C(5) << 40 | 4 * GIB) /* bits that are set, and one that is cleared */
+
+static uint64_t moved(void *self, uint64_t hpa)
+{
+	ck_assert_ptr_eq(self, &place);
+	return hpa ^ MOVED;
+}
+
+/* Leaves alone, of each size, and nothing of them but their address: as far as a walk, a run or a mark can tell. */
+static void placed(enum pagetable_format format, unsigned flag, bool moves)
+{
+	const struct pagetable_attr attr = {format == PAGETABLE_EPT ? EPT_RW : NPT_RWXU, PAGETABLE_WRITE_BACK};
+	struct asked asked = {0};
+	const struct table_written written = {&asked, some};
+	struct failure f = {0};
+	struct table_file t;
+	struct machine m;
+	struct file file;
+
+	machine_open(&m, format, PAGETABLE_1G);
+	ck_assert_int_eq(pagetable_map(&m.table, 0, 4 * GIB, 2 * GIB + (4 << 20) + (3 << FRAME_SHIFT), attr), MM_OK);
+	place = (struct table_place){flag, &place, moves ? moved : NULL};
+	file = write_file(&m.table, NULL, &written);
+	place = (struct table_place){0};
+	ck_assert_msg(!table_file_open(&t, file.bytes, file.size, &f), "%s", f.text);
+	ck_assert_uint_eq(t.flags, TABLE_FILE_EXECUTE_ONLY | (unsigned)TABLE_FILE_DIRTY | flag);
+	ck_assert(t.odd == 0 && t.leaves[0] == 3 && t.leaves[1] == 2 && t.leaves[2] == 2);
+	for (uint64_t gpa = 0; gpa < 2 * GIB + (4 << 20) + (4 << FRAME_SHIFT);) {
+		struct pagetable_leaf was, is;
+		const bool there = pagetable_walk(&m.table, gpa, &was);
+
+		ck_assert(pagetable_walk(&t.table, gpa, &is) == there);
+		if (!there)
+			break;
+		ck_assert(is.out == (moves ? was.out ^ MOVED : was.out) && is.size == was.size && is.in == was.in);
+		ck_assert(is.attr.rights == was.attr.rights && is.attr.memory == was.attr.memory);
+		ck_assert(is.dirty == hashed(gpa));
+		gpa += pagetable_size_bytes(is.size);
+	}
+	table_file_close(&t);
+	free(file.bytes);
+	machine_close(&m);
+}
+
+START_TEST(leaves_are_where_they_were_put)
+{
+	const enum pagetable_format format = _i ? PAGETABLE_EPT : PAGETABLE_NPT;
+
+	placed(format, TABLE_FILE_PHYSICAL_1G, true);
+	placed(format, TABLE_FILE_NUMBERED_1G, false);
+	placed(format, 0, true);
+}
+END_TEST
+
 /* 1 GiB by 2M leaves and one page of 4K: root, a page a level below it. */
 static struct file small_file(enum pagetable_format format)
 {
@@ -313,7 +369,8 @@ static const struct {
 	{20, 4, 31, "its address width, largest leaf or flags"},
 	{20, 4, 53, "its address width, largest leaf or flags"},
 	{24, 4, 3, "its address width, largest leaf or flags"},
-	{28, 4, 8, "its address width, largest leaf or flags"},
+	{28, 4, 32, "its address width, largest leaf or flags"},
+	{28, 4, TABLE_FILE_PHYSICAL_1G | TABLE_FILE_NUMBERED_1G, "its address width, largest leaf or flags"},
 	{32, 8, FIRST - 1, "the root is not in its arena"},
 	{32, 8, FIRST + 100, "the root's page is missing"},
 	{32, 8, UINT64_MAX, "the root is not in its arena"},
@@ -525,7 +582,7 @@ START_TEST(no_room_to_write)
 	struct machine m;
 
 	machine_open(&m, PAGETABLE_NPT, PAGETABLE_2M);
-	ck_assert_int_eq(table_file_write(&m.table, NULL, NULL, full, &f), EXIT_HOST);
+	ck_assert_int_eq(table_file_write(&m.table, NULL, NULL, NULL, full, &f), EXIT_HOST);
 	ck_assert_str_eq(f.text, "the table cannot be written: No space left on device");
 	fclose(full);
 	machine_close(&m);
@@ -596,6 +653,7 @@ Suite *table_file_suite(void)
 
 	tcase_set_timeout(all, 120);
 	tcase_add_test(all, written_is_read);
+	tcase_add_loop_test(all, leaves_are_where_they_were_put, 0, 2);
 	tcase_add_test(all, header);
 	tcase_add_test(all, damage_is_seen);
 	tcase_add_test(all, lies_are_refused);

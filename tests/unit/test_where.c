@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <numaif.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -196,7 +197,7 @@ START_TEST(what_is_elsewhere_is_moved)
 	look(memory, SIZE);
 	ck_assert_uint_eq(w.bytes[host.node[0]], SIZE / 2);
 	rule.nodes = only(last);
-	ck_assert_msg(where_repair(&host, &rule, memory, SIZE, PAGE, &w, &f) == 0, "%s", f.text);
+	ck_assert_msg(where_repair(&host, &rule, memory, SIZE, PAGE, UINT64_MAX, &w, &f) == 0, "%s", f.text);
 	ck_assert_uint_eq(where_elsewhere(&w, &rule.nodes), 0);
 	ck_assert_uint_eq(w.bytes[last], SIZE / 2);
 	ck_assert_uint_eq(w.absent_bytes, SIZE / 2);
@@ -216,7 +217,7 @@ START_TEST(repair_is_refused)
 	const struct numa_rule rule = {NUMA_BIND, only(1000)};
 	struct failure f = {0};
 
-	ck_assert_int_eq(where_repair(&host, &rule, memory, SIZE, PAGE, &w, &f), EXIT_HOST);
+	ck_assert_int_eq(where_repair(&host, &rule, memory, SIZE, PAGE, UINT64_MAX, &w, &f), EXIT_HOST);
 	ck_assert_ptr_nonnull(strstr(f.text, "1000"));
 	munmap(memory, SIZE);
 }
@@ -248,15 +249,60 @@ START_TEST(repair_is_refused_half_way)
 
 	if (!two.library)
 		return;
-	ck_assert_msg(where_repair(&two, &rule, memory, SIZE, PAGE, &w, &f) == 0, "%s", f.text);
+	ck_assert_msg(where_repair(&two, &rule, memory, SIZE, PAGE, UINT64_MAX, &w, &f) == 0, "%s", f.text);
 	rule.nodes = only(900);
-	ck_assert_int_eq(where_repair(&two, &rule, memory, SIZE, PAGE, &w, &f), EXIT_HOST);
+	ck_assert_int_eq(where_repair(&two, &rule, memory, SIZE, PAGE, UINT64_MAX, &w, &f), EXIT_HOST);
 	ck_assert_ptr_nonnull(strstr(f.text, "a node is not online, or outside the cpuset"));
 	f = (struct failure){0};
 	munmap(memory, PAGE); /* a rule on a hole is refused when it has done the rest */
 	rule.nodes = only(host.node[0]);
-	ck_assert_int_eq(where_repair(&two, &rule, memory, SIZE, PAGE, &w, &f), EXIT_HOST);
+	ck_assert_int_eq(where_repair(&two, &rule, memory, SIZE, PAGE, UINT64_MAX, &w, &f), EXIT_HOST);
 	numa_close_library(&two);
+	munmap(memory, SIZE);
+}
+END_TEST
+
+/* The rule that prefers is there again afterwards; where nothing can be bound, nothing is moved. */
+START_TEST(pages_move_as_if_bound)
+{
+	struct numa two = {.library = dlopen("libnuma.so.1", RTLD_NOW), .nodes = 2, .node = {host.node[0], 900}};
+	const struct numa_rule rule = {NUMA_PREFERRED, only(host.node[0])};
+	uint8_t *memory = map_memory(MAP_PRIVATE);
+	struct failure f = {0};
+	int policy = -1;
+
+	if (!two.library)
+		return;
+	ck_assert_msg(where_repair(&two, &rule, memory, SIZE, PAGE, UINT64_MAX, &w, &f) == 0, "%s", f.text);
+	ck_assert_int_eq(syscall(SYS_get_mempolicy, &policy, NULL, 0, memory, MPOL_F_ADDR), 0);
+	ck_assert_int_eq(policy, MPOL_PREFERRED);
+	fake_host_refuse_if(SYS_mbind, 2, MPOL_BIND, EPERM);
+	ck_assert_int_eq(where_repair(&two, &rule, memory, SIZE, PAGE, UINT64_MAX, &w, &f), EXIT_HOST);
+	ck_assert_ptr_nonnull(strstr(f.text, "the policy bind of nodes"));
+	numa_close_library(&two);
+	munmap(memory, SIZE);
+}
+END_TEST
+
+/* No more than may be, and that from the first on. */
+START_TEST(some_of_it_is_moved)
+{
+	const struct numa_rule first = {NUMA_BIND, only(host.node[0])};
+	const struct numa_rule last = {NUMA_PREFERRED, only(host.node[host.nodes - 1])};
+	uint8_t *memory = map_memory(MAP_PRIVATE);
+	struct failure f = {0};
+	const char *note;
+
+	if (host.nodes < 2)
+		return;
+	ck_assert_int_eq(numa_rule_set(&host, &first, memory, SIZE, false, &note, &f), 0);
+	memset(memory, 1, SIZE);
+	ck_assert_int_eq(where_repair(&host, &last, memory, SIZE, PAGE, SIZE / 4 + PAGE - 1, &w, &f), 0);
+	ck_assert_uint_eq(w.bytes[host.node[host.nodes - 1]], SIZE / 4);
+	look(memory, SIZE / 4);
+	ck_assert_uint_eq(where_elsewhere(&w, &last.nodes), 0);
+	ck_assert_int_eq(where_repair(&host, &last, memory, SIZE, PAGE, 0, &w, &f), 0);
+	ck_assert_uint_eq(w.bytes[host.node[host.nodes - 1]], SIZE / 4);
 	munmap(memory, SIZE);
 }
 END_TEST
@@ -265,7 +311,7 @@ END_TEST
 START_TEST(both_say_the_same)
 {
 	uint8_t *memory = map_memory(_i & 1 ? MAP_SHARED : MAP_PRIVATE);
-	static struct where sums;
+	static struct where sums, before;
 
 	if (maps < 0)
 		return;
@@ -278,8 +324,13 @@ START_TEST(both_say_the_same)
 			madvise(memory + below(SIZE - MIB) / PAGE * PAGE, MIB / 2, MADV_DONTNEED);
 		if (_i & 4) /* several mappings in one range */
 			mprotect(memory + 4 * MIB, (round + 1) * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC);
-		look(memory, SIZE);
-		ck_assert(where_resident(maps, &(struct where_range){.host = memory, .bytes = SIZE, .out = &sums}, 1));
+		do { /* until the kernel made no huge page of some meanwhile */
+			look(memory, SIZE);
+			before = w;
+			ck_assert(where_resident(
+				maps, &(struct where_range){.host = memory, .bytes = SIZE, .out = &sums}, 1));
+			look(memory, SIZE);
+		} while (memcmp(&before, &w, sizeof(w)) != 0);
 		if (_i & 1) /* what is not mapped here, or in the page cache alone, only move_pages leaves out */
 			ck_assert_uint_le(where_elsewhere(&sums, &(struct ids){0}), SIZE);
 		else
@@ -502,6 +553,8 @@ Suite *where_suite(void)
 	tcase_add_loop_test(t, bound_before_the_first_touch, 0, 4);
 	tcase_add_loop_test(t, interleaved, NUMA_INTERLEAVE, NUMA_WEIGHTED + 1);
 	tcase_add_test(t, what_is_elsewhere_is_moved);
+	tcase_add_test(t, some_of_it_is_moved);
+	tcase_add_test(t, pages_move_as_if_bound);
 	tcase_add_test(t, repair_is_refused);
 	tcase_add_test(t, repair_is_refused_half_way);
 	tcase_add_loop_test(t, kernel_that_does_not_answer, 0, 2);

@@ -1,19 +1,24 @@
 /* RAM by zones, on the host that the tests run on: of several nodes or of one. What is
  * refused before a pool is opened, what the zones come to, and that a refusal at any
  * allocation leaves nothing. What the guest is told and where its vCPUs go, on hosts that
- * are made up. What it does not see: pages on the wrong node, which needs several (the rig
- * has such hosts). */
+ * are made up. Pages on the wrong node need a host with several: the case "nodes" is run by the rig, too, on such. */
 #include <check.h>
 #undef fail
 #include <inttypes.h>
+#include <numaif.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/unit/fake_sys.h"
+#include "tests/unit/random.h"
+#include "vmm/hostfs.h"
 #include "vmm/layout.h"
 #include "vmm/stitch.h"
 #include "vmm/vm.h"
@@ -33,6 +38,7 @@ static struct run_options options;
 static struct block_list blocks;
 static struct zones *zones;
 static char copy[512];
+static struct where asked, is;
 
 static void parse(const char *line)
 {
@@ -558,25 +564,71 @@ START_TEST(pages_are_counted_once_they_are_touched)
 }
 END_TEST
 
-START_TEST(threads_are_kept_beside_memory)
+/* Where the calling thread may run is all that the place has of `before`. */
+static void check_kept(const cpu_set_t *before, unsigned place)
 {
-	cpu_set_t before, after;
-	struct failure f = {0};
-	char line[160];
+	cpu_set_t after;
 
-	ck_assert_int_eq(sched_getaffinity(0, sizeof(before), &before), 0);
-	snprintf(line, sizeof(line), "k --cpus boot=2 --memory size=8M --placement policy=local,host_numa_node=%u",
-		 host.numa.node[0]);
-	made(line);
-	for (unsigned cpu = 0; cpu < 2; cpu++)
-		ck_assert_uint_eq(zones->map.node[zones->cpu_place[cpu]].id, host.numa.node[0]);
-	ck_assert_int_eq(zones_keep_cpu(zones, 1, &f), 0);
-	ck_assert_int_eq(zones_keep_others(zones, &f), 0);
 	ck_assert_int_eq(sched_getaffinity(0, sizeof(after), &after), 0);
 	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		if (CPU_ISSET(cpu, &after))
-			ck_assert(CPU_ISSET(cpu, &before) && zones->map.cpu_node[cpu] == zones->cpu_place[0]);
-	ck_assert_int_eq(sched_setaffinity(0, sizeof(before), &before), 0);
+		ck_assert_int_eq(CPU_ISSET(cpu, &after) != 0,
+				 CPU_ISSET(cpu, before) && zones->map.cpu_node[cpu] == place);
+	ck_assert_int_eq(sched_setaffinity(0, sizeof(*before), before), 0);
+}
+
+/* On each node; on one that has but the first of the CPUs, too, for who has one node. */
+START_TEST(threads_are_kept_beside_memory)
+{
+	cpu_set_t before;
+	struct failure f = {0};
+
+	ck_assert_int_eq(sched_getaffinity(0, sizeof(before), &before), 0);
+	for (unsigned i = 0; i <= host.numa.nodes; i++) {
+		char line[160];
+		unsigned place, first = 0;
+
+		snprintf(line, sizeof(line),
+			 "k --cpus boot=2 --memory size=8M --placement policy=local,host_numa_node=%u",
+			 host.numa.node[i % host.numa.nodes]);
+		if (make(line, &f) == EXIT_HOST && strstr(f.text, "has CPUs that slat may use"))
+			continue; /* a node of memory alone */
+		ck_assert_msg(f.code == 0, "%s", f.text);
+		place = zones->cpu_place[0];
+		ck_assert_uint_eq(zones->map.node[place].id, host.numa.node[i % host.numa.nodes]);
+		ck_assert_uint_eq(zones->cpu_place[1], place);
+		while (zones->map.cpu_node[first] != place || !CPU_ISSET(first, &before))
+			first++;
+		for (unsigned cpu = first + 1; i == host.numa.nodes && cpu < IDS_MAX; cpu++)
+			zones->map.cpu_node[cpu] = NUMA_MAP_NONE;
+		ck_assert_int_eq(zones_keep_cpu(zones, 1, &f), 0);
+		check_kept(&before, place);
+		ck_assert_int_eq(zones_keep_others(zones, &f), 0);
+		check_kept(&before, place);
+		close_host();
+		open_host();
+	}
+}
+END_TEST
+
+/* Those that touch a zone run on its node's CPUs. */
+START_TEST(a_zone_is_touched_beside_it)
+{
+	for (unsigned i = 0; i < host.numa.nodes; i++) {
+		struct ids cpus;
+		char line[128];
+
+		snprintf(line, sizeof(line), "k --memory-zone id=a,size=4M,host_numa_node=%u id=b,size=4M",
+			 host.numa.node[i]);
+		made(line);
+		cpus = zones_cpus_of(zones, numa_map_place(&zones->map, host.numa.node[i]));
+		if (ids_count(&cpus)) {
+			ck_assert_ptr_nonnull(zones->zone[0].pool->backing.cpus);
+			ck_assert_mem_eq(zones->zone[0].pool->backing.cpus, &cpus, sizeof(cpus));
+		}
+		ck_assert_ptr_null(zones->zone[1].pool->backing.cpus);
+		close_host();
+		open_host();
+	}
 }
 END_TEST
 
@@ -591,6 +643,198 @@ START_TEST(who_is_kept_nowhere_runs_anywhere)
 	ck_assert_int_eq(zones_keep_others(zones, &f), 0);
 	ck_assert_int_eq(sched_getaffinity(0, sizeof(after), &after), 0);
 	ck_assert(CPU_EQUAL(&before, &after));
+}
+END_TEST
+
+/* ---- pages on the wrong node, on hosts of several ---- */
+
+#define ZONE_BYTES (8 * MIB)
+
+/* "%u", twice, are the first node with CPUs, and another. False: there are no two. */
+static bool made_on(const char *line, unsigned *home, unsigned *other)
+{
+	struct ids with_cpus = {0};
+	char text[256];
+
+	if (host.numa.nodes < 2)
+		return false;
+	(void)hostfs_ids("", &with_cpus, "/sys/devices/system/node/has_cpu");
+	*home = ids_next(&with_cpus, 0);
+	*other = host.numa.node[host.numa.node[0] == *home];
+	snprintf(text, sizeof(text), line, *home, *other); /* NOLINT(clang-diagnostic-format-nonliteral) */
+	made(text);
+	return true;
+}
+
+/* Its pages come from that node, whatever its rule says. */
+static void touch_on(const struct zone *one, unsigned node)
+{
+	const struct backing *b = &one->pool->backing;
+	struct numa_rule rule = {.policy = NUMA_BIND};
+	struct failure f = {0};
+	const char *note;
+
+	ids_add(&rule.nodes, node);
+	ck_assert_int_eq(numa_rule_set(&host.numa, &rule, b->host, b->bytes, false, &note, &f), 0);
+	for (uint64_t at = 0; at < b->bytes; at += FRAME_BYTES)
+		memcpy(b->host + at, &at, sizeof(at));
+	ck_assert_int_eq(numa_rule_set(&host.numa, &one->rule, b->host, b->bytes, false, &note, &f), 0);
+	ck_assert_int_eq(where_pages(b->host, b->bytes, FRAME_BYTES, &is, &f), 0);
+	ck_assert_uint_eq(is.bytes[node], b->bytes);
+}
+
+/* What another process has mapped, too, stays where it is. */
+static pid_t share(const struct zone *one)
+{
+	const struct backing *b = &one->pool->backing;
+	int pipe_of[2];
+	char byte;
+	pid_t child;
+
+	ck_assert_int_eq(pipe(pipe_of), 0);
+	child = fork();
+	if (child == 0) {
+		unsigned sum = 0;
+
+		for (uint64_t at = 0; at < b->bytes; at += FRAME_BYTES)
+			sum += *(volatile uint8_t *)(b->host + at);
+		(void)!write(pipe_of[1], &sum, 1);
+		for (;;)
+			pause();
+	}
+	ck_assert_int_eq(read(pipe_of[0], &byte, 1), 1);
+	return child;
+}
+
+static void end(pid_t child)
+{
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
+static const char *const moved_lines[] = {
+	"k --memory-zone id=a,size=8M,prefault=on,host_numa_node=%u",
+	"k --strict --memory-zone id=a,size=8M,prefault=on,host_numa_node=%u",
+	"k --memory thp=off --memory-zone id=a,size=8M,prefault=on,host_numa_node=%u",
+	"k --memory-zone id=a,size=8M,prefault=on,backing=memfd,host_numa_node=%u",
+};
+
+START_TEST(pages_elsewhere_are_moved)
+{
+	struct failure f = {0};
+	unsigned home, other;
+
+	if (!made_on(moved_lines[_i], &home, &other))
+		return;
+	touch_on(&zones->zone[0], other);
+	ck_assert_msg(zones_verify(zones, &f) == 0, "%s", f.text);
+	ck_assert_uint_eq(zones->zone[0].where.bytes[home], ZONE_BYTES);
+	ck_assert_int_eq(where_pages(zones->zone[0].pool->backing.host, ZONE_BYTES, FRAME_BYTES, &is, &f), 0);
+	ck_assert_uint_eq(is.bytes[home], ZONE_BYTES);
+	for (uint64_t at = 0, had; at < ZONE_BYTES; at += FRAME_BYTES) {
+		memcpy(&had, zones->zone[0].pool->backing.host + at, sizeof(had));
+		if (had != at)
+			ck_abort_msg("byte %lu changed", (unsigned long)at);
+	}
+}
+END_TEST
+
+START_TEST(pages_that_stay_end_a_strict_run)
+{
+	static const char *const lines[] = {
+		"k --strict --memory-zone id=a,size=8M,prefault=on,backing=memfd,host_numa_node=%u",
+		"k --memory-zone id=a,size=8M,prefault=on,backing=memfd,host_numa_node=%u",
+	};
+	struct failure f = {0};
+	unsigned home, other;
+	char sentence[128];
+	pid_t child;
+
+	if (!made_on(lines[_i], &home, &other))
+		return;
+	touch_on(&zones->zone[0], other);
+	child = share(&zones->zone[0]);
+	ck_assert_int_eq(zones_verify(zones, &f), _i ? 0 : EXIT_HOST);
+	end(child);
+	snprintf(sentence, sizeof(sentence), "--strict: 8 MiB of zone a are not on node %u, and cannot be moved there",
+		 home);
+	ck_assert_str_eq(f.text, _i ? "" : sentence);
+	ck_assert_uint_eq(zones_misplaced(zones, &zones->zone[0], &zones->zone[0].where), ZONE_BYTES);
+}
+END_TEST
+
+START_TEST(shares_that_are_not_equal_end_a_strict_run)
+{
+	static const char *const lines[] = {
+		"k --strict --memory-zone id=a,size=8M,prefault=on,host_numa_node=%u,%u",
+		"k --memory-zone id=a,size=8M,prefault=on,host_numa_node=%u,%u",
+	};
+	struct failure f = {0};
+	unsigned home, other;
+
+	if (!made_on(lines[_i], &home, &other))
+		return;
+	touch_on(&zones->zone[0], other);
+	ck_assert_int_eq(zones_verify(zones, &f), _i ? 0 : EXIT_HOST);
+	if (_i == 0)
+		ck_assert_ptr_nonnull(
+			strstr(f.text, " in equal shares, 4 MiB are on another of them than they were asked from"));
+	ck_assert_uint_eq(zones_misplaced(zones, &zones->zone[0], &zones->zone[0].where), ZONE_BYTES / 2);
+}
+END_TEST
+
+/* What comes again is from the set, too. */
+START_TEST(what_was_interleaved_is_bound_then)
+{
+	static const char *const lines[] = {
+		"k --strict --memory-zone id=a,size=8M,prefault=on,host_numa_node=%u,%u",
+		"k --memory-zone id=a,size=8M,prefault=on,host_numa_node=%u,%u",
+	};
+	struct failure f = {0};
+	unsigned home, other;
+	int policy = -1;
+
+	if (!made_on(lines[_i], &home, &other))
+		return;
+	ck_assert_int_eq(backing_prefault(&zones->zone[0].pool->backing, 0, ZONE_BYTES, &f), 0);
+	ck_assert_msg(zones_verify(zones, &f) == 0, "%s", f.text);
+	ck_assert_int_eq(syscall(SYS_get_mempolicy, &policy, NULL, 0, zones->zone[0].pool->backing.host, MPOL_F_ADDR),
+			 0);
+	ck_assert_int_eq(policy, _i ? MPOL_INTERLEAVE : MPOL_BIND);
+	ck_assert_int_eq(zones->zone[0].rule.policy, NUMA_INTERLEAVE); /* as the report has it */
+}
+END_TEST
+
+/* Moved, it is kept; where it cannot be moved, it is refused, with or without --strict. */
+START_TEST(a_contract_is_of_where_pages_are)
+{
+	char name[] = TABLE, line[160];
+	struct failure f = {0};
+	unsigned home, other;
+	pid_t child = 0;
+
+	write_table(name, 80000);
+	snprintf(line, sizeof(line),
+		 "k --memory size=8M,shared=on,prefault=on --latency 81ns --latencies %s --placement "
+		 "host_numa_node=%%u,%%u%s",
+		 name, _i == 2 ? " --strict" : "");
+	if (made_on(line, &home, &other)) {
+		struct zone *one = &zones->zone[0];
+
+		ck_assert_uint_eq(zones->latency_ps, 80000);
+		touch_on(one, ids_has(&one->rule.nodes, home) ? other : home);
+		child = _i ? share(one) : 0;
+		ck_assert_int_eq(zones_verify(zones, &f), _i ? EXIT_HOST : 0);
+		ck_assert(_i == 1 ? zones->latency_ps > 100000 : zones->latency_ps == 80000);
+		ck_assert_msg(_i != 1 ||
+				      strstr(f.text, "--latency 81.000ns is not kept: not all memory came from where "
+						     "it was asked, and as it lies the mean is 1"),
+			      "%s", f.text);
+		ck_assert_msg(_i != 2 || strstr(f.text, "--strict: 8 MiB of zone mem0 are not on node "), "%s", f.text);
+	}
+	unlink(name);
+	if (child)
+		end(child);
 }
 END_TEST
 
@@ -694,7 +938,7 @@ static const char *plan(const char *line, const char *cpus)
 	shown.memory = &memory;
 	memset(&shown.limits.nodes, 0xff, sizeof(shown.limits.nodes));
 	for (unsigned i = 0; i < NODES; i++)
-		shown.map.node[i].free_bytes = shown.map.node[i].total_bytes = GIB;
+		shown.map.node[i].free_bytes = shown.map.node[i].total_bytes = shown.map.node[i].room_bytes = GIB;
 	ck_assert_msg(zones_plan(&m, &f) == 0, "%s: %s", line, f.text);
 	return planned(&m);
 }
@@ -713,6 +957,195 @@ START_TEST(an_odd_size_keeps_its_contract)
 	ck_assert_str_eq(plan("k --cpus boot=3 --memory size=7M --placement policy=spread", "111"),
 			 "3:4096 8:2048 40:1024");
 	ck_assert_str_eq(plan("k --memory size=5M --placement policy=local", "001"), "40:5120");
+}
+END_TEST
+
+/* ---- what nodes have room for ---- */
+
+/* 64 MiB of room on node 3, a GiB free on each. */
+static int check(const char *line, struct failure *f)
+{
+	struct make m = {.z = &shown, .o = &options};
+
+	show_host(line, "111", "");
+	shown.memory = &memory;
+	memset(&shown.limits, 0xff, sizeof(shown.limits));
+	for (unsigned i = 0; i < NODES; i++) {
+		struct numa_map_node *n = &shown.map.node[i];
+
+		n->free_bytes = GIB;
+		n->room_bytes = i == 0 ? 64 * MIB : 512 * MIB;
+		n->total_bytes = 2 * GIB;
+		n->cached_bytes = 16 * MIB;
+		n->weight = i == 0 ? 3 : 1;
+		n->huge[NUMA_HUGE_2M] = (struct numa_huge){64, 64};
+	}
+	return zones_plan(&m, f) ? f->code : zones_check_plan(&m, f);
+}
+
+static const struct {
+	const char *line, *sentence; /* NULL: taken */
+} checks[] = {
+	/* What is free is not what can be had. */
+	{"k --memory size=64M --placement policy=local,host_numa_node=3", NULL},
+	{"k --memory size=66M --placement policy=local,host_numa_node=3",
+	 "have 64 MiB free together, not 66 MiB; 960 MiB more are kept back for the kernel, and 16 MiB hold cached "
+	 "files"},
+	{"k --memory size=64M --latency 80ns --placement host_numa_node=3", NULL},
+	{"k --memory size=66M --latency 80ns --placement host_numa_node=3", "have 64 MiB free together, not 66 MiB"},
+	/* Bound, half of what files have counts, too; the sum of what is touched is judged. */
+	{"k --strict --memory-zone id=a,size=72M,prefault=on,host_numa_node=3", NULL},
+	{"k --strict --memory-zone id=a,size=73M,prefault=on,host_numa_node=3",
+	 "--memory-zone id=a: --strict binds 73 MiB to node 3, which can give 72 MiB now (1 GiB are free, and the "
+	 "kernel "
+	 "keeps some back): ask for less, or leave --strict out"},
+	{"k --strict --memory-zone id=a,size=40M,prefault=on,host_numa_node=3 "
+	 "id=b,size=33M,prefault=on,host_numa_node=3",
+	 "--memory-zone id=b and those before it: --strict binds 73 MiB to node 3, which can give 72 MiB now"},
+	{"k --strict --memory-zone id=a,size=40M,host_numa_node=3 id=b,size=33M,prefault=on,host_numa_node=3", NULL},
+	{"k --strict --memory-zone id=a,size=73M,host_numa_node=3", NULL},
+	{"k --strict --memory-zone id=a,size=2049M,host_numa_node=3", "to node 3, which has 2 GiB: ask for less"},
+	{"k --memory-zone id=a,size=73M,prefault=on,host_numa_node=3", NULL},
+	/* Huge pages are counted by themselves. */
+	{"k --strict --memory-zone id=a,size=80M,backing=hugetlb,prefault=on,host_numa_node=3 "
+	 "id=b,size=64M,prefault=on,host_numa_node=3",
+	 NULL},
+	/* Interleaved: of each node its share, and no files' pages. */
+	{"k --strict --memory-zone id=a,size=128M,prefault=on,host_numa_node=3,8", NULL},
+	{"k --strict --memory-zone id=a,size=129M,prefault=on,host_numa_node=3,8",
+	 "--memory-zone id=a: --strict binds 66048 KiB to node 3, which can give 64 MiB now"},
+	{"k --strict --memory-zone id=a,size=88M,prefault=on,host_numa_node=3,8,weighted=on",
+	 "--strict binds 66 MiB to node 3, which can give 64 MiB now"},
+	{"k --strict --memory-zone id=a,size=84M,prefault=on,host_numa_node=3,8,weighted=on", NULL},
+	{"k --strict --memory-zone id=a,size=84M,host_numa_node=3,8", "only once it is touched: prefault=on"},
+};
+
+START_TEST(a_node_gives_what_it_has_room_for)
+{
+	struct failure f = {0};
+	const int code = check(checks[_i].line, &f);
+
+	ck_assert_msg((code != 0) == (checks[_i].sentence != NULL), "%s: %s", checks[_i].line, f.text);
+	if (code)
+		ck_assert_msg(strstr(f.text, checks[_i].sentence) != NULL, "%s", f.text);
+}
+END_TEST
+
+/* ---- shares ---- */
+
+START_TEST(shares_are_of_whole_pages_and_sum_up)
+{
+	static const char *const lists[] = {"3", "3,8", "3,8,40", "8,40"};
+
+	show_host("k", "111", "0");
+	seed(7);
+	for (unsigned round = 0; round < 2000; round++) {
+		struct zone *one = &shown.zone[0];
+		const uint64_t bytes = below(1 << 16) * FRAME_BYTES;
+		uint64_t sum = 0, least = UINT64_MAX, most = 0;
+
+		ck_assert(ids_parse(&one->rule.nodes, lists[below(4)]));
+		one->rule.policy = below(2) ? NUMA_WEIGHTED : NUMA_INTERLEAVE;
+		for (unsigned i = 0; i < NODES; i++)
+			shown.map.node[i].weight = (uint8_t)(1 + below(9));
+		zones_shares(&shown, one, bytes, &asked);
+		for (unsigned i = 0; i < NODES; i++) {
+			const unsigned id = shown.map.node[i].id;
+			const unsigned weight = one->rule.policy == NUMA_WEIGHTED ? shown.map.node[i].weight : 1;
+
+			if (!ids_has(&one->rule.nodes, id))
+				continue;
+			sum += asked.bytes[id];
+			least = asked.bytes[id] / weight < least ? asked.bytes[id] / weight : least;
+			most = asked.bytes[id] / weight > most ? asked.bytes[id] / weight : most;
+		}
+		if (sum != bytes || most - least > FRAME_BYTES || where_elsewhere(&asked, &one->rule.nodes))
+			ck_abort_msg("%lu of %lu bytes, %lu to %lu", (unsigned long)sum, (unsigned long)bytes,
+				     (unsigned long)least, (unsigned long)most);
+	}
+}
+END_TEST
+
+/* Of 128 MiB on nodes 3 and 8, in pages of 2 MiB: a page, and a 64th of a share, may be on the other. */
+START_TEST(what_is_not_where_it_was_asked_from)
+{
+	struct zone *one = &shown.zone[0];
+
+	show_host("k", "111", "0");
+	shown_pools[0].backing = (struct backing){.bytes = 128 * MIB, .leaf = PAGETABLE_2M};
+	ids_add(&one->rule.nodes, 8);
+	one->rule.policy = NUMA_INTERLEAVE;
+	is = (struct where){.bytes = {[3] = 67 * MIB, [8] = 61 * MIB}};
+	ck_assert_uint_eq(zones_misplaced(&shown, one, &is), 0);
+	is = (struct where){.bytes = {[3] = 67 * MIB + FRAME_BYTES, [8] = 61 * MIB - FRAME_BYTES}};
+	ck_assert_uint_eq(zones_misplaced(&shown, one, &is), 3 * MIB + FRAME_BYTES);
+	is = (struct where){.bytes = {[8] = 128 * MIB}};
+	ck_assert_uint_eq(zones_misplaced(&shown, one, &is), 64 * MIB);
+	is = (struct where){.bytes = {[3] = 64 * MIB, [8] = 63 * MIB, [40] = MIB}};
+	ck_assert_uint_eq(zones_misplaced(&shown, one, &is), MIB);
+	is = (struct where){.bytes = {[8] = 64 * MIB}, .absent_bytes = 63 * MIB, .unknown_bytes = MIB};
+	ck_assert_uint_eq(zones_misplaced(&shown, one, &is), 0); /* what is not there may be any of it */
+	one->rule.policy = NUMA_WEIGHTED;
+	shown.map.node[0].weight = 3; /* 96 and 32 MiB, and a round of 6 and of 2 */
+	shown.map.node[1].weight = 1;
+	is = (struct where){.bytes = {[3] = 98 * MIB + MIB / 2, [8] = 30 * MIB - MIB / 2}};
+	ck_assert_uint_eq(zones_misplaced(&shown, one, &is), 0);
+	is = (struct where){.bytes = {[3] = 99 * MIB, [8] = 29 * MIB}};
+	ck_assert_uint_eq(zones_misplaced(&shown, one, &is), 3 * MIB);
+	is = (struct where){.bytes = {[3] = 64 * MIB, [8] = 64 * MIB}};
+	ck_assert_uint_eq(zones_misplaced(&shown, one, &is), 32 * MIB);
+	ck_assert(ids_parse(&one->rule.nodes, "8")); /* all from one */
+	one->rule.policy = NUMA_PREFERRED;
+	is = (struct where){.bytes = {[8] = 128 * MIB - FRAME_BYTES, [3] = FRAME_BYTES}};
+	ck_assert_uint_eq(zones_misplaced(&shown, one, &is), FRAME_BYTES);
+}
+END_TEST
+
+/* 80 ns on node 3, 161 to node 8, from one CPU on node 3. */
+START_TEST(the_mean_is_of_where_pages_are)
+{
+	const struct where *where[ZONES_MAX] = {&is};
+
+	show_host("k", "111", "0");
+	shown.memory = &memory;
+	memcpy(shown.wait_ps, shown.map.latency_ps, sizeof(shown.wait_ps));
+	shown.cpu_place[0] = 0;
+	is = (struct where){.bytes = {[3] = 2 * MIB, [8] = 2 * MIB}};
+	ck_assert_uint_eq(zones_latency(&shown, where), 0); /* nothing was chosen by them */
+	shown.latency_ps = 80000;
+	ck_assert_uint_eq(zones_latency(&shown, where), 120500);
+	is = (struct where){.bytes = {[8] = MIB}, .absent_bytes = 3 * MIB}; /* to come from node 3 */
+	ck_assert_uint_eq(zones_latency(&shown, where), 100250);
+	where[0] = NULL;
+	ck_assert_uint_eq(zones_latency(&shown, where), 80000);
+	ids_add(&shown.zone[0].rule.nodes, 8);
+	shown.zone[0].rule.policy = NUMA_INTERLEAVE;
+	ck_assert_uint_eq(zones_latency(&shown, where), 120500);
+	shown.cpu_place[0] = 1;
+	ck_assert_uint_eq(zones_latency(&shown, where), 120000);
+}
+END_TEST
+
+/* What others were promised may be of the node that has more free. */
+START_TEST(promised_huge_pages_are_no_room)
+{
+	struct make m = {.z = &shown, .o = &options};
+	struct failure f = {0};
+
+	show_host("k --memory size=8M,hugepages=on --placement policy=pack", "110", "");
+	shown.memory = &memory;
+	memset(&shown.limits.nodes, 0xff, sizeof(shown.limits.nodes));
+	for (unsigned i = 0; i < NODES; i++)
+		shown.map.node[i].huge[NUMA_HUGE_2M] = (struct numa_huge){20, i == 0 ? 8 : i == 1 ? 10 : 0};
+	ck_assert_msg(zones_plan(&m, &f) == 0, "%s", f.text);
+	ck_assert_str_eq(planned(&m), "3:8192");
+	shown.count = 0;
+	shown.map.huge_promised[NUMA_HUGE_2M] = 5;
+	ck_assert_msg(zones_plan(&m, &f) == 0, "%s", f.text);
+	ck_assert_str_eq(planned(&m), "8:8192");
+	shown.count = 0;
+	shown.map.huge_promised[NUMA_HUGE_2M] = 9;
+	ck_assert_int_eq(zones_plan(&m, &f), EXIT_HOST);
 }
 END_TEST
 
@@ -873,16 +1306,31 @@ Suite *zones_suite(void)
 	tcase_add_test(t, a_table_too_slow);
 	tcase_add_test(t, a_table_without_memory);
 	tcase_add_test(t, pages_are_counted_once_they_are_touched);
-	tcase_add_test(t, threads_are_kept_beside_memory);
 	tcase_add_test(t, who_is_kept_nowhere_runs_anywhere);
 	tcase_add_test(t, a_device_s_numbers_are_nobody_else_s);
 	tcase_add_test(t, an_odd_size_keeps_its_contract);
+	tcase_add_loop_test(t, a_node_gives_what_it_has_room_for, 0, sizeof(checks) / sizeof(checks[0]));
+	tcase_add_test(t, shares_are_of_whole_pages_and_sum_up);
+	tcase_add_test(t, what_is_not_where_it_was_asked_from);
+	tcase_add_test(t, the_mean_is_of_where_pages_are);
+	tcase_add_test(t, promised_huge_pages_are_no_room);
 	tcase_add_test(t, vcpus_are_where_zones_and_cpus_are);
 	tcase_add_test(t, a_node_of_memory_alone_has_no_vcpus);
 	tcase_add_test(t, whom_a_placement_chose_stays);
 	tcase_add_test(t, figures_that_no_table_tells_refuse_nobody);
 	tcase_add_test(t, numa_has_the_hosts_latencies);
 	tcase_add_loop_test(t, each_allocation_refused, 0, 2);
+	suite_add_tcase(s, t);
+	t = tcase_create("nodes");
+	tcase_set_timeout(t, 60);
+	tcase_add_checked_fixture(t, open_host, close_host);
+	tcase_add_test(t, threads_are_kept_beside_memory);
+	tcase_add_test(t, a_zone_is_touched_beside_it);
+	tcase_add_loop_test(t, pages_elsewhere_are_moved, 0, sizeof(moved_lines) / sizeof(moved_lines[0]));
+	tcase_add_loop_test(t, pages_that_stay_end_a_strict_run, 0, 2);
+	tcase_add_loop_test(t, shares_that_are_not_equal_end_a_strict_run, 0, 2);
+	tcase_add_loop_test(t, what_was_interleaved_is_bound_then, 0, 2);
+	tcase_add_loop_test(t, a_contract_is_of_where_pages_are, 0, 3);
 	suite_add_tcase(s, t);
 	return s;
 }

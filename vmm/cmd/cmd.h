@@ -19,4 +19,11 @@ int cmd_sweep(int argc, char **argv);
 /* Prints the sentence; returns the code. */
 int cmd_refuse(const struct failure *f);
 
+/* Every command ends with it when it has printed to standard output. EXIT_HOST with one sentence iff some of that could
+ * not be written; errno says why. */
+int cmd_written(struct failure *f);
+
+/* Prints a text, as --help does; returns the exit code. */
+int cmd_say(const char *text);
+
 #endif

@@ -32,7 +32,8 @@ static const char help[] =
 	"  --latency                  measure from each node's CPUs to each node's memory: half a second\n"
 	"                             a pair, up to 2 GiB at a time; else what firmware tells (HMAT)\n"
 	"\n"
-	"Exit code: 0 if slat run can work here, 8 if KVM cannot be used (the reason is on stderr).\n"
+	"Exit code: 0 if slat run can work here, 2 usage, 6 the host refuses (what is to be read, measured or\n"
+	"written cannot be), 8 if KVM cannot be used; the reason is on stderr.\n"
 	"\n"
 	"Example:  slat probe --json | jq .kvm\n";
 
@@ -57,7 +58,7 @@ struct probe {
 	bool has_measured;
 	unsigned daxes;
 	struct devdax dax[DAX_MAX];
-	char would[TOPICS][256]; /* what slat would do */
+	char would[TOPICS][384]; /* what slat would do */
 };
 
 /* ---- facts ---- */
@@ -195,20 +196,41 @@ static void judge_nodes(struct probe *p)
 		would(p, LATENCIES, "know no latency, as firmware tells none: slat probe --latency measures");
 }
 
+/* Where the kernel may make more than it keeps, nobody knows how many it will find memory for. */
+static bool makes_more(const char *allowed, const char *made)
+{
+	uint64_t most = 0, there = 0;
+
+	return sys_number(allowed, &most) && sys_number(made, &there) && there < most;
+}
+
+static void judge_reserve(struct probe *p)
+{
+	const uint64_t small = limits_huge_pages(&p->limits, &p->map, NUMA_HUGE_2M);
+	const uint64_t giant = limits_huge_pages(&p->limits, &p->map, NUMA_HUGE_1G);
+
+	if (small || giant)
+		would(p, HUGE, "; take hugepages=on up to %" PRIu64 " of 2M, %" PRIu64 " of 1G", small, giant);
+	else if (huge_of(p, NUMA_HUGE_2M).free || huge_of(p, NUMA_HUGE_1G).free)
+		would(p, HUGE,
+		      "; refuse hugepages=on, as those that are free are promised to others, or outside the cpuset, or "
+		      "the control group has no room for them");
+	else
+		would(p, HUGE, "; refuse hugepages=on, as none are free");
+	if (makes_more(SYS_HUGETLB_2M "nr_overcommit_hugepages", SYS_HUGETLB_2M "surplus_hugepages") ||
+	    makes_more(SYS_HUGETLB_1G "nr_overcommit_hugepages", SYS_HUGETLB_1G "surplus_hugepages"))
+		would(p, HUGE, ", unless the kernel makes more (nr_overcommit_hugepages)");
+}
+
 static void judge_huge(struct probe *p)
 {
-	const struct numa_huge huge[] = {huge_of(p, NUMA_HUGE_2M), huge_of(p, NUMA_HUGE_1G)};
 
 	would(p, HUGE, "back guests by %s%s",
 	      thp_given(p->thp) ? "transparent huge pages" : "pages of 4K, as transparent huge pages are off",
 	      thp_given(p->thp) == thp_given(p->shmem_thp) ? ""
 	      : thp_given(p->shmem_thp)			   ? ", but with shared=on by huge ones"
 							   : ", but with shared=on by pages of 4K");
-	if (huge[0].free || huge[1].free)
-		would(p, HUGE, "; take hugepages=on up to %" PRIu64 " of 2M, %" PRIu64 " of 1G", huge[0].free,
-		      huge[1].free);
-	else
-		would(p, HUGE, "; refuse hugepages=on, as none are free");
+	judge_reserve(p);
 }
 
 static void judge_rest(struct probe *p)
@@ -439,7 +461,6 @@ static int print_json(const struct probe *p, struct failure *f)
 {
 	const struct limits *l = &p->limits;
 	json_t *lines = json_object(), *all;
-	int bad;
 
 	for (unsigned i = 0; i < TOPICS; i++)
 		json_object_set_new(lines, topic_names[i], json_string(p->would[i]));
@@ -450,9 +471,12 @@ static int print_json(const struct probe *p, struct failure *f)
 			"limits", "lock_bytes", bytes_or_null(l->lock_max_bytes), "group_bytes",
 			bytes_or_null(l->group_max_bytes), "group_room_bytes", bytes_or_null(l->group_room_bytes),
 			"slat_would", lines);
-	bad = !all || json_dumpf(all, stdout, JSON_INDENT(2)) != 0 || putchar('\n') == EOF || fflush(stdout) != 0;
+	if (!all)
+		return fail(f, EXIT_HOST, "no memory for what slat probe --json tells");
+	(void)json_dumpf(all, stdout, JSON_INDENT(2));
+	putchar('\n');
 	json_decref(all);
-	return bad ? fail(f, EXIT_HOST, "cannot write the report") : 0;
+	return cmd_written(f);
 }
 
 static int print_json_in_own(const struct probe *p, struct failure *f)
@@ -474,10 +498,8 @@ int cmd_probe(int argc, char **argv)
 	bool json = false, measure = false;
 
 	for (int i = 0; i < argc; i++) {
-		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			return cmd_say(help);
 		if (strcmp(argv[i], "--json") == 0)
 			json = true;
 		else if (strcmp(argv[i], "--latency") == 0)
@@ -496,5 +518,7 @@ int cmd_probe(int argc, char **argv)
 		return cmd_refuse(&f);
 	if (!json)
 		print_text(&p);
+	if (cmd_written(&f))
+		return cmd_refuse(&f);
 	return p.kvm_failure.code ? cmd_refuse(&p.kvm_failure) : EXIT_OK;
 }

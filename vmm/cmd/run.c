@@ -19,6 +19,7 @@
 #include "vmm/janitor.h"
 #include "vmm/limits.h"
 #include "vmm/options.h"
+#include "vmm/rebase.h"
 #include "vmm/report.h"
 #include "vmm/report_memory.h"
 #include "vmm/sandbox.h"
@@ -44,7 +45,7 @@ static const char help[] =
 	"  --cpus boot=N              virtual CPUs: 1 to 255 (1)\n"
 	"  --memory KEY=VALUE,...     size=512M           RAM: 2M or more; K, M, G, T\n"
 	"                             hugepages=on|off    reserved huge pages (off)\n"
-	"                             hugepage_size=2M|1G their size (2M)\n"
+	"                             hugepage_size=2M|1G of hugepages=on: their size (2M)\n"
 	"                             thp=on|off          transparent huge pages (on)\n"
 	"                             prefault=on|off     touch all of it before the guest starts (off)\n"
 	"                             shared=on|off       a memfd instead of private memory (off)\n"
@@ -76,7 +77,7 @@ static const char help[] =
 	"                             host_numa_node=LIST which nodes may be used (any)\n"
 	"  --latency 100ns            the mean that a CPU waits for memory at most; implies policy=contract\n"
 	"  --latencies FILE           places by what slat probe --latency --json wrote, not by firmware (HMAT)\n"
-	"  --strict                   ends the run if a page is not on a node that it was asked from\n"
+	"  --strict                   what was asked from a node comes from there, or the run is refused or ended\n"
 	"  --pool KEY=VALUE,...       size=SIZE           the pool's, if not the guest's RAM\n"
 	"                             taken=START+SIZE    not free in it; may be repeated\n"
 	"  --guard GPA+SIZE           maps nothing there: touching it ends the run; up to 16\n"
@@ -368,6 +369,26 @@ static int open_pool(struct run *r, const struct gather_request *ask, struct poo
 	return 0;
 }
 
+/* Whether the host has so many at all is judged where they are mapped. */
+static int check_huge(const struct run *r, const struct limits *l, struct failure *f)
+{
+	const struct run_options *o = &r->options;
+	const enum numa_huge_size size = o->memory.huge == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M;
+	static const char option[] = "--memory hugepages=on";
+	struct numa_map *map;
+
+	if (limits_check_huge(l, option, size, o->memory.bytes, f) || r->host.numa.nodes == 1)
+		return f->code;
+	map = memory_alloc(r->memory, sizeof(*map));
+	if (!map)
+		return fail(f, EXIT_HOST, "no memory for a list of the host's nodes");
+	if (numa_map_read("", map, f) == 0)
+		(void)limits_check_huge_nodes(l, map, option, size,
+					      o->pool.bytes / pagetable_size_bytes(o->memory.huge), f);
+	memory_free(r->memory, map);
+	return f->code;
+}
+
 /* Touched beyond its control group's limit, slat would be killed without a word. */
 static int check_limits(const struct run *r, struct failure *f)
 {
@@ -377,9 +398,7 @@ static int check_limits(const struct run *r, struct failure *f)
 	if ((!o->memory.prefault && !o->memory.hugepages) || limits_read("", &l, f))
 		return f->code;
 	if (o->memory.hugepages)
-		return limits_check_huge(&l, "--memory hugepages=on",
-					 o->memory.huge == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M, o->memory.bytes,
-					 f);
+		return check_huge(r, &l, f);
 	return limits_check_memory(&l, "--memory prefault=on", o->memory.bytes, f);
 }
 
@@ -529,6 +548,19 @@ static void show_leaves(const struct vm *vm, const struct pool *pool)
 	fputc('\n', stderr);
 }
 
+static void show_rule(const struct zones *z, const struct zone *one)
+{
+	const struct ids *nodes = &one->rule.nodes;
+	const uint64_t elsewhere = one->verified ? where_elsewhere(&one->where, nodes) : 0;
+	const uint64_t misplaced = one->verified ? zones_misplaced(z, one, &one->where) : 0;
+
+	fprintf(stderr, "%s, node %s", numa_policy_name(one->rule.policy), ids_format(nodes).s);
+	if (elsewhere)
+		fprintf(stderr, ", but %s elsewhere", size_format(elsewhere).s);
+	if (misplaced > elsewhere)
+		fprintf(stderr, ", but %s on another of these than asked", size_format(misplaced - elsewhere).s);
+}
+
 static void show_zones(const struct vm *vm)
 {
 	const struct zones *z = vm->guest.zones;
@@ -539,15 +571,10 @@ static void show_zones(const struct vm *vm)
 
 		fprintf(stderr, "slat:   %s: %s of %s memory, ", one->id, size_format(one->bytes).s,
 			backing_kind_name(one->pool->backing.kind));
-		if (!one->ruled)
-			fprintf(stderr, "node %u", one->pool->node);
-		else if (one->verified && where_elsewhere(&one->where, &one->rule.nodes))
-			fprintf(stderr, "%s, node %s, but %s elsewhere", numa_policy_name(one->rule.policy),
-				ids_format(&one->rule.nodes).s,
-				size_format(where_elsewhere(&one->where, &one->rule.nodes)).s);
+		if (one->ruled)
+			show_rule(z, one);
 		else
-			fprintf(stderr, "%s, node %s", numa_policy_name(one->rule.policy),
-				ids_format(&one->rule.nodes).s);
+			fprintf(stderr, "node %u", one->pool->node);
 		show_leaves(vm, one->pool);
 	}
 	if (z->latency_ps)
@@ -610,6 +637,8 @@ static int exit_code(const struct run *r)
 		return EXIT_SIGNAL;
 	case VM_FAULT:
 		return EXIT_FAULT;
+	case VM_REFUSED:
+		return EXIT_HOST;
 	case VM_RUNNING:
 	case VM_INTERNAL:
 		break;
@@ -630,6 +659,7 @@ static void show_end(const struct run *r)
 		break;
 	case VM_INTERNAL:
 	case VM_FAULT:
+	case VM_REFUSED:
 		fprintf(stderr, "slat: %s\n%s", vm->end_failure.text, vm->end_dump);
 		break;
 	case VM_TIMEOUT:
@@ -699,8 +729,10 @@ static int write_reports(struct run *r, struct failure *f)
 	size_t bytes;
 	char *text = r->options.json || r->report.stream ? report_text(&r->facts, r->report.written, &bytes, f) : NULL;
 
-	if (text && r->options.json)
-		write_stream(stdout, text, bytes, f);
+	if (text && r->options.json) {
+		(void)fwrite(text, 1, bytes, stdout);
+		(void)cmd_written(f);
+	}
 	if (text && !f->code && r->report.stream)
 		put_report(r, text, bytes, f); /* whatever becomes of the table */
 	memory_free(r->memory, text);
@@ -735,22 +767,34 @@ static bool written(void *self, uint64_t gpa, uint64_t bytes)
 	return dirty_log_any(self, gpa, bytes);
 }
 
-/* The table that the guest ended with. A host that does not tell D costs the table nothing else. */
+static uint64_t rebased(void *self, uint64_t hpa)
+{
+	return rebase_address(self, hpa);
+}
+
+/* The table that the guest ended with. A host that does not tell D, or addresses, costs the table nothing else. */
 static int write_table(struct run *r, struct failure *f)
 {
-	struct failure no_log = {0}, why = {0};
+	struct failure no_log = {0}, no_address = {0}, why = {0};
 	struct dirty_log log;
 	const struct table_written dirty = {&log, written};
+	struct rebase rebase;
+	struct table_place place = {0, &rebase, rebased};
 
 	if (f->code || !r->table.stream || out_clear(&r->table, f))
 		return f->code;
+	if (rebase_open(&rebase, r->memory, &r->host, &r->vm.table, r->resident.pagemap, &no_address))
+		fprintf(stderr, "slat: --dump-table %s: %s\n", r->table.path, no_address.text);
+	if (rebase.any)
+		place.flag = no_address.code ? TABLE_FILE_NUMBERED_1G : TABLE_FILE_PHYSICAL_1G;
 	if (dirty_log_read(&log, r->vm.fd, &r->vm.slots, &no_log))
 		fprintf(stderr, "slat: --dump-table %s: D is not in it: %s\n", r->table.path, no_log.text);
-	if (table_file_write(&r->vm.table, r->options.name, no_log.code ? NULL : &dirty, r->table.stream, &why))
+	if (table_file_write(&r->vm.table, r->options.name, no_log.code ? NULL : &dirty, &place, r->table.stream, &why))
 		out_failed(&r->table, &why, f);
 	else
 		out_keep(r, &r->table);
 	dirty_log_free(&log);
+	rebase_close(&rebase);
 	return f->code;
 }
 
@@ -846,7 +890,7 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 	r->memory = &memory;
 	if (!options_parse(argc, argv, &r->options, &f)) {
 		if (r->options.help)
-			fputs(help, stdout);
+			code = cmd_say(help);
 		else
 			code = run(r, start_ns, &f);
 	}

@@ -30,7 +30,7 @@ static const char help[] =
 	"  --json                     the same as without it for programs; not with --tables\n"
 	"  --help                     this text\n"
 	"\n"
-	"Exit code: 0, 2 usage, 4 the file is no such table, 6 it cannot be read.\n"
+	"Exit code: 0, 2 usage, 4 the file is no such table, 6 it cannot be read, or what is in it not be written.\n"
 	"\n"
 	"Example:  slat run --dump-table t build/guests/hello.elf; slat table --gpa 0x100000 t\n";
 
@@ -251,6 +251,10 @@ static void print_head(const struct table_file *t)
 	       t->flags & TABLE_FILE_ACCESSED ? "as the table has it" : "not known, KVM walks tables of its own",
 	       t->flags & TABLE_FILE_DIRTY ? "KVM's log of writes, where a page may be that was only read"
 					   : "not known, there was no log");
+	if (t->flags & TABLE_FILE_PHYSICAL_1G)
+		printf("huge pages of 1 GiB: hpa is their physical address\n");
+	else if (t->flags & TABLE_FILE_NUMBERED_1G)
+		printf("huge pages of 1 GiB: hpa is a number of slat's, the host did not tell their addresses\n");
 }
 
 static void print_odd(const struct table_file *t)
@@ -279,7 +283,10 @@ static void print_json(struct table_file *t)
 	       t->format == PAGETABLE_EPT ? "ept" : "npt", t->name, t->phys_bits, t->root.n * FRAME_BYTES, t->reached,
 	       t->pages - t->reached);
 	print_leaves_json(t->leaves);
-	printf(", \"bytes\": %" PRIu64 ",\n  \"runs\": [", t->bytes);
+	printf(", \"bytes\": %" PRIu64 ", \"huge_1g\": %s,\n  \"runs\": [", t->bytes,
+	       t->flags & TABLE_FILE_PHYSICAL_1G   ? "\"physical\""
+	       : t->flags & TABLE_FILE_NUMBERED_1G ? "\"numbered\""
+						   : "null");
 	print_runs(t, true);
 	printf("\n  ],\n  \"odd\": %" PRIu64 ", \"first_odd\": [", t->odd);
 	for (uint64_t i = 0; i < shown; i++)
@@ -399,9 +406,9 @@ static void print(struct table_file *t, const struct asked *a)
 /* A reader that has gone has what it wanted. */
 static int finish(struct failure *f)
 {
-	if ((fflush(stdout) != 0 || ferror(stdout)) && errno != EPIPE)
-		return fail(f, EXIT_HOST, "cannot write the table's text: %s", strerror(errno));
-	return 0;
+	if ((fflush(stdout) != 0 || ferror(stdout)) && errno == EPIPE)
+		return 0;
+	return cmd_written(f);
 }
 
 static int show(const void *bytes, size_t size, const struct asked *a, struct failure *f)
@@ -535,10 +542,8 @@ int cmd_table(int argc, char **argv)
 
 	for (int i = 0; !a.help && !f.code && i < argc; i++)
 		take_word(argc, argv, &i, &a, &f);
-	if (a.help && !f.code) {
-		fputs(help, stdout);
-		return EXIT_OK;
-	}
+	if (a.help && !f.code)
+		return cmd_say(help);
 	signal(SIGPIPE, SIG_IGN);
 	if (f.code || !judge(&a, &f) || show_file(&a, &f))
 		return cmd_refuse(&f);
