@@ -19,7 +19,6 @@
  * "worst": of a hundred thousand single operations the one that took longest, in
  * the round in which that was shortest (an interrupt of the machine is no
  * operation's own). */
-#include <bsd/sys/tree.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,25 +28,13 @@
 #include "guests/bench/loops.h"
 #include "mm/extent.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/key_tree.h"
 
 #define LIVE_MAX   1000000u
 #define META_ALIGN 64u
 
 enum column { SLAT = BENCH_SLAT, FLOOR = BENCH_FLOOR, TREE = BENCH_PEER, COLUMNS };
 static const char *const peers[] = {"red-black tree", NULL};
-
-struct key {
-	RB_ENTRY(key) link;
-	uint64_t key;
-};
-
-static int key_order(const struct key *a, const struct key *b)
-{
-	return a->key < b->key ? -1 : a->key > b->key;
-}
-
-RB_HEAD(tree, key);
-RB_GENERATE_INTERNAL(tree, key, link, key_order, static __attribute__((unused)))
 
 struct extent_case {
 	struct extents x; /* its space NULL: not made yet */

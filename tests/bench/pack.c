@@ -22,7 +22,6 @@
  *
  * Memory: resident at most, of a process that plays a generated trace; a thousand hosts, so that
  * a million guests are some thirty mean lives, and as many live as ever will. */
-#include <bsd/sys/tree.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +30,7 @@
 #include <unistd.h>
 
 #include "tests/bench/bench.h"
+#include "tests/bench/key_tree.h"
 #include "vmm/pack/pack.h"
 #include "vmm/pack/workload.h"
 
@@ -46,19 +46,6 @@
 
 enum column { SLAT = BENCH_SLAT, FLOOR = BENCH_FLOOR, TREE = BENCH_PEER, COLUMNS };
 static const char *const peers[] = {"red-black tree", NULL};
-
-struct key {
-	RB_ENTRY(key) link;
-	uint64_t key;
-};
-
-static int key_order(const struct key *a, const struct key *b)
-{
-	return a->key < b->key ? -1 : a->key > b->key;
-}
-
-RB_HEAD(tree, key);
-RB_GENERATE_INTERNAL(tree, key, link, key_order, static __attribute__((unused)))
 
 struct happening { /* an event, small: there are twenty millions */
 	uint32_t guest;

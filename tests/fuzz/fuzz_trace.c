@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct played {
 	uint64_t events, arrivals, sum;
-	bool failed;
+	bool failed, unwritten;
 };
 
 static char path[64];
@@ -51,11 +51,19 @@ static void must_be_sound(struct played *p, const struct event *e, uint64_t *now
 	p->events++;
 }
 
-/* Writes what it reads, too, unless w is NULL. */
-static struct played play(const char *from, enum trace_format format, bool skip, struct trace_writer *w)
+static void must_be_named(struct played *p, struct csv_field name)
 {
-	const struct trace_options options = {
-		.skip_bad = skip, .machine_bytes = 1u << 30, .machine_cpus = 64, .machine = TRACE_MACHINE_ANY};
+	for (size_t i = 0; i < name.length; i++)
+		p->sum = p->sum * 31 + (unsigned char)name.at[i];
+}
+
+/* Writes what it reads, too, unless w is NULL. */
+static struct played play(const char *from, enum trace_format format, bool skip, struct text_file *w)
+{
+	const struct trace_options options = {.skip_bad = skip,
+					      .machine_bytes = 1u << 30,
+					      .machine_cpus = 64,
+					      .machine = skip ? TRACE_MACHINE_ANY : TRACE_MACHINE_COMMON};
 	struct failure f = {0}, g = {0};
 	struct trace *t = trace_open(from, format, &options, &f);
 	bool *there = calloc(GUESTS, sizeof(*there));
@@ -70,11 +78,14 @@ static struct played play(const char *from, enum trace_format format, bool skip,
 		if (got != EVENT_ONE)
 			break;
 		must_be_sound(&p, &e, &now, there);
+		must_be_named(&p, trace_guest_name(t));
 		if (w)
-			MUST(trace_writer_add(w, &e, &g) == 0);
+			MUST(trace_writer_add(w, &e, trace_guest_name(t), &g) == 0 ||
+			     trace_guest_name(t).length > TEXT_FILE_NAME);
 	}
 	MUST((f.code == 0) == (f.text[0] == '\0') && (t || f.code));
 	p.failed = f.code != 0;
+	p.unwritten = g.code != 0;
 	if (t)
 		MUST(trace_stats_read(t).events == p.events);
 	trace_close(t);
@@ -84,8 +95,8 @@ static struct played play(const char *from, enum trace_format format, bool skip,
 
 static void play_and_back(enum trace_format format, bool skip)
 {
-	const struct trace_writer_options options = {.bytes = true};
-	struct trace_writer *w;
+	const struct trace_writer_options options = {.unit = "byte"};
+	struct text_file *w;
 	struct failure f = {0};
 	struct played p, q;
 	char back[64];
@@ -94,11 +105,11 @@ static void play_and_back(enum trace_format format, bool skip)
 	w = trace_writer_open(back, &options, &f);
 	MUST(w != NULL);
 	p = play(path, format, skip, w);
-	if (p.events == 0) {
-		trace_writer_abandon(w);
+	if (p.events == 0 || p.unwritten) {
+		text_file_abandon(w);
 		return;
 	}
-	MUST(trace_writer_close(w, &f) == 0);
+	MUST(text_file_close(w, &f) == 0);
 	q = play(back, TRACE_SLAT, false, NULL);
 	MUST(p.events == q.events && p.sum == q.sum && !q.failed);
 	unlink(back);

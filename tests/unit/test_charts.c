@@ -9,6 +9,7 @@
 #include "vmm/pack/axis.h"
 #include "vmm/pack/html.h"
 #include "vmm/pack/interval.h"
+#include "vmm/pack/label.h"
 #include "vmm/pack/moments.h"
 
 /* ---- moments ---- */
@@ -124,7 +125,12 @@ static const struct {
 	{QUANTITY_COUNT, 0, "1", "", 1},
 	{QUANTITY_COUNT, 3, "1", "", 3},
 	{QUANTITY_COUNT, 12278, "5,000", "", 3},
-	{QUANTITY_COUNT, 1000001, "500,000", "", 3},
+	{QUANTITY_COUNT, 99999, "20,000", "", 5},
+	{QUANTITY_COUNT, 100000, "20", "thousands", 5},
+	{QUANTITY_COUNT, 1000001, "0.5", "millions", 3},
+	{QUANTITY_COUNT, UINT64_C(3000000000), "1", "thousand millions", 3},
+	{QUANTITY_MILLI, 3000, "1", "", 3},
+	{QUANTITY_MILLI, UINT64_C(2000000000), "0.5", "millions", 4},
 	{QUANTITY_PPM, 1000000, "20", "%", 5},
 	{QUANTITY_PPM, 12345, "0.5", "%", 3},
 	{QUANTITY_PPM, 3, "0.0001", "%", 3},
@@ -145,6 +151,24 @@ START_TEST(ticks_are_round)
 }
 END_TEST
 
+static const struct {
+	enum quantity q;
+	uint64_t value;
+	const char *text;
+} shorts[] = {
+	{QUANTITY_COUNT, 99999, "99,999"},
+	{QUANTITY_COUNT, 131072, "131 k"},
+	{QUANTITY_COUNT, 1048576, "1.04 M"},
+	{QUANTITY_COUNT, UINT64_MAX, "18,446 P"},
+	{QUANTITY_BYTES, UINT64_C(1) << 41, "2 TiB"},
+};
+
+START_TEST(numbers_of_few_letters)
+{
+	ck_assert_str_eq(quantity_short(shorts[_i].q, shorts[_i].value).s, shorts[_i].text);
+}
+END_TEST
+
 START_TEST(an_axis_holds_its_most)
 {
 	seed(3);
@@ -157,6 +181,53 @@ START_TEST(an_axis_holds_its_most)
 		ck_assert_uint_le(a.ticks, want);
 		ck_assert((unsigned __int128)a.ticks * a.step >= most);
 		ck_assert((unsigned __int128)(a.ticks - 1) * a.step <= most);
+		for (uint64_t n = 0; i < 20000 && n <= a.ticks && i % 5 != QUANTITY_PPM && i % 5 != QUANTITY_US; n++)
+			ck_assert_uint_le(strlen(axis_tick(&a, n).s), 8);
+	}
+}
+END_TEST
+
+static const struct {
+	enum quantity q;
+	uint64_t least, most;
+	const char *first, *second, *unit;
+	uint64_t ticks;
+} bands[] = {
+	{QUANTITY_COUNT, 700, 786, "700", "750", "", 2},
+	{QUANTITY_COUNT, 700, 1000, "0", "500", "", 2},
+	{QUANTITY_COUNT, 500, 500, "0", "200", "", 3},
+	{QUANTITY_COUNT, 0, 0, "0", "1", "", 1},
+	{QUANTITY_COUNT, 5000000, 5000003, "5.000000", "5.000001", "millions", 3},
+	{QUANTITY_PPM, 751600, 801400, "74", "76", "%", 4},
+	{QUANTITY_BYTES, UINT64_C(2660) << 30, UINT64_C(2690) << 30, "2,660", "2,670", "GiB", 3},
+	{QUANTITY_BYTES, (UINT64_C(100) << 40) - 1, UINT64_C(100) << 40, "99", "100", "TiB", 1},
+	{QUANTITY_US, UINT64_C(3600000000), UINT64_C(3660000000), "3,600", "3,615", "seconds", 4},
+};
+
+START_TEST(close_values_have_an_axis_of_their_own)
+{
+	struct axis a = axis_between(bands[_i].q, bands[_i].least, bands[_i].most, 4);
+
+	ck_assert_str_eq(axis_tick(&a, 0).s, bands[_i].first);
+	ck_assert_str_eq(axis_tick(&a, 1).s, bands[_i].second);
+	ck_assert_str_eq(a.unit, bands[_i].unit);
+	ck_assert_uint_eq(a.ticks, bands[_i].ticks);
+}
+END_TEST
+
+START_TEST(an_axis_holds_its_band)
+{
+	seed(4);
+	for (unsigned i = 0; i < 50000; i++) {
+		uint64_t most = 1 + (below(UINT64_C(1) << 62) >> below(62)),
+			 least = most - (below(most + 1) >> below(62));
+		unsigned want = 1 + (unsigned)below(8);
+		struct axis a = axis_between((enum quantity)(i % 5), least, most, want);
+
+		ck_assert_uint_ge(a.ticks, 1);
+		ck_assert_uint_le(a.ticks, want + 1);
+		ck_assert((unsigned __int128)a.first * a.step <= least);
+		ck_assert((unsigned __int128)(a.first + a.ticks) * a.step >= most);
 	}
 }
 END_TEST
@@ -253,6 +324,53 @@ START_TEST(text_for_a_page)
 }
 END_TEST
 
+/* ---- lines ---- */
+
+static const struct {
+	const char *text;
+	unsigned width;
+	const char *line, *rest;
+} lines[] = {
+	{"", 10, "", ""},
+	{"fit=best", 100, "fit=best", ""},
+	{"compact=never on-refuse=drop", 120, "compact=never", "on-refuse=drop"},
+	{"compact=never   on-refuse=drop", 120, "compact=never  ", "on-refuse=drop"},
+	{"aaaaaaaaaa", 36, "aaaaa", "aaaaa"},
+	{"a", 1, "a", ""},
+	{"ab", 1, "a", "b"},
+	{"\xc3\xa9\xc3\xa9", 1, "\xc3\xa9", "\xc3\xa9"},
+	{"\xe6\x9d\xb1\xe4\xba\xac", 12, "\xe6\x9d\xb1", "\xe4\xba\xac"},
+};
+
+START_TEST(lines_break)
+{
+	const char *text = lines[_i].text;
+	size_t line = label_line(text, lines[_i].width);
+
+	ck_assert_uint_eq(line, strlen(lines[_i].line));
+	ck_assert(strncmp(text, lines[_i].line, line) == 0);
+	ck_assert_str_eq(label_rest(text, line), lines[_i].rest);
+	ck_assert(line <= 1 || lines[_i].width < 12 || label_width(lines[_i].line) <= lines[_i].width);
+}
+END_TEST
+
+START_TEST(lines_come_to_an_end)
+{
+	char text[64];
+
+	seed(7);
+	for (unsigned i = 0; i < 20000; i++) {
+		unsigned count = (unsigned)below(sizeof(text)), width = 1 + (unsigned)below(99), steps = 0;
+
+		for (unsigned n = 0; n < count; n++)
+			text[n] = (char)(1 + below(255));
+		text[count] = '\0';
+		for (const char *rest = text; *rest; rest = label_rest(rest, label_line(rest, width)))
+			ck_assert_uint_lt(steps++, sizeof(text));
+	}
+}
+END_TEST
+
 Suite *charts_suite(void);
 
 Suite *charts_suite(void)
@@ -260,15 +378,21 @@ Suite *charts_suite(void)
 	Suite *s = suite_create("charts");
 	TCase *t = tcase_create("charts");
 
+	tcase_set_timeout(t, 60);
 	tcase_add_test(t, moments_keep_their_places);
 	tcase_add_test(t, moments_are_even);
 	tcase_add_test(t, moments_at_the_ends);
 	tcase_add_loop_test(t, numbers_as_people_read_them, 0, sizeof(texts) / sizeof(*texts));
 	tcase_add_loop_test(t, ticks_are_round, 0, sizeof(axes) / sizeof(*axes));
+	tcase_add_loop_test(t, numbers_of_few_letters, 0, sizeof(shorts) / sizeof(*shorts));
 	tcase_add_test(t, an_axis_holds_its_most);
+	tcase_add_loop_test(t, close_values_have_an_axis_of_their_own, 0, sizeof(bands) / sizeof(*bands));
+	tcase_add_test(t, an_axis_holds_its_band);
 	tcase_add_test(t, interval_by_hand);
 	tcase_add_test(t, interval_of_large);
 	tcase_add_test(t, t_falls);
+	tcase_add_loop_test(t, lines_break, 0, sizeof(lines) / sizeof(*lines));
+	tcase_add_test(t, lines_come_to_an_end);
 	tcase_add_test(t, words_for_a_shell);
 	tcase_add_test(t, text_for_a_page);
 	suite_add_tcase(s, t);

@@ -153,7 +153,7 @@ START_TEST(its_place_is_gone)
 	ck_assert(d.temp == NULL && rmdir(rig_file(0)) == 0);
 	f = (struct failure){0};
 	open_it(&d, rig_file(0));
-	ck_assert_int_eq(unlink(d.temp), 0);
+	ck_assert_int_eq(unlink(d.temp->path), 0);
 	ck_assert_int_eq(draft_keep(&d, &f), EXIT_HOST);
 	ck_assert_msg(strstr(f.text, ": No such file") != NULL, "%s", f.text);
 }

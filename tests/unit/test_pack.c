@@ -38,7 +38,7 @@ static enum event_next next(void *self, struct event *out, struct failure *f)
 static const struct pack_source source = {.next = next};
 
 static struct guest { /* of the model */
-	uint64_t arrive, depart, units;
+	uint64_t arrive, depart, units, size;
 	uint64_t placed, left;
 	bool lives, waits, gone;
 } guest[GUESTS];
@@ -67,11 +67,12 @@ static void trace_make(uint64_t span, uint64_t life)
 			for (slot[from] = 0; taken[slot[from]]; slot[from]++)
 				;
 			taken[slot[from]] = true;
+			guest[from].size = guest[from].units * 4096 - below(4096);
 			event[events++] = (struct event){.time_us = t * SECOND,
 							 .kind = EVENT_ARRIVE,
 							 .guest = slot[from],
 							 .number = from,
-							 .size = guest[from].units * 4096 - below(4096),
+							 .size = guest[from].size,
 							 .life_us = foreseen ? (guest[from].depart - t) * SECOND
 									     : EVENT_LIFE_UNKNOWN,
 							 .node = EVENT_NODE_ANY};
@@ -135,8 +136,8 @@ static bool model_waiting(unsigned known)
 /* [from, from + count) of the arrivals. */
 static void model_run(bool wait, unsigned from, unsigned count, uint64_t last)
 {
-	uint64_t guests = 0;
-	unsigned __int128 given = 0, over = 0;
+	uint64_t guests = 0, sizes;
+	unsigned __int128 given = 0, over = 0, asked = 0;
 	uint64_t over_span = 0, begun = UINT64_MAX;
 
 	memset(&want, 0, sizeof(want));
@@ -172,13 +173,16 @@ static void model_run(bool wait, unsigned from, unsigned count, uint64_t last)
 				model_serve(i, t);
 			}
 		}
-		for (unsigned i = guests = 0; i < GUESTS; i++)
+		for (unsigned i = guests = sizes = 0; i < GUESTS; i++) {
 			guests += guest[i].lives;
+			sizes += guest[i].lives ? guest[i].size : 0;
+		}
 		want.guests_peak = guests > want.guests_peak ? guests : want.guests_peak;
 		if (t == last || begun == UINT64_MAX)
 			continue;
 		want.span_us += SECOND;
 		given += used;
+		asked += sizes;
 		want.guests_milli += guests;
 		if (used > 0) {
 			over += (unsigned __int128)(UNITS - used) * FINE / used;
@@ -187,6 +191,7 @@ static void model_run(bool wait, unsigned from, unsigned count, uint64_t last)
 	}
 	want.utilisation_ppm = (uint64_t)(given * 1000000 / ((unsigned __int128)UNITS * (want.span_us / SECOND)));
 	want.guests_milli = want.guests_milli * 1000 / (want.span_us / SECOND);
+	want.internal_ppm = (uint64_t)((given * 4096 - asked) * 1000000 / (given * 4096));
 	want.over_ppm = (uint64_t)((over / over_span + 1) / (FINE / 1000000));
 	for (unsigned i = 0; i < GUESTS; i++) {
 		want.refused[FLEET_NO_MEMORY] += guest[i].waits;
@@ -201,7 +206,7 @@ static int by_size(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void waits_compare(const struct pack_figures *got)
+static void waits_compare(const struct pack *p, const struct pack_figures *got)
 {
 	static uint64_t waits[GUESTS];
 	uint64_t n = 0, exact;
@@ -212,8 +217,19 @@ static void waits_compare(const struct pack_figures *got)
 	ck_assert_uint_eq(n, got->accepted);
 	qsort(waits, n, sizeof(*waits), by_size);
 	exact = waits[n - n / 100 - 1];
-	ck_assert(got->wait_p99_us >= exact && got->wait_p99_us <= exact + exact / 32 + 1);
+	ck_assert(got->wait_p99.least <= exact && got->wait_p99.most >= exact);
+	ck_assert(got->wait_p99.most - got->wait_p99.least <= got->wait_p99.least / 32);
+	ck_assert_uint_eq(got->wait_longest_us, waits[n - 1]);
+	ck_assert_uint_le(got->wait_p99.most, waits[n - 1]);
 	ck_assert_uint_eq(got->wait_mean_us, got->wait_us / n);
+	for (unsigned percent = 0; percent <= 100; percent++) {
+		const struct pack_wait range = pack_wait_quantile(p, percent);
+		uint64_t rank = n - n * (100 - percent) / 100;
+
+		exact = rank ? waits[rank - 1] : 0;
+		ck_assert(range.least <= exact && exact <= range.most && range.most - range.least <= range.least / 32);
+		ck_assert(range.most <= waits[n - 1] && (rank < n || range.least == exact));
+	}
 }
 
 static struct failure failure;
@@ -269,6 +285,10 @@ static void compare(bool wait, unsigned from, unsigned count)
 	ck_assert_uint_eq(got.units_accepted, want.units_accepted);
 	ck_assert_uint_eq(got.refused[FLEET_NO_MEMORY], want.refused[FLEET_NO_MEMORY]);
 	ck_assert_uint_eq(got.units_refused, want.units_refused);
+	ck_assert_uint_eq(got.units_refused,
+			  got.units_refused_why[FLEET_NO_MEMORY] + got.units_refused_why[FLEET_NO_CPU] +
+				  got.units_refused_why[FLEET_NO_HOLE] + got.units_refused_why[FLEET_NO_CONTRACT]);
+	ck_assert_uint_le(got.arriving_us, got.span_us);
 	ck_assert_uint_eq(got.departures, want.departures);
 	ck_assert_uint_eq(got.span_us, want.span_us);
 	ck_assert_uint_eq(got.utilisation_ppm, want.utilisation_ppm);
@@ -276,10 +296,11 @@ static void compare(bool wait, unsigned from, unsigned count)
 	ck_assert_uint_eq(got.guests_milli, want.guests_milli);
 	ck_assert_uint_eq(got.over_ppm, want.over_ppm);
 	ck_assert_uint_eq(got.waited, want.waited);
-	ck_assert(got.external_ppm == 0 && got.internal_ppm == 0 && got.local_ppm == 1000000);
+	ck_assert_uint_eq(got.internal_ppm, want.internal_ppm);
+	ck_assert(got.external_ppm == 0 && got.internal_ppm > 0 && got.local_ppm == 1000000);
 	if (wait) {
 		ck_assert_uint_eq(got.wait_us, want.wait_us);
-		waits_compare(&got);
+		waits_compare(p, &got);
 	}
 	pack_close(p);
 }
@@ -327,6 +348,53 @@ START_TEST(ratios)
 }
 END_TEST
 
+/* What is wasted within granules is of sizes as they were asked for: of a byte in a granule all but a millionth's
+ * thousandth, of a granule and a byte half of two; and exactly, when bytes times us need more than 128 bits. */
+START_TEST(internal)
+{
+	static const struct {
+		uint64_t granule, size, time_us, ppm;
+		uint32_t guests;
+	} cases[] = {
+		{UINT64_C(1) << 30, 1, 3 * SECOND, 999999, 1},
+		{4096, 4097, 3 * SECOND, 499877, 1},
+		{4096, 4096, 3 * SECOND, 0, 1},
+		{4096, 8191, 3 * SECOND, 122, 2},
+		{10, 7, 3, 300000, 3},
+		{3, 1, 7, 666666, 1},
+		{3, 4, 7, 333333, 1},
+		{UINT64_C(1) << 61, (UINT64_C(1) << 61) + (UINT64_C(1) << 60), (UINT64_C(1) << 62) - 1, 250000, 700},
+		{UINT64_C(1) << 61, (UINT64_C(1) << 61) / 3, (UINT64_C(1) << 62) - 1, 666666, 700},
+	};
+	struct fleet_shape shape = {.hosts = 1, .nodes = 1, .node = {{2000, 0, FLEET_CPU_UNLIMITED, 0}}};
+	struct pack_config config = {.fleet = {.shape = &shape, .shapes = 1, .nodes = FLEET_NODES_FIRST}};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct pack_figures got;
+		struct pack *p;
+		uint64_t now;
+
+		config.granule = cases[i].granule;
+		p = pack_open(&config, &failure);
+		ck_assert_msg(p != NULL, "%s", failure.text);
+		events = event_at = 0;
+		for (uint32_t g = 0; g < cases[i].guests; g++)
+			event[events++] = (struct event){.kind = EVENT_ARRIVE,
+							 .guest = g,
+							 .number = g,
+							 .size = cases[i].size,
+							 .node = EVENT_NODE_ANY};
+		event[events++] = (struct event){.time_us = cases[i].time_us, .kind = EVENT_DEPART};
+		while (pack_step(p, &source, &now, &failure) == EVENT_ONE)
+			;
+		ck_assert(pack_check(p));
+		got = pack_figures_read(p);
+		ck_assert(got.internal_ppm == cases[i].ppm && got.accepted == cases[i].guests);
+		pack_close(p);
+	}
+}
+END_TEST
+
 /* Who asks for more than that gets huge pages, and is refused when they are gone; or at once, if none has so many. */
 START_TEST(huge)
 {
@@ -352,8 +420,55 @@ START_TEST(huge)
 	event_at = 0;
 	p = pack_open(&config, &failure);
 	ck_assert_int_eq(pack_step(p, &source, &now, &failure), EVENT_FAILED);
-	ck_assert_str_eq(failure.text, "guest 0 (from 0) asks for 41 units of huge pages; the largest host has 40");
+	ck_assert_str_eq(failure.text,
+			 "guest 0 (from 0) asks for 401 bytes of huge pages; the largest host has 400 bytes");
+	ck_assert_int_eq(failure.code, EXIT_IMAGE);
 	pack_close(p);
+}
+END_TEST
+
+/* Of memory and of CPUs the most that a host has, of whatever kind, is what could be placed; who is not played could.
+ */
+START_TEST(largest)
+{
+	struct fleet_shape shape[] = {
+		{.hosts = 2, .nodes = 2, .node = {{100, 20, 1500, 0}, {30, 0, 2000, 0}}},
+		{.hosts = 1, .nodes = 1, .node = {{50, 0, 8000, 0}}},
+		{.hosts = 0, .nodes = 1, .node = {{500, 0, FLEET_CPU_UNLIMITED, 0}}},
+	};
+	struct pack_config config = {.fleet = {.shape = shape, .shapes = 3}, .granule = 10, .from = 5};
+	static const struct {
+		uint64_t number, size;
+		uint32_t cpu_millis;
+		const char *why;
+	} cases[] = {
+		{5, 1100, 8000, NULL},
+		{5, 1091, 1, NULL},
+		{4, 1101, 8001, NULL},
+		{5, 1101, 1, "asks for 1101 bytes; the largest host has 1100 bytes"},
+		{6, 1, 8001, "asks for 8.001 CPUs; the largest host has 8"},
+		{6, 1200, 9000, "asks for 1200 bytes; the largest host has 1100 bytes"},
+	};
+	char why[PACK_WHY_MAX];
+	struct pack *p;
+
+	for (unsigned round = 0; round < 2; round++) {
+		shape[2].hosts = round; /* now there is no limit of CPUs */
+		p = pack_open(&config, &failure);
+		ck_assert_msg(p != NULL, "%s", failure.text);
+		for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+			const struct event e = {.kind = EVENT_ARRIVE,
+						.number = cases[i].number,
+						.size = cases[i].size,
+						.cpu_millis = cases[i].cpu_millis};
+			const bool could = pack_could_place(p, &e, why);
+
+			ck_assert(could == (round || !cases[i].why));
+			if (!could)
+				ck_assert_str_eq(why, cases[i].why);
+		}
+		pack_close(p);
+	}
 }
 END_TEST
 
@@ -367,7 +482,8 @@ START_TEST(refused)
 	events = 1;
 	event_at = 0;
 	ck_assert_int_eq(pack_step(p, &source, &now, &failure), EVENT_FAILED);
-	ck_assert_str_eq(failure.text, "guest 3 (from 0) asks for 1001 units; the largest host has 1000");
+	ck_assert_str_eq(failure.text, "guest 3 (from 0) asks for 4004 KiB; the largest host has 4000 KiB");
+	ck_assert_int_eq(failure.code, EXIT_IMAGE);
 	pack_close(p);
 	memset(&failure, 0, sizeof(failure));
 	seed(1);
@@ -402,6 +518,46 @@ START_TEST(waits_at_the_end)
 	got = pack_figures_read(p);
 	ck_assert(got.accepted == 1 && got.refused[FLEET_NO_MEMORY] == 2 && pack_check(p));
 	ck_assert_uint_eq(got.units_refused, 1400);
+	ck_assert_uint_eq(got.units_refused_why[FLEET_NO_MEMORY], 1400);
+	pack_close(p);
+}
+END_TEST
+
+/* Who cannot be placed though nobody lives is refused, and nobody waits behind it for ever: neither when it arrives
+ * into an empty fleet nor when it comes to be the first. Its departure, known by then or not, is nobody's. */
+START_TEST(hopeless)
+{
+	struct fleet_shape shape = {.hosts = 1, .nodes = 2, .node = {{8, 0, 2000, 0}, {8, 0, 2000, 0}}};
+	struct pack_config config = {
+		.fleet = {.shape = &shape, .shapes = 1, .nodes = FLEET_NODES_LOCAL}, .granule = 1, .wait = true};
+	static const struct {
+		uint32_t guest, time, size, cpu_millis; /* size 0: it departs */
+	} happens[] = {
+		{0, 0, 12, 0},	 {1, 1, 1, 1000}, {2, 1, 1, 2500},  {3, 1, 2, 2000}, {4, 1, 9, 0},
+		{5, 1, 3, 1000}, {0, 2, 0, 0},	  {4, 3, 0, 0},	    {1, 4, 0, 0},    {3, 5, 0, 0},
+		{5, 6, 0, 0},	 {2, 9, 0, 0},	  {6, 10, 1, 1000}, {6, 11, 0, 0},
+	};
+	struct pack *p = pack_open(&config, &failure);
+	struct pack_figures got;
+	uint64_t now;
+
+	ck_assert_msg(p != NULL, "%s", failure.text);
+	events = event_at = 0;
+	for (unsigned i = 0; i < sizeof(happens) / sizeof(*happens); i++)
+		event[events++] = (struct event){.time_us = happens[i].time * SECOND,
+						 .kind = happens[i].size ? EVENT_ARRIVE : EVENT_DEPART,
+						 .guest = happens[i].guest,
+						 .number = happens[i].guest,
+						 .size = happens[i].size,
+						 .cpu_millis = happens[i].cpu_millis,
+						 .node = EVENT_NODE_ANY,
+						 .life_us = EVENT_LIFE_UNKNOWN};
+	while (pack_step(p, &source, &now, &failure) == EVENT_ONE)
+		ck_assert(pack_check(p));
+	got = pack_figures_read(p); /* 0 at once; 2 and 4 at 4 s, when 1 has left; 3 and 5 then, and 6 at once */
+	ck_assert(got.arrivals == 7 && got.accepted == 4 && got.departures == 4 && got.waiting == 0);
+	ck_assert(got.refused[FLEET_NO_HOLE] == 3 && got.refused[FLEET_NO_CPU] == 0 &&
+		  got.refused[FLEET_NO_MEMORY] == 0);
 	pack_close(p);
 }
 END_TEST
@@ -491,9 +647,12 @@ Suite *pack_suite(void)
 
 	tcase_add_loop_test(plain, against_the_model, 0, 6);
 	tcase_add_test(plain, ratios);
+	tcase_add_test(plain, internal);
 	tcase_add_test(plain, huge);
+	tcase_add_test(plain, largest);
 	tcase_add_test(plain, refused);
 	tcase_add_test(plain, waits_at_the_end);
+	tcase_add_test(plain, hopeless);
 	tcase_add_test(plain, far);
 	tcase_add_test(plain, check_objects);
 	tcase_set_timeout(plain, 60);

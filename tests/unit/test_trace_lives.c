@@ -329,13 +329,40 @@ START_TEST(packing_2020_on_one_machine)
 	struct rig_told told;
 
 	make_sample();
-	options.machine = 3;
+	options.machine = _i ? 3 : TRACE_MACHINE_COMMON; /* 3 has the types of five, 1 of four, 2 of one */
 	told = rig_play(rig_file(1), TRACE_AZURE_PACKING_2020, &options);
 	ck_assert_str_eq(told.text,
 			 "0+0:667:0 0+1:500:0~43200000000 0+2:500:0~7776000000000 "
 			 "21600000000+3:500:0~194400000001 43200000000-1 43200000000+1:500:0~0 43200000000-1 "
 			 "216000000001-3 7776000000000-2 ");
-	ck_assert(told.stats.left_out == 1 && told.stats.lines == 6);
+	ck_assert(told.stats.left_out == 1 && told.stats.lines == 6 && told.stats.machine == 3);
+	free(told.text);
+}
+END_TEST
+
+/* The lowest of equals; what is no id is none; where there is none, types have no row. */
+START_TEST(packing_2020_common)
+{
+	struct trace_options options = machine(1000, 0);
+	struct rig_told told;
+
+	options.machine = TRACE_MACHINE_COMMON;
+	make_db("CREATE TABLE vm (vmId, vmTypeId, starttime, endtime); CREATE TABLE vmType (vmTypeId, machineId, core, "
+		"memory);"
+		"INSERT INTO vm VALUES (1, 1, 0, 1), (2, 2, 0, 1);"
+		"INSERT INTO vmType VALUES (1, 9, 1, 0.9), (2, 7, 1, 0.7), (1, 'x', 1, 0.1), (2, 'x', 1, 0.1), (1, "
+		"NULL, 1, 0.1),"
+		"(2, NULL, 1, 0.1), (1, -5, 1, 0.1), (2, -5, 1, 0.1), (1, 9, 1, 0.9)");
+	told = rig_play(rig_file(1), TRACE_AZURE_PACKING_2020, &options);
+	ck_assert_str_eq(told.text, "0+0:700:0~86400000000 86400000000-0 ");
+	ck_assert(told.stats.left_out == 1 && told.stats.machine == 7);
+	free(told.text);
+	unlink(rig_file(1));
+	make_db("CREATE TABLE vm (vmId, vmTypeId, starttime, endtime); CREATE TABLE vmType (vmTypeId, machineId, core, "
+		"memory);"
+		"INSERT INTO vm VALUES (1, 1, 0, 1)");
+	told = rig_play(rig_file(1), TRACE_AZURE_PACKING_2020, &options);
+	ck_assert(told.f.code == EXIT_IMAGE && strstr(told.f.text, "its vmTypeId is not in vmType"));
 	free(told.text);
 }
 END_TEST
@@ -639,7 +666,8 @@ Suite *trace_lives_suite(void)
 	tcase_add_test(all, random_rows);
 	tcase_add_test(all, heap_is_checked);
 	tcase_add_test(all, packing_2020);
-	tcase_add_test(all, packing_2020_on_one_machine);
+	tcase_add_loop_test(all, packing_2020_on_one_machine, 0, 2);
+	tcase_add_test(all, packing_2020_common);
 	tcase_add_test(all, shares_are_exact);
 	tcase_add_test(all, bad_rows_in_a_database);
 	tcase_add_test(all, other_schemas);

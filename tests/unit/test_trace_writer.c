@@ -13,7 +13,7 @@ Suite *trace_writer_suite(void);
 #define EVENTS 20000
 #define LIVE   500
 
-static const struct trace_writer_options bytes = {.bytes = true}, units = {0};
+static const struct trace_writer_options bytes = {.unit = "byte"}, units = {.unit = "unit"};
 static const struct trace_options strict = {0};
 
 /* Events as a generator makes them: numbers of guests as live_table.h gives them out. */
@@ -63,17 +63,26 @@ static void tell_lives(struct event *events)
 		}
 }
 
+/* What the guest of that number is called; until the next is asked for. */
+static struct csv_field called(uint32_t guest)
+{
+	static const char *const forms[] = {"%u", "vm-%u", "a \"quoted\", %u", "a-very-long-name-of-a-guest-%u"};
+	static char name[64];
+
+	return (struct csv_field){name, (size_t)snprintf(name, sizeof(name), forms[guest % 4], guest)};
+}
+
 static int write_events(const char *path, const struct event *events, size_t count,
 			const struct trace_writer_options *options, struct failure *f)
 {
-	struct trace_writer *w = trace_writer_open(path, options, f);
+	struct text_file *w = trace_writer_open(path, options, f);
 
 	if (!w)
 		return f->code;
 	for (size_t i = 0; i < count; i++)
-		if (trace_writer_add(w, &events[i], f))
+		if (trace_writer_add(w, &events[i], called(events[i].guest), f))
 			break;
-	return trace_writer_close(w, f);
+	return text_file_close(w, f);
 }
 
 static void reads_back(const char *path, const struct event *events, size_t count)
@@ -85,11 +94,14 @@ static void reads_back(const char *path, const struct event *events, size_t coun
 	ck_assert_msg(t != NULL, "%s", f.text);
 	for (size_t i = 0; i < count; i++) {
 		const struct event *x = &events[i];
+		const struct csv_field is = called(x->guest);
 
 		if (trace_next(t, &e, &f) != EVENT_ONE)
 			ck_abort_msg("event %zu: %s", i, f.text);
 		EXPECT(e.time_us == x->time_us && e.kind == x->kind && e.guest == x->guest && e.number == x->number);
 		EXPECT(e.size == x->size && e.life_us == x->life_us && e.cpu_millis == x->cpu_millis);
+		EXPECT(trace_guest_name(t).length == is.length &&
+		       memcmp(trace_guest_name(t).at, is.at, is.length) == 0);
 		EXPECT(e.node == x->node && e.pinned == x->pinned && e.movable == x->movable);
 	}
 	ck_assert_int_eq(trace_next(t, &e, &f), EVENT_END);
@@ -134,9 +146,14 @@ static const struct event few[] = {
 };
 #define FEW (sizeof(few) / sizeof(few[0]))
 
+/* The column of sizes says their unit, and is read as that. */
 START_TEST(its_text)
 {
-	for (int i = 0; i < 2; i++) {
+	static const char *const unit[][2] = {
+		{"byte", "size_bytes"}, {"MHz", "size_mhz"}, {"metre", "size_metre"}, {"unit", "size"}};
+
+	for (int i = 0; i < 4; i++) {
+		const struct trace_writer_options of = {.unit = unit[i][0]};
 		struct failure f = {0};
 		size_t size = 0;
 		char expected[256], *text;
@@ -144,8 +161,9 @@ START_TEST(its_text)
 		snprintf(expected, sizeof(expected),
 			 "time_s,event,vm_id,cpu,%s,node,pinned,movable,life_s\n"
 			 "1.5,arrive,0,1.25,7,,0,1,0.000001\n1.500001,depart,0,,,,,,\n2,arrive,0,0,8,3,1,0,\n",
-			 i ? "size_bytes" : "size");
-		ck_assert_int_eq(write_events(rig_file(2), few, FEW, i ? &bytes : &units, &f), 0);
+			 unit[i][1]);
+		ck_assert_int_eq(write_events(rig_file(2), few, FEW, &of, &f), 0);
+		ck_assert_str_eq(trace_unit_of(rig_file(2)), unit[i][0]);
 		text = rig_read(rig_file(2), &size);
 		ck_assert_str_eq(text, expected);
 		free(text);
@@ -177,6 +195,37 @@ START_TEST(longest)
 }
 END_TEST
 
+/* Names as long as may be, which double; what would not be read as it is, is not written. */
+START_TEST(names)
+{
+	struct failure f = {0}, long_f = {0}, end_f = {0};
+	struct text_file *w = trace_writer_open(rig_file(2), &bytes, &f);
+	char *name = malloc(TEXT_FILE_NAME + 1);
+	struct trace *t;
+	struct event e;
+
+	memset(name, '"', TEXT_FILE_NAME + 1);
+	for (unsigned i = 0; i < 9; i++) {
+		e = few[i % 2];
+		e.time_us = i;
+		e.life_us = EVENT_LIFE_UNKNOWN;
+		ck_assert_int_eq(trace_writer_add(w, &e, (struct csv_field){name, TEXT_FILE_NAME}, &f), 0);
+	}
+	ck_assert_int_eq(trace_writer_add(w, &e, (struct csv_field){name, TEXT_FILE_NAME + 1}, &long_f), EXIT_IMAGE);
+	ck_assert_int_eq(trace_writer_add(w, &e, (struct csv_field){"a\nb", 3}, &end_f), EXIT_IMAGE);
+	ck_assert_msg(strstr(end_f.text, ": a guest's name has an end of line: \"a\\x0ab\""), "%s", end_f.text);
+	ck_assert_int_eq(text_file_close(w, &f), 0);
+	t = trace_open(rig_file(2), TRACE_SLAT, &strict, &f);
+	for (unsigned i = 0; i < 9; i++) {
+		ck_assert_int_eq(trace_next(t, &e, &f), EVENT_ONE);
+		ck_assert(trace_guest_name(t).length == TEXT_FILE_NAME &&
+			  memcmp(trace_guest_name(t).at, name, TEXT_FILE_NAME) == 0);
+	}
+	trace_close(t);
+	free(name);
+}
+END_TEST
+
 static bool is_old(unsigned file)
 {
 	size_t size = 0;
@@ -192,25 +241,26 @@ START_TEST(whole_or_not_at_all)
 {
 	for (unsigned file = 2; file < 4; file++) {
 		struct failure f = {0}, g = {.code = EXIT_IMAGE};
-		struct trace_writer *w;
+		struct text_file *w;
 		struct stat s;
 
 		rig_write(file, "old", 3);
 		w = trace_writer_open(rig_file(file), &bytes, &f);
-		ck_assert_int_eq(trace_writer_add(w, &few[0], &f), 0);
+		ck_assert_int_eq(trace_writer_add(w, &few[0], called(0), &f), 0);
 		ck_assert(is_old(file));
-		trace_writer_abandon(w);
+		text_file_abandon(w);
 		ck_assert(is_old(file));
 		w = trace_writer_open(rig_file(file), &bytes, &f);
-		ck_assert_int_eq(trace_writer_add(w, &few[0], &g), EXIT_IMAGE); /* of whoever made the event */
-		ck_assert_int_eq(trace_writer_close(w, &g), EXIT_IMAGE);
+		ck_assert_int_eq(trace_writer_add(w, &few[0], called(0), &g),
+				 EXIT_IMAGE); /* of whoever made the event */
+		ck_assert_int_eq(text_file_close(w, &g), EXIT_IMAGE);
 		ck_assert(is_old(file));
 		umask(027);
 		ck_assert_int_eq(write_events(rig_file(file), few, FEW, &bytes, &f), 0);
 		reads_back(rig_file(file), few, FEW);
 		ck_assert(stat(rig_file(file), &s) == 0 && (s.st_mode & 0777) == 0640);
 	}
-	trace_writer_abandon(NULL);
+	text_file_abandon(NULL);
 }
 END_TEST
 
@@ -273,7 +323,7 @@ START_TEST(no_memory)
 
 		rig_write(file, "old", 3);
 		for (uint64_t n = 1;; n++) {
-			const struct trace_writer_options options = {.bytes = true, .fail_after = n};
+			const struct trace_writer_options options = {.unit = "byte", .fail_after = n};
 			struct failure f = {0};
 
 			if (write_events(rig_file(file), few, FEW, &options, &f) == 0)
@@ -298,6 +348,7 @@ Suite *trace_writer_suite(void)
 	tcase_add_test(all, reads_as_it_was);
 	tcase_add_test(all, its_text);
 	tcase_add_test(all, longest);
+	tcase_add_test(all, names);
 	tcase_add_test(all, whole_or_not_at_all);
 	tcase_add_test(all, same_bytes);
 	tcase_add_test(all, where_it_cannot_be);

@@ -293,13 +293,14 @@ END_TEST
 START_TEST(saved)
 {
 	const struct workload_options options = {.seed = 9, .arrivals = 5000};
-	const struct trace_writer_options w_options = {.bytes = true};
+	const struct trace_writer_options w_options = {.unit = "byte"};
 	const struct trace_options strict = {0};
 
 	for (unsigned kind = 0; kind < WORKLOADS; kind++) {
 		struct failure f = {0};
 		struct workload *w = workload_open((enum workload_kind)kind, &options, &f);
-		struct trace_writer *out = trace_writer_open(rig_file(2), &w_options, &f);
+		struct text_file *out = trace_writer_open(rig_file(2), &w_options, &f);
+		bool there[5000] = {0};
 		struct rig_told told;
 		struct event e;
 		char *text;
@@ -307,12 +308,18 @@ START_TEST(saved)
 		FILE *to = open_memstream(&text, &size);
 
 		while (workload_next(w, &e, &f) == EVENT_ONE) {
-			EXPECT(trace_writer_add(out, &e, &f) == 0);
+			const uint64_t number = e.kind == EVENT_ARRIVE ? e.number : workload_departed(w);
+			char name[32];
+
+			EXPECT(number < options.arrivals && there[number] == (e.kind == EVENT_DEPART));
+			there[number] = e.kind == EVENT_ARRIVE;
+			snprintf(name, sizeof(name), "%" PRIu64, number);
+			EXPECT(trace_writer_add(out, &e, (struct csv_field){name, strlen(name)}, &f) == 0);
 			rig_tell(to, &e);
 		}
 		fclose(to);
 		workload_close(w);
-		ck_assert_int_eq(trace_writer_close(out, &f), 0);
+		ck_assert_int_eq(text_file_close(out, &f), 0);
 		told = rig_play(rig_file(2), TRACE_SLAT, &strict);
 		ck_assert_int_eq(told.f.code, 0);
 		ck_assert(strcmp(told.text, text) == 0);

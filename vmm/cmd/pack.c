@@ -6,8 +6,9 @@
 #include <unistd.h>
 
 #include "vmm/cmd/cmd.h"
+#include "vmm/pack/amount.h"
+#include "vmm/pack/draft.h"
 #include "vmm/pack/pack_json.h"
-#include "vmm/size.h"
 
 static const char help[] =
 	"slat pack [options] TRACE    what a way to place guests does to a fleet of hosts\n"
@@ -16,14 +17,17 @@ static const char help[] =
 	"hosts, by the code that places real guests, and says how full they get, who is refused and why.\n"
 	"\n"
 	"  --format NAME              slat, azure-v1, azure-packing-2020, huawei-east-1, minimalloc (slat)\n"
-	"  --skip-bad                 count bad lines and go on; else the first ends the run\n"
+	"  --machine ID|common|any    azure-packing-2020: the machineId whose shares are asked for, the one that most\n"
+	"                             guests can run on, or each type's lowest (common); who cannot is left out\n"
+	"  --skip-bad                 count bad lines and go on, and guests that ask for more memory or CPUs than any\n"
+	"                             host has; else the first ends the run\n"
 	"  --from N, --count N        only arrivals N to N + count, from 0, into empty hosts\n"
 	"  --workload NAME            instead of a trace: vm, tasks, spectrum, cargo, uniform, exponential, by "
 	"--seed;\n"
 	"                             --arrivals N; --interval SECONDS between them and --life SECONDS, in the mean;\n"
 	"                             --size-min, --size-max (tasks, cargo, uniform), --size-mean (exponential) SIZE\n"
 	"  --save-trace FILE          keeps the events as a trace (gzip iff it ends in .gz; - is standard output, and\n"
-	"                             the table goes to standard error then, as with --csv - and --report -)\n"
+	"                             the table goes to standard error then, as with --csv -, --log - and --report -)\n"
 	"  --hosts N --host KEY=VALUE,...  N hosts (1) like this; both may be repeated, for other kinds\n"
 	"                             nodes=N             memory nodes (1)\n"
 	"                             cpus=N              of all nodes; without it CPUs are no limit\n"
@@ -40,26 +44,31 @@ static const char help[] =
 	"                             is free and asked for (dot); the emptier of two (two)             (best)\n"
 	"  --node HOW                 local, pack, spread, interleave: as --placement of slat run; the first that\n"
 	"                             can; balance: the host whose nodes differ most, and its emptier one, without\n"
-	"                             --choose                                                          (local)\n"
-	"  --fit HOW                  first, best, worst, next, buddy, segregated; scatter: any free memory (best)\n"
-	"  --granule SIZE             memory is given in multiples of it (2M; 1 of a workload that is not of bytes)\n"
+	"                             --choose; contract: by --latency, which implies it                (local)\n"
+	"  --fit HOW                  first, best, worst, next, buddy, segregated; scatter: any free memory (best;\n"
+	"                             of metres worst)\n"
+	"  --granule SIZE             memory is given in multiples of it (2M; 1 of what is not bytes)\n"
 	"  --contiguous HOW           of each node: require one extent, prefer few, or scatter (require)\n"
 	"  --compact HOW              never; when a hole is refused (refused); or when a guest has left (continuous),\n"
-	"                             as far as --compact-budget SIZE goes, of bytes a second (never)\n"
+	"                             as far as --compact-budget SIZE goes, of bytes a second; guests move into free\n"
+	"                             memory that does not overlap their own: none slides (never)\n"
 	"  --split-above SIZE         larger guests are spread evenly over all nodes of a host\n"
 	"  --huge-above SIZE          larger guests get huge pages, of what hosts have (huge=), and only they\n"
 	"  --lifetimes known|unknown  known: --choose is among the hosts that the guest will keep busy least beyond\n"
 	"                             those who are there; a trace without life_s is read twice      (unknown)\n"
 	"  --overcommit PERCENT       of their memory guests give back: so much more fits (0)\n"
 	"  --latency NS               the nodes with the least local memory that keep this mean (contract)\n"
-	"  --on-refuse drop|wait      who is refused is gone, or waits, first come, first served (drop)\n"
+	"  --on-refuse drop|wait      who is refused is gone, or waits, first come, first served; whom not even empty\n"
+	"                             hosts can take is refused then, too (drop)\n"
 	"  --seed N                   of --workload, and of --choose random and two (0)\n"
 	"  --csv FILE                 figures over time, every --csv-step SECONDS (3600)\n"
+	"  --log FILE                 each decision: who is placed, where, refused, waits, is moved, leaves; as CSV\n"
 	"  --report FILE.html         one page with charts, and the pools drawn over time\n"
-	"  --json                     all figures, for programs\n"
+	"  --json                     all figures, for programs: exact integers, and for the 99th of 100 waits two\n"
+	"                             bounds, to within a 32nd\n"
 	"  --help                     this text\n"
 	"\n"
-	"Exit code: 0, 2 usage, 4 the trace is bad, 6 the host refuses.\n"
+	"Exit code: 0, 2 usage, 4 the trace is bad, or has a guest larger than any host, 6 the host refuses.\n"
 	"\n"
 	"Example:  slat pack --hosts 1000 --host nodes=2,cpus=64,memory=384G --fit best trace.csv.gz\n";
 
@@ -85,20 +94,57 @@ static struct millionths milli(uint64_t thousandths)
 	return m;
 }
 
+struct units_text {
+	char s[96];
+};
+
+/* "7 units of 2 MiB", "7 metres" */
+static struct units_text units(const struct pack_options *o, uint64_t n)
+{
+	struct units_text t;
+
+	if (o->pack.granule > 1 || amount_of_bytes(o->unit))
+		snprintf(t.s, sizeof(t.s), "%" PRIu64 " units of %s", n, amount_format(o->unit, o->pack.granule).s);
+	else
+		snprintf(t.s, sizeof(t.s), "%s", amount_format(o->unit, n).s);
+	return t;
+}
+
+static void print_why(const char *name, const struct pack_figures *n, enum fleet_answer why)
+{
+	printf("%-28s %" PRIu64, name, n->refused[why]);
+	if (n->refused[why] > 0)
+		printf(", %" PRIu64 " units", n->units_refused_why[why]);
+	putchar('\n');
+}
+
 static void print_refused(const struct pack_options *o, const struct pack_figures *n)
 {
-	printf("%-28s %" PRIu64 " guests, %" PRIu64 " units\n", o->pack.wait ? "still waiting at the end" : "refused",
-	       pack_refused(n), n->units_refused);
-	printf("%-28s %" PRIu64 "\n", "  no host has the memory", n->refused[FLEET_NO_MEMORY]);
-	printf("%-28s %" PRIu64 "\n", "  ... and the CPUs", n->refused[FLEET_NO_CPU]);
-	printf("%-28s %" PRIu64 "\n", "  ... and the holes", n->refused[FLEET_NO_HOLE]);
+	printf("%-28s %" PRIu64 " guests, %" PRIu64 " units\n", "refused", pack_refused(n), n->units_refused);
+	if (o->pack.wait)
+		printf("%-28s %" PRIu64 "\n", "  still waiting at the end", n->waiting);
+	print_why("  no host has the memory", n, FLEET_NO_MEMORY);
+	print_why("  ... and the CPUs", n, FLEET_NO_CPU);
+	print_why("  ... and the holes", n, FLEET_NO_HOLE);
 	if (o->pack.fleet.latency_ps)
-		printf("%-28s %" PRIu64 "\n", "  ... and the latency", n->refused[FLEET_NO_CONTRACT]);
+		print_why("  ... and the latency", n, FLEET_NO_CONTRACT);
 }
 
 static bool unbounded(const struct pack_options *o)
 {
 	return o->shape[0].node[0].units == FLEET_UNBOUNDED;
+}
+
+/* The 99th of 100 as it is known: exactly, or between two. */
+static void print_waits(const struct pack_figures *n)
+{
+	const struct pack_wait *p99 = &n->wait_p99;
+
+	printf("%-28s %" PRIu64 " guests, %" PRIu64 " s in all, %s s mean, %s", "waited", n->waited,
+	       n->wait_us / 1000000, milli(n->wait_mean_us / 1000).s, milli(p99->least / 1000).s);
+	if (p99->most > p99->least)
+		printf(" to %s", milli(p99->most / 1000 + (p99->most % 1000 > 0)).s);
+	printf(" s at the 99th of 100, %s s the longest\n", milli(n->wait_longest_us / 1000).s);
 }
 
 static void print_table(const struct pack_options *o, const struct experiment *e)
@@ -111,8 +157,10 @@ static void print_table(const struct pack_options *o, const struct experiment *e
 	printf("%-28s %" PRIu64 " over %" PRIu64 ".%06" PRIu64 " s", "guests", n->arrivals, n->span_us / 1000000,
 	       n->span_us % 1000000);
 	printf(bad ? "; %" PRIu64 " bad lines passed over\n" : "\n", bad);
-	printf("%-28s %" PRIu64 ", %" PRIu64 " units of %s\n", "accepted", n->accepted, n->units_accepted,
-	       size_format(o->pack.granule).s);
+	if (e->read.left_out > 0)
+		printf("%-28s %" PRIu64 " guests, whose types machine %" PRId64 " has not\n", "left out",
+		       e->read.left_out, e->read.machine);
+	printf("%-28s %" PRIu64 ", %s\n", "accepted", n->accepted, units(o, n->units_accepted).s);
 	print_refused(o, n);
 	printf("%-28s %s mean, %" PRIu64 " peak\n", "live", milli(n->guests_milli).s, n->guests_peak);
 	if (unbounded(o)) {
@@ -121,8 +169,9 @@ static void print_table(const struct pack_options *o, const struct experiment *e
 	} else {
 		printf("%-28s %s mean, %s peak\n", "memory used", percent(n->utilisation_ppm).s,
 		       percent(n->utilisation_peak_ppm).s);
-		printf("%-28s %s mean\n", "CPUs used", percent(n->cpu_ppm).s);
 	}
+	if (n->cpus_limited)
+		printf("%-28s %s mean\n", "CPUs used", percent(n->cpu_ppm).s);
 	printf("%-28s %s mean\n", "external fragmentation", percent(n->external_ppm).s);
 	printf("%-28s %s mean\n", "internal fragmentation", percent(n->internal_ppm).s);
 	printf("%-28s %s mean\n", "holes", milli(n->holes_milli).s);
@@ -131,17 +180,18 @@ static void print_table(const struct pack_options *o, const struct experiment *e
 	if (o->pack.compact != PACK_COMPACT_NEVER)
 		printf("%-28s %" PRIu64 " guests, %" PRIu64 " units\n", "moved", n->moves, n->units_moved);
 	if (o->pack.wait)
-		printf("%-28s %" PRIu64 " guests, %" PRIu64 " s in all, %s s mean, %s s at the 99th of 100\n", "waited",
-		       n->waited, n->wait_us / 1000000, milli(n->wait_mean_us / 1000).s,
-		       milli(n->wait_p99_us / 1000).s);
+		print_waits(n);
 }
 
 static void print_json(const struct pack_options *o, const struct experiment *e, struct failure *f)
 {
 	json_t *root = pack_json(o, e);
 
-	if (!root || json_dumpf(root, stdout, JSON_INDENT(2)) != 0)
-		(void)fail(f, EXIT_HOST, "standard output cannot be written");
+	if (!root) {
+		(void)fail(f, EXIT_HOST, "no memory for what slat pack --json tells");
+		return;
+	}
+	(void)json_dumpf(root, stdout, JSON_INDENT(2));
 	json_decref(root);
 	puts("");
 }
@@ -153,34 +203,35 @@ static bool is_output(const char *path)
 	return path && strcmp(path, "-") == 0;
 }
 
-static int experiment(const struct pack_options *o, struct failure *f)
+static int experiment(struct pack_options *o, struct failure *f)
 {
 	struct experiment e;
 
 	if (experiment_run(o, true, &e, f))
 		return f->code;
-	if ((is_output(o->save) || is_output(o->csv) || is_output(o->report)) && dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+	if ((is_output(o->save) || is_output(o->csv) || is_output(o->report) || is_output(o->log)) &&
+	    dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
 		return fail(f, EXIT_HOST, "the table has nowhere to go: %s", strerror(errno));
 	if (o->json)
 		print_json(o, &e, f);
 	else
 		print_table(o, &e);
-	if (fflush(stdout) != 0 && !f->code)
-		(void)fail(f, EXIT_HOST, "standard output cannot be written: %s", strerror(errno));
-	return f->code;
+	return cmd_written(f);
 }
 
 int cmd_pack(int argc, char **argv)
 {
 	struct failure f = {0};
 	struct pack_options o;
+	int code = EXIT_OK;
 
+	draft_end_by_signal();
 	if (pack_options_parse(argc, argv, &o, &f) == 0) {
 		if (o.help)
-			fputs(help, stdout);
+			code = cmd_say(help);
 		else
 			(void)experiment(&o, &f);
 	}
 	pack_options_free(&o);
-	return f.code ? cmd_refuse(&f) : EXIT_OK;
+	return f.code ? cmd_refuse(&f) : code;
 }

@@ -1,6 +1,8 @@
 /* vmm/cmd/sweep.c: `slat sweep`: experiments by the hundred, on all CPUs, and on many machines. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +14,9 @@
 
 #include "vmm/cmd/cmd.h"
 #include "vmm/loop.h"
+#include "vmm/pack/compare.h"
+#include "vmm/pack/draft.h"
+#include "vmm/pack/file_uses.h"
 #include "vmm/pack/report_sweep.h"
 
 #define JOBS_MAX	1024u
@@ -30,6 +35,10 @@ static const char help[] =
 	"  --jobs N                   so many points at once (the CPUs that it may use)\n"
 	"  --shard I/N                only part I, from 1, of N; mpirun and srun set it by their environment\n"
 	"  --merge                    plays nothing: all results, in the order of the points, as JSON\n"
+	"  --means                    with --merge: by policy and figure the mean over seeds, half of its 95 % "
+	"interval, "
+	"and\n"
+	"                             how many runs, as CSV, instead\n"
 	"  --report FILE.html         with --merge: one page that compares policies, with intervals over seeds, "
 	"instead\n"
 	"  --help                     this text\n"
@@ -42,7 +51,7 @@ struct asked {
 	const char *file, *folder, *report;
 	struct sweep_rank shard;
 	uint32_t jobs;
-	bool merge, help;
+	bool merge, means, help;
 	char *const *word; /* all of it, as it was said */
 	int words;
 };
@@ -94,6 +103,8 @@ static int parse(int argc, char **argv, struct asked *a, struct failure *f)
 
 		if (strcmp(word, "--merge") == 0) {
 			a->merge = true;
+		} else if (strcmp(word, "--means") == 0) {
+			a->means = true;
 		} else if (strcmp(word, "--help") == 0) {
 			a->help = true;
 		} else if (strcmp(word, "--out") == 0 || strcmp(word, "--jobs") == 0 || strcmp(word, "--shard") == 0 ||
@@ -112,8 +123,8 @@ static int parse(int argc, char **argv, struct asked *a, struct failure *f)
 	}
 	if (!a->file && !a->help)
 		return fail(f, EXIT_USAGE, "no file to sweep: slat sweep [options] FILE");
-	if (a->report && !a->merge)
-		return fail(f, EXIT_USAGE, "--report: of a sweep it is made by --merge");
+	if ((a->report || a->means) && !a->merge)
+		return fail(f, EXIT_USAGE, "--%s: of a sweep it is made by --merge", a->report ? "report" : "means");
 	a->word = argv;
 	a->words = argc;
 	return 0;
@@ -213,8 +224,10 @@ struct work {
 	uint32_t all, done, live;
 	uint64_t start_ns;
 	bool terminal;
-	int code; /* of the first that failed */
+	int said[2]; /* a pipe: what points failed by, a struct failure each */
 };
+
+_Static_assert(sizeof(struct failure) <= PIPE_BUF, "it is whole in the pipe, or not there");
 
 static void show(const struct work *w)
 {
@@ -229,9 +242,25 @@ static void show(const struct work *w)
 		fputc('\n', stderr);
 }
 
-static void wait_one(struct work *w)
+/* The first that failed says why; of what others say nothing is lost, for a disk that is full is so for all. */
+static void take_failure(const struct work *w, int status, struct failure *f)
 {
-	int status;
+	struct failure its;
+
+	if (f->code)
+		return;
+	if (WIFSIGNALED(status))
+		(void)fail(f, EXIT_INTERNAL, "a point's process was ended by signal %d (%s)", WTERMSIG(status),
+			   strsignal(WTERMSIG(status)));
+	else if (read(w->said[0], &its, sizeof(its)) == (ssize_t)sizeof(its))
+		*f = its;
+	else
+		(void)fail(f, EXIT_INTERNAL, "a point's process ended with code %d", WEXITSTATUS(status));
+}
+
+static void wait_one(struct work *w, struct failure *f)
+{
+	int status = 0;
 	pid_t child;
 
 	do
@@ -241,9 +270,18 @@ static void wait_one(struct work *w)
 	if (child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
 		w->done++;
 		show(w);
-	} else if (w->code == 0) {
-		w->code = child > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_INTERNAL;
+	} else {
+		take_failure(w, status, f);
 	}
+}
+
+/* What the pipe has no room for is not the first. */
+static int say_failure(const struct work *w, const struct failure *its)
+{
+	const ssize_t wrote = write(w->said[1], its, sizeof(*its));
+
+	(void)wrote;
+	return its->code;
 }
 
 /* In a process of its own: what one point needs goes with it, and one that dies is one point. */
@@ -259,37 +297,62 @@ static int start(struct work *w, uint32_t point, struct failure *f)
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() != parent)
 			_exit(EXIT_SIGNAL);
-		_exit(sweep_play(w->s, point, w->file, &its) ? cmd_refuse(&its) : EXIT_OK);
+		_exit(sweep_play(w->s, point, w->file, &its) ? say_failure(w, &its) : EXIT_OK);
 	}
 	w->live++;
 	return 0;
 }
 
+static int play_all(struct work *w, uint32_t jobs, struct sweep_rank rank, struct failure *f)
+{
+	const struct sweep *s = w->s;
+
+	for (uint32_t i = 0; i < s->points; i++)
+		w->all += !s->point[i].done && sweep_is_mine(s, i, rank);
+	for (uint32_t i = 0; i < s->points && !f->code; i++) {
+		if (s->point[i].done || !sweep_is_mine(s, i, rank))
+			continue;
+		while (w->live >= jobs)
+			wait_one(w, f);
+		if (!f->code)
+			(void)start(w, i, f);
+	}
+	while (w->live > 0)
+		wait_one(w, f);
+	return f->code;
+}
+
+/* What is finished is looked at when nobody else can finish it any more. */
 static int play(struct sweep *s, const struct asked *a, struct failure *f)
 {
 	struct sweep_rank rank;
 	struct work w = {.s = s, .start_ns = loop_now(), .terminal = isatty(STDERR_FILENO)};
-	uint32_t jobs = jobs_here(a);
 
 	if (rank_here(a, &rank, f))
 		return f->code;
-	for (uint32_t i = 0; i < s->points; i++)
-		w.all += !s->point[i].done && sweep_is_mine(s, i, rank);
 	w.file = sweep_append_to(s, rank, f);
 	if (w.file < 0)
 		return f->code;
-	for (uint32_t i = 0; i < s->points && !w.code && !f->code; i++) {
-		if (s->point[i].done || !sweep_is_mine(s, i, rank))
-			continue;
-		while (w.live >= jobs)
-			wait_one(&w);
-		if (!w.code)
-			(void)start(&w, i, f);
+	if (pipe2(w.said, O_CLOEXEC | O_NONBLOCK) < 0) {
+		(void)fail(f, EXIT_HOST, "no pipe for what points say: %s", strerror(errno));
+	} else {
+		if (sweep_read_done(s, NULL, f) == 0)
+			(void)play_all(&w, jobs_here(a), rank, f);
+		close(w.said[0]);
+		close(w.said[1]);
 	}
-	while (w.live > 0)
-		wait_one(&w);
 	close(w.file);
-	return f->code ? f->code : w.code;
+	return f->code;
+}
+
+static int means(const struct sweep *s, const json_t *results, struct failure *f)
+{
+	struct compare c;
+
+	if (compare_open(&c, s, results, f) == 0)
+		compare_write(&c, stdout);
+	compare_close(&c);
+	return f->code ? f->code : cmd_written(f);
 }
 
 static int merge(struct sweep *s, const struct asked *a, json_t *results, struct failure *f)
@@ -309,11 +372,27 @@ static int merge(struct sweep *s, const struct asked *a, json_t *results, struct
 		return fail(f, EXIT_HOST,
 			    "%" PRIu32 " of %" PRIu32 " points are missing in %s: slat sweep %s plays them", missing,
 			    s->points, s->path, a->file);
+	if (a->report) {
+		draft_end_by_signal();
+		if (report_sweep(s, results, a->report, a->word, a->words, f) != 0)
+			return f->code;
+	}
+	if (a->means)
+		return means(s, results, f);
 	if (a->report)
-		return report_sweep(s, results, a->report, a->word, a->words, f);
-	if (json_dumpf(results, stdout, JSON_INDENT(1)) != 0 || puts("") < 0 || fflush(stdout) != 0)
-		return fail(f, EXIT_HOST, "standard output cannot be written");
-	return 0;
+		return 0;
+	(void)json_dumpf(results, stdout, JSON_INDENT(1));
+	puts("");
+	return cmd_written(f);
+}
+
+static int spares(const struct sweep *s, const struct asked *a, struct failure *f)
+{
+	const struct file_use out[] = {{"FILE", a->file, false}, {"--out", a->folder, true}};
+
+	if (file_uses_judge(out, 2, f))
+		return f->code;
+	return a->report ? sweep_spares(s, "--report", a->report, f) : 0;
 }
 
 int cmd_sweep(int argc, char **argv)
@@ -324,19 +403,19 @@ int cmd_sweep(int argc, char **argv)
 	json_t *results = NULL;
 	int code = parse(argc, argv, &a, &f);
 
-	if (code == 0 && a.help) {
-		fputs(help, stdout);
-		return EXIT_OK;
-	}
+	if (code == 0 && a.help)
+		return cmd_say(help);
 	if (code == 0)
 		code = sweep_open(&s, a.file, a.folder, &f);
 	if (code == 0)
 		code = sweep_look(&s, &f);
 	if (code == 0)
-		code = sweep_read_done(&s, a.merge ? &results : NULL, &f);
+		code = spares(&s, &a, &f);
+	if (code == 0 && a.merge)
+		code = sweep_read_done(&s, &results, &f);
 	if (code == 0)
-		code = a.merge ? merge(&s, &a, results, &f) : play(&s, &a, &f);
+		(void)(a.merge ? merge(&s, &a, results, &f) : play(&s, &a, &f));
 	json_decref(results);
 	sweep_close(&s);
-	return f.code ? cmd_refuse(&f) : code;
+	return f.code ? cmd_refuse(&f) : EXIT_OK;
 }

@@ -39,4 +39,10 @@ static inline void *alloc_by_huge_pages(void *memory, size_t bytes)
 	return memory;
 }
 
+/* As realloc(), of such an array. */
+static inline void *alloc_resize_by_huge_pages(void *memory, size_t count, size_t bytes)
+{
+	return alloc_by_huge_pages(reallocarray(memory, count, bytes), count * bytes);
+}
+
 #endif

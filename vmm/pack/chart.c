@@ -1,13 +1,15 @@
 /* vmm/pack/chart.c: figures drawn as SVG.
  *
  * A drawing is 360 wide: as wide as a phone, so that letters are as large there as they are meant to be, and on a desk
- * three stand side by side. All axes of figures begin at 0: a small difference looks small. */
+ * three stand side by side. Axes of figures begin at 0: a small difference looks small. Only dots that could not be
+ * told apart there have an axis that begins elsewhere, which says so, and is drawn cut. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "mm/port.h"
 #include "vmm/pack/chart.h"
 #include "vmm/pack/html.h"
+#include "vmm/pack/label.h"
 
 #define WIDTH	   360
 #define HEIGHT	   218
@@ -15,9 +17,13 @@
 #define RIGHT	   342
 #define TOP	   24
 #define BOTTOM	   178
-#define ROW	   34 /* of a dot and its name */
+#define ROW	   21 /* of a dot; and ... */
+#define LINE	   13 /* of each line of its name */
 #define DOTS_LEFT  14
 #define DOTS_RIGHT 330
+#define NAME_LEFT  18
+#define NAME_RIGHT 352
+#define APART	   8 /* two texts in a line */
 
 typedef unsigned __int128 wide;
 
@@ -41,6 +47,14 @@ static void put(FILE *out, const char *before, int64_t tenths)
 static uint64_t axis_most(const struct axis *a)
 {
 	return a->step * a->ticks;
+}
+
+/* Of a drawing of dots. */
+static int64_t across(const struct axis *a, uint64_t value)
+{
+	uint64_t first = a->first * a->step;
+
+	return scaled(value > first ? value - first : 0, axis_most(a), DOTS_LEFT, DOTS_RIGHT);
 }
 
 /* ---- the frame ---- */
@@ -186,10 +200,25 @@ void chart_steps(FILE *out, const struct chart *c, const struct chart_line *line
 
 /* ---- bars ---- */
 
+/* So that names have room. */
+static uint32_t names_every(const struct axis_text *name, uint32_t count)
+{
+	uint32_t every = 1, widest = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t width = label_width(name[i].s) + APART;
+
+		widest = width > widest ? width : widest;
+	}
+	while (every < count && every * (RIGHT - LEFT) < widest * count)
+		every++;
+	return every;
+}
+
 void chart_bars(FILE *out, const struct chart *c, const struct axis_text *name, const uint64_t *value, uint32_t count)
 {
 	struct axis a = axis_make(c->y, most_of(value, count), 5);
-	uint32_t every = (count + 5) / 6;
+	uint32_t every = names_every(name, count);
 
 	figure_open(out, c);
 	svg_open(out, c, HEIGHT);
@@ -219,58 +248,110 @@ void chart_bars(FILE *out, const struct chart *c, const struct axis_text *name, 
 
 /* ---- dots ---- */
 
-static uint64_t dots_most(const struct chart_dot *dot, uint32_t count)
+static struct axis dots_axis(enum quantity q, const struct chart_dot *dot, uint32_t count)
 {
-	uint64_t most = 0;
+	uint64_t least = UINT64_MAX, most = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		uint64_t high = (uint64_t)dot[i].at.mean + dot[i].at.half;
-
-		most = high > most ? high : most;
+		least = dot[i].low < least ? dot[i].low : least;
+		most = dot[i].high > most ? dot[i].high : most;
 	}
-	return most;
+	return axis_between(q, least, most, 4);
 }
 
-static void one_dot(FILE *out, const struct chart *c, const struct chart_dot *d, uint64_t most, int y)
+/* Of its name. Does what is said fit beside the last one? */
+static unsigned dot_lines(const struct chart_dot *d, bool *fits)
 {
-	uint64_t mean = (uint64_t)d->at.mean, low = mean > d->at.half ? mean - d->at.half : 0;
+	const char *rest = d->name;
+	unsigned lines = 1;
 
-	fprintf(out, "<text class=\"name\" x=\"18\" y=\"%d\">", y - 10);
-	html_text(out, d->name);
-	fprintf(out, "</text><text x=\"352\" y=\"%d\" text-anchor=\"end\">%s", y - 10, quantity_text(c->y, mean).s);
-	if (d->at.known)
-		fprintf(out, " ± %s", quantity_text(c->y, d->at.half).s);
-	fputs("</text>\n", out);
-	if (d->at.known) {
-		put(out, "<path class=\"whisker\" d=\"M", scaled(low, most, DOTS_LEFT, DOTS_RIGHT));
-		fprintf(out, " %dv6m0 -3H", y - 3);
-		put(out, "", scaled(mean + d->at.half, most, DOTS_LEFT, DOTS_RIGHT));
+	for (size_t line; rest[line = label_line(rest, NAME_RIGHT - NAME_LEFT)]; rest = label_rest(rest, line))
+		lines++;
+	*fits = label_width(rest) + APART + label_width(d->said) <= NAME_RIGHT - NAME_LEFT;
+	return lines;
+}
+
+/* Where what is said does not fit somewhere, it has a line of its own everywhere. */
+static bool dots_apart(const struct chart_dot *dot, uint32_t count)
+{
+	bool fits = true;
+
+	for (uint32_t i = 0; i < count && fits; i++)
+		(void)dot_lines(&dot[i], &fits);
+	return !fits;
+}
+
+static int dot_height(const struct chart_dot *d, bool apart)
+{
+	bool fits;
+
+	return ((int)dot_lines(d, &fits) + apart) * LINE;
+}
+
+static void dot_name(FILE *out, const char *name, int y)
+{
+	while (*name) {
+		size_t line = label_line(name, NAME_RIGHT - NAME_LEFT);
+
+		fprintf(out, "<text class=\"name\" x=\"%d\" y=\"%d\">", NAME_LEFT, y);
+		html_text_part(out, name, line);
+		fputs("</text>", out);
+		name = label_rest(name, line);
+		y += LINE;
+	}
+}
+
+/* From y on; returns where the next one is. */
+static int one_dot(FILE *out, const struct chart_dot *d, bool apart, const struct axis *a, int y)
+{
+	int below = y + dot_height(d, apart);
+
+	dot_name(out, d->name, y + LINE);
+	fprintf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>\n", NAME_RIGHT, below, d->said);
+	if (d->low != d->high) {
+		put(out, "<path class=\"whisker\" d=\"M", across(a, d->low));
+		fprintf(out, " %dv6m0 -3H", below + 7);
+		put(out, "", across(a, d->high));
 		fputs("m0 -3v6\"/>", out);
 	}
-	put(out, "<circle cx=\"", scaled(mean, most, DOTS_LEFT, DOTS_RIGHT));
-	fprintf(out, "\" cy=\"%d\" r=\"4\" class=\"%s\"/>\n", y, d->open ? "open" : "dot");
+	put(out, "<circle cx=\"", across(a, d->mean));
+	fprintf(out, "\" cy=\"%d\" r=\"4\" class=\"%s\"/>\n", below + 10, d->open ? "open" : "dot");
+	return below + ROW;
 }
 
 void chart_dots(FILE *out, const struct chart *c, const struct chart_dot *dot, uint32_t count)
 {
-	struct axis a = axis_make(c->y, dots_most(dot, count), 4);
-	int bottom = (int)count * ROW + 6;
+	struct axis a = dots_axis(c->y, dot, count);
+	bool apart = dots_apart(dot, count);
+	int bottom = 6, y = 3;
 
+	for (uint32_t i = 0; i < count; i++)
+		bottom += dot_height(&dot[i], apart) + ROW;
 	figure_open(out, c);
+	if (a.first)
+		fprintf(out, "<p class=\"from\">The axis begins at %s, not at 0.</p>\n",
+			quantity_mean(c->y, a.first * a.step).s);
 	svg_open(out, c, bottom + 40);
-	fprintf(out, "<desc id=\"%s-d\">%" PRIu32 " policies; the table beneath has their figures.</desc>\n", c->id,
+	fprintf(out, "<desc id=\"%s-d\">%" PRIu32 " policies; their figures stand beside their names.</desc>\n", c->id,
 		count);
 	for (uint64_t i = 0; i <= a.ticks; i++) {
 		int64_t x = scaled(i, a.ticks, DOTS_LEFT, DOTS_RIGHT);
 
-		fprintf(out, "<path class=\"%s\" d=\"M", i ? "grid" : "base");
+		fprintf(out, "<path class=\"%s\" d=\"M", i || a.first ? "grid" : "base");
 		put(out, "", x);
 		fprintf(out, " 4V%d\"/>", bottom);
-		put(out, "<text x=\"", x);
-		fprintf(out, "\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", bottom + 15, axis_tick(&a, i).s);
+		if (i == 0 && a.first) /* longer than "0", and at the edge */
+			fprintf(out, "<text x=\"0\" y=\"%d\">%s</text>\n", bottom + 15, axis_tick(&a, i).s);
+		else {
+			put(out, "<text x=\"", x);
+			fprintf(out, "\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", bottom + 15, axis_tick(&a, i).s);
+		}
 	}
 	for (uint32_t i = 0; i < count; i++)
-		one_dot(out, c, &dot[i], axis_most(&a), (int)i * ROW + 26);
+		y = one_dot(out, &dot[i], apart, &a, y);
+	if (a.first)
+		fprintf(out, "<path class=\"base cut\" d=\"M%d %dl4 -5l4 10l4 -5H%d\"/>\n", DOTS_LEFT - 12, bottom,
+			DOTS_RIGHT);
 	x_title(out, c->x_name, a.unit, bottom + 33);
 	fputs("</svg>\n</figure>\n", out);
 }

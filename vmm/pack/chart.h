@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 #include "vmm/pack/axis.h"
-#include "vmm/pack/interval.h"
 
 #define CHART_LINES_MAX 4u
 
@@ -32,9 +31,10 @@ void chart_steps(FILE *out, const struct chart *c, const struct chart_line *line
 void chart_bars(FILE *out, const struct chart *c, const struct axis_text *name, const uint64_t *value, uint32_t count);
 
 struct chart_dot {
-	const char *name;
-	struct interval at; /* mean 0 or more */
-	bool open;	    /* not to be told from the best */
+	const char *name;	  /* as long as it may be: it is broken into lines; and ... */
+	const char *said;	  /* ... what its figure is read as */
+	uint64_t mean, low, high; /* a line from low to high, unless they are the same */
+	bool open;		  /* not to be told from the best */
 };
 void chart_dots(FILE *out, const struct chart *c, const struct chart_dot *dot, uint32_t count);
 

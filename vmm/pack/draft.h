@@ -10,13 +10,22 @@
 #include "vmm/failure.h"
 #include "vmm/pack/alloc.h"
 
+struct draft_temp {		 /* private */
+	struct draft_temp *next; /* of all that there are */
+	char path[];
+};
+
 struct draft {
 	int fd;	   /* the owner's to write to, not to close */
 	FILE *out; /* the same as a stream, if it was asked for; NULL: it was not, or the draft has ended */
 	const char *path;
-	char *temp; /* private: NULL: the file itself */
-	int error;  /* private: errno of the first thing that the stream could not write */
+	struct draft_temp *temp; /* private: NULL: the file itself */
+	int error;		 /* private: errno of the first thing that the stream could not write */
 };
+
+/* From now on a signal that ends the process from outside (HUP, INT, QUIT, PIPE, TERM, XCPU, XFSZ; not one that was
+ * ignored) removes the drafts that there are, and then ends it as it would have. KILL leaves them. */
+void draft_end_by_signal(void);
 
 /* path "-": standard output. Borrows path. EXIT_HOST: it cannot be written, or no memory; there is nothing to end. */
 int draft_open(struct draft *d, const char *path, struct alloc *alloc, struct failure *f);

@@ -9,9 +9,10 @@ struct experiment {
 	struct trace_stats read;
 };
 
-/* Plays the whole trace; writes the time series and the page, if they are asked for; shows on standard error how far it
- * is, if it should and that is a terminal. As trace_open(), pack_open(), or EXIT_HOST: one of them cannot be written.
+/* Settles the options, if they are not yet (pack_options_settle()). Plays the whole trace; writes the time series and
+ * the page, if they are asked for; shows on standard error how far it is, if it should and that is a terminal. As
+ * trace_open(), pack_open(), or EXIT_HOST: one of them cannot be written.
  */
-int experiment_run(const struct pack_options *o, bool show, struct experiment *out, struct failure *f);
+int experiment_run(struct pack_options *o, bool show, struct experiment *out, struct failure *f);
 
 #endif

@@ -471,7 +471,7 @@ static bool guests_grow(struct fleet *f, uint32_t guest)
 			return false;
 		f->leaves = leaves;
 	}
-	if (!(now = alloc_by_huge_pages(realloc(f->guest, most * sizeof(*now)), most * sizeof(*now))))
+	if (!(now = alloc_resize_by_huge_pages(f->guest, most, sizeof(*now))))
 		return false;
 	for (uint64_t i = f->guests_max; i < most; i++)
 		now[i].part = FLEET_PART_NONE;
@@ -487,8 +487,7 @@ static bool pieces_grow(struct fleet *f, uint64_t need)
 
 	if (need <= f->pieces_free)
 		return true;
-	if (most > UINT32_MAX ||
-	    !(now = alloc_by_huge_pages(realloc(f->piece, most * sizeof(*now)), most * sizeof(*now))))
+	if (most > UINT32_MAX || !(now = alloc_resize_by_huge_pages(f->piece, most, sizeof(*now))))
 		return false;
 	f->piece = now;
 	for (uint32_t i = f->pieces_max; i < most; i++) {
@@ -768,6 +767,27 @@ uint32_t fleet_where(const struct fleet *f, uint32_t guest, uint32_t *host, stru
 		if (n < max)
 			out[n] = f->piece[i].part;
 	return n;
+}
+
+uint64_t fleet_given_to(const struct fleet *f, uint32_t guest)
+{
+	uint64_t units = 0;
+
+	MM_ASSERT(fleet_lives(f, guest), guest, 0);
+	for (uint32_t i = f->guest[guest].part; i != FLEET_PART_NONE; i = f->piece[i].next)
+		units += f->piece[i].part.run.units;
+	return units;
+}
+
+bool fleet_is_huge(const struct fleet *f, uint32_t guest)
+{
+	return f->guest[guest].huge;
+}
+
+void fleet_watch(struct fleet *f, fleet_moved_fn *moved, void *self)
+{
+	f->moved = moved;
+	f->moved_self = self;
 }
 
 struct fleet_totals fleet_totals_read(const struct fleet *f)

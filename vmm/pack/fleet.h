@@ -161,17 +161,25 @@ struct fleet_moved {
 bool fleet_compact_for(struct fleet *f, const struct fleet_ask *ask, uint64_t units_max, uint64_t work,
 		       struct fleet_moved *moved, struct failure *failure);
 
-/* Makes one hole of all free units of each node of this host, if that takes no more than units_max. As above. */
+/* Makes one hole of all free units of each node of this host, where there is a plan that takes no more than units_max;
+ * a node without one is left as it is. As above. */
 bool fleet_compact_host(struct fleet *f, uint32_t host, uint64_t units_max, uint64_t work, struct fleet_moved *moved,
 			struct failure *failure);
+
+/* Whoever is told of each move that compaction makes, when it is made: where the part is now, and its first unit
+ * before. NULL: nobody is. */
+typedef void fleet_moved_fn(void *self, uint32_t guest, uint32_t host, const struct fleet_part *part, uint64_t from);
+void fleet_watch(struct fleet *f, fleet_moved_fn *moved, void *self);
 
 /* It departs soon, if it lives. For speed: of a large fleet's books little is in the caches. Called with step 0, then
  * 1, up to FLEET_HINTS - 1, each when memory has brought what the one before it asked for. */
 #define FLEET_HINTS (3u + EXTENT_HINTS)
 void fleet_hint(const struct fleet *f, uint32_t guest, unsigned step);
 bool fleet_lives(const struct fleet *f, uint32_t guest);
+bool fleet_is_huge(const struct fleet *f, uint32_t guest); /* one that lives has huge pages */
 /* Where it is: *host, and up to `max` parts; returns how many there are. */
 uint32_t fleet_where(const struct fleet *f, uint32_t guest, uint32_t *host, struct fleet_part *out, uint32_t max);
+uint64_t fleet_given_to(const struct fleet *f, uint32_t guest); /* units, of all its parts */
 
 struct fleet_totals fleet_totals_read(const struct fleet *f);
 uint32_t fleet_hosts(const struct fleet *f);

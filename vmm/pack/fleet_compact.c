@@ -9,7 +9,9 @@
  * Cost. A plan: mm/compact.h. A move: O(log n + guests of the host).
  * Memory. Scratch for the largest plan so far; a quarter MiB at least.
  *
- * Rejected. Moves between hosts: a live migration has another price, and is another question. */
+ * Rejected. Moves between hosts: a live migration has another price, and is another question. To slide an extent onto
+ * a place that overlaps its own: a running guest is copied while it writes, and has both places until that is done.
+ * What was simulated would not be what a host can do, and a hole between two guests, of which each is longer, stays. */
 #include <stdlib.h>
 
 #include "mm/port.h"
@@ -72,13 +74,16 @@ static bool plan(struct opening *o, struct node_pool *p, uint64_t units)
 	return err == MM_OK && o->plan.units_moved <= o->units_max;
 }
 
-static struct fleet_part *part_at(struct fleet *f, uint32_t host, uint32_t node, bool huge, uint64_t first)
+static struct fleet_part *part_at(struct fleet *f, uint32_t host, uint32_t node, bool huge, uint64_t first,
+				  uint32_t *guest)
 {
 	for (uint32_t g = f->host[host].guest; g != FLEET_GUEST_NONE; g = f->guest[g].after)
 		for (uint32_t i = f->guest[g].part; i != FLEET_PART_NONE; i = f->piece[i].next)
 			if (f->guest[g].huge == huge && f->piece[i].part.node == node &&
-			    f->piece[i].part.run.units > 0 && f->piece[i].part.run.first == first)
+			    f->piece[i].part.run.units > 0 && f->piece[i].part.run.first == first) {
+				*guest = g;
 				return &f->piece[i].part;
+			}
 	mm_panic(__FILE__, __LINE__, "an extent is nobody's", host, first);
 }
 
@@ -89,11 +94,16 @@ static void move(struct opening *o, uint32_t host, struct fleet_moved *moved)
 	for (uint32_t i = 0; i < o->plan.moves; i++) {
 		struct extent from = o->f->move[i].from, to = {o->f->move[i].to, from.units};
 		enum mm_err err = extent_alloc_at(p->space, to, true);
+		struct fleet_part *part;
+		uint32_t guest;
 
 		MM_ASSERT(err == MM_OK, err, to.first);
 		err = extent_free(p->space, from);
 		MM_ASSERT(err == MM_OK, err, from.first);
-		part_at(o->f, host, o->node, o->huge, from.first)->run = to;
+		part = part_at(o->f, host, o->node, o->huge, from.first, &guest);
+		part->run = to;
+		if (o->f->moved)
+			o->f->moved(o->f->moved_self, guest, host, part, from.first);
 	}
 	node_pool_learn(p);
 	moved->guests += o->plan.moves;

@@ -56,6 +56,8 @@ struct fleet {
 	/* For fleet_compact.c, as large as it ever needed them. */
 	void *scratch;
 	size_t scratch_bytes;
+	fleet_moved_fn *moved; /* or NULL */
+	void *moved_self;
 	struct compact_move *move;
 	uint32_t moves_max;
 };

@@ -36,6 +36,7 @@ static const char style[] =
 	".compared{grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr))}.compared figure{max-width:460px}"
 	"figure{margin:0;min-width:0;display:flex;flex-direction:column}figcaption{font-weight:600;font-size:.9375rem;"
 	"line-height:1.35}"
+	"figure .from{margin:0;font-size:.8125rem;color:var(--b)}"
 	"figcaption span{display:block;font-weight:400;font-size:.8125rem;color:var(--soft)}\n"
 	".key{display:flex;flex-wrap:wrap;gap:2px 14px;margin:4px 0 2px;padding:0;list-style:none;font-size:.8125rem;"
 	"color:var(--soft)}.key li{display:flex;align-items:center;gap:6px}.key svg{width:22px;height:10px;flex:none}\n"
@@ -87,7 +88,12 @@ void html_end(FILE *out)
 
 void html_text(FILE *out, const char *text)
 {
-	for (; *text; text++) {
+	html_text_part(out, text, strlen(text));
+}
+
+void html_text_part(FILE *out, const char *text, size_t bytes)
+{
+	for (; bytes > 0; text++, bytes--) {
 		unsigned char c = (unsigned char)*text;
 
 		if (c == '&')

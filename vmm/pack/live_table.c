@@ -18,7 +18,7 @@
  * whoever writes a trace for it makes each event O(guests), and waits for himself.
  *
  * Memory. 40 bytes an entry and 4 a bucket, at most twice as many of each as guests
- * were there at once, and far names while their guests are there.
+ * were there at once, and far names while their guests are there, and of the last who was not.
  *
  * Failure. What grows does so before anything changes. Buckets that cannot grow do
  * not refuse the guest unless L4 demands it: then the add fails.
@@ -141,6 +141,12 @@ struct live_table *live_table_open(struct alloc *alloc)
 	return t;
 }
 
+static void forget_gone(struct live_table *t)
+{
+	if (!is_near(t->gone_length))
+		free(t->gone.far);
+}
+
 void live_table_close(struct live_table *t)
 {
 	if (!t)
@@ -148,6 +154,7 @@ void live_table_close(struct live_table *t)
 	for (uint32_t i = 0; i < t->entries; i++)
 		if (t->entry[i].length != LIVE_FREE && !is_near(t->entry[i].length))
 			free(t->entry[i].name.far);
+	forget_gone(t);
 	free(t->entry);
 	free(t->bucket);
 	free(t);
@@ -211,8 +218,9 @@ static void give_up(struct live_table *t, uint32_t *link)
 	struct live_entry *e = &t->entry[guest];
 
 	*link = e->next;
-	if (!is_near(e->length))
-		free(e->name.far);
+	forget_gone(t);
+	t->gone = e->name;
+	t->gone_length = e->length;
 	e->length = LIVE_FREE;
 	e->next = t->free;
 	t->free = guest;
@@ -240,6 +248,12 @@ void live_table_remove_guest(struct live_table *t, uint32_t guest)
 	while (*link != guest)
 		link = &t->entry[*link].next;
 	give_up(t, link);
+}
+
+const char *live_table_gone(const struct live_table *t, size_t *length)
+{
+	*length = t->gone_length;
+	return is_near(t->gone_length) ? t->gone.near : t->gone.far;
 }
 
 enum live_result live_table_find(const struct live_table *t, const char *name, size_t length, uint32_t *guest,

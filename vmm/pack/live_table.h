@@ -28,6 +28,9 @@ enum live_result live_table_add(struct live_table *t, const char *name, size_t l
 enum live_result live_table_remove(struct live_table *t, const char *name, size_t length, uint32_t *guest);
 void live_table_remove_guest(struct live_table *t, uint32_t guest); /* one that is there */
 
+/* The name of whoever was removed last, until another is. */
+const char *live_table_gone(const struct live_table *t, size_t *length);
+
 /* What live_table_remove() would find, and what was kept of it. */
 enum live_result live_table_find(const struct live_table *t, const char *name, size_t length, uint32_t *guest,
 				 uint64_t *leaves);

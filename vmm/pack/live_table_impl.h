@@ -10,11 +10,13 @@
 #define LIVE_NEAR  16u
 #define LIVE_FIRST 64u /* entries and buckets at first */
 
+union live_name {
+	char near[LIVE_NEAR]; /* up to LIVE_NEAR bytes, and zeros behind */
+	char *far;	      /* longer ones */
+};
+
 struct live_entry {
-	union {
-		char near[LIVE_NEAR]; /* up to LIVE_NEAR bytes, and zeros behind */
-		char *far;	      /* longer ones */
-	} name;
+	union live_name name;
 	uint64_t leaves;
 	uint32_t hash, length;
 	uint32_t next; /* in its bucket, or of those that are free; LIVE_NONE: the last */
@@ -27,6 +29,8 @@ struct live_table {
 	uint32_t *bucket;	  /* the first in each, or LIVE_NONE */
 	uint32_t entries, room, buckets /* a power of two */, free;
 	uint32_t count, count_max;
+	union live_name gone; /* the name of whoever was removed last */
+	uint32_t gone_length;
 };
 
 #endif

@@ -8,9 +8,10 @@
  * Invariants; pack_check():
  *   K1  a slot of the source's has one guest that lives or waits, or none;
  *   K2  the queue holds those that wait, in the order of their arrival, and nobody behind its
- *       first one is placed before it;
+ *       first one is placed before it; while anybody waits, somebody lives;
  *   K3  arrivals = accepted + refused + waiting; live = accepted - departed;
- *   K4  fleet_check(); free + given = all.
+ *   K4  fleet_check(); free + asked + internal = all, in the source's unit, where asked is what guests asked for and
+ *       internal what they were given beyond, guest by guest.
  *
  * Time. Whatever holds between two events is added to the sums, times the length, when the
  * second one comes. A fleet has less than 2^62 units, and time ends at 2^62 us: sums are of 128 bits.
@@ -18,22 +19,33 @@
  * one, and so is their mean: one is added before it is rounded down to millionths, so that what is
  * whole millionths stays it.
  *
+ * Internal fragmentation is of sizes as they were asked for, not of granules. Of those that live they come to less
+ * than 2^124, a granule having 2^62 of the source's unit at most; over time to more than 128 bits: what is above 2^64
+ * has a sum of its own, which mostly is none.
+ *
  * Reading ahead. Of a fleet of thousands of hosts next to nothing is in the caches, and a departure goes from the
  * guest to its piece, its pool, its hole: each place says where the next one is, and each was waited for. So some
  * events are read before they are played, and each step of each one's way is asked for while another event is
  * played: at 10,000 hosts that takes a third off an event, and costs a small fleet 30 ns.
  *
+ * Waiting. Who cannot be placed while nobody lives never will be: the fleet stays as it is until somebody is placed.
+ * So he is refused, and the queue goes on; it would wait behind him for ever.
+ *
  * Waiting times are counted in buckets of a 32nd of their size, so that a trace of any length
- * needs the same memory.
+ * needs the same memory: a quantile is known to lie in one of them, and not beyond the longest. To have it exactly
+ * all waits would have to be kept.
  *
  * Cost. That of the fleet, and O(log late) for a guest that waited. With `wait` each
  * departure tries the first of the queue, until one does not fit. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "mm/port.h"
 #include "vmm/pack/alloc.h"
+#include "vmm/pack/amount.h"
+#include "vmm/pack/decimal.h"
 #include "vmm/pack/host_index.h"
 #include "vmm/pack/pack_impl.h"
 
@@ -56,7 +68,7 @@ static bool grow(void *array, uint32_t *max, uint64_t need, size_t bytes)
 	if (need <= *max)
 		return true;
 	memcpy(&old, array, sizeof(old));
-	if (most >= UINT32_MAX || !(now = alloc_by_huge_pages(realloc(old, most * bytes), most * bytes)))
+	if (most >= UINT32_MAX || !(now = alloc_resize_by_huge_pages(old, most, bytes)))
 		return false;
 	memset((char *)now + *max * bytes, 0, (most - *max) * bytes);
 	memcpy(array, &now, sizeof(now));
@@ -117,6 +129,9 @@ static void sums_add(struct pack *p, uint64_t time_us)
 	s->span += span;
 	s->given += (wide)t.units_given * span;
 	s->asked += (wide)t.units_asked * span;
+	s->sizes += (wide)(uint64_t)p->sizes * span;
+	if (p->sizes >> 64)
+		s->sizes_high += (p->sizes >> 64) * span;
 	s->local += (wide)t.units_local * span;
 	s->units += (wide)t.units * span;
 	s->cpu += (wide)t.cpu_millis_given * span;
@@ -160,6 +175,11 @@ static unsigned bucket_of(uint64_t us)
 	return us < 64 ? (unsigned)us : 32 * (bits + 1) + (unsigned)(us >> bits) - 32;
 }
 
+static uint64_t bucket_start(unsigned bucket)
+{
+	return bucket < 64 ? bucket : (uint64_t)(bucket % 32 + 32) << (bucket / 32 - 1);
+}
+
 /* The most that is in it. */
 static uint64_t bucket_end(unsigned bucket)
 {
@@ -171,6 +191,7 @@ static uint64_t bucket_end(unsigned bucket)
 static void wait_count(struct pack *p, uint64_t us)
 {
 	p->figures.waited += us > 0;
+	p->figures.wait_longest_us = us > p->figures.wait_longest_us ? us : p->figures.wait_longest_us;
 	p->sums.wait += us;
 	p->sums.wait_bucket[bucket_of(us)]++;
 }
@@ -201,6 +222,21 @@ static void guest_drop(struct pack *p, uint32_t number)
 	p->guest_free = number;
 }
 
+static void tell(struct pack *p, struct pack_decision d)
+{
+	if (!p->see)
+		return;
+	d.time_us = p->now_us;
+	if (d.what != PACK_MOVE)
+		d.units = guest_of(p, d.guest)->units;
+	p->see(p->see_self, &d);
+}
+
+static void tell_moved(void *self, uint32_t guest, uint32_t host, const struct fleet_part *part, uint64_t from)
+{
+	tell(self, (struct pack_decision){PACK_MOVE, .guest = guest, .host = host, .part = *part, .from = from});
+}
+
 static void moves_count(struct pack *p, struct fleet_moved moved)
 {
 	p->figures.moves += moved.guests;
@@ -226,8 +262,10 @@ static int leave(struct pack *p, uint32_t number, struct failure *f)
 	uint32_t host = HOST_NONE;
 
 	if (fleet_lives(p->fleet, number)) {
+		tell(p, (struct pack_decision){PACK_LEAVE, .guest = number});
 		(void)fleet_where(p->fleet, number, &host, NULL, 0);
 		(void)fleet_depart(p->fleet, number);
+		p->sizes -= guest_of(p, number)->size;
 		p->figures.departures++;
 	}
 	guest_drop(p, number);
@@ -272,8 +310,11 @@ static int place(struct pack *p, uint32_t number, enum fleet_answer *answer, str
 		return f->code;
 	if (*answer != FLEET_PLACED)
 		return 0;
+	tell(p, (struct pack_decision){PACK_PLACE, .guest = number});
 	p->figures.accepted++;
 	p->figures.units_accepted += g->units;
+	p->sizes += g->size;
+	p->sums.accepted += g->size;
 	g->waited_us = p->now_us - g->arrived_us;
 	if (p->wait)
 		wait_count(p, g->waited_us);
@@ -330,6 +371,20 @@ static int life_resume(struct pack *p, uint32_t number, struct failure *f)
 	return 0;
 }
 
+static void refuse(struct pack *p, uint32_t number, enum fleet_answer why)
+{
+	tell(p, (struct pack_decision){PACK_REFUSE, .guest = number, .why = why});
+	p->figures.refused[why]++;
+	p->figures.units_refused += guest_of(p, number)->units;
+	p->figures.units_refused_why[why] += guest_of(p, number)->units;
+}
+
+/* There is nothing that who waits could wait for. */
+static bool nobody_lives(const struct pack *p)
+{
+	return fleet_totals_read(p->fleet).guests == 0;
+}
+
 static int queue_serve(struct pack *p, struct failure *f)
 {
 	for (uint32_t number; (number = queue_first(p)) != NO_GUEST;) {
@@ -338,10 +393,14 @@ static int queue_serve(struct pack *p, struct failure *f)
 		if (place(p, number, &answer, f))
 			return f->code;
 		p->why = answer;
-		if (answer != FLEET_PLACED)
+		if (answer != FLEET_PLACED && !nobody_lives(p))
 			return 0;
 		queue_pop(p);
-		if (life_resume(p, number, f))
+		if (answer != FLEET_PLACED) {
+			refuse(p, number, answer);
+			if (guest_of(p, number)->leaves) /* else when it departs */
+				guest_drop(p, number);
+		} else if (life_resume(p, number, f))
 			return f->code;
 	}
 	return 0;
@@ -349,12 +408,63 @@ static int queue_serve(struct pack *p, struct failure *f)
 
 /* ---- events ---- */
 
+static bool wants_huge(const struct pack *p, const struct event *e)
+{
+	return p->huge_above && e->size > p->huge_above;
+}
+
+static bool played(const struct pack *p, const struct event *e)
+{
+	return e->number >= p->from && (p->count == 0 || e->number - p->from < p->count);
+}
+
+static const char *cpus_format(uint64_t millis, char *text)
+{
+	text[decimal_format(millis, EVENT_CPU_ONE, text)] = '\0';
+	return text;
+}
+
+/* units > the most units, without a division. */
+static bool too_large(const struct pack *p, const struct event *e)
+{
+	return e->size > (wide)p->largest[wants_huge(p, e)] * p->granule || e->cpu_millis > p->cpus_most;
+}
+
+bool pack_could_place(const struct pack *p, const struct event *e, char *why)
+{
+	char asked[DECIMAL_TEXT_MAX], most[DECIMAL_TEXT_MAX];
+	wide bytes;
+	bool huge;
+
+	if (e->kind == EVENT_DEPART || !played(p, e) || !too_large(p, e))
+		return true;
+	huge = wants_huge(p, e);
+	bytes = (wide)p->largest[huge] * p->granule;
+	if (e->size > bytes)
+		snprintf(why, PACK_WHY_MAX, "asks for %s%s; the largest host has %s", amount_format(p->unit, e->size).s,
+			 huge ? " of huge pages" : "",
+			 amount_format(p->unit, bytes < UINT64_MAX ? (uint64_t)bytes : UINT64_MAX).s);
+	else
+		snprintf(why, PACK_WHY_MAX, "asks for %s CPUs; the largest host has %s",
+			 cpus_format(e->cpu_millis, asked), cpus_format(p->cpus_most, most));
+	return false;
+}
+
+static int refuse_large(const struct pack *p, const struct event *e, struct failure *f)
+{
+	char why[PACK_WHY_MAX] = "";
+
+	(void)pack_could_place(p, e, why);
+	return fail(f, EXIT_IMAGE, "guest %" PRIu64 " (from 0) %s", e->number, why);
+}
+
 static int arrive_new(struct pack *p, uint32_t number, const struct event *e, struct failure *f)
 {
 	struct pack_guest *g = guest_of(p, number);
 	enum fleet_answer answer = p->why;
 
 	*g = (struct pack_guest){
+		.size = e->size,
 		.units = e->size / p->granule + (e->size % p->granule != 0),
 		.number = e->number,
 		.arrived_us = e->time_us,
@@ -362,22 +472,23 @@ static int arrive_new(struct pack *p, uint32_t number, const struct event *e, st
 		.cpu_millis = e->cpu_millis,
 		.node = e->node == EVENT_NODE_ANY ? FLEET_NODE_ANY : e->node,
 		.movable = e->movable && !e->pinned,
-		.huge = p->huge_above && e->size > p->huge_above,
+		.huge = wants_huge(p, e),
 	};
-	if (g->units > p->largest[g->huge])
-		return fail(f, EXIT_USAGE,
-			    "guest %" PRIu64 " (from 0) asks for %" PRIu64 " units%s; the largest host has %" PRIu64,
-			    e->number, g->units, g->huge ? " of huge pages" : "", p->largest[g->huge]);
+	if (too_large(p, e))
+		return refuse_large(p, e, f);
+	tell(p, (struct pack_decision){PACK_ARRIVE, .guest = number});
 	p->figures.arrivals++;
+	p->figures.arriving_us = p->sums.span;
 	if (queue_first(p) == NO_GUEST && place(p, number, &answer, f))
 		return f->code;
 	if (answer == FLEET_PLACED && fleet_lives(p->fleet, number))
 		return 0;
-	if (!p->wait) {
-		p->figures.refused[answer]++;
-		p->figures.units_refused += guest_of(p, number)->units;
+	if (!p->wait || nobody_lives(p)) {
+		refuse(p, number, answer);
 		return 0;
 	}
+	tell(p, (struct pack_decision){PACK_WAIT, .guest = number,
+				       .why = queue_first(p) == NO_GUEST ? answer : FLEET_PLACED});
 	p->why = answer;
 	return queue_push(p, number) ? 0 : fail(f, EXIT_HOST, "no memory for %" PRIu32 " waiting guests", p->queued);
 }
@@ -411,11 +522,6 @@ static int depart(struct pack *p, const struct event *e, struct failure *f)
 	return leave(p, number, f) ? f->code : queue_serve(p, f);
 }
 
-static bool played(const struct pack *p, const struct event *e)
-{
-	return e->number >= p->from && (p->count == 0 || e->number - p->from < p->count);
-}
-
 static int event_play(struct pack *p, const struct event *e, struct failure *f)
 {
 	if (e->kind == EVENT_ARRIVE && !played(p, e))
@@ -438,6 +544,23 @@ static int late_play(struct pack *p, struct failure *f)
 }
 
 /* ---- the interface ---- */
+
+static uint64_t most_cpus(const struct fleet_config *c)
+{
+	uint64_t most = 0;
+
+	for (uint32_t i = 0; i < c->shapes; i++) {
+		uint64_t millis = 0;
+
+		for (uint32_t n = 0; n < c->shape[i].nodes; n++) {
+			if (c->shape[i].hosts > 0 && c->shape[i].node[n].cpu_millis == FLEET_CPU_UNLIMITED)
+				return UINT64_MAX;
+			millis += c->shape[i].node[n].cpu_millis;
+		}
+		most = millis > most && c->shape[i].hosts > 0 ? millis : most;
+	}
+	return most;
+}
 
 static uint64_t largest_host(const struct fleet_config *c, bool huge)
 {
@@ -474,8 +597,10 @@ struct pack *pack_open(const struct pack_config *config, struct failure *f)
 	}
 	p->fleet = fleet;
 	p->granule = config->granule;
+	p->unit = config->unit ? config->unit : "byte";
 	for (unsigned huge = 0; huge < 2; huge++)
 		p->largest[huge] = largest_host(&config->fleet, huge);
+	p->cpus_most = most_cpus(&config->fleet);
 	p->huge_above = config->huge_above;
 	p->wait = config->wait;
 	p->compact = config->compact;
@@ -586,6 +711,32 @@ static uint64_t mean(wide sum, wide all, uint64_t scale)
 	return quotient;
 }
 
+/* 1 - what was asked for / what was given, in millionths. Asked is whole granules and a part of one; the part is
+ * told digit by digit, so that what is rounded down is the ratio alone. */
+static uint64_t internal_ppm(const struct pack *p)
+{
+	const struct pack_sums *s = &p->sums;
+	wide high = s->sizes_high % p->granule, low = (high << 64) + s->sizes;
+	wide granules = ((s->sizes_high / p->granule) << 64) + low / p->granule, part = low % p->granule;
+	wide unused = s->given - granules;
+	uint64_t quotient = 0;
+
+	if (s->given == 0)
+		return 0;
+	if (part > 0) {
+		unused--;
+		part = p->granule - part;
+	}
+	for (uint64_t scale = PPM; scale > 1; scale /= 10) {
+		part *= 10;
+		unused = unused * 10 + part / p->granule;
+		part %= p->granule;
+		quotient = 10 * quotient + (uint64_t)(unused / s->given);
+		unused %= s->given;
+	}
+	return quotient;
+}
+
 /* In millionths. */
 static uint64_t mean_of_ratios(wide whole, wide parts, uint64_t span)
 {
@@ -597,17 +748,24 @@ static uint64_t mean_of_ratios(wide whole, wide parts, uint64_t span)
 	return (uint64_t)(whole / span) * PPM + (uint64_t)(rest / (PACK_FINE / PPM));
 }
 
-uint64_t pack_wait_quantile(const struct pack *p, unsigned percent)
+struct pack_wait pack_wait_quantile(const struct pack *p, unsigned percent)
 {
-	uint64_t guests = p->figures.accepted, seen = 0;
+	uint64_t guests = p->figures.accepted, seen = 0, longest = p->figures.wait_longest_us;
 	uint64_t want = guests - (uint64_t)((wide)guests * (100 - percent) / 100);
 
-	for (unsigned i = 0; i < PACK_BUCKETS; i++) {
+	for (unsigned i = 0; want < guests && i < PACK_BUCKETS; i++) {
 		seen += p->sums.wait_bucket[i];
 		if (seen >= want)
-			return bucket_end(i);
+			return (struct pack_wait){bucket_start(i), bucket_end(i) < longest ? bucket_end(i) : longest};
 	}
-	return 0;
+	return (struct pack_wait){longest, longest};
+}
+
+void pack_watch(struct pack *p, pack_see *see, void *self)
+{
+	p->see = see;
+	p->see_self = self;
+	fleet_watch(p->fleet, see ? tell_moved : NULL, p);
 }
 
 struct pack_figures pack_figures_read(const struct pack *p)
@@ -620,8 +778,9 @@ struct pack_figures pack_figures_read(const struct pack *p)
 	out.utilisation_ppm = mean(s->given, s->units, PPM);
 	out.utilisation_peak_ppm = s->used_peak;
 	out.external_ppm = mean_of_ratios(0, s->external, s->external_span);
-	out.internal_ppm = mean(s->given - s->asked, s->given, PPM);
+	out.internal_ppm = internal_ppm(p);
 	out.local_ppm = mean(s->local, s->asked, PPM);
+	out.cpus_limited = fleet_totals_read(p->fleet).cpu_millis > 0;
 	out.cpu_ppm = mean(s->cpu, s->cpu_all, PPM);
 	out.guests_milli = mean(s->guests, s->span, 1000);
 	out.holes_milli = mean(s->holes, s->span, 1000);
@@ -632,11 +791,14 @@ struct pack_figures pack_figures_read(const struct pack *p)
 	out.wait_us = s->wait < INT64_MAX ? (uint64_t)s->wait : INT64_MAX; /* JSON has no more */
 	if (p->wait && out.accepted > 0) {
 		out.wait_mean_us = mean(s->wait, out.accepted, 1);
-		out.wait_p99_us = pack_wait_quantile(p, 99);
+		out.wait_p99 = pack_wait_quantile(p, 99);
 	}
 	if (p->queued > 0)
 		out.refused[p->why] += p->queued;
+	out.waiting = p->queued;
 	out.units_refused += p->queued_units;
+	out.units_refused_why[p->why] += p->queued_units;
+	out.size_accepted = s->accepted < INT64_MAX ? (uint64_t)s->accepted : INT64_MAX;
 	return out;
 }
 
@@ -649,6 +811,21 @@ uint64_t pack_refused(const struct pack_figures *n)
 const struct fleet *pack_fleet(const struct pack *p)
 {
 	return p->fleet;
+}
+
+uint64_t pack_size_asked(const struct pack *p)
+{
+	return p->sizes < INT64_MAX ? (uint64_t)p->sizes : INT64_MAX;
+}
+
+uint64_t pack_waiting_units(const struct pack *p)
+{
+	return p->queued_units;
+}
+
+const struct pack_figures *pack_counts(const struct pack *p)
+{
+	return &p->figures;
 }
 
 uint64_t pack_waiting(const struct pack *p)
@@ -679,7 +856,36 @@ static bool check_queue(const struct pack *p)
 		last = p->guest[number].arrived_us;
 		units += p->guest[number].units;
 	}
-	return units == p->queued_units;
+	return units == p->queued_units && (p->queued == 0 || !nobody_lives(p)); /* K2 */
+}
+
+/* K4, from the guests and the pools, not from sums that were kept. */
+static bool check_sizes(const struct pack *p)
+{
+	const struct fleet *f = p->fleet;
+	wide all = 0, unused = 0, asked = 0, internal = 0;
+
+	for (uint32_t i = 0; i < p->guests; i++) {
+		const uint64_t size = p->guest[i].size;
+		wide given;
+
+		if (!fleet_lives(f, i))
+			continue;
+		given = (wide)fleet_given_to(f, i) * p->granule;
+		if (size == 0 || size > given || p->guest[i].units != (size - 1) / p->granule + 1)
+			return false;
+		asked += size;
+		internal += given - size;
+	}
+	for (uint32_t host = 0; host < fleet_hosts(f); host++)
+		for (uint32_t pool = 0; pool < fleet_pools_of(f, host); pool++) {
+			uint64_t units_here, unused_here;
+
+			fleet_room_of(f, host, pool, &units_here, &unused_here);
+			all += (wide)units_here * p->granule;
+			unused += (wide)unused_here * p->granule;
+		}
+	return asked == p->sizes && unused + asked + internal == all;
 }
 
 bool pack_check(const struct pack *p)
@@ -694,5 +900,6 @@ bool pack_check(const struct pack *p)
 		if (sooner(&p->late[i], &p->late[(i - 1) / 2]))
 			return false;
 	return check_slots(p) && check_queue(p) && f->arrivals == f->accepted + refused + p->queued &&
-	       t.guests == f->accepted - f->departures && t.units_asked <= t.units_given && fleet_check(p->fleet);
+	       t.guests == f->accepted - f->departures && t.units_asked <= t.units_given && fleet_check(p->fleet) &&
+	       check_sizes(p);
 }

@@ -17,7 +17,7 @@ _Static_assert(PACK_COMING >= FLEET_HINTS + 1, "each has its turn of all hints")
 typedef unsigned __int128 wide;
 
 struct pack_guest {
-	uint64_t units, number;		/* the source's */
+	uint64_t size, units, number;	/* size, number: the source's */
 	uint64_t arrived_us, waited_us; /* in the source */
 	uint64_t leaves_us;	   /* in the source, as its life says, or FLEET_NEVER; once that was read, exactly */
 	uint32_t cpu_millis, node; /* asked for */
@@ -33,6 +33,8 @@ struct pack_late { /* a departure of one that waited */
 
 struct pack_sums { /* over time: times us */
 	wide given, asked, local, units, cpu, cpu_all, guests, holes, empty, wait;
+	wide sizes, sizes_high;		 /* asked for, in the source's unit; high: times 2^64 */
+	wide accepted;			 /* size, of all; not over time */
 	wide external, over, over_whole; /* in units of PACK_FINE; over: what is behind the point */
 	uint64_t span, external_span, over_span;
 	uint64_t used_peak, guests_peak, given_peak, top_at_peak, top_peak;
@@ -43,16 +45,21 @@ struct pack {
 	struct fleet *fleet;
 	uint64_t granule, from, count, huge_above;
 	uint64_t largest[2]; /* host: units; of huge pages */
+	uint64_t cpus_most;  /* of any host, in thousandths; UINT64_MAX: no limit */
 	enum pack_compact compact;
 	uint64_t compact_budget;
 	wide compact_saved; /* units times us */
+	const char *unit;
 	bool wait, begun;
+	pack_see *see; /* or NULL */
+	void *see_self;
 	struct event event[PACK_AHEAD]; /* a ring: read, and not played yet */
 	uint32_t event_at, events;
 	uint32_t coming[PACK_COMING], comings; /* a ring: the last one's slot in the source, the others' numbers */
 	enum event_next next;		       /* what the source said last */
 	struct failure failure;		       /* that of its failure */
 	uint64_t now_us, late_order;
+	wide sizes;	       /* of those that live, as they asked for them */
 	enum fleet_answer why; /* of the first in the queue */
 	struct pack_guest *guest;
 	uint32_t *slot;	 /* by the source's number: guest + 1, or 0 */

@@ -9,10 +9,22 @@ static json_t *whole(uint64_t n)
 
 static json_t *json_of_refused(const struct pack_figures *n)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "total", whole(pack_refused(n)), "no_memory",
-			 whole(n->refused[FLEET_NO_MEMORY]), "no_hole", whole(n->refused[FLEET_NO_HOLE]), "no_cpu",
-			 whole(n->refused[FLEET_NO_CPU]), "no_contract", whole(n->refused[FLEET_NO_CONTRACT]), "units",
-			 whole(n->units_refused));
+	static const struct {
+		const char *guests, *units;
+		enum fleet_answer why;
+	} whys[] = {
+		{"no_memory", "no_memory_units", FLEET_NO_MEMORY},
+		{"no_hole", "no_hole_units", FLEET_NO_HOLE},
+		{"no_cpu", "no_cpu_units", FLEET_NO_CPU},
+		{"no_contract", "no_contract_units", FLEET_NO_CONTRACT},
+	};
+	json_t *root = json_pack("{s:o, s:o}", "total", whole(pack_refused(n)), "units", whole(n->units_refused));
+
+	for (size_t i = 0; i < sizeof(whys) / sizeof(*whys); i++) {
+		json_object_set_new(root, whys[i].guests, whole(n->refused[whys[i].why]));
+		json_object_set_new(root, whys[i].units, whole(n->units_refused_why[whys[i].why]));
+	}
+	return root;
 }
 
 /* 0: it is not given, or there is none. */
@@ -102,6 +114,15 @@ static json_t *json_of_hosts(const struct pack_options *o)
 
 /* ---- the experiment ---- */
 
+static json_t *machine(const struct pack_options *o)
+{
+	if (o->generated || o->format != TRACE_AZURE_PACKING_2020)
+		return json_null();
+	if (o->reading.machine >= 0)
+		return json_integer(o->reading.machine);
+	return word(o->reading.machine == TRACE_MACHINE_ANY ? "any" : "common");
+}
+
 /* All that makes the figures what they are: each option by its name, with _ for -, and its value as the command line
  * takes it, given or not; null, where there is none, as of the choice of a host that --node balance makes. --latency
  * chooses by itself how nodes are chosen, so that it comes before --node. */
@@ -116,6 +137,7 @@ static json_t *json_of_experiment(const struct pack_options *o)
 	} options[] = {
 		{"trace", word(o->trace)},
 		{"format", word(o->generated ? NULL : trace_format_name(o->format))},
+		{"machine", machine(o)},
 		{"skip_bad", json_boolean(o->reading.skip_bad)},
 		{"from", given(o->pack.from)},
 		{"count", given(o->pack.count)},
@@ -170,7 +192,9 @@ json_t *pack_json(const struct pack_options *o, const struct experiment *e)
 		{"accepted", n->accepted},
 		{"departed", n->departures},
 		{"units_accepted", n->units_accepted},
+		{"size_accepted", n->size_accepted},
 		{"span_us", n->span_us},
+		{"arriving_us", n->arriving_us},
 		{"live_mean_milli", n->guests_milli},
 		{"live_peak", n->guests_peak},
 		{"utilisation_mean_ppm", n->utilisation_ppm},
@@ -186,18 +210,28 @@ json_t *pack_json(const struct pack_options *o, const struct experiment *e)
 		{"top_over_live_peaks_ppm", n->over_most_ppm},
 		{"moves", n->moves},
 		{"units_moved", n->units_moved},
+		{"waiting", n->waiting},
 		{"waited", n->waited},
 		{"wait_us", n->wait_us},
 		{"wait_mean_us", n->wait_mean_us},
-		{"wait_p99_us", n->wait_p99_us},
+		{"wait_p99_us", n->wait_p99.least},
+		{"wait_p99_most_us", n->wait_p99.most},
+		{"wait_longest_us", n->wait_longest_us},
 	};
 	json_t *root = json_object();
 
 	json_object_set_new(root, "experiment", json_of_experiment(o));
+	json_object_set_new(root, "unit", word(o->unit));
 	for (size_t i = 0; i < sizeof(figures) / sizeof(*figures); i++)
 		json_object_set_new(root, figures[i].key, whole(figures[i].value));
+	if (!n->cpus_limited)
+		json_object_set_new(root, "cpu_mean_ppm", json_null());
 	json_object_set_new(root, "refused", json_of_refused(n));
 	json_object_set_new(root, "lines", whole(e->read.lines));
+	if (!o->generated && o->format == TRACE_AZURE_PACKING_2020) {
+		json_object_set_new(root, "machine", e->read.machine < 0 ? json_null() : json_integer(e->read.machine));
+		json_object_set_new(root, "left_out", whole(e->read.left_out));
+	}
 	json_object_set_new(root, "bad_lines", json_of_bad(&e->read));
 	return root;
 }

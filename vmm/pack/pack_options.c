@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/pack/amount.h"
 #include "vmm/pack/decimal.h"
+#include "vmm/pack/file_uses.h"
 #include "vmm/pack/fleet_file.h"
 #include "vmm/pack/pack_options.h"
 #include "vmm/size.h"
@@ -14,7 +16,8 @@
 #define STEP_DEFAULT	(UINT64_C(3600) * 1000000)
 #define VALUE_MAX	64u
 #define CPUS_MAX	UINT64_C(4000000)
-#define LATENCY_MAX	UINT64_C(4000000) /* ns */
+#define USES_MAX	(6 + PACK_SHAPES_MAX) /* files */
+#define LATENCY_MAX	UINT64_C(4000000)     /* ns */
 
 static const char *const choose_names[] = {"first", "best", "worst", "global", "random", "dot", "two"};
 static const char *const nodes_names[] = {"local", "pack", "spread", "interleave", "contract", "first", "balance"};
@@ -268,6 +271,25 @@ static int set_format(struct pack_options *o, const char *value, struct failure 
 		    "--format: %.64s is none of slat, azure-v1, azure-packing-2020, huawei-east-1, minimalloc", value);
 }
 
+static int set_machine(struct pack_options *o, const char *value, struct failure *f)
+{
+	uint64_t id = 0;
+
+	o->machine_given = true;
+	if (strcmp(value, "common") == 0) {
+		o->reading.machine = TRACE_MACHINE_COMMON;
+	} else if (strcmp(value, "any") == 0) {
+		o->reading.machine = TRACE_MACHINE_ANY;
+	} else if (number("--machine", value, 0, INT64_MAX, &id, f) == 0) {
+		o->reading.machine = (int64_t)id;
+	} else {
+		*f = (struct failure){0};
+		return fail(f, EXIT_USAGE, "--machine: %.64s is none of common, any, and no machineId, a whole number",
+			    value);
+	}
+	return 0;
+}
+
 static int set_refuse(struct pack_options *o, const char *value, struct failure *f)
 {
 	static const char *const names[] = {"drop", "wait"};
@@ -287,6 +309,16 @@ static int set_granule(struct pack_options *o, const char *value, struct failure
 {
 	o->granule_given = true;
 	return size("--granule", value, &o->pack.granule, f);
+}
+
+static int set_fit(struct pack_options *o, const char *value, struct failure *f)
+{
+	unsigned n = FLEET_FIT_BEST;
+	int code = one_of("--fit", value, fit_names, COUNT(fit_names), &n, f);
+
+	o->pack.fleet.fit = (enum fleet_fit)n;
+	o->fit_given = true;
+	return code;
 }
 
 static int set_split(struct pack_options *o, const char *value, struct failure *f)
@@ -413,6 +445,13 @@ static int set_csv(struct pack_options *o, const char *value, struct failure *f)
 	return 0;
 }
 
+static int set_log(struct pack_options *o, const char *value, struct failure *f)
+{
+	(void)f;
+	o->log = value;
+	return 0;
+}
+
 static int set_report(struct pack_options *o, const char *value, struct failure *f)
 {
 	(void)f;
@@ -435,8 +474,7 @@ static int set_step(struct pack_options *o, const char *value, struct failure *f
 		.name = (option), .names = (words), .count = COUNT(words), .at = offsetof(struct pack_options, field)  \
 	}
 
-_Static_assert(sizeof(enum fleet_nodes) == sizeof(unsigned) && sizeof(enum fleet_fit) == sizeof(unsigned) &&
-		       sizeof(enum fleet_contiguous) == sizeof(unsigned) &&
+_Static_assert(sizeof(enum fleet_nodes) == sizeof(unsigned) && sizeof(enum fleet_contiguous) == sizeof(unsigned) &&
 		       sizeof(enum pack_compact) == sizeof(unsigned),
 	       "ONE_OF() writes them as such");
 
@@ -460,9 +498,10 @@ static const struct option {
 	{.name = "--host", .take = set_host},
 	{.name = "--fleet", .take = set_fleet},
 	{.name = "--format", .take = set_format},
+	{.name = "--machine", .take = set_machine},
 	{.name = "--choose", .take = set_choose},
 	ONE_OF("--node", nodes_names, pack.fleet.nodes),
-	ONE_OF("--fit", fit_names, pack.fleet.fit),
+	{.name = "--fit", .take = set_fit},
 	ONE_OF("--contiguous", contiguous_names, pack.fleet.contiguous),
 	ONE_OF("--compact", compact_names, pack.compact),
 	{.name = "--compact-budget", .take = set_budget},
@@ -478,6 +517,7 @@ static const struct option {
 	{.name = "--seed", .take = set_seed},
 	{.name = "--csv", .take = set_csv},
 	{.name = "--csv-step", .take = set_step},
+	{.name = "--log", .take = set_log},
 	{.name = "--report", .take = set_report},
 	{.name = "--skip-bad", .at = offsetof(struct pack_options, reading.skip_bad)},
 	{.name = "--json", .at = offsetof(struct pack_options, json)},
@@ -535,28 +575,34 @@ static void to_granules(struct pack_options *o, struct fleet_shape *s)
 	}
 }
 
+/* Without any, one without bounds. */
+static int some_host(struct pack_options *o, struct failure *f)
+{
+	if (o->pack.fleet.shapes > 0)
+		return 0;
+	if (o->shape[0].hosts > 1)
+		return fail(f, EXIT_USAGE, "--hosts %u: --host memory=SIZE says what each of them is",
+			    o->shape[0].hosts);
+	return set_host(o, "memory=unbounded", f);
+}
+
 static int judge_hosts(struct pack_options *o, struct failure *f)
 {
 	struct fleet_config *c = &o->pack.fleet;
 
-	if (c->shapes == 0) {
-		if (o->shape[0].hosts > 1)
-			return fail(f, EXIT_USAGE, "--hosts %u: --host memory=SIZE says what each of them is",
-				    o->shape[0].hosts);
-		if (set_host(o, "memory=unbounded", f))
-			return f->code;
-	}
 	for (uint32_t i = 0; i < c->shapes; i++) {
 		if (o->shape[i].hosts == 0)
 			o->shape[i].hosts = 1;
 		if (o->host[i].bytes > 0 && o->host[i].bytes / o->pack.granule < o->shape[i].nodes)
 			return fail(f, EXIT_USAGE, "--host: %s over %u nodes is less than a granule of %s each",
-				    size_format(o->host[i].bytes).s, o->shape[i].nodes, size_format(o->pack.granule).s);
+				    amount_format(o->unit, o->host[i].bytes).s, o->shape[i].nodes,
+				    amount_format(o->unit, o->pack.granule).s);
 		if (o->host[i].huge > 0 && o->host[i].huge / o->pack.granule < o->shape[i].nodes)
 			return fail(
 				f, EXIT_USAGE,
 				"--host huge=%s over %u nodes is less than a granule of %s each: a huge page is one",
-				size_format(o->host[i].huge).s, o->shape[i].nodes, size_format(o->pack.granule).s);
+				amount_format(o->unit, o->host[i].huge).s, o->shape[i].nodes,
+				amount_format(o->unit, o->pack.granule).s);
 		to_granules(o, &o->shape[i]);
 	}
 	if (o->shape[c->shapes < PACK_SHAPES_MAX ? c->shapes : 0].hosts > 0 && c->shapes < PACK_SHAPES_MAX)
@@ -566,22 +612,20 @@ static int judge_hosts(struct pack_options *o, struct failure *f)
 	return 0;
 }
 
-static int judge_outputs(const struct pack_options *o, struct failure *f)
+/* What is read, and what is written. */
+static int judge_files(const struct pack_options *o, struct failure *f)
 {
-	const struct {
-		const char *option, *path;
-	} out[] = {{"--csv", o->csv},
-		   {"--save-trace", o->save},
-		   {"--report", o->report},
-		   {"--json", o->json ? "-" : NULL}};
+	struct file_use use[USES_MAX] = {{"TRACE", o->trace, false},
+					 {"--csv", o->csv, true},
+					 {"--save-trace", o->save, true},
+					 {"--report", o->report, true},
+					 {"--json", o->json ? "-" : NULL, true},
+					 {"--log", o->log, true}};
+	size_t uses = USES_MAX - PACK_SHAPES_MAX;
 
-	for (size_t i = 0; i < COUNT(out); i++)
-		for (size_t j = i + 1; j < COUNT(out); j++)
-			if (out[i].path && out[j].path && strcmp(out[i].path, out[j].path) == 0)
-				return fail(f, EXIT_USAGE, "%s and %s: %.64s cannot be both", out[i].option,
-					    out[j].option,
-					    strcmp(out[i].path, "-") == 0 ? "standard output" : out[i].path);
-	return 0;
+	for (uint32_t i = 0; i < o->files; i++)
+		use[uses++] = (struct file_use){"--fleet", o->file[i], false};
+	return file_uses_judge(use, uses, f);
 }
 
 static int judge_huge(const struct pack_options *o, struct failure *f)
@@ -602,31 +646,42 @@ static int judge_sizes(struct pack_options *o, struct failure *f)
 
 	if (o->compact_bytes > 0 && o->compact_bytes < granule)
 		return fail(f, EXIT_USAGE, "--compact-budget %s a second is less than the granule of %s",
-			    size_format(o->compact_bytes).s, size_format(granule).s);
+			    amount_format(o->unit, o->compact_bytes).s, amount_format(o->unit, granule).s);
 	if (split > 0 && split < granule)
-		return fail(f, EXIT_USAGE, "--split-above %s is less than the granule of %s", size_format(split).s,
-			    size_format(granule).s);
+		return fail(f, EXIT_USAGE, "--split-above %s is less than the granule of %s",
+			    amount_format(o->unit, split).s, amount_format(o->unit, granule).s);
 	o->pack.compact_budget = o->compact_bytes / granule;
 	o->pack.fleet.split_above = split / granule;
 	return 0;
 }
 
+int pack_options_settle(struct pack_options *o, const char *unit, struct failure *f)
+{
+	o->unit = o->pack.unit = unit;
+	if (!o->granule_given)
+		o->pack.granule = amount_of_bytes(o->unit) ? GRANULE_DEFAULT : 1;
+	if (!o->fit_given)
+		o->pack.fleet.fit = strcmp(unit, "metre") == 0 ? FLEET_FIT_WORST : FLEET_FIT_BEST;
+	return judge_hosts(o, f) ? f->code : judge_sizes(o, f);
+}
+
 static int judge(struct pack_options *o, struct failure *f)
 {
 	const struct workload_options *w = &o->work;
+	const char *unit;
 
 	if (!o->trace && !o->generated)
 		return fail(f, EXIT_USAGE, "no trace to play: slat pack [options] TRACE, or --workload");
-	if (judge_outputs(o, f))
-		return f->code;
 	if (o->trace && o->generated)
 		return fail(f, EXIT_USAGE, "a trace or --workload, not both: %.64s", o->trace);
+	if (judge_files(o, f))
+		return f->code;
 	if (!o->generated &&
 	    (w->arrivals || w->interval_us || w->life_us || w->size_min || w->size_max || w->size_mean))
 		return fail(f, EXIT_USAGE, "--arrivals, --interval, --life and --size-... are for --workload");
-	if (o->generated && !o->granule_given)
-		o->pack.granule = strcmp(workload_unit(o->workload), "byte") == 0 ? GRANULE_DEFAULT : 1;
 	o->work.seed = o->pack.fleet.seed;
+	if (o->machine_given && (o->generated || o->format != TRACE_AZURE_PACKING_2020))
+		return fail(f, EXIT_USAGE, "--machine is for --format azure-packing-2020");
 	if (o->format == TRACE_AZURE_PACKING_2020) {
 		const struct fleet_shape *s = &o->shape[0];
 
@@ -639,7 +694,7 @@ static int judge(struct pack_options *o, struct failure *f)
 						  ? 0
 						  : s->node[0].cpu_millis / EVENT_CPU_ONE * s->nodes;
 	}
-	if (judge_hosts(o, f) || judge_huge(o, f))
+	if (some_host(o, f) || judge_huge(o, f))
 		return f->code;
 	if (o->choose_given && o->pack.fleet.nodes == FLEET_NODES_BALANCE)
 		return fail(f, EXIT_USAGE, "--node balance chooses the host, too: it goes without --choose %s",
@@ -656,17 +711,16 @@ static int judge(struct pack_options *o, struct failure *f)
 	if (o->pack.compact != PACK_COMPACT_NEVER && o->pack.fleet.contiguous != FLEET_REQUIRE)
 		return fail(f, EXIT_USAGE, "--compact %s: only with --contiguous require",
 			    compact_names[o->pack.compact]);
-	return judge_sizes(o, f);
+	unit = o->generated ? workload_unit(o->workload) : o->format == TRACE_SLAT ? trace_unit_of(o->trace) : "byte";
+	return unit ? pack_options_settle(o, unit, f) : 0;
 }
 
 int pack_options_parse(int argc, char **argv, struct pack_options *o, struct failure *f)
 {
-	*o = (struct pack_options){.csv_step_us = STEP_DEFAULT, .reading.machine = TRACE_MACHINE_ANY};
+	*o = (struct pack_options){.csv_step_us = STEP_DEFAULT, .reading.machine = TRACE_MACHINE_COMMON};
 	o->word = argv;
 	o->words = argc;
-	o->pack.granule = GRANULE_DEFAULT;
 	o->pack.fleet.choose = FLEET_BEST;
-	o->pack.fleet.fit = FLEET_FIT_BEST;
 	o->pack.fleet.nodes = FLEET_NODES_LOCAL;
 	o->shape = calloc(PACK_SHAPES_MAX, sizeof(*o->shape));
 	if (!o->shape)

@@ -1,5 +1,9 @@
 /* vmm/pack/pack_options.h: the command line of `slat pack`, as checked values. It looks at nothing
- * but its arguments, and the file of --fleet. Strings are borrowed from argv. Threads: one. */
+ * but its arguments, the file of --fleet, the header of the trace, and
+ * which file is which. Strings are borrowed from argv. Threads: one.
+ *
+ * Sizes are of a unit, which the workload has, or the trace's header. What is not given follows from it: the granule is
+ * 2 MiB, or 1 of what is not bytes; the fit is best, or worst of metres: whoever loads a hold leaves long holes. */
 #ifndef SLAT_VMM_PACK_PACK_OPTIONS_H
 #define SLAT_VMM_PACK_PACK_OPTIONS_H
 
@@ -23,6 +27,7 @@ struct pack_options {
 	bool generated;
 	enum workload_kind workload;
 	struct workload_options work;
+	const char *unit; /* of sizes, as trace_unit() has it; NULL: nobody knows before the trace is open */
 	const char *save; /* NULL: the events are not kept */
 	enum trace_format format;
 	struct trace_options reading;
@@ -32,18 +37,22 @@ struct pack_options {
 	const char *file[PACK_SHAPES_MAX];	/* that --fleet has read */
 	uint32_t files;
 	const char *csv;    /* NULL: no time series */
+	const char *log;    /* NULL: decisions are not kept */
 	const char *report; /* NULL: no page */
 	char *const *word;  /* all of this, as it was said */
 	int words;
 	uint64_t csv_step_us;
 	uint64_t compact_bytes; /* a second; 0: not given */
-	bool granule_given, choose_given, json, help;
+	bool granule_given, choose_given, machine_given, fit_given, json, help;
 };
 
 /* EXIT_USAGE with one sentence iff an option, a value or what they ask for together is none; EXIT_HOST: no memory. *o
  * is then only good for pack_options_free(). */
 int pack_options_parse(int argc, char **argv, struct pack_options *o, struct failure *f);
 void pack_options_free(struct pack_options *o);
+
+/* What follows from the unit, if that was not known: once, before the fleet is opened. EXIT_USAGE, as above. */
+int pack_options_settle(struct pack_options *o, const char *unit, struct failure *f);
 
 /* As they are written on the command line. */
 const char *pack_choose_name(enum fleet_choose c);

@@ -341,10 +341,16 @@ static uint32_t fullest(const struct pool_picture *p)
 	return best;
 }
 
-static struct axis_text size_text(const struct pool_words *w, uint8_t size)
+static uint64_t size_value(const struct pool_words *w, uint8_t size)
 {
 	unsigned __int128 value = ((unsigned __int128)1 << (size & 127)) * w->granule;
-	struct axis_text t = quantity_text(w->size, value > UINT64_MAX ? UINT64_MAX : (uint64_t)value);
+
+	return value > UINT64_MAX ? UINT64_MAX : (uint64_t)value;
+}
+
+static struct axis_text size_text(const struct pool_words *w, uint8_t size)
+{
+	struct axis_text t = quantity_text(w->size, size_value(w, size));
 	size_t used = strlen(t.s);
 
 	if (w->name[0])
@@ -530,7 +536,7 @@ void pool_picture_write_holes(const struct pool_picture *p, FILE *out, const str
 		return;
 	for (uint32_t i = low; i <= high; i++) {
 		share[i - low] = (uint64_t)(of[i] * PPM / all);
-		name[i - low] = size_text(words, (uint8_t)i);
+		name[i - low] = quantity_short(words->size, size_value(words, (uint8_t)i));
 	}
 	chart_bars(out, chart, name, share, high - low + 1);
 }

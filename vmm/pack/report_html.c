@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/pack/amount.h"
 #include "vmm/pack/chart.h"
 #include "vmm/pack/draft.h"
 #include "vmm/pack/html.h"
@@ -43,14 +44,13 @@ struct report *report_open(const struct pack_options *o, const struct pack *p, s
 {
 	struct report *r = calloc(1, sizeof(*r));
 	struct alloc alloc = {0};
-	bool bytes = !o->generated || strcmp(workload_unit(o->workload), "byte") == 0;
+	bool bytes = amount_of_bytes(o->unit);
 
 	if (!r)
 		return (void)fail(f, EXIT_HOST, "no memory for a report"), NULL;
 	r->o = o;
 	r->pack = p;
-	r->words = (struct pool_words){bytes ? QUANTITY_BYTES : QUANTITY_COUNT, bytes ? "" : workload_unit(o->workload),
-				       o->pack.granule};
+	r->words = (struct pool_words){bytes ? QUANTITY_BYTES : QUANTITY_COUNT, bytes ? "" : o->unit, o->pack.granule};
 	moments_init(&r->moments, MOMENTS_MAX);
 	r->picture = pool_picture_open(pack_fleet(p), f);
 	if (r->picture && draft_open_stream(&r->page, o->report, &alloc, f) == 0)
@@ -89,6 +89,11 @@ static uint64_t times(uint64_t units, uint64_t granule)
 	wide product = (wide)units * granule;
 
 	return product > UINT64_MAX ? UINT64_MAX : (uint64_t)product;
+}
+
+static uint64_t share(uint64_t part, uint64_t all)
+{
+	return all ? (uint64_t)((wide)part * PPM / all) : 0;
 }
 
 /* "3.5 TiB", "1,200 MHz" */
@@ -177,6 +182,11 @@ static void table_open(FILE *out, const char *title)
 	fprintf(out, "<div><h2>%s</h2><table><tbody>\n", title);
 }
 
+static void row_why(const struct report *r, const char *name, const struct pack_figures *n, enum fleet_answer why)
+{
+	row_of(r, name, QUANTITY_COUNT, n->refused[why], n->refused[why] ? amount(r, n->units_refused_why[why]).s : "");
+}
+
 static void write_guests(const struct report *r, const struct pack_figures *n)
 {
 	bool wait = r->o->pack.wait;
@@ -184,19 +194,22 @@ static void write_guests(const struct report *r, const struct pack_figures *n)
 	table_open(r->page.out, "Guests");
 	row_of(r, "arrived", QUANTITY_COUNT, n->arrivals, "");
 	row(r, "accepted", quantity_text(QUANTITY_COUNT, n->accepted).s, amount(r, n->units_accepted).s);
-	row(r, wait ? "still waiting at the end" : "refused", quantity_text(QUANTITY_COUNT, pack_refused(n)).s,
-	    wait || n->units_refused == 0 ? "" : amount(r, n->units_refused).s);
-	row_of(r, "– no host has the memory", QUANTITY_COUNT, n->refused[FLEET_NO_MEMORY], "");
-	row_of(r, "– and the CPUs", QUANTITY_COUNT, n->refused[FLEET_NO_CPU], "");
-	row_of(r, "– and a hole for it", QUANTITY_COUNT, n->refused[FLEET_NO_HOLE], "");
+	row(r, "refused", quantity_text(QUANTITY_COUNT, pack_refused(n)).s,
+	    n->units_refused == 0 ? "" : amount(r, n->units_refused).s);
+	if (wait)
+		row_of(r, "– still waiting at the end", QUANTITY_COUNT, n->waiting, "");
+	row_why(r, "– no host has the memory", n, FLEET_NO_MEMORY);
+	row_why(r, "– and the CPUs", n, FLEET_NO_CPU);
+	row_why(r, "– and a hole for it", n, FLEET_NO_HOLE);
 	if (r->o->pack.fleet.latency_ps)
-		row_of(r, "– and the latency", QUANTITY_COUNT, n->refused[FLEET_NO_CONTRACT], "");
+		row_why(r, "– and the latency", n, FLEET_NO_CONTRACT);
 	row_of(r, "live, mean", QUANTITY_MILLI, n->guests_milli, "");
 	row_of(r, "live, peak", QUANTITY_COUNT, n->guests_peak, "");
 	if (wait) {
 		row_of(r, "had to wait", QUANTITY_COUNT, n->waited, "");
 		row_of(r, "wait, mean", QUANTITY_US, n->wait_mean_us, "");
-		row_of(r, "wait of 99 of 100, at most", QUANTITY_US, n->wait_p99_us, "");
+		row_of(r, "wait of 99 of 100, at most", QUANTITY_US, n->wait_p99.most, "");
+		row_of(r, "wait, longest", QUANTITY_US, n->wait_longest_us, "");
 	}
 	fputs("</tbody></table></div>\n", r->page.out);
 }
@@ -211,8 +224,9 @@ static void write_memory(const struct report *r, const struct pack_figures *n)
 	} else {
 		row_of(r, "used, mean", QUANTITY_PPM, n->utilisation_ppm, "");
 		row_of(r, "used, peak", QUANTITY_PPM, n->utilisation_peak_ppm, "");
-		row_of(r, "CPUs used, mean", QUANTITY_PPM, n->cpu_ppm, "");
 	}
+	if (n->cpus_limited)
+		row_of(r, "CPUs used, mean", QUANTITY_PPM, n->cpu_ppm, "");
 	row_of(r, "external fragmentation, mean", QUANTITY_PPM, n->external_ppm, "");
 	row_of(r, "internal fragmentation, mean", QUANTITY_PPM, n->internal_ppm, "");
 	row_of(r, "holes, mean", QUANTITY_MILLI, n->holes_milli, "");
@@ -249,6 +263,36 @@ static void write_policy(const struct report *r, const struct trace_stats *read)
 	fputs("</tbody></table></div>\n", r->page.out);
 }
 
+static uint32_t nodes_most(const struct pack_options *o)
+{
+	uint32_t most = 1;
+
+	for (uint32_t i = 0; i < o->pack.fleet.shapes; i++)
+		most = o->shape[i].nodes > most ? o->shape[i].nodes : most;
+	return most;
+}
+
+/* What figures are of. */
+static void write_words(const struct report *r, const struct pack_figures *n)
+{
+	const uint32_t nodes = nodes_most(r->o);
+	FILE *out = r->page.out;
+
+	fprintf(out, "<p class=\"small soft\">Means are over the whole time from the first event to the last, %s",
+		quantity_text(QUANTITY_US, n->span_us).s);
+	if (n->arriving_us < n->span_us)
+		fprintf(out, "; the last guest came after %s, and the time that is left, %s of all, is in them",
+			quantity_text(QUANTITY_US, n->arriving_us).s,
+			quantity_text(QUANTITY_PPM, share(n->span_us - n->arriving_us, n->span_us)).s);
+	fputs(". External fragmentation is the share of free memory that lies outside each host’s largest hole", out);
+	if (nodes > 1)
+		fprintf(out,
+			": no hole spans nodes, so that even an empty host of %" PRIu32 " nodes has about %" PRIu32
+			" %%",
+			nodes, 100 - 100 / nodes);
+	fputs(".</p>\n", out);
+}
+
 /* ---- charts over time ---- */
 
 static const struct state *state(const struct report *r, uint32_t i)
@@ -265,11 +309,6 @@ static void draw(struct report *r, const char *id, const char *title, const char
 	for (unsigned i = 0; i < lines; i++)
 		line[i] = (struct chart_line){name[i], r->column[i]};
 	chart_steps(r->page.out, &c, line, lines, r->moments.time_us, r->moments.count);
-}
-
-static uint64_t share(uint64_t part, uint64_t all)
-{
-	return all ? (uint64_t)((wide)part * PPM / all) : 0;
 }
 
 static void draw_use(struct report *r)
@@ -356,27 +395,29 @@ static void draw_holes(struct report *r)
 
 static void draw_waits(struct report *r)
 {
-	const struct chart c = {"waits",      "Waits",	   "so many of the accepted waited no longer",
+	const struct chart c = {"waits",      "Waits",	   "so many of the accepted waited no longer, to within a 32nd",
 				QUANTITY_PPM, QUANTITY_US, "share of the accepted guests"};
 	uint64_t x[WAITS], wait[WAITS];
 	const struct chart_line line = {"wait", wait};
 
 	for (unsigned i = 0; i < WAITS; i++) {
 		x[i] = i * (PPM / 100);
-		wait[i] = pack_wait_quantile(r->pack, i);
+		wait[i] = pack_wait_quantile(r->pack, i).most;
 	}
 	chart_steps(r->page.out, &c, &line, 1, x, WAITS);
 }
 
 static void write_charts(struct report *r, const struct pack_figures *n)
 {
+	char sizes[64];
 	const struct chart holes = {"sizes",
 				    "Where free memory lies",
 				    "by size of hole, when the strips below are fullest",
 				    QUANTITY_COUNT,
 				    QUANTITY_PPM,
-				    "size of the hole, at most"};
+				    sizes};
 
+	snprintf(sizes, sizeof(sizes), "size of the hole, at most%s%s", r->words.name[0] ? ", in " : "", r->words.name);
 	fprintf(r->page.out,
 		"<section>\n<h2>Over time</h2>\n<p class=\"soft\">The states at %" PRIu32
 		" moments of the run; the table above is of every event.</p>\n<div class=\"charts\">\n",
@@ -412,7 +453,10 @@ static void write_page(struct report *r, const struct trace_stats *read)
 	write_memory(r, &n);
 	write_policy(r, read);
 	fputs("</div>\n", r->page.out);
-	if (r->moments.count > 0) {
+	write_words(r, &n);
+	if (n.arrivals == 0) {
+		fputs("<p id=\"unplayed\">No guest was played: there is nothing to draw.</p>\n", r->page.out);
+	} else {
 		write_charts(r, &n);
 		pool_picture_write(r->picture, r->page.out, &r->words);
 	}

@@ -1,387 +1,375 @@
-/* vmm/pack/report_sweep.c: what policies came to over seeds, as a page.
+/* vmm/pack/report_sweep.c: what policies came to over seeds, as a page. What may be said of them: top of compare.c.
  *
- * Words. A policy is all that a point's options say but its seed; the points of a policy are its samples, one a seed,
- * and the i-th of each policy has the same seed.
- *
- * What may be said. Each mean stands with its 95 % interval over seeds (interval.h). Whether a policy differs from the
- * best of a figure is judged by the differences seed by seed, for both met the same guests: unless their interval
- * leaves 0 out, the page says "no difference beyond chance", however the means may look. Without seeds, or where they
- * changed nothing, one run is all there is, and the page says that, too. All intervals are of one comparison each:
- * of twenty such, one errs, as the page says.
- *
- * All figures are integers, and the bytes are the same on every machine. */
+ * Each group of guests and hosts is a section, with a chart and a table of each figure that is not the same everywhere.
+ * All intervals are of one comparison each: of twenty such, one errs, as the page says. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "vmm/pack/chart.h"
+#include "vmm/pack/compare.h"
 #include "vmm/pack/draft.h"
 #include "vmm/pack/html.h"
 #include "vmm/pack/report_sweep.h"
 
 #define POLICIES_MAX 40u /* that are drawn */
-#define WORDS_MAX    (SWEEP_WORDS_MAX)
-#define VALUE_MAX    (INT64_C(1) << 55)
+#define GROUPS_MAX   40u
+#define FEW	     5u /* runs */
 
-struct policy {
-	char *name;
-	uint32_t points;
-	int64_t *value;	 /* of the figure at hand, by seed */
-	json_t **result; /* borrowed */
-};
-
-struct comparison {
+struct page {
 	const struct sweep *s;
-	const json_t *results;
+	const struct compare *c;
 	FILE *out;
-	struct policy *policy;
-	uint32_t policies, left_out, seeds; /* seeds: points of each policy */
-	int64_t *difference;
 };
 
-/* ---- what a policy is ---- */
+struct said {
+	char s[4 * sizeof(struct axis_text)];
+};
 
-/* The next word from *at on; its length, 0 at the end. */
-static size_t word_next(const char **at)
-{
-	*at += strspn(*at, " ");
-	return strcspn(*at, " ");
-}
+struct row {
+	const struct compare_policy *policy;
+	struct compare_span at;
+	struct said said;
+};
 
-static bool is_seed(const char *word, size_t length)
-{
-	return length > 7 && strncmp(word, "--seed=", 7) == 0;
-}
-
-/* Which words, by their place, are not the same in all points. */
-static void words_that_differ(const struct sweep *s, bool *differs)
-{
-	for (uint32_t i = 1; i < s->points; i++) {
-		const char *a = s->point[0].name, *b = s->point[i].name;
-		size_t x, y;
-
-		for (unsigned n = 0; n < WORDS_MAX && (x = word_next(&a)) && (y = word_next(&b)); n++, a += x, b += y)
-			differs[n] |= x != y || strncmp(a, b, x) != 0;
-	}
-}
-
-/* Its words that differ from others', without dashes; the caller's. */
-static char *policy_name(const char *point, const bool *differs)
-{
-	char *name = calloc(1, strlen(point) + 16);
-	size_t length;
-
-	for (unsigned n = 0; name && n < WORDS_MAX && (length = word_next(&point)); n++, point += length) {
-		size_t dashes = strspn(point, "-"), used = strlen(name);
-
-		if (!differs[n] || is_seed(point, length))
-			continue;
-		if (used > 0)
-			name[used++] = ' ';
-		memcpy(name + used, point + dashes, length - dashes);
-	}
-	if (name && !name[0])
-		memcpy(name, "the policy", 11);
-	return name;
-}
-
-static struct policy *policy_of(struct comparison *c, const char *name)
-{
-	for (uint32_t i = 0; i < c->policies; i++)
-		if (strcmp(c->policy[i].name, name) == 0)
-			return &c->policy[i];
-	return NULL;
-}
-
-/* Of the policies that are drawn, the first ones. */
-static bool point_add(struct comparison *c, uint32_t point, const bool *differs)
-{
-	char *name = policy_name(c->s->point[point].name, differs);
-	struct policy *p = name ? policy_of(c, name) : NULL;
-
-	if (!name)
-		return false;
-	if (!p && c->policies == POLICIES_MAX) {
-		c->left_out++;
-		free(name);
-		return true;
-	}
-	if (!p) {
-		p = &c->policy[c->policies++];
-		*p = (struct policy){.name = strdup(name),
-				     .value = calloc(c->s->points, sizeof(*p->value)),
-				     .result = calloc(c->s->points, sizeof(json_t *))};
-	}
-	free(name);
-	if (!p->name || !p->value || !p->result)
-		return false;
-	if (p->points < INTERVAL_VALUES_MAX)
-		p->result[p->points++] = json_array_get(c->results, point);
-	return true;
-}
-
-static bool policies_make(struct comparison *c)
-{
-	bool differs[WORDS_MAX] = {false}, good = true;
-
-	c->policy = calloc(POLICIES_MAX, sizeof(*c->policy));
-	c->difference = calloc(c->s->points, sizeof(*c->difference));
-	if (!c->policy || !c->difference)
-		return false;
-	words_that_differ(c->s, differs);
-	for (uint32_t i = 0; i < c->s->points && good; i++)
-		good = point_add(c, i, differs);
-	c->seeds = c->policies ? c->policy[0].points : 0;
-	c->left_out = c->seeds ? c->left_out / c->seeds : 0;
-	return good;
-}
-
-static void comparison_free(struct comparison *c)
-{
-	for (uint32_t i = 0; c->policy && i < c->policies; i++) {
-		free(c->policy[i].name);
-		free(c->policy[i].value);
-		free(c->policy[i].result);
-	}
-	free(c->policy);
-	free(c->difference);
-}
-
-/* ---- figures ---- */
-
-static const struct figure {
-	const char *id, *title, *note, *key; /* key: of a result, or of what is in it, after a dot */
+/* A figure of a group. */
+struct drawn {
+	const struct compare_group *g;
+	const struct compare_figure *f;
 	enum quantity quantity;
-	bool granules;	/* times the granule */
-	bool more;	/* is better */
-	bool unbounded; /* only of one growing pool; else only of others */
-	bool both;	/* of either */
-} figures[] = {
-	{"refused", "Guests refused", "fewer is better; with the amount beside it", "refused.total", QUANTITY_COUNT,
-	 false, false, false, false},
-	{"amount", "Refused, by what they asked for", "less is better", "refused.units", QUANTITY_BYTES, true, false,
-	 false, false},
-	{"use", "Memory used, mean", "more is better", "utilisation_mean_ppm", QUANTITY_PPM, false, true, false, false},
-	{"over", "Top above what lives, mean", "less is better", "top_over_live_mean_ppm", QUANTITY_PPM, false, false,
-	 true, false},
-	{"peaks", "Highest top over highest load", "less is better", "top_over_live_peaks_ppm", QUANTITY_PPM, false,
-	 false, true, false},
-	{"external", "External fragmentation, mean", "less is better", "external_fragmentation_ppm", QUANTITY_PPM,
-	 false, false, false, true},
-	{"wait", "Wait, mean", "less is better", "wait_mean_us", QUANTITY_US, false, false, false, true},
+	struct row *row; /* those that are drawn, and room for one */
+	uint32_t rows;
+	const struct compare_policy *best; /* NULL: none is */
 };
 
-static int64_t value_of(const struct figure *g, const json_t *result)
-{
-	const char *dot = strchr(g->key, '.');
-	json_int_t granule = json_integer_value(json_object_get(json_object_get(result, "experiment"), "granule"));
-	const json_t *value =
-		dot ? json_object_get(json_object_get(result, "refused"), dot + 1) : json_object_get(result, g->key);
-	unsigned __int128 whole = (unsigned __int128)json_integer_value(value);
+/* ---- words ---- */
 
-	whole *= g->granules && granule > 0 ? (unsigned __int128)granule : 1;
-	return whole < VALUE_MAX ? (int64_t)whole : VALUE_MAX;
+static struct said count(uint64_t n, const char *one, const char *more)
+{
+	struct said said;
+
+	snprintf(said.s, sizeof(said.s), "%s %s", quantity_text(QUANTITY_COUNT, n).s, n == 1 ? one : more);
+	return said;
 }
 
-static bool one_pool(const json_t *result)
+static struct said span_said(enum quantity q, const struct compare_span *at)
 {
-	const json_t *hosts = json_object_get(json_object_get(result, "experiment"), "hosts");
+	struct said said;
 
-	return json_is_string(json_object_get(json_array_get(hosts, 0), "memory")); /* unbounded */
+	if (!at->known)
+		snprintf(said.s, sizeof(said.s), "%s", quantity_mean(q, at->mean).s);
+	else if (at->low + at->half == at->mean && at->mean + at->half == at->high)
+		snprintf(said.s, sizeof(said.s), "%s ± %s", quantity_mean(q, at->mean).s, quantity_mean(q, at->half).s);
+	else
+		snprintf(said.s, sizeof(said.s), "%s (%s to %s)", quantity_mean(q, at->mean).s,
+			 quantity_mean(q, at->low).s, quantity_mean(q, at->high).s);
+	return said;
 }
 
-/* False iff nobody has anything but 0. */
-static bool values_take(struct comparison *c, const struct figure *g)
+/* ---- a figure ---- */
+
+static const struct compare_policy *best_of(const struct compare_group *g, const struct compare_figure *f)
+{
+	enum compare_better better = compare_better(g, f);
+	uint32_t best = 0;
+	uint64_t its = 0;
+
+	if (better == COMPARE_NEITHER || g->policies == 1)
+		return NULL;
+	for (uint32_t i = 0; i < g->policies; i++) {
+		uint64_t mean = compare_span(g, g->policy[i], f).mean;
+
+		if (i > 0 && (better == COMPARE_MORE ? mean <= its : mean >= its))
+			continue;
+		best = i;
+		its = mean;
+	}
+	return g->policy[best];
+}
+
+static struct row row_of(const struct drawn *d, uint32_t policy)
+{
+	struct row row = {.policy = d->g->policy[policy]};
+
+	row.at = compare_span(d->g, row.policy, d->f);
+	row.said = span_said(d->quantity, &row.at);
+	return row;
+}
+
+static bool goes_before(const struct drawn *d, const struct row *a, const struct row *b)
+{
+	return compare_better(d->g, d->f) == COMPARE_MORE ? a->at.mean > b->at.mean : a->at.mean < b->at.mean;
+}
+
+/* Among those that are there, by rank. When there are too many, the one in the middle goes: it is neither of the best
+ * half of what may be drawn, nor of the worst. */
+static void row_rank(struct drawn *d, struct row row)
+{
+	uint32_t at = d->rows++;
+
+	for (; at > 0 && goes_before(d, &row, &d->row[at - 1]); at--)
+		d->row[at] = d->row[at - 1];
+	d->row[at] = row;
+	if (d->rows > POLICIES_MAX) {
+		d->rows--;
+		memmove(&d->row[POLICIES_MAX / 2], &d->row[POLICIES_MAX / 2 + 1],
+			(d->rows - POLICIES_MAX / 2) * sizeof(*d->row));
+	}
+}
+
+/* In the order of the points; of more than are drawn, those at both ends, by rank. */
+static void drawn_make(struct drawn *d)
+{
+	d->best = best_of(d->g, d->f);
+	d->rows = 0;
+	for (uint32_t i = 0; i < d->g->policies; i++) {
+		struct row row = row_of(d, i);
+
+		if (d->g->policies > POLICIES_MAX)
+			row_rank(d, row);
+		else
+			d->row[d->rows++] = row;
+	}
+}
+
+static const char *name_of(const struct compare_policy *p)
+{
+	return p->name[0] ? p->name : "the policy";
+}
+
+static void write_chart(FILE *out, const struct drawn *d, const struct chart *c)
+{
+	struct chart_dot dot[POLICIES_MAX];
+
+	for (uint32_t i = 0; i < d->rows; i++) {
+		const struct row *row = &d->row[i];
+		bool known = row->at.known, open = false;
+
+		if (d->best && row->policy != d->best) {
+			struct compare_difference its = compare_difference(d->g, row->policy, d->best, d->f);
+
+			open = its.runs > 1 && !its.beyond;
+		}
+		dot[i] = (struct chart_dot){name_of(row->policy),
+					    row->said.s,
+					    row->at.mean,
+					    known ? row->at.low : row->at.mean,
+					    known ? row->at.high : row->at.mean,
+					    open};
+	}
+	chart_dots(out, c, dot, d->rows);
+}
+
+static void put_verdict(FILE *out, const struct drawn *d, const struct row *row)
+{
+	struct compare_difference its = compare_difference(d->g, row->policy, d->best, d->f);
+	uint64_t size = (uint64_t)(its.mean < 0 ? -its.mean : its.mean);
+	const char *than = its.mean < 0 ? "less" : "more";
+
+	if (row->policy == d->best)
+		fputs(d->g->runs > 1 ? "best mean" : "best", out);
+	else if (its.same && its.mean == 0)
+		fputs("the same", out);
+	else if (its.runs == 1)
+		fprintf(out, "%s %s, of one run", quantity_difference(d->quantity, size).s, than);
+	else if (its.same)
+		fprintf(out, "%s %s in each of %" PRIu32 " runs", quantity_difference(d->quantity, size).s, than,
+			its.runs);
+	else if (!its.beyond)
+		fputs("no difference beyond chance", out);
+	else
+		fprintf(out, "%s ± %s %s", quantity_difference_number(d->quantity, size).s,
+			quantity_difference(d->quantity, its.half).s, than);
+}
+
+static void write_table(FILE *out, const struct drawn *d)
+{
+	fprintf(out,
+		"<table class=\"compare\"><thead><tr><th scope=\"col\">policy</th><th scope=\"col\" "
+		"class=\"n\">%s</th><th scope=\"col\">against the best</th></tr></thead><tbody>\n",
+		d->g->runs > 1 ? "mean" : "one run");
+	for (uint32_t i = 0; i < d->rows; i++) {
+		fputs("<tr><th scope=\"row\">", out);
+		html_text(out, name_of(d->row[i].policy));
+		fprintf(out, "</th><td class=\"n\">%s</td><td>", d->row[i].said.s);
+		put_verdict(out, d, &d->row[i]);
+		fputs("</td></tr>\n", out);
+	}
+	fputs("</tbody></table>\n", out);
+}
+
+/* What the reader should know of the figure. */
+static void write_note(FILE *out, const struct drawn *d)
+{
+	bool neither = compare_better(d->g, d->f) == COMPARE_NEITHER;
+
+	fputs(d->f->traded && d->g->mixed ? "neither is better: some policies refuse, some let wait" : d->f->note, out);
+	if (d->f->holes && d->g->nodes > 1)
+		fprintf(out, "; an empty host of %" PRIu32 " nodes has about %" PRIu32 " %%", d->g->nodes,
+			100 - 100 / d->g->nodes);
+	if (d->g->policies > POLICIES_MAX)
+		fprintf(out, "; of %" PRIu32 " policies the %u %s and the %u %s are drawn", d->g->policies,
+			POLICIES_MAX / 2, neither ? "lowest" : "best", POLICIES_MAX / 2, neither ? "highest" : "worst");
+}
+
+static void write_figure(const struct page *p, struct drawn *d, uint32_t group)
+{
+	const enum quantity quantity = compare_quantity(d->g, d->f);
+	const char *unit = d->f->amount && quantity == QUANTITY_COUNT ? d->g->unit : "";
+	char id[32], title[96], note[320] = "";
+	const struct chart chart = {id, title, note, QUANTITY_COUNT, quantity, title};
+	FILE *to = fmemopen(note, sizeof(note), "w");
+
+	if (to) {
+		write_note(to, d);
+		fclose(to);
+	}
+	snprintf(id, sizeof(id), group ? "%s%" PRIu32 : "%s", d->f->id, group);
+	snprintf(title, sizeof(title), "%s%s%s", d->f->title, unit[0] ? ", in " : "", unit);
+	d->quantity = quantity;
+	drawn_make(d);
+	fputs("<div>\n", p->out);
+	write_chart(p->out, d, &chart);
+	if (d->best)
+		write_table(p->out, d);
+	fputs("</div>\n", p->out);
+}
+
+/* ---- a group ---- */
+
+static void write_seeds(FILE *out, const struct compare_group *g)
+{
+	fprintf(out,
+		"Means over %" PRIu32 " seeds with their 95 %% intervals (Student’s t), which end where the figure "
+		"does.",
+		g->runs);
+	if (g->policies > 1)
+		fputs(" A policy is compared with the best seed by seed, since both met the same guests; a ring "
+		      "instead of a dot, and <i>no difference beyond chance</i>, mean that the 95 % interval of these "
+		      "differences has 0 in it. Of twenty comparisons one errs by chance; none is corrected for how "
+		      "many there are.",
+		      out);
+	if (g->runs < FEW)
+		fprintf(out,
+			" <b>%" PRIu32 " seeds are few:</b> the intervals are wide, and right only if results are "
+			"normally distributed, which so few cannot show.",
+			g->runs);
+}
+
+static void write_chance(const struct page *p, const struct compare_group *g)
+{
+	FILE *out = p->out;
+	bool played = g->policy[0]->played > 1;
+
+	fputs("<p class=\"chance\">", out);
+	if (g->runs == 1 && !g->generated)
+		fprintf(out,
+			"<b>One run: nothing is known of chance.</b> It is one trace, and no seed changes what a "
+			"policy does with it%s. A difference is one of these guests.",
+			played ? ": who was played with several seeds is one run" : "");
+	else if (g->runs == 1)
+		fputs("<b>One run of each policy: nothing is known of chance.</b> A difference is one of this run; "
+		      "cross more than one seed to learn whether it is more.",
+		      out);
+	else if (g->generated)
+		write_seeds(out, g);
+	else {
+		fputs("<b>One trace: nothing is known of other guests.</b> The seed changes only how <i>random</i> and "
+		      "<i>two</i> choose hosts; every other policy is one run, played once a seed, and has no "
+		      "interval. ",
+		      out);
+		write_seeds(out, g);
+	}
+	fputs("</p>\n", out);
+}
+
+/* What is said of chance is the same of both. */
+static bool alike(const struct compare_group *a, const struct compare_group *b)
+{
+	return a->runs == b->runs && a->generated == b->generated && (a->policies > 1) == (b->policies > 1);
+}
+
+/* Figures that do not tell policies apart. */
+static void write_same(const struct page *p, const struct compare_group *g)
 {
 	bool any = false;
 
-	for (uint32_t i = 0; i < c->policies; i++)
-		for (uint32_t n = 0; n < c->policy[i].points; n++) {
-			c->policy[i].value[n] = value_of(g, c->policy[i].result[n]);
-			any |= c->policy[i].value[n] > 0;
-		}
-	return any;
-}
+	for (uint32_t i = 0; i < compare_figures_count; i++) {
+		const struct compare_figure *f = &compare_figures[i];
 
-static bool seeds_matter(const struct comparison *c)
-{
-	for (uint32_t i = 0; i < c->policies; i++)
-		for (uint32_t n = 1; n < c->policy[i].points; n++)
-			if (c->policy[i].value[n] != c->policy[i].value[0])
-				return true;
-	return false;
-}
-
-static uint32_t best_of(const struct comparison *c, const struct interval *at, bool more)
-{
-	uint32_t best = 0;
-
-	for (uint32_t i = 1; i < c->policies; i++)
-		if (more ? at[i].mean > at[best].mean : at[i].mean < at[best].mean)
-			best = i;
-	return best;
-}
-
-/* Of the policy less the best, seed by seed. */
-static struct interval against(struct comparison *c, uint32_t policy, uint32_t best)
-{
-	const struct policy *p = &c->policy[policy], *b = &c->policy[best];
-	uint32_t n = p->points < b->points ? p->points : b->points;
-
-	for (uint32_t i = 0; i < n; i++)
-		c->difference[i] = p->value[i] - b->value[i];
-	return interval_of(c->difference, n);
-}
-
-static uint64_t size_of(int64_t n)
-{
-	return n < 0 ? (uint64_t)-n : (uint64_t)n;
-}
-
-static bool beyond_chance(const struct interval *d)
-{
-	return d->known && size_of(d->mean) > d->half;
-}
-
-static void put_interval(FILE *out, enum quantity q, uint64_t mean, const struct interval *i)
-{
-	fputs(quantity_text(q, mean).s, out);
-	if (i->known)
-		fprintf(out, " ± %s", quantity_text(q, i->half).s);
-}
-
-static void put_verdict(struct comparison *c, const struct figure *g, uint32_t policy, uint32_t best, bool matter)
-{
-	struct interval d = against(c, policy, best);
-
-	if (policy == best)
-		fputs("best mean", c->out);
-	else if (d.mean == 0 && d.half == 0)
-		fputs("the same", c->out);
-	else if (matter && !beyond_chance(&d))
-		fputs("no difference beyond chance", c->out);
-	else {
-		put_interval(c->out, g->quantity, size_of(d.mean), matter ? &d : &(struct interval){.known = false});
-		fprintf(c->out, " %s%s", d.mean > 0 ? "more" : "less", matter ? "" : ", of one run");
+		if (!compare_has(g, f) || compare_differs(g, f))
+			continue;
+		fprintf(p->out, "%s%s: %s",
+			any ? "; " : "<p class=\"same\">The same everywhere, and not drawn: ", f->title,
+			quantity_mean(compare_quantity(g, f), (uint64_t)compare_value(g->policy[0], f, 0)).s);
+		any = true;
 	}
+	if (any)
+		fputs(".</p>\n", p->out);
 }
 
-static void write_table(struct comparison *c, const struct figure *g, const struct interval *at, uint32_t best,
-			bool matter)
+static void write_group(const struct page *p, uint32_t n)
 {
-	fputs("<table class=\"compare\"><thead><tr><th scope=\"col\">policy</th><th scope=\"col\" "
-	      "class=\"n\">mean</th><th "
-	      "scope=\"col\">against the best</th></tr></thead><tbody>\n",
-	      c->out);
-	for (uint32_t i = 0; i < c->policies; i++) {
-		fputs("<tr><th scope=\"row\">", c->out);
-		html_text(c->out, c->policy[i].name);
-		fputs("</th><td class=\"n\">", c->out);
-		put_interval(c->out, g->quantity, (uint64_t)at[i].mean,
-			     &(struct interval){.half = at[i].half, .known = matter});
-		fputs("</td><td>", c->out);
-		put_verdict(c, g, i, best, matter);
-		fputs("</td></tr>\n", c->out);
+	const struct compare_group *g = p->c->group[n];
+	struct row row[POLICIES_MAX + 1];
+	struct drawn d = {.g = g, .row = row};
+
+	fputs("<section>\n<h2>", p->out);
+	html_text(p->out, g->name[0] ? g->name : "Policies compared");
+	fputs("</h2>\n", p->out);
+	if (n == 0 || !alike(g, p->c->group[n - 1]))
+		write_chance(p, g);
+	fputs("<div class=\"charts compared\">\n", p->out);
+	for (uint32_t i = 0; i < compare_figures_count; i++) {
+		d.f = &compare_figures[i];
+		if (compare_has(g, d.f) && compare_differs(g, d.f))
+			write_figure(p, &d, n);
 	}
-	fputs("</tbody></table>\n", c->out);
-}
-
-static void write_figure(struct comparison *c, const struct figure *g)
-{
-	const struct chart chart = {g->id, g->title, g->note, QUANTITY_COUNT, g->quantity, g->title};
-	struct interval at[POLICIES_MAX];
-	struct chart_dot dot[POLICIES_MAX];
-	bool matter = seeds_matter(c);
-	uint32_t best;
-
-	for (uint32_t i = 0; i < c->policies; i++)
-		at[i] = interval_of(c->policy[i].value, c->policy[i].points);
-	best = best_of(c, at, g->more);
-	for (uint32_t i = 0; i < c->policies; i++) {
-		struct interval d = against(c, i, best);
-
-		dot[i] = (struct chart_dot){c->policy[i].name, at[i], i != best && matter && !beyond_chance(&d)};
-		dot[i].at.known = matter;
-	}
-	fputs("<div>\n", c->out);
-	chart_dots(c->out, &chart, dot, c->policies);
-	write_table(c, g, at, best, matter);
-	fputs("</div>\n", c->out);
+	fputs("</div>\n", p->out);
+	write_same(p, g);
+	fputs("</section>\n", p->out);
 }
 
 /* ---- the page ---- */
 
-static void write_head(const struct comparison *c, char *const *word, int words)
+static void write_head(const struct page *p, char *const *word, int words)
 {
-	FILE *out = c->out;
+	FILE *out = p->out;
 
-	fprintf(out, "<p class=\"soft\">%s points: %" PRIu32 " %s of %" PRIu32 " %s each.",
-		quantity_text(QUANTITY_COUNT, c->s->points).s, c->policies + c->left_out,
-		c->policies + c->left_out == 1 ? "policy" : "policies", c->seeds,
-		c->seeds == 1 ? "run" : "runs, one a seed");
-	if (c->left_out > 0)
-		fprintf(out, " The first %" PRIu32 " are drawn, %" PRIu32 " are left out.", c->policies, c->left_out);
-	fputs("</p>\n<pre aria-label=\"The command\">", out);
+	fprintf(out, "<p class=\"soft\">%s, ", count(p->s->points, "point", "points").s);
+	fprintf(out, "%s", count(p->c->policies, "policy", "policies").s);
+	if (p->c->groups > 1)
+		fprintf(out, " in %s of other guests or hosts, which are not compared with each other",
+			count(p->c->groups, "group", "groups").s);
+	if (p->c->groups > GROUPS_MAX)
+		fprintf(out, "; the first %u groups are drawn", GROUPS_MAX);
+	fputs(". Means of a run are over its time from the first event to the last, and that after the last arrival is "
+	      "in them.</p>\n<pre aria-label=\"The command\">",
+	      out);
 	html_command(out, "slat sweep", word, words);
 	fputs("</pre>\n<p class=\"small soft\">The first point is</p><pre aria-label=\"The first point\">slat pack ",
 	      out);
-	html_text(out, c->s->point[0].name);
+	html_text(out, p->s->point[0].name);
 	fputs("</pre>\n", out);
-	if (c->seeds > 1)
-		fputs("<p>Means over seeds with their 95 % intervals (Student’s t). A policy is compared with the best "
-		      "one seed "
-		      "by seed, since both met the same guests; a ring instead of a dot, and <i>no difference beyond "
-		      "chance</i>, mean that the 95 % interval of these differences has 0 in it. Of twenty comparisons "
-		      "one errs "
-		      "by chance; none is corrected for how many there are.</p>\n",
-		      out);
-	else
-		fputs("<p><b>One run of each policy: no intervals.</b> A difference here is one of this run; cross "
-		      "more than one "
-		      "seed to learn whether it is more.</p>\n",
-		      out);
-}
-
-static void write_page(struct comparison *c, char *const *word, int words)
-{
-	bool pool = one_pool(c->policy[0].result[0]), still = false;
-
-	write_head(c, word, words);
-	fputs("<section>\n<h2>Policies compared</h2>\n<div class=\"charts compared\">\n", c->out);
-	for (size_t i = 0; i < sizeof(figures) / sizeof(*figures); i++) {
-		const struct figure *g = &figures[i];
-
-		if ((!g->both && g->unbounded != pool) || !values_take(c, g))
-			continue;
-		still |= !seeds_matter(c);
-		write_figure(c, g);
-	}
-	fputs("</div>\n", c->out);
-	if (still && c->seeds > 1)
-		fputs("<p><b>Where no interval is given the seeds changed nothing:</b> that is one run, played more "
-		      "than once, and "
-		      "says nothing of other guests.</p>\n",
-		      c->out);
-	fputs("</section>\n", c->out);
 }
 
 int report_sweep(const struct sweep *s, const json_t *results, const char *path, char *const *word, int words,
 		 struct failure *f)
 {
-	struct comparison c = {.s = s, .results = results};
+	struct compare c;
+	struct page p = {.s = s, .c = &c};
 	struct alloc alloc = {0};
-	struct draft page;
-	bool good = policies_make(&c);
+	struct draft draft;
 
-	if (!good)
-		(void)fail(f, EXIT_HOST, "no memory for a report");
-	if (good && draft_open_stream(&page, path, &alloc, f) == 0) {
-		c.out = page.out;
-		html_begin(page.out, "A comparison of policies");
-		write_page(&c, word, words);
-		html_end(page.out);
-		(void)draft_keep(&page, f);
+	if (compare_open(&c, s, results, f) == 0 && draft_open_stream(&draft, path, &alloc, f) == 0) {
+		p.out = draft.out;
+		html_begin(p.out, "A comparison of policies");
+		write_head(&p, word, words);
+		for (uint32_t i = 0; i < c.groups && i < GROUPS_MAX; i++)
+			write_group(&p, i);
+		html_end(p.out);
+		(void)draft_keep(&draft, f);
 	}
-	comparison_free(&c);
+	compare_close(&c);
 	return f->code;
 }

@@ -17,6 +17,9 @@
  * last line is cut, which is no line, and taken away before the next is written. A disk that is full cuts one, too,
  * while other points are still under way: so each line begins with an end of line, and the cut one stays alone.
  *
+ * Two at once. A rank's file is locked by who plays: a second one with the same folder and the same rank would play all
+ * of it once more. Where locks are not to be had (some network file systems), it does, and loses nothing but time.
+ *
  * Ranks do not speak with each other: a point is dealt out by a hash of its options, without the contents, so that
  * ranks whose copies of a trace differ still play each point once; that they do differ, is seen when all is joined. */
 #include <dirent.h>
@@ -27,10 +30,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "vmm/pack/contents.h"
+#include "vmm/pack/file_uses.h"
 #include "vmm/pack/json_file.h"
 #include "vmm/pack/pack_json.h"
 #include "vmm/pack/sweep.h"
@@ -92,9 +97,9 @@ static int point_judge(const struct sweep_point *p, struct failure *f)
 	struct pack_options o;
 	int code = point_parse(p, copy, &o, &its);
 
-	if (!code && (o.help || o.csv || o.json || o.report || o.save))
+	if (!code && (o.help || o.csv || o.json || o.report || o.save || o.log))
 		code = fail(&its, EXIT_USAGE,
-			    "--help, --json, --csv, --report and --save-trace are for one experiment");
+			    "--help, --json, --csv, --report, --log and --save-trace are for one experiment");
 	if (!code && o.trace && strcmp(o.trace, "-") == 0)
 		code = fail(&its, EXIT_USAGE, "a trace on standard input is for one experiment");
 	pack_options_free(&o);
@@ -206,7 +211,7 @@ int sweep_open(struct sweep *s, const char *file, const char *folder, struct fai
 {
 	json_t *root = json_file_read(file, "", f);
 
-	*s = (struct sweep){0};
+	*s = (struct sweep){.file = file};
 	if (!root)
 		return f->code;
 	s->path = folder ? strdup(folder) : folder_beside(file);
@@ -297,6 +302,69 @@ static int still(struct sweep *s, const struct pack_options *o, struct failure *
 	return f->code;
 }
 
+/* Every file of results in the folder, as far as `take` returns 0. */
+static int results_each(const struct sweep *s, int (*take)(void *self, const char *path, struct failure *f), void *self,
+			struct failure *f)
+{
+	DIR *folder = opendir(s->path);
+	struct dirent *entry;
+	char path[PATH_BYTES];
+
+	if (!folder)
+		return errno == ENOENT ? 0 : fail(f, EXIT_HOST, "%s cannot be read: %s", s->path, strerror(errno));
+	while (!f->code && (entry = readdir(folder)) != NULL) {
+		size_t length = strlen(entry->d_name);
+
+		if (length > 6 && strcmp(entry->d_name + length - 6, ".jsonl") == 0 &&
+		    snprintf(path, sizeof(path), "%s/%s", s->path, entry->d_name) < (int)sizeof(path))
+			(void)take(self, path, f);
+	}
+	closedir(folder);
+	return f->code;
+}
+
+/* ---- what is not written over ---- */
+
+struct spared {
+	struct file_use out;
+	struct failure *f;
+};
+
+static void spare(struct spared *s, const char *option, const char *path)
+{
+	const struct file_use use[] = {{option, path, false}, s->out};
+
+	(void)file_uses_judge(use, 2, s->f);
+}
+
+static void spare_seen(const void *node, VISIT visit, void *self)
+{
+	const struct seen *const *seen = node;
+
+	if (visit == preorder || visit == leaf)
+		spare(self, "TRACE or --fleet", (*seen)->path);
+}
+
+static int spare_result(void *self, const char *path, struct failure *f)
+{
+	spare(self, "--out", path);
+	return f->code;
+}
+
+static int spares_inputs(const struct sweep *s, struct spared *out)
+{
+	spare(out, "FILE", s->file);
+	twalk_r(s->seen, spare_seen, out);
+	return out->f->code;
+}
+
+int sweep_spares(const struct sweep *s, const char *option, const char *path, struct failure *f)
+{
+	struct spared spared = {{option, path, true}, f};
+
+	return spares_inputs(s, &spared) ? f->code : results_each(s, spare_result, &spared, f);
+}
+
 void sweep_close(struct sweep *s)
 {
 	for (uint32_t i = 0; s->point && i < s->points; i++)
@@ -350,8 +418,9 @@ static void line_take(struct done *d, const char *line, size_t bytes)
 	json_decref(root);
 }
 
-static int file_take(struct done *d, const char *path, struct failure *f)
+static int file_take(void *self, const char *path, struct failure *f)
 {
+	struct done *d = self;
 	FILE *file = fopen(path, "re");
 	char *line = NULL;
 	size_t size = 0;
@@ -367,25 +436,6 @@ static int file_take(struct done *d, const char *path, struct failure *f)
 	return 0;
 }
 
-static int folder_take(struct done *d, struct failure *f)
-{
-	DIR *folder = opendir(d->s->path);
-	struct dirent *entry;
-	char path[PATH_BYTES];
-
-	if (!folder)
-		return errno == ENOENT ? 0 : fail(f, EXIT_HOST, "%s cannot be read: %s", d->s->path, strerror(errno));
-	while (!f->code && (entry = readdir(folder)) != NULL) {
-		size_t length = strlen(entry->d_name);
-
-		if (length > 6 && strcmp(entry->d_name + length - 6, ".jsonl") == 0 &&
-		    snprintf(path, sizeof(path), "%s/%s", d->s->path, entry->d_name) < (int)sizeof(path))
-			(void)file_take(d, path, f);
-	}
-	closedir(folder);
-	return f->code;
-}
-
 int sweep_read_done(struct sweep *s, json_t **results, struct failure *f)
 {
 	struct done d = {s, points_sorted(s, f), results ? json_array() : NULL};
@@ -395,7 +445,7 @@ int sweep_read_done(struct sweep *s, json_t **results, struct failure *f)
 		if (results)
 			json_array_append_new(d.results, json_null());
 	}
-	if (!d.sorted || folder_take(&d, f) != 0)
+	if (!d.sorted || results_each(s, file_take, &d, f) != 0)
 		json_decref(d.results);
 	else if (results)
 		*results = d.results;
@@ -418,6 +468,7 @@ static int64_t last_end(int fd, int64_t size)
 int sweep_append_to(const struct sweep *s, struct sweep_rank r, struct failure *f)
 {
 	char path[PATH_BYTES];
+	struct spared spared;
 	struct stat stat;
 	int fd;
 
@@ -426,13 +477,19 @@ int sweep_append_to(const struct sweep *s, struct sweep_rank r, struct failure *
 	if (snprintf(path, sizeof(path), "%s/rank-%" PRIu32 "-of-%" PRIu32 ".jsonl", s->path, r.rank + 1, r.ranks) >=
 	    (int)sizeof(path))
 		return (void)fail(f, EXIT_HOST, "%s: a name too long", s->path), -1;
-	fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-	if (fd < 0 || fstat(fd, &stat) < 0 || ftruncate(fd, last_end(fd, stat.st_size)) < 0) {
-		(void)fail(f, EXIT_HOST, "%s cannot be written: %s", path, strerror(errno));
-		if (fd >= 0)
-			close(fd);
+	spared = (struct spared){{"--out", path, true}, f};
+	if (spares_inputs(s, &spared))
 		return -1;
-	}
+	fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+		(void)fail(f, EXIT_HOST, "%s: another slat sweep is at work on it; --shard shares the points out",
+			   path);
+	else if (fd < 0 || fstat(fd, &stat) < 0 || ftruncate(fd, last_end(fd, stat.st_size)) < 0)
+		(void)fail(f, EXIT_HOST, "%s cannot be written: %s", path, strerror(errno));
+	if (f->code && fd >= 0)
+		close(fd);
+	if (f->code)
+		return -1;
 	return fd;
 }
 
@@ -441,15 +498,20 @@ static int append(const struct sweep *s, int file, const struct sweep_point *p, 
 	char contents[CONTENTS_TEXT];
 	json_t *root;
 	char *text, *line = NULL;
+	ssize_t wrote = -1;
 	int bytes;
 
 	contents_text(p->contents, contents);
 	root = json_pack("{s:s, s:s, s:o}", "point", p->name, "contents", contents, "result", result);
 	text = json_dumps(root, JSON_COMPACT);
 	bytes = text ? asprintf(&line, "\n%s\n", text) : -1;
-	if (bytes < 0 || write(file, line, (size_t)bytes) != bytes)
+	if (bytes >= 0)
+		wrote = write(file, line, (size_t)bytes);
+	if (bytes < 0 || wrote != bytes)
 		(void)fail(f, EXIT_HOST, "a point cannot be written to %s: %s", s->path,
-			   strerror(bytes < 0 ? ENOMEM : errno));
+			   strerror(bytes < 0	 ? ENOMEM
+				    : wrote >= 0 ? ENOSPC /* some of it could be */
+						 : errno));
 	if (bytes >= 0)
 		free(line);
 	free(text);

@@ -32,6 +32,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char *const formats[TRACE_FORMATS] = {
 	[TRACE_SLAT] = "slat",
@@ -42,9 +43,13 @@ static const char *const formats[TRACE_FORMATS] = {
 };
 
 static const char *const kinds[TRACE_BADS] = {
-	[TRACE_BAD_LINE] = "malformed line",	 [TRACE_BAD_VALUE] = "bad value",
-	[TRACE_BAD_SIZE] = "bad size",		 [TRACE_BAD_TIME] = "time goes back",
-	[TRACE_BAD_TWICE] = "arrives twice",	 [TRACE_BAD_UNKNOWN] = "departs unknown",
+	[TRACE_BAD_LINE] = "malformed line",
+	[TRACE_BAD_VALUE] = "bad value",
+	[TRACE_BAD_SIZE] = "bad size",
+	[TRACE_BAD_TIME] = "time goes back",
+	[TRACE_BAD_TWICE] = "arrives twice",
+	[TRACE_BAD_UNKNOWN] = "departs unknown",
+	[TRACE_BAD_LARGE] = "larger than any host",
 	[TRACE_BAD_TRAILING] = "trailing bytes",
 };
 
@@ -206,12 +211,58 @@ enum event_next trace_next(struct trace *t, struct event *out, struct failure *f
 
 	if (got == EVENT_ONE) {
 		t->stats.events++;
+		t->kind = out->kind;
 		t->stats.arrivals += out->kind == EVENT_ARRIVE;
 	} else if (got == EVENT_END && t->stats.events == 0) {
 		fail(f, EXIT_IMAGE, "%s has no event", t->name);
 		return EVENT_FAILED;
 	}
 	return got;
+}
+
+struct csv_field trace_guest_name(const struct trace *t)
+{
+	struct csv_field name = {t->where.text, t->where.length};
+
+	if (t->kind == EVENT_DEPART)
+		name.at = live_table_gone(t->live, &name.length);
+	else if (t->next != next_life)
+		name = trace_field(t, TRACE_ID);
+	return name;
+}
+
+const char *trace_unit(const struct trace *t)
+{
+	return t->unit ? t->unit : "byte";
+}
+
+const char *trace_unit_of(const char *path)
+{
+	const struct trace_options options = {0};
+	struct failure f = {0};
+	struct stat s = {0};
+	struct trace *t;
+	const char *unit;
+
+	if (strcmp(path, "-") == 0 || (stat(path, &s) == 0 && !S_ISREG(s.st_mode)))
+		return NULL;
+	t = trace_open(path, TRACE_SLAT, &options, &f);
+	unit = t ? trace_unit(t) : "byte";
+	trace_close(t);
+	return unit;
+}
+
+enum event_next trace_refuse(struct trace *t, const char *why, struct failure *f)
+{
+	const struct trace_where *w = &t->where;
+	const struct csv_field name = trace_guest_name(t);
+
+	t->stats.bad[TRACE_BAD_LARGE]++;
+	if (t->options.skip_bad)
+		return EVENT_END;
+	fail(f, EXIT_IMAGE, "%s, %s %" PRIu64 ": guest \"%s\" %s", t->name, w->unit, w->number,
+	     csv_excerpt(name.at, name.length).text, why);
+	return EVENT_FAILED;
 }
 
 bool trace_tells_lives(const struct trace *t)

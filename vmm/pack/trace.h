@@ -2,11 +2,11 @@
  * other, in constant memory but for the guests that are there. Theory: top of trace.c.
  *
  * slat's own format is CSV, plain or gzip. The header names the columns, in any order:
- *   time_s      seconds since the start; decimals down to 1 us, finer ones are cut off
+ *   time_s      seconds since the start; decimals down to 1 us, finer ones are cut off, of life_s, too
  *   event       arrive or depart
  *   vm_id       any text
- *   mem_mib, mem_gib, size_bytes or size: one of them; decimals, rounded up to whole
- *               bytes. size is units of whatever is packed
+ *   mem_mib, mem_gib, size_bytes, size_mhz, size_metre or size: one of them; decimals, rounded up to whole
+ *               bytes, MHz, metres; size is units of whatever is packed
  *   cpu         optional; decimals, rounded up to 1/1000
  *   node        optional, of an arrival: where it has to lie; empty: anywhere
  *   pinned      optional, of an arrival: 0 (so if empty) or 1
@@ -32,6 +32,7 @@
 #include "vmm/pack/event.h"
 
 #define TRACE_MACHINE_ANY	(-1)
+#define TRACE_MACHINE_COMMON	(-2)
 #define TRACE_MACHINE_BYTES_MAX (UINT64_C(1) << 46)
 #define TRACE_MACHINE_CPUS_MAX	4096u
 
@@ -52,6 +53,7 @@ enum trace_bad {
 	TRACE_BAD_TIME,	    /* time goes back; or an end that is not where it was told */
 	TRACE_BAD_TWICE,    /* who arrives is there */
 	TRACE_BAD_UNKNOWN,  /* who departs is not there: his arrival may have been skipped */
+	TRACE_BAD_LARGE,    /* who arrives asks for more than any host has: trace_refuse() */
 	TRACE_BAD_TRAILING, /* bytes behind a gzip stream: once a file */
 	TRACE_BADS,
 };
@@ -61,8 +63,9 @@ struct trace_options {
 	/* azure-packing-2020: what a whole machine is; its shares are rounded up, to bytes and 1/1000 CPU. */
 	uint64_t machine_bytes; /* 1 to TRACE_MACHINE_BYTES_MAX */
 	uint32_t machine_cpus;	/* to TRACE_MACHINE_CPUS_MAX; 0: CPUs are not asked for */
-	/* Its machineId: guests whose type does not run on it are left out. TRACE_MACHINE_ANY: each
-	 * type's machine of the lowest id. 0 is an id. */
+	/* Whose shares are asked for, by machineId (a generation of hardware): guests whose type does not run on it are
+	 * left out. TRACE_MACHINE_COMMON: the one that most guests can run on, the lowest of equals.
+	 * TRACE_MACHINE_ANY: each type's machine of the lowest id, so that shares are of different ones. 0 is an id. */
 	int64_t machine;
 	uint64_t fail_after; /* fault injection: the n-th allocation is refused; 0: none is */
 };
@@ -71,7 +74,8 @@ struct trace_stats {
 	uint64_t lines; /* read so far, with the header; or rows */
 	uint64_t events, arrivals;
 	uint64_t bad[TRACE_BADS];
-	uint64_t left_out; /* rows of types that do not run on the machine that was asked for */
+	uint64_t left_out; /* rows of types that do not run on the machine */
+	int64_t machine;   /* of azure-packing-2020: its id, or TRACE_MACHINE_ANY */
 	uint32_t live, live_max;
 	uint32_t columns_ignored;
 	struct csv_excerpt first_ignored; /* its name */
@@ -96,6 +100,20 @@ void trace_close(struct trace *t); /* NULL is fine */
  * After anything but EVENT_ONE it is not called again. O(line) expected; of lives, and
  * O(log of those there). */
 enum event_next trace_next(struct trace *t, struct event *out, struct failure *f);
+
+/* What the trace calls the guest of the event that was last given; until the next is. */
+struct csv_field trace_guest_name(const struct trace *t);
+
+/* What sizes are of: "byte", or of slat's own "MHz", "metre", "unit", as its header has size_mhz, size_metre, size. */
+const char *trace_unit(const struct trace *t);
+
+/* The same of a file in slat's format, by its header; "byte" if that cannot be read. NULL: what is no regular file
+ * tells it but once, to whoever plays it. */
+const char *trace_unit_of(const char *path);
+
+/* The arrival that trace_next() has just told is bad; why goes on "the guest ...". EVENT_FAILED, and *f has the line
+ * and the guest's name; or EVENT_END: it is counted, and to be passed over. (Its departure is told all the same.) */
+enum event_next trace_refuse(struct trace *t, const char *why, struct failure *f);
 
 /* Arrivals say how long they stay: of whole lives, or by a column of their own. Else only departures tell. */
 bool trace_tells_lives(const struct trace *t);

@@ -148,6 +148,8 @@ static int place_column(struct trace *t, unsigned field, struct failure *f)
 			return no_header(t, "has, once more, a column for the", words[n->column], f);
 		t->at[n->column] = field;
 		t->scale[n->column] = n->scale;
+		if (n->column == TRACE_SIZE)
+			t->unit = n->unit;
 		return 0;
 	}
 	ignore(t, t->field[field]);

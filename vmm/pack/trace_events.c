@@ -8,15 +8,28 @@
 #define LEAVES_OFF UINT64_MAX /* nobody told when */
 
 static const struct trace_column_name slat_names[] = {
-	{"time_s", TRACE_TIME, SECOND},	   {"event", TRACE_EVENT, 1},	      {"vm_id", TRACE_ID, 1},
-	{"cpu", TRACE_CPU, EVENT_CPU_ONE}, {"mem_mib", TRACE_SIZE, 1u << 20}, {"mem_gib", TRACE_SIZE, 1u << 30},
-	{"size_bytes", TRACE_SIZE, 1},	   {"size", TRACE_SIZE, 1},	      {"node", TRACE_NODE, 1},
-	{"pinned", TRACE_PINNED, 1},	   {"movable", TRACE_MOVABLE, 1},     {"life_s", TRACE_LIFE, SECOND},
+	{"time_s", TRACE_TIME, SECOND, NULL},
+	{"event", TRACE_EVENT, 1, NULL},
+	{"vm_id", TRACE_ID, 1, NULL},
+	{"cpu", TRACE_CPU, EVENT_CPU_ONE, NULL},
+	{"mem_mib", TRACE_SIZE, 1u << 20, NULL},
+	{"mem_gib", TRACE_SIZE, 1u << 30, NULL},
+	{"size_bytes", TRACE_SIZE, 1, NULL},
+	{"size_mhz", TRACE_SIZE, 1, "MHz"},
+	{"size_metre", TRACE_SIZE, 1, "metre"},
+	{"size", TRACE_SIZE, 1, "unit"},
+	{"node", TRACE_NODE, 1, NULL},
+	{"pinned", TRACE_PINNED, 1, NULL},
+	{"movable", TRACE_MOVABLE, 1, NULL},
+	{"life_s", TRACE_LIFE, SECOND, NULL},
 };
 
 static const struct trace_column_name huawei_names[] = {
-	{"vmid", TRACE_ID, 1},	      {"cpu", TRACE_CPU, EVENT_CPU_ONE}, {"memory", TRACE_SIZE, 1u << 30},
-	{"time", TRACE_TIME, SECOND}, {"type", TRACE_EVENT, 1},
+	{"vmid", TRACE_ID, 1, NULL},
+	{"cpu", TRACE_CPU, EVENT_CPU_ONE, NULL},
+	{"memory", TRACE_SIZE, 1u << 30, NULL},
+	{"time", TRACE_TIME, SECOND, NULL},
+	{"type", TRACE_EVENT, 1, NULL},
 };
 
 static const struct trace_layout slat = {

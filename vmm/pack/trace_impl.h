@@ -28,7 +28,8 @@ enum trace_column {
 struct trace_column_name {
 	const char *name;
 	enum trace_column column;
-	uint64_t scale; /* of numbers: how many of an event's units one is */
+	uint64_t scale;	  /* of numbers: how many of an event's units one is */
+	const char *unit; /* of sizes; NULL: byte */
 };
 
 struct trace_layout {
@@ -56,6 +57,7 @@ struct trace {
 	enum event_next (*next)(struct trace *t, struct event *out, struct failure *f);
 	struct trace_where where;
 	uint64_t now_us;
+	enum event_kind kind; /* of the event last given */
 	struct live_table *live;
 
 	/* CSV */
@@ -64,6 +66,7 @@ struct trace {
 	unsigned fields;	    /* of each line */
 	unsigned at[TRACE_COLUMNS]; /* which field, or CSV_FIELDS_MAX: there is none */
 	uint64_t scale[TRACE_COLUMNS];
+	const char *unit; /* of TRACE_SIZE */
 	struct csv_field field[CSV_FIELDS_MAX];
 	char *scratch;
 

@@ -1,9 +1,11 @@
 /* vmm/pack/trace_packing.c: AzureTracesForPacking2020, a SQLite file.
  *
- * A row of `vm` is a life: vmId, vmTypeId, starttime and endtime in days. Who was there
- * when the collection began has a negative start: he arrives at 0, in the order of
- * those. An end of NULL is none. `vmType` has a row for each type and machine that it
- * runs on: core and memory are shares of that machine.
+ * After the schema that Azure publishes with it (AzureTracesForPacking2020.md). A row of `vm` is a life: vmId,
+ * vmTypeId, starttime and endtime in days. Who was there when the collection began has a negative start: he arrives at
+ * 0, in the order of those. An end of NULL is none. `vmType` has a row for each type and machine, a generation of
+ * hardware, that it runs on: core and memory are shares of that machine, and those of one type differ from machine to
+ * machine. So one machine is chosen for all guests, and who cannot run on it is left out: shares of different ones on
+ * hosts of one kind would mean nothing.
  *
  * Numbers. What the file holds are binary fractions, m * 2^e. Times are rounded to the
  * nearest microsecond, which is finer than a day's fraction is exact. Shares of a machine
@@ -34,6 +36,12 @@ static const char query[] = "SELECT vm.rowid, vm.vmId, vm.vmTypeId, vm.starttime
 			    " FROM vm LEFT JOIN (SELECT vmTypeId, core, memory, 1 AS found, min(machineId) FROM vmType"
 			    " WHERE ?1 < 0 OR machineId = ?1 GROUP BY vmTypeId) AS t ON t.vmTypeId = vm.vmTypeId"
 			    " ORDER BY vm.starttime, vm.rowid";
+
+/* Types have as many rows as machines: guests are counted by type first. */
+static const char common[] =
+	"SELECT t.machineId FROM (SELECT vmTypeId, count(*) AS guests FROM vm GROUP BY vmTypeId) AS v"
+	" JOIN (SELECT DISTINCT vmTypeId, machineId FROM vmType WHERE typeof(machineId) = 'integer' AND machineId >= 0)"
+	" AS t ON t.vmTypeId = v.vmTypeId GROUP BY t.machineId ORDER BY sum(v.guests) DESC, t.machineId LIMIT 1";
 
 /* ---- doubles, by integers ---- */
 
@@ -206,6 +214,26 @@ static enum event_next next_row(void *self, struct lifetime *out, struct failure
 	return got;
 }
 
+/* Without any row it is no matter which. */
+static int choose_machine(struct trace *t, struct failure *f)
+{
+	struct libsqlite *s = &t->sqlite;
+	int code = SQLITE_OK;
+
+	if (t->options.machine == TRACE_MACHINE_COMMON) {
+		t->options.machine = TRACE_MACHINE_ANY;
+		code = s->prepare_v2(t->db, common, -1, &t->rows, NULL);
+		if (code == SQLITE_OK)
+			code = s->step(t->rows);
+		if (code == SQLITE_ROW)
+			t->options.machine = s->column_int64(t->rows, 0);
+		s->finalize(t->rows);
+		t->rows = NULL;
+	}
+	t->stats.machine = t->options.machine;
+	return code == SQLITE_OK || code == SQLITE_ROW || code == SQLITE_DONE ? 0 : no_such_file(t, code, f);
+}
+
 int trace_open_packing(struct trace *t, struct failure *f)
 {
 	struct libsqlite *s = &t->sqlite;
@@ -221,6 +249,8 @@ int trace_open_packing(struct trace *t, struct failure *f)
 	s->db_config(t->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	s->db_config(t->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
 	s->exec(t->db, "PRAGMA temp_store = FILE; PRAGMA cache_size = -4096", NULL, NULL, NULL);
+	if (choose_machine(t, f))
+		return f->code;
 	code = s->prepare_v2(t->db, query, -1, &t->rows, NULL);
 	if (code != SQLITE_OK)
 		return no_such_file(t, code, f);

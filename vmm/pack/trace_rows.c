@@ -8,24 +8,24 @@
 #define NONE   TRACE_COLUMNS	 /* of no interest */
 
 static const struct trace_column_name azure_names[] = {
-	{"vmid", TRACE_ID, 1},
-	{"subscriptionid", NONE, 1},
-	{"deploymentid", NONE, 1},
-	{"vmcreated", TRACE_START, SECOND},
-	{"vmdeleted", TRACE_END, SECOND},
-	{"maxcpu", NONE, 1},
-	{"avgcpu", NONE, 1},
-	{"p95maxcpu", NONE, 1},
-	{"vmcategory", NONE, 1},
-	{"vmcorecount", TRACE_CPU, EVENT_CPU_ONE},
-	{"vmmemory", TRACE_SIZE, 1u << 30},
+	{"vmid", TRACE_ID, 1, NULL},
+	{"subscriptionid", NONE, 1, NULL},
+	{"deploymentid", NONE, 1, NULL},
+	{"vmcreated", TRACE_START, SECOND, NULL},
+	{"vmdeleted", TRACE_END, SECOND, NULL},
+	{"maxcpu", NONE, 1, NULL},
+	{"avgcpu", NONE, 1, NULL},
+	{"p95maxcpu", NONE, 1, NULL},
+	{"vmcategory", NONE, 1, NULL},
+	{"vmcorecount", TRACE_CPU, EVENT_CPU_ONE, NULL},
+	{"vmmemory", TRACE_SIZE, 1u << 30, NULL},
 };
 
 static const struct trace_column_name minimalloc_names[] = {
-	{"id", TRACE_ID, 1},
-	{"lower", TRACE_START, SECOND},
-	{"upper", TRACE_END, SECOND},
-	{"size", TRACE_SIZE, 1},
+	{"id", TRACE_ID, 1, NULL},
+	{"lower", TRACE_START, SECOND, NULL},
+	{"upper", TRACE_END, SECOND, NULL},
+	{"size", TRACE_SIZE, 1, NULL},
 };
 
 static const struct trace_layout azure = {

@@ -205,6 +205,15 @@ enum event_next workload_next(struct workload *w, struct event *out, struct fail
 	return lifetimes_next(&w->lifetimes, out, f);
 }
 
+uint64_t workload_departed(const struct workload *w)
+{
+	uint64_t arrival;
+	size_t length;
+
+	memcpy(&arrival, live_table_gone(w->live, &length), sizeof(arrival));
+	return arrival - 1;
+}
+
 /* ---- options ---- */
 
 static void take(uint64_t *option, uint64_t usual)

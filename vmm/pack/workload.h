@@ -57,4 +57,7 @@ void workload_close(struct workload *w); /* NULL is fine */
 /* As trace_next(). Each arrival's life is known. EVENT_FAILED: EXIT_HOST, no memory. O(log of those there). */
 enum event_next workload_next(struct workload *w, struct event *out, struct failure *f);
 
+/* Of whoever departed by the event last given, the number of his arrival. */
+uint64_t workload_departed(const struct workload *w);
+
 #endif
