@@ -5,48 +5,15 @@
 # interrupt controller; a host whose memory runs out under a guest.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-export BUILD=${BUILD:-build} LC_ALL=C SLAT_KVM=${KVM:-/dev/kvm}
-slat=$PWD/$BUILD/slat
-guests=$BUILD/guests
-work=$(mktemp -d)
-chmod 755 "$work"
-groups=() # control groups that were made
-trap 'rm -rf "$work"; rmdir "${groups[@]}" 2>/dev/null' EXIT
-failures=0
-complaints='ERROR: |runtime error|WARNING: ThreadSanitizer|^slat: bug at'
+. tests/cli_base.sh
 
-pass() { echo "PASS cli/$1"; }
-fail() {
-	echo "FAIL cli/$1: $2"
-	failures=1
+# name, arguments of slat: what a command prints and nobody can have is a failure, of one sentence
+full() {
+	# shellcheck disable=SC2016 # sh expands it
+	expect "$1" 6 '^slat: standard output cannot be written: No space left' sh -c 'exec "$@" >/dev/full' - "$slat" "${@:2}"
 }
 
-kvm_works() { [ -r "$SLAT_KVM" ] && [ -w "$SLAT_KVM" ]; }
-needs_kvm() {
-	kvm_works && return 0
-	echo "SKIP cli/$1: no usable $SLAT_KVM"
-	return 1
-}
-
-# name, code wanted, sentence (extended regex for a line of $work/err), code that it had, more files to look in
-ended() {
-	if [ "$4" != "$2" ]; then
-		fail "$1" "exit code $4, not $2: $(tail -n 1 "$work/err")"
-	elif ! grep -qE -- "$3" "$work/err" "${@:5}"; then
-		fail "$1" "no line like '$3': $(tail -n 1 "$work/err")"
-	elif grep -qE "$complaints" "$work/err"; then
-		fail "$1" "$(grep -m 1 -E "$complaints" "$work/err")"
-	else
-		pass "$1"
-	fi
-}
-
-# name, code, sentence, command...
-expect() {
-	timeout -k 5 60 "${@:4}" >"$work/out" 2>"$work/err" </dev/null
-	ended "$1" "$2" "$3" $? "$work/out"
-}
-expect_kvm() { ! needs_kvm "$1" || expect "$@"; }
+is_sanitized() { readelf -d "$slat" | grep -q 'lib[at]san'; }
 
 # A Multiboot image without ELF around it, loaded to 1 MiB: name, code bytes in hex, end of its zeroed memory.
 flat() {
@@ -64,6 +31,9 @@ expect probe_help 0 '^slat probe' "$slat" probe --help
 expect help_top 0 'slat COMMAND' "$slat" --help
 expect no_command 2 'slat COMMAND' "$slat"
 expect version 0 '^slat [0-9]+\.[0-9]+\.[0-9]+$' "$slat" --version
+full help_full_top --help
+full version_full --version
+for command in run probe table pack sweep; do full "help_full_$command" "$command" --help; done
 expect unknown_command 2 '^slat: unknown command frobnicate; the commands are: run, probe, table, pack, sweep ' "$slat" frobnicate
 expect unknown_option 2 '^slat: unknown option --frob;' "$slat" run --frob x
 expect unknown_key 2 "^slat: --memory: unknown key 'sise'; the keys are: size, hugepages," "$slat" run --memory sise=1 x
@@ -132,7 +102,6 @@ fi
 expect_kvm too_much_memory 6 '^slat: --memory size=1000 GiB is more than the host has: [0-9]+ MiB of RAM' \
 	"$slat" run --memory size=1000G "$guests/exit.elf"
 huge=$(($(cat /sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages 2>/dev/null || echo 0) + 1))
-ram_mib=$(($(sed -n 's/MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024))
 if [ $((huge * 2)) -lt "$ram_mib" ]; then
 	expect_kvm no_huge_pages 6 "asks for $huge huge pages of 2 MiB and $((huge - 1)) are available; .*vm.nr_hugepages=" \
 		"$slat" run --memory "size=$((huge * 2))M,hugepages=on" "$guests/exit.elf"
@@ -308,24 +277,14 @@ report scatter_small '.table.leaves."4k" == 4096 and .table.tlb_reach_bytes == 4
 	--memory size=16M,contiguous=scatter,extent_size=64K "$guests/exit.elf"
 
 # --- memory nodes: what a host of one node can be asked for, and each refusal in one sentence
-# A refusal leaves neither the report nor a pool's file: name, code, sentence, options...
-zones_refuse() {
-	needs_kvm "$1" || return
-	rm -f "$work/r.json"
-	expect "$1" "$2" "$3" "${confined[@]}" "$slat" run --report "$work/r.json" "${@:4}" "$guests/exit.elf"
-	if [ -e "$work/r.json" ]; then fail "$1_left" 'the report file was left'; else pass "$1_left"; fi
-}
-confined=()
-no_node=$(($(sed 's/.*[-,]//' /sys/devices/system/node/online 2>/dev/null || echo 0) + 1))
-first_node=$(sed 's/[-,].*//' /sys/devices/system/node/has_memory 2>/dev/null || echo 0)
 zones_refuse zone_no_node 6 "^slat: --memory-zone id=a: memory node $no_node does not exist on this host: nodes with memory are [0-9]" \
 	--memory-zone "id=a,size=64M,host_numa_node=$no_node"
 zones_refuse placement_no_node 6 "^slat: --placement: memory node $no_node does not exist on this host: " --placement "host_numa_node=$no_node"
 zones_refuse zone_list_no_node 6 "^slat: --memory-zone id=b: memory node $no_node does not exist" \
 	--memory-zone id=a,size=32M "id=b,size=32M,host_numa_node=$first_node,$no_node"
-zones_refuse zone_file_missing 6 '^slat: /dev/dax99\.9 is not a device-dax that this host has' \
+zones_refuse zone_file_missing 6 '^slat: --memory-zone id=a: file=/dev/dax99\.9 is not a device-dax that this host has' \
 	--memory-zone id=a,size=64M,backing=devdax,file=/dev/dax99.9
-zones_refuse zone_file_is_none 6 '^slat: /dev/null is not a device-dax that this host has' --memory-zone id=a,size=64M,backing=devdax,file=/dev/null
+zones_refuse zone_file_is_none 6 '^slat: --memory-zone id=a: file=/dev/null is not a device-dax that this host has' --memory-zone id=a,size=64M,backing=devdax,file=/dev/null
 zones_refuse zone_needs_file 2 '^slat: --memory-zone id=a: backing=devdax needs a file, as in file=/dev/dax0\.0$' --memory-zone id=a,size=64M,backing=devdax
 zones_refuse zone_size_4k 2 "^slat: --memory-zone size=3000001: not a size that is a multiple of 4K" --memory-zone id=a,size=3000001
 zones_refuse zone_size_huge 2 '^slat: --memory-zone id=a,size=3 MiB: with huge pages, a multiple of 2M$' --memory-zone id=a,size=3M,backing=hugetlb
@@ -341,28 +300,7 @@ zones_refuse numa_no_zone 2 '^slat: --numa guest_numa_id=0: there is no --memory
 zones_refuse numa_no_cpu 2 '^slat: --numa guest_numa_id=0: there is no CPU 2; --cpus boot=2 has 0 to 1$' --cpus boot=2 --numa guest_numa_id=0,cpus=0-2
 zones_refuse numa_gap 2 '^slat: --numa: no guest_numa_id=0; 1 nodes have the numbers 0 to 0' --numa guest_numa_id=1,cpus=0
 zones_refuse contract_without 2 '^slat: --placement policy=contract: a latency is missing' --placement policy=contract
-# More huge pages than a node has, and than the host has.
-huge=$(($(cat /sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages 2>/dev/null || echo 0) + 1))
-huge_free=$(cat "/sys/devices/system/node/node$first_node/hugepages/hugepages-2048kB/free_hugepages" 2>/dev/null || echo none)
-if [ "$huge_free" = none ]; then
-	echo 'SKIP cli/zone_huge_node: this kernel has no huge pages of 2M by node'
-elif [ $((huge_free * 2)) -ge $((ram_mib - 64)) ]; then
-	echo "SKIP cli/zone_huge_node: nearly all of this host's memory is huge pages"
-else
-	zones_refuse zone_huge_node 6 "^slat: --memory-zone id=a: $((huge_free + 1)) huge pages of 2 MiB asked of node $first_node, which has $huge_free free of [0-9]+; [0-9]+ are free elsewhere: write [0-9]+ to .*/node$first_node/hugepages/hugepages-2048kB/nr_hugepages" \
-		--memory-zone "id=a,size=$(((huge_free + 1) * 2))M,backing=hugetlb,host_numa_node=$first_node"
-	zones_refuse placement_huge_node 6 "^slat: --memory hugepages=on: $((huge_free + 1)) huge pages of 2 MiB asked of node $first_node, which has $huge_free free of [0-9]+; [0-9]+ are free elsewhere: write [0-9]+ to .*/node$first_node/hugepages/hugepages-2048kB/nr_hugepages" \
-		--memory "size=$(((huge_free + 1) * 2))M,hugepages=on" --placement "host_numa_node=$first_node"
-	[ $huge -ge $((ram_mib / 2)) ] || zones_refuse zone_huge_host 6 "^slat: --memory-zone id=a asks for $huge huge pages of 2 MiB and $((huge - 1)) are available; get more as root: sysctl vm.nr_hugepages=" \
-		--memory-zone "id=a,size=$((huge * 2))M,backing=hugetlb"
-fi
-# Each would fit: what the first has is not free for the second, though nothing is touched yet.
-if [ "$huge_free" = none ] || [ "$huge_free" = 0 ]; then
-	echo 'SKIP cli/zones_huge_node: no free huge page of 2M'
-else
-	zones_refuse zones_huge_node 6 "^slat: --memory-zone id=b and those before it: $((huge_free + 1)) huge pages of 2 MiB asked of node $first_node, which has $huge_free free of " \
-		--memory-zone "id=a,size=$((huge_free * 2))M,backing=hugetlb,host_numa_node=$first_node" "id=b,size=2M,backing=hugetlb,host_numa_node=$first_node"
-fi
+. tests/cli_huge.sh
 # Where firmware tells latencies, 1 ns is what none keeps.
 if compgen -G '/sys/devices/system/node/node*/access*/initiators/read_latency' >/dev/null; then
 	zones_refuse latency_too_low 6 '^slat: --latency 1\.000ns cannot be kept: the best that 512 MiB can have now is [0-9.]+ns \(latencies: hmat\)$' --latency 1ns
@@ -404,33 +342,36 @@ zones_refuse latencies_cut 4 "^slat: --latencies $work/spoilt: $probes: it is cu
 zones_refuse latencies_missing 6 '^slat: --latencies /nonexistent: cannot be opened: No such file or directory$' --latency 200ns --latencies /nonexistent
 mkfifo "$work/pipe"
 zones_refuse latencies_pipe 6 "^slat: --latencies $work/pipe: not a regular file$" --latency 200ns --latencies "$work/pipe"
+# Addresses: each sentence names who asked, how much, and the limit.
+addresses() { # name, limit in MiB, who and how much, command
+	if is_sanitized; then
+		echo "SKIP cli/$1: a sanitizer takes most addresses"
+	else
+		expect "$1" 6 "^slat: $3 cannot be mapped, for the limit of this process is $2 MiB of addresses \(RLIMIT_AS\), of which [0-9]+ [KM]iB are taken: raise it" \
+			prlimit --as=$(($2 << 20)) "${@:4}"
+	fi
+}
+if needs_kvm addresses; then
+	addresses addresses 500 '--memory: 600 MiB' "$slat" run --memory size=600M "$guests/exit.elf"
+	addresses addresses_pool 500 '--pool: 600 MiB' "$slat" run --memory size=64M --pool size=600M "$guests/exit.elf"
+	addresses addresses_zone 500 '--memory-zone id=a: 600 MiB' "$slat" run --memory-zone id=a,size=600M -- "$guests/exit.elf"
+	addresses addresses_placed 500 '--memory on node [0-9]+: 600 MiB' "$slat" run --memory size=600M --placement host_numa_node="$first_node" "$guests/exit.elf"
+	addresses addresses_zones 500 'several zones of memory: [0-9]+ TiB' "$slat" run --memory-zone id=a,size=64M id=b,size=64M -- "$guests/exit.elf"
+fi
+addresses addresses_latency 50 '--latency: [0-9]+ [MG]iB' "$slat" probe --latency
 # What may be locked: by a user that has no right to more.
 confined=(prlimit --memlock=1048576 setpriv --inh-caps=-ipc_lock --bounding-set=-ipc_lock)
 [ "$(id -u)" = 0 ] || confined=(prlimit --memlock=1048576)
 if "${confined[@]}" true 2>/dev/null; then
 	zones_refuse lock_limit 6 '^slat: .*: this process may lock 1 MiB \(RLIMIT_MEMLOCK\), not [0-9]+ MiB; raise it' --memory mlock=on
-	sentence='cannot be locked, for the limit of this process is 1 MiB, of which 0 bytes are locked: raise it'
+	sentence='cannot be locked \(mlock=on\), for the limit of this process is 1 MiB \(RLIMIT_MEMLOCK\), of which 0 bytes are locked: raise it'
 	zones_refuse lock_limit_zone 6 "^slat: --memory-zone id=a: 64 MiB $sentence" --memory mlock=on --memory-zone id=a,size=64M
+	zones_refuse lock_limit_placed 6 "^slat: --memory on node $first_node: 64 MiB $sentence" --memory size=64M,mlock=on --placement "host_numa_node=$first_node"
 	zones_refuse lock_limit_zones 6 "^slat: --memory-zone id=b and those before it: 2 MiB $sentence" \
 		--memory mlock=on --memory-zone id=a,size=1M id=b,size=1M
 else
 	echo 'SKIP cli/lock_limit: no limit on what may be locked can be set here'
 fi
-# A control group with a limit, of v2 or v1: its directory, or nothing. cgroup CONTROLLER
-cgroup() {
-	local at
-	for at in /sys/fs/cgroup "/sys/fs/cgroup/$1"; do
-		{ grep -qw "$1" "$at/cgroup.subtree_control" || [ -e "$at/$1.limit_in_bytes" ] || [ -e "$at/$1.2MB.limit_in_bytes" ] || [ -e "$at/$1.mems" ]; } 2>/dev/null || continue
-		at+=/slat-cli.$$
-		mkdir "$at" 2>/dev/null || continue
-		groups+=("$at")
-		echo "$at" >"$work/group"
-		return 0
-	done
-	return 1
-}
-# shellcheck disable=SC2016 # sh expands it
-in_group=(sh -c 'echo $$ >"$0/cgroup.procs" && exec "$@"')
 if ! cgroup memory; then
 	echo 'SKIP cli/group_limit: no control group of memory can be made here'
 else
@@ -446,19 +387,6 @@ else
 	zones_refuse group_limit_zones 6 "^slat: --memory-zone id=b and those before it: 80 MiB $sentence" \
 		--memory-zone id=a,size=40M,prefault=on id=b,size=40M,prefault=on
 	expect_kvm group_limit_kept 1 'left with value 0' "${confined[@]}" "$slat" run --memory size=16M,prefault=on "$guests/exit.elf"
-fi
-if ! cgroup hugetlb; then
-	echo 'SKIP cli/group_limit_huge: no control group of huge pages can be made here'
-else
-	group=$(cat "$work/group")
-	limit=hugetlb.2MB.max
-	[ -e "$group/$limit" ] || limit=hugetlb.2MB.limit_in_bytes
-	echo 4M >"$group/$limit"
-	confined=("${in_group[@]}" "$group")
-	sentence="of huge pages of 2 MiB asked, and the control group $group has room for 4 MiB of its limit of 4 MiB: raise that, or ask for less$"
-	zones_refuse group_limit_huge 6 "^slat: --memory hugepages=on: 64 MiB $sentence" --memory size=64M,hugepages=on
-	zones_refuse group_limit_huge_zones 6 "^slat: --memory-zone id=b and those before it: 6 MiB $sentence" \
-		--memory-zone id=a,size=4M,backing=hugetlb id=b,size=2M,backing=hugetlb
 fi
 # A node that is there, and not for us: needs two.
 second_node=$(sed 's/.*[-,]//' /sys/devices/system/node/has_memory 2>/dev/null || echo 0)
@@ -491,6 +419,15 @@ for policy in local pack spread; do
 	report "place_$policy" "$one_place and .zones[0].bytes_by_node == {\"$first_node\": 67108864} and .zones[0].policy == \"preferred\"" \
 		--memory size=64M,prefault=on --placement "policy=$policy,host_numa_node=$first_node" "$guests/exit.elf"
 done
+# One node alone: what asks for several says that it comes to nothing, and nothing else does.
+for policy in pack spread interleave; do
+	expect_kvm "one_node_$policy" 1 "^slat: --placement policy=$policy: there is nothing to choose or to share out, for node $first_node is the only one that may be used$" \
+		"$slat" run --memory size=64M --placement "policy=$policy,host_numa_node=$first_node" "$guests/exit.elf"
+done
+if needs_kvm one_node_local; then
+	"$slat" run --memory size=64M --placement "policy=local,host_numa_node=$first_node" "$guests/exit.elf" >"$work/out" 2>"$work/err" </dev/null
+	if grep -q 'nothing to choose' "$work/err"; then fail one_node_local "$(head -n 1 "$work/err")"; else pass one_node_local; fi
+fi
 report strict "$one_place and .zones[0].policy == \"bind\" and .zones[0].bytes_by_node == {\"$first_node\": 67108864}" \
 	--memory size=64M,prefault=on --placement "host_numa_node=$first_node" --strict "$guests/exit.elf"
 report zone_strict "$one_place and .zones[0].id == \"a\" and .zones[0].policy == \"bind\" and .zones[0].backing == \"memfd\"
@@ -784,29 +721,10 @@ echo kept >"$work/kept" && ln "$work/kept" "$work/kept.2"
 expect dump_is_report_linked 2 "are one file, and it can hold one of the two$" \
 	"$slat" run --report "$work/kept" --dump-table "$work/kept.2" "$guests/exit.elf"
 if [ "$(cat "$work/kept")" = kept ]; then pass dump_is_report_kept; else fail dump_is_report_kept 'the file that was there is gone'; fi
+rm -f "$work/t"
 expect refused_leaves_no_dump 8 'there is no /nonexistent' \
 	env SLAT_KVM=/nonexistent "$slat" run --dump-table "$work/t" "$guests/exit.elf"
 if [ -e "$work/t" ]; then fail no_dump_left 'the file was left'; else pass no_dump_left; fi
-# What the run says of its table and what its file says: name, more that must be true of [report, table], options...
-dumped() {
-	local name=dump_$1 expression=$2
-	shift 2
-	needs_kvm "$name" || return
-	rm -f "$work/r.json" "$work/t"
-	timeout -k 5 60 "$slat" run --timeout 20 --report "$work/r.json" --dump-table "$work/t" "$@" >"$work/out" 2>"$work/err" </dev/null
-	"$slat" table --json "$work/t" >"$work/t.json" 2>>"$work/err"
-	if grep -q 'D is not in it' "$work/err"; then
-		fail "$name" "$(grep 'D is not in it' "$work/err")"
-	elif jq -es ".[0].table.leaves == .[1].leaves and .[0].table.bytes == .[1].tables * 4096 and .[0].table.format == .[1].format
-		and .[1].odd == 0 and .[1].unlinked == 0 and ([.[1].runs[].accessed] | all(. == null))
-		and (.[0].ranges | map([.gpa, .bytes, .first_frame * 4096, .readonly]))
-			== (.[1].runs | map([.gpa, .bytes, .hpa, (.rights | contains(\"w\") | not)])) and ($expression)" \
-		"$work/r.json" "$work/t.json" >"$work/jq" 2>&1; then
-		pass "$name"
-	else
-		fail "$name" "not so: $(tr -d '\n' <"$work/jq") $(tail -n 1 "$work/err")"
-	fi
-}
 dumped plain '.[1].bytes == 536870912 and .[1].runs[0].dirty >= 1 and .[1].runs[0].dirty < 16' "$guests/hello.elf"
 dumped two_ranges '.[1].runs | length == 2 and .[1].gpa == 4294967296 and .[1].dirty == 0' --memory size=5G "$guests/exit.elf"
 dumped cut '(.[1].runs | length == 4) and .[1].bytes == 67104768 and .[1].name == "cut" and .[1].runs[2].dirty == 0' \
@@ -827,21 +745,16 @@ if kvm_works; then
 	expect table_cut_short 4 "^slat: $work/t.short: cut short, or not the table that it says: 5 pages would be" "$slat" table "$work/t.short"
 	cp "$work/t" "$work/t.bad" && printf '\0001' | dd of="$work/t.bad" bs=1 seek=9000 conv=notrunc status=none
 	expect table_damaged 4 "^slat: $work/t.bad: the table is damaged: its sum is another$" "$slat" table "$work/t.bad"
+	full table_full table "$work/t"
+	full table_full_json table --json "$work/t"
+	full table_full_walk table --gpa 1M "$work/t"
 	# shellcheck disable=SC2016 # sh expands it
-	expect table_full 6 "^slat: cannot write the table's text: No space left" sh -c '"$1" table "$2" >/dev/full' - "$slat" "$work/t"
+	expect table_reader_gone 0 '^0$' bash -c '{ sleep 0.2 && "$1" table "$2"; echo $? >&2; } | true' - "$slat" "$work/t"
 fi
 dumped scatter '.[1].runs | length == 16' --memory size=64M,contiguous=scatter,extent_size=4M "$guests/exit.elf"
 dumped small_leaves '.[1].leaves."4k" == 16384 and ([.[1].runs[].dirty] | add) < 1024' --memory size=64M,thp=off "$guests/exit.elf"
 dumped all_written '([.[1].runs[].dirty] | add) == .[1].leaves."2m"' --memory size=64M --cmdline passes=1 "$guests/memtest.elf"
 dumped after_timeout '.[0].end.how == "timeout"' --memory size=16M --timeout 0.2 "$work/spin"
-for size in 2M:2048 1G:1048576; do
-	pages=$(cat "/sys/kernel/mm/hugepages/hugepages-${size#*:}kB/free_hugepages" 2>/dev/null || echo 0)
-	if [ "$pages" -ge 1 ]; then
-		dumped "huge_${size%:*}" '.[1].runs[0].dirty == 1' --memory "size=${size%:*},hugepages=on,hugepage_size=${size%:*}" "$guests/exit.elf"
-	else
-		echo "SKIP cli/dump_huge_${size%:*}: no free huge page of ${size%:*}"
-	fi
-done
 # What does not begin as a table is refused without reading it to its end, and so is what no table can be as large as.
 if truncate -s 1T "$work/huge" 2>/dev/null; then
 	expect table_huge_text 4 "^slat: $work/huge: not a table that slat run --dump-table wrote: it does not begin as one" "$slat" table "$work/huge"
@@ -979,6 +892,7 @@ if needs_kvm lost_stderr; then
 	if [ -s "$work/r.json" ] && jq -e '.end.code == 1' "$work/r.json" >/dev/null 2>&1; then pass lost_stderr; else fail lost_stderr 'no whole report'; fi
 fi
 expect image_is_a_pipe 4 'pipe is not a regular file' "$slat" run "$work/pipe"
+! needs_kvm json_full || full json_full run --json "$guests/exit.elf"
 expect_kvm report_full 6 '^slat: --report /dev/full: the report cannot be written: No space left' "$slat" run --report /dev/full "$guests/exit.elf"
 cp "$guests/exit.elf" "$work/"$'caf\xe9'
 report report_foreign_path '.image.path | endswith("/caf?")' "$work/"$'caf\xe9'
@@ -1129,7 +1043,6 @@ stepped_down() {
 		fail "$name" "the threads are: $(tr -s ' \n' ' ' <<<"$lines") $(tail -n 1 "$work/err")"
 	fi
 }
-is_sanitized() { readelf -d "$slat" | grep -q 'lib[at]san'; }
 stepped_down on 2
 stepped_down off 0 --sandbox off
 expect sandbox_value 2 '^slat: --sandbox yes: the value is on or off$' "$slat" run --sandbox yes x
@@ -1316,11 +1229,8 @@ elif jq -e '.limits.lock_bytes == 2097152 and (.slat_would.limits | contains("lo
 else
 	fail probe_lock_limit "$(jq -c .limits "$work/out" 2>&1)"
 fi
-if kvm_works; then
-	"$slat" probe --json >/dev/full 2>"$work/err"
-	code=$?
-	if [ $code = 6 ]; then pass probe_full; else fail probe_full "exit code $code, not 6"; fi
-fi
+full probe_full probe
+full probe_full_json probe --json
 expect probe_no_kvm 8 'there is no /nonexistent' env SLAT_KVM=/nonexistent "$slat" probe
 
 # --- pack
@@ -1352,7 +1262,7 @@ expect pack_host_huge_small 2 '^slat: --host huge=1 GiB over 3 nodes is less tha
 expect pack_unbounded_huge 2 '^slat: --host huge=1 GiB: of unbounded memory no part' "$slat" pack --host memory=unbounded,huge=1G --huge-above 1G x
 expect pack_huge_alone 2 '^slat: --host huge=SIZE and --huge-above SIZE, .* need each other$' "$slat" pack --host memory=3G,huge=1G x
 expect pack_huge_above_alone 2 '^slat: --host huge=SIZE and --huge-above SIZE, .* need each other$' "$slat" pack --host memory=3G --huge-above 1G x
-expect pack_huge_largest 2 '^slat: guest 0 \(from 0\) asks for 7168 units of huge pages; the largest host has 512$' \
+expect pack_huge_largest 4 '^slat: .*dev\.csv, line 2: guest "0" asks for 14 GiB of huge pages; the largest host has 1 GiB$' \
 	"$slat" pack --host memory=300G,huge=1G --huge-above 1G $trace
 expect pack_lifetimes 2 '^slat: --lifetimes: x is none of unknown, known$' "$slat" pack --lifetimes x x
 expect pack_lifetimes_stdin 2 '^slat: --lifetimes known: standard input has no column life_s, and is no file' \
@@ -1364,9 +1274,44 @@ expect pack_compact_what 2 '^slat: --compact refused: only with --contiguous req
 expect pack_split_above 2 '^slat: --split-above 1 MiB is less than the granule of 2 MiB' "$slat" pack --split-above 1M $trace
 expect pack_compact_budget 2 '^slat: --compact-budget 1 MiB a second is less than the granule of 2 MiB' "$slat" pack --compact continuous --compact-budget 1M $trace
 expect pack_moved 0 '^moved  +[0-9]+ guests' "$slat" pack --compact refused --fit worst --hosts 3 --host memory=256G $trace
+printf '%s\n' time_s,event,vm_id,mem_gib 0,arrive,a,12 1,arrive,b,2 2,arrive,c,2 5,depart,b, 9,depart,a, >"$work/hopeless.csv"
+expect pack_wait_hopeless 0 '^accepted +2, 2048 units of 2 MiB$' "$slat" pack --host nodes=2,memory=16G --on-refuse wait "$work/hopeless.csv"
+# A guest between two holes, both shorter than it, cannot be moved: it would have to slide.
+printf '%s\n' time_s,event,vm_id,size 0,arrive,x,2 0,arrive,a,6 0,arrive,y,2 10,depart,x, 11,depart,y, 20,arrive,n,4 30,depart,n, >"$work/slide.csv"
+expect pack_no_slide 0 '^  \.\.\. and the holes +1, [0-9]+ units$' "$slat" pack --granule 1 --host memory=10 --compact refused "$work/slide.csv"
+expect pack_no_slide_continuous 0 '^  \.\.\. and the holes +1, [0-9]+ units$' \
+	"$slat" pack --granule 1 --host memory=10 --compact continuous --compact-budget 1000 "$work/slide.csv"
+# CPUs that are no limit are not used by a share.
+for cpus in '' ,cpus=64; do
+	"$slat" pack --hosts 3 --host "memory=256G$cpus" $trace >"$work/out" 2>"$work/err"
+	lines=$(grep -c '^CPUs used ' "$work/out")
+	share=$("$slat" pack --json --hosts 3 --host "memory=256G$cpus" $trace 2>>"$work/err" | jq '.cpu_mean_ppm != null')
+	if [ "$lines $share" = "$([ "$cpus" ] && echo 1 true || echo 0 false)" ]; then
+		pass "pack_cpus_used$cpus"
+	else
+		fail "pack_cpus_used$cpus" "$lines lines, $share: $(tail -n 1 "$work/err")"
+	fi
+done
 expect pack_format 2 '^slat: --format: x is none of slat, azure-v1' "$slat" pack --format x x
 expect pack_machine 2 '^slat: --format azure-packing-2020 has shares of a machine' "$slat" pack --format azure-packing-2020 x
-expect pack_too_big 2 '^slat: guest 0 \(from 0\) asks for 7168 units; the largest host has 512$' "$slat" pack --host memory=1G $trace
+# A guest larger than any host is a bad line of the trace, of memory as of CPUs; of a workload its number is all there is.
+expect pack_too_big 4 '^slat: .*dev\.csv, line 2: guest "0" asks for 14 GiB; the largest host has 1 GiB$' "$slat" pack --host memory=1G $trace
+printf '%s\n' time_s,event,vm_id,cpu,mem_mib 0,arrive,a,99,1024 1,arrive,b,1,1024 2,arrive,c,1.5,2000000 9,depart,a,, 10,depart,b,, 11,depart,c,, \
+	12,arrive,a,4,1 13,depart,a,, >"$work/big.csv"
+expect pack_too_many_cpus 4 '^slat: .*big\.csv, line 2: guest "a" asks for 99 CPUs; the largest host has 4$' "$slat" pack --host cpus=4,memory=16G "$work/big.csv"
+expect pack_skip_large 0 '^guests  +2 over .* s; 2 bad lines passed over$' "$slat" pack --skip-bad --host cpus=4,memory=16G --on-refuse wait "$work/big.csv"
+expect pack_skip_large_json 0 '^    "larger than any host": 2$' "$slat" pack --json --skip-bad --host cpus=4,memory=16G "$work/big.csv"
+expect pack_large_not_played 0 '^guests  +1 over' "$slat" pack --from 1 --count 1 --host cpus=4,memory=16G "$work/big.csv"
+expect pack_skip_large_kept 0 '^guests  +2 over' "$slat" pack --skip-bad --host cpus=4,memory=16G --save-trace "$work/large.csv" "$work/big.csv"
+expect pack_large_kept 0 '^guests  +4 over' "$slat" pack --host memory=2T "$work/large.csv"
+expect pack_too_big_lives 4 '^slat: .*minimalloc\.csv, line [0-9]+: guest "[^"]+" asks for .*; the largest host has 1 bytes$' \
+	"$slat" pack --format minimalloc --granule 1 --host memory=1 tests/packing/minimalloc.csv
+expect pack_skip_large_lives 0 '^accepted +0, 0 units of 1 bytes$' \
+	"$slat" pack --skip-bad --format minimalloc --granule 1 --host memory=1 tests/packing/minimalloc.csv
+expect pack_too_big_made 4 '^slat: guest [0-9]+ \(from 0\) asks for [0-9]+ metres; the largest host has 30 metres$' \
+	"$slat" pack --workload cargo --size-min 10 --size-max 50 --host memory=30
+expect pack_skip_large_made 0 '; [0-9]+ bad lines passed over$' \
+	"$slat" pack --skip-bad --workload cargo --size-min 10 --size-max 50 --host memory=30
 expect pack_no_file 6 '/nonexistent' "$slat" pack /nonexistent
 expect pack_other_file 4 'hello.elf' "$slat" pack "$guests/hello.elf"
 { head -n 3 $trace && echo '7,depart,nobody,,'; } >"$work/bad.csv"
@@ -1422,7 +1367,50 @@ expect pack_same_page 2 '^slat: --save-trace and --report: y cannot be both$' "$
 expect pack_same_output 2 '^slat: --save-trace and --json: standard output cannot be both$' "$slat" pack --json --save-trace - $trace
 expect pack_same_series 2 '^slat: --csv and --json: standard output cannot be both$' "$slat" pack --json --csv - $trace
 # What is kept on standard output is alone there.
-for keep in save-trace csv report; do
+# Nothing that is read is written over, whatever leads to it: each option, over the trace and over a fleet's file, by its
+# name, another one of the same, a symbolic link and a hard one.
+mkdir "$work/own"
+cp $trace "$work/own/t.csv"
+echo '[{"memory": "384G"}]' >"$work/own/fl.json"
+ln -s t.csv "$work/own/soft.csv" && ln "$work/own/t.csv" "$work/own/hard.csv"
+ln -s fl.json "$work/own/soft.json" && ln "$work/own/fl.json" "$work/own/hard.json"
+before=$(cd "$work/own" && ls -i && cat ./*)
+for option in --csv --report --log --save-trace; do
+	for name in t.csv ./t.csv soft.csv hard.csv fl.json ./fl.json soft.json hard.json; do
+		case $name in *.csv) input=TRACE file=t.csv ;; *) input=--fleet file=fl.json ;; esac
+		case $name in "$file") says="$name cannot be both" ;; *) says="($file and $name|$name and $file) are one file" ;; esac
+		expect "pack_spares${option#-}_$name" 2 "^slat: ($input and $option|$option and $input): $says\$" \
+			env -C "$work/own" "$slat" pack --fleet fl.json $option $name t.csv
+	done
+done
+expect pack_spares_stdin 2 '^slat: TRACE and --csv: standard input and t.csv are one file$' \
+	sh -c "cd '$work/own' && '$slat' pack --csv t.csv - <t.csv"
+expect pack_spares_stdout 2 '^slat: --csv and --save-trace: standard output and new are one file$' \
+	sh -c "cd '$work' && '$slat' pack --csv - --save-trace new own/t.csv >new"
+expect pack_same_new 2 '^slat: --csv and --save-trace: ./y and own/../y are one file$' \
+	env -C "$work" "$slat" pack --csv ./y --save-trace own/../y own/t.csv
+ln -s ../new "$work/own/link"
+expect pack_same_link 2 '^slat: --csv and --report: new and own/link are one file$' env -C "$work" "$slat" pack --csv new --report own/link own/t.csv
+rm "$work/own/link"
+echo '{"options": ["--fleet", "fl.json", "t.csv"], "cross": {"fit": ["first"]}}' >"$work/own.json"
+cp "$work/own.json" "$work/own/s.json"
+(cd "$work/own" && "$slat" sweep --out ../own.points s.json)
+ln "$work/own.points/rank-1-of-1.jsonl" "$work/own.points/hard.html"
+for name in s.json t.csv soft.csv hard.csv fl.json hard.json ../own.points/rank-1-of-1.jsonl ../own.points/hard.html; do
+	expect "sweep_spares_${name##*/}" 2 "^slat: (FILE|TRACE or --fleet|--out) and --report: .* (are one file|cannot be both)\$" \
+		env -C "$work/own" "$slat" sweep --out ../own.points --merge --report $name s.json
+done
+expect sweep_spares_out 2 '^slat: FILE and --out: s.json cannot be both$' env -C "$work/own" "$slat" sweep --out s.json s.json
+mkdir "$work/ranks" && ln "$work/own/t.csv" "$work/ranks/rank-1-of-1.jsonl"
+expect sweep_spares_rank 2 '^slat: TRACE or --fleet and --out: t.csv and .*/rank-1-of-1.jsonl are one file$' \
+	env -C "$work/own" "$slat" sweep --out "$work/ranks" s.json
+rm -r "$work/ranks" "$work/own/s.json"
+if [ "$(cd "$work/own" && ls -i && cat ./*)" = "$before" ]; then
+	pass pack_spared
+else
+	fail pack_spared "$(ls -li "$work/own")"
+fi
+for keep in save-trace csv log report; do
 	"$slat" pack --$keep "$work/kept" $trace >"$work/one" 2>/dev/null
 	"$slat" pack --$keep - $trace >"$work/out" 2>"$work/err"
 	sed -i 's|--report [^ ]* |--report x |' "$work/kept" "$work/out" # the command is in the page
@@ -1449,7 +1437,7 @@ printf 'time_s,event,name,cpu\n0,arrive,a,1\n' >"$work/columns.csv"
 refuse pack_bad_columns 4 'columns.csv: the header has no column for the' "$work/columns.csv"
 printf 'time_s,event,vm_id,cpu,mem_mib\n0,arrive,a,1,1024\n1,arrive,b,1,-5\n' >"$work/negative.csv"
 refuse pack_bad_negative 4 'negative.csv, line 3: the size is negative: "1,arrive,b,1,-5"' "$work/negative.csv"
-refuse pack_bad_large 2 '^slat: guest 0 \(from 0\) asks for 7168 units' --host memory=1G $trace
+refuse pack_bad_large 4 'line 2: guest "0" asks for 14 GiB' --host memory=1G $trace
 printf 'time_s,event,vm_id,cpu,mem_mib\n' >"$work/header.csv"
 refuse pack_bad_header 4 'header.csv has no event' "$work/header.csv"
 : >"$work/empty.csv"
@@ -1464,12 +1452,37 @@ END
 refuse pack_bad_schema 4 'other.sqlite is not the SQLite file of AzureTracesForPacking2020' \
 	--format azure-packing-2020 --host memory=64G "$work/other.sqlite"
 refuse pack_bad_sqlite 4 'bad.csv is not the SQLite file' --format azure-packing-2020 --host memory=64G "$work/bad.csv"
+# azure_packing_2020.sql, likewise. All ask for shares of one machine; who does not run on it is left out.
+base64 -d <<-END | gzip -d >"$work/azure.sqlite"
+	H4sIAAAAAAACAwsO9MksSVVIyy/KTSxRMGZgYmBkZHBQUGBgYOAFYmYGBACxWZD4jAyEAS+DXjIjyCAmhscMjFVAgv6gUYSJXVxSkrGJuSQxKSe1LDeksgBK
+	MjsHuTqGuCqEODr5uCpAxBQ0MlMUPP1CXN1dg3SgYp5IIrmJyRmZeShCyflFqQpAk3yAsqm5+UWVUE5GSgqUVVwMY+VlJoNZmo3MjOzigoKMjYVQZ5XlMqE5
+	R0GjLBfZnpLUvMS8Ek+8zisoyswvyiypRIgUlyQWlZRk5sKcmJqXAudpguKGjTGfgfEJ4wXGLYwzGGuAnFFAK8DNxs7IyMjBwZjJwRUlxQrmsLNncHDZP4Ao
+	gNFSLFC5dKDcBYiYAzj3hX+TYgbJcbKzp3HwwPW9gNBCTBA5hlR27gMqDRCzGKFmpbBz7f+Bag8o/lkYoxgYLzMuY6wAMkYBlYAMCycoJjgZ2NlZeJjg8bRz
+	JgjM0mEGybKzA2WZuZntr4aCgf1TKI2mWpuJExzhQNVMXDBBOI2uGGgp1GguZvR0ha4YAOgm3YYABgAA
+END
+azure=(--format azure-packing-2020 --host 'memory=64G,cpus=64' "$work/azure.sqlite")
+expect pack_machine_common 0 '^left out  +1 guests, whose types machine 3 has not$' "$slat" pack "${azure[@]}"
+expect pack_machine_one 0 '^left out  +2 guests, whose types machine 1 has not$' "$slat" pack --machine 1 "${azure[@]}"
+expect pack_machine_any 0 '^guests  +6 over' "$slat" pack --machine any "${azure[@]}"
+expect pack_machine_bad 2 '^slat: --machine: x is none of common, any, and no machineId' "$slat" pack --machine x "${azure[@]}"
+expect pack_machine_for 2 '^slat: --machine is for --format azure-packing-2020$' "$slat" pack --machine 3 $trace
+for words in '' '--machine=3' '--machine=any'; do
+	# shellcheck disable=SC2086 # nothing is no word
+	"$slat" pack --json $words "${azure[@]}" | jq -c '[.experiment.machine, .machine, .left_out, .guests]'
+done >"$work/one" 2>&1
+if [ "$(paste -sd' ' "$work/one")" = '["common",3,1,5] [3,3,1,5] ["any",null,0,6]' ]; then pass pack_machine_json; else fail pack_machine_json "$(paste -sd' ' "$work/one")"; fi
+"$slat" pack --save-trace "$work/named.csv" "${azure[@]}" >"$work/out" 2>"$work/err"
+if [ "$(awk -F, '$2 == "arrive" { print $3 }' "$work/named.csv" | paste -sd' ')" = '101 100 105 103 104' ]; then pass pack_names_sqlite; else fail pack_names_sqlite "$(cut -d, -f3 "$work/named.csv" | paste -sd' ')"; fi
 expect pack_series_unmade 6 '^slat: /nonexistent/x cannot be written' "$slat" pack --csv /nonexistent/x $trace
 if [ -n "$(find "$work" -name 'series*')" ]; then fail pack_cut_series 'a file is left'; else pass pack_cut_series; fi
 # 66 guests of the first 900 s fit two hosts: counted apart from slat, by CPUs alone, for memory never runs out.
 expect pack_table 0 '^accepted +66, 103808 units of 2 MiB$' "$slat" pack --hosts 2 --host nodes=2,cpus=32,memory=128G $trace
 expect pack_stdin 0 '^accepted +66,' sh -c "gzip -c $trace | '$slat' pack --hosts 2 --host nodes=2,cpus=32,memory=128G -"
-expect pack_full 6 'standard output' sh -c "'$slat' pack $trace >/dev/full"
+full pack_full pack $trace
+full pack_full_json pack --json $trace
+for option in --csv --save-trace --report; do
+	expect "pack_full_${option#--}" 6 'cannot be written: No space left' sh -c "'$slat' pack $option - $trace >/dev/full"
+done
 # Huge pages are a part of their own: as two fleets, of the large guests and of the others, where nothing else is short.
 "$slat" pack --json --hosts 3 --host nodes=2,memory=512G,huge=256G --huge-above 8G $trace 2>"$work/err" | jq .accepted >"$work/one"
 awk -F, 'NR == 1 || $5 == "" || $5 > 8192' $trace >"$work/large.csv"
@@ -1509,8 +1522,26 @@ for choose in first best worst global random dot two; do
 	fi
 done
 "$slat" pack --csv "$work/series" --csv-step 100 --hosts 3 --host memory=1T $trace >"$work/out" 2>"$work/err"
-if [ "$(awk -F, 'NR > 1 && NF == 10 && $1 >= last { last = $1 + 0; n++ } END { print n }' "$work/series")" -gt 4 ] &&
+if [ "$(awk -F, 'NR > 1 && NF == 20 && $1 >= last && $11 <= $5 * 2097152 && $11 > ($5 - $2) * 2097152 { last = $1 + 0; n++ } END { print n }' "$work/series")" -gt 4 ] &&
 	[ "$(find "$work" -name 'series*')" = "$work/series" ]; then pass pack_series; else fail pack_series "$(tail -n 1 "$work/series" "$work/err")"; fi
+# Its columns, as the manual has them; and what they say at the end is what --json does.
+head -n 1 "$work/series" | tr , '\n' >"$work/one"
+sed -n '/^Columns of the time series/,/^\.TP/p' vmm/slat.1 | grep -oE '^[a-z_]+:' | tr -d : >"$work/two"
+if [ -s "$work/one" ] && cmp -s "$work/one" "$work/two"; then pass pack_series_columns; else fail pack_series_columns "$(diff "$work/one" "$work/two" | paste -sd' ')"; fi
+for wait in drop wait; do
+	"$slat" pack --json --csv "$work/series.csv" --csv-step 1 --on-refuse $wait --compact refused --fit worst --granule 256M --workload vm \
+		--hosts 2 --host nodes=2,cpus=40,memory=64G --arrivals 3000 --interval 100 --seed 3 2>"$work/err" >"$work/out"
+	jq -r '(.refused | [.total, .no_memory, .no_cpu, .no_hole, .no_contract, .units]) + [.moves, .units_moved] | join(",")' "$work/out" >"$work/one"
+	tail -n 1 "$work/series.csv" | cut -d, -f10,13-17,19,20 >"$work/two"
+	awk -F, 'NR > 1 && ($12 > 80000 || $10 != $13 + $14 + $15 + $16 || ($3 > 0) != ($18 > 0) || $12 < 700 * $2) { print }' "$work/series.csv" >>"$work/two"
+	awk -F, 'NR > 1 { seen[12] += $12; seen[3] += $3 } END { exit !(seen[12] > 0) }' "$work/series.csv" || echo none >>"$work/two"
+	if [ "$(wc -l <"$work/series.csv")" -gt 1000 ] && cmp -s "$work/one" "$work/two"; then
+		pass pack_series_figures_$wait
+	else
+		fail pack_series_figures_$wait "$(head -n 3 "$work/one" "$work/two" | paste -sd' '); $(tail -n 1 "$work/err")"
+	fi
+done
+rm "$work/series.csv"
 # What is no regular file is written to, and not replaced.
 mkfifo "$work/pipe"
 cat "$work/pipe" >"$work/piped" &
@@ -1523,7 +1554,56 @@ expect pack_series_full 6 'full.csv cannot be written: File too large' sh -c 'tr
 	"$slat" pack --csv "$work/full.csv" --csv-step 1 --workload uniform --arrivals 2000
 if [ -n "$(find "$work" -name 'full.csv*')" ]; then fail pack_series_full_left 'a file is left'; else pass pack_series_full_left; fi
 
-# A workload by its seed; kept as a trace, which plays as it did, and may be gzip.
+# The log of decisions: played by itself, no unit is two guests' at a time, who leaves or is moved was there, and what is
+# counted is as of --json.
+logged() { # name, arguments...
+	"$slat" pack --json --log "$work/log.gz" "${@:2}" >"$work/out" 2>"$work/err"
+	jq -r '"\(.accepted) \(.departed) \(.refused.total) \(.moves) \(.units_moved)"' "$work/out" >"$work/two"
+	"$slat" pack --log - "${@:2}" 2>/dev/null >"$work/log"
+	gzip -dc "$work/log.gz" | cmp -s - "$work/log" && awk -F, '
+		function pool() { return $4 "," $5 "," $6 }
+		function put(to) { for (u = $7; u < $7 + $8; u++) { if (owner[pool(), u] != "") bad++; owner[pool(), u] = $3 } }
+		function take(from, u) { for (u = from; u < from + $8; u++) { if (owner[pool(), u] != $3) bad++; delete owner[pool(), u] } }
+		NR == 1 { if ($0 != "time_s,event,vm_id,host,node,huge,first,units,from,reason") bad++; next }
+		$1 + 0 < now + 0 { bad++ }
+		{ now = $1; if (NF != 10) bad++ }
+		$2 == "place" { put(); if (!($3 in there)) { accepted++; delete waits[$3] } there[$3]++ }
+		$2 == "leave" { take($7); if (--there[$3] == 0) { departed++; delete there[$3] } }
+		$2 == "move" { take($9); put(); moves++; moved += $8 }
+		$2 == "wait" { waits[$3] = 1; if ($10 !~ /^(queue|no_(memory|cpu|hole))$/) bad++ }
+		$2 == "refuse" { refused++; delete waits[$3]; if ($10 !~ /^no_(memory|cpu|hole)$/) bad++ }
+		END { for (w in waits) refused++; print accepted, departed, refused + 0, moves + 0, moved + 0; if (bad) print bad, "bad" }' \
+		"$work/log" >"$work/one"
+	if [ "$(wc -l <"$work/log")" -gt 100 ] && cmp -s "$work/one" "$work/two"; then
+		pass "pack_log_$1"
+	else
+		fail "pack_log_$1" "$(paste -sd' ' "$work/one" "$work/two"); $(tail -n 1 "$work/err")"
+	fi
+}
+two=(--granule 256M --hosts 2 --host 'nodes=2,cpus=64,memory=128G')
+logged plain "${two[@]}" $trace
+logged wait --on-refuse wait "${two[@]}" --workload vm --arrivals 400 --life 300
+logged spread --node spread --contiguous prefer "${two[@]}" $trace
+logged huge --huge-above 4G --granule 256M --hosts 2 --host nodes=2,memory=256G,huge=128G $trace
+logged moves --granule 256M --hosts 2 --host nodes=2,memory=64G --compact refused --fit worst --workload vm --arrivals 3000 --interval 100 --seed 3
+if [ "$(jq .moves "$work/out")" -gt 0 ]; then pass pack_log_moved; else fail pack_log_moved 'nothing was'; fi
+logged continuous --granule 256M --hosts 2 --host nodes=2,memory=64G --compact continuous --compact-budget 1G --fit worst --workload vm --arrivals 3000 --interval 100
+
+# Whatever ends it from outside, but for KILL: no draft is left.
+for signal in INT TERM HUP; do
+	timeout --preserve-status -s $signal 0.7 "$slat" pack --workload vm --arrivals 100000000 --csv "$work/ended.csv" \
+		--report "$work/ended.html" --save-trace "$work/ended.gz" --log "$work/ended.log" --csv-step 1 2>"$work/err"
+	code=$?
+	if [ $code = $((128 + $(kill -l $signal))) ] && [ -z "$(find "$work" -name 'ended*')" ]; then
+		pass pack_ended_$signal
+	else
+		fail pack_ended_$signal "exit code $code; $(cd "$work" && echo ended*); $(cat "$work/err")"
+	fi
+done
+"$slat" pack --workload vm --arrivals 1000000 --csv - --csv-step 1 --save-trace "$work/ended.gz" 2>"$work/err" | head -n 1 >"$work/out"
+if [ -s "$work/out" ] && [ -z "$(find "$work" -name 'ended*')" ]; then pass pack_ended_PIPE; else fail pack_ended_PIPE "$(cd "$work" && echo ended*)"; fi
+
+# A workload by its seed; kept as a trace, which plays as it did with no more said than the hosts, and may be gzip.
 expect pack_workload 2 '^slat: --workload: x is none of vm, tasks' "$slat" pack --workload x
 expect pack_workload_and 2 '^slat: a trace or --workload, not both' "$slat" pack --workload vm $trace
 expect pack_workload_only 2 '^slat: --arrivals, --interval, --life and --size-... are for --workload' "$slat" pack --life 5 $trace
@@ -1531,16 +1611,41 @@ expect pack_life 2 '^slat: --life: -3 is no number of seconds' "$slat" pack --wo
 expect pack_size 2 'has no mean size$' "$slat" pack --workload vm --size-mean 3
 for workload in vm tasks spectrum cargo uniform exponential; do
 	keys='del(.experiment, .lines, .bad_lines)'
-	"$slat" pack --workload $workload --arrivals 2000 --seed 7 --json --save-trace "$work/$workload.gz" 2>"$work/err" >"$work/out"
+	case $workload in vm | tasks) memory=256G ;; cargo) memory=1500 ;; *) memory=9000 ;; esac
+	"$slat" pack --workload $workload --arrivals 2000 --seed 7 --host memory=$memory --json --save-trace "$work/$workload.gz" 2>"$work/err" >"$work/out"
 	jq "$keys" "$work/out" >"$work/one"
-	granule=$(jq .experiment.granule "$work/out")
-	"$slat" pack --granule "${granule:-0}" --seed 7 --json "$work/$workload.gz" 2>>"$work/err" | jq "$keys" >"$work/two"
-	if [ "$(jq .guests "$work/one")" = 2000 ] && cmp -s "$work/one" "$work/two"; then
+	"$slat" pack --host memory=$memory --json "$work/$workload.gz" 2>>"$work/err" | jq "$keys" >"$work/two"
+	"$slat" pack --host memory=$memory --json - <"$work/$workload.gz" 2>>"$work/err" | jq "$keys" | diff -q - "$work/one" >>"$work/err"
+	if [ "$(jq .guests "$work/one")" = 2000 ] && cmp -s "$work/one" "$work/two" && [ ! -s "$work/err" ]; then
 		pass pack_workload_$workload
 	else
 		fail pack_workload_$workload "$(diff "$work/one" "$work/two" | head -n 3 | paste -sd' '); $(tail -n 1 "$work/err")"
 	fi
 done
+
+# The unit is named, and what follows from it: whoever loads a hold leaves long holes, unless he is told to do otherwise.
+expect pack_metres 0 '^accepted  +100, [0-9]+ metres$' "$slat" pack --workload cargo --arrivals 100
+expect pack_mhz 0 '^accepted  +100, [0-9]+ units of 5 MHz$' "$slat" pack --workload spectrum --arrivals 100 --granule 5
+expect pack_metres_small 2 '^slat: --host: 1 metre over 2 nodes is less than a granule of 1 metre each' "$slat" pack --workload cargo --host memory=1,nodes=2
+for fit in '' --fit=best; do
+	"$slat" pack --workload cargo --arrivals 100 --json $fit | jq -r '.experiment.fit, .unit'
+	"$slat" pack --json $fit "$work/cargo.gz" | jq -r '.experiment.fit, .unit'
+done 2>&1 | paste -sd' ' >"$work/one"
+if [ "$(cat "$work/one")" = 'worst metre worst metre best metre best metre' ]; then pass pack_metres_fit; else fail pack_metres_fit "$(cat "$work/one")"; fi
+# Guests keep their names: of events, of lives in CSV, of SQLite.
+named() { # name, names, arguments...
+	"$slat" pack --save-trace "$work/named.csv" --host memory=1T "${@:3}" >"$work/out" 2>"$work/err"
+	tail -n +2 "$work/named.csv" | cut -d, -f3 | sort | uniq -c | awk '{print $2, $1 < 2 ? "stays" : ""}' >"$work/one"
+	if [ -s "$work/one" ] && cut -d' ' -f1 "$work/one" | cmp -s - "$2"; then
+		pass "pack_names_$1"
+	else
+		fail "pack_names_$1" "$(cut -d' ' -f1 "$work/one" | diff - "$2" | head -n 3 | paste -sd' '); $(tail -n 1 "$work/err")"
+	fi
+}
+tail -n +2 $trace | cut -d, -f3 | sort -u >"$work/names"
+named events "$work/names" $trace
+cut -d, -f1 tests/packing/azure_v1_vmtable.csv | sort -u >"$work/names"
+named lives "$work/names" --format azure-v1 tests/packing/azure_v1_vmtable.csv
 
 # --json has all that it takes to play it again: its options, and a fleet file; what comes out is the same bytes.
 again() { # name, arguments...
@@ -1570,6 +1675,8 @@ again lifetimes --lifetimes known --huge-above 20G --hosts 3 --host nodes=2,memo
 again balance --node balance --hosts 3 --host nodes=2,memory=300G,cpus=96 $trace
 again fleet --fleet "$work/fleet.json" --node spread --compact refused --fit worst $trace
 again minimalloc --format minimalloc --granule 1K tests/packing/minimalloc.csv
+again azure_packing "${azure[@]}"
+again azure_machine --machine 1 "${azure[@]}"
 again azure --format azure-v1 --host memory=256G tests/packing/azure_v1_vmtable.csv
 again vm --workload vm --arrivals 3000 --interval 0.25 --life 700.000001 --seed 3 --hosts 9 --host memory=100G --choose random
 again tasks --workload tasks --arrivals 3000 --size-min 100M --size-max 5G
@@ -1577,7 +1684,7 @@ again exponential --workload exponential --arrivals 3000 --size-mean 7
 # No option is forgotten: what --help has is there, but for where the figures go, and hosts, which are a list.
 "$slat" pack --json --workload vm --arrivals 1 >"$work/one" 2>"$work/err"
 missing=$("$slat" pack --help | grep -oE -- '--[a-z][a-z-]*' | sort -u |
-	grep -vxE -- '--(help|json|csv|csv-step|report|save-trace|host|fleet|placement)' | sed 's/^--//; s/-/_/g' |
+	grep -vxE -- '--(help|json|csv|csv-step|report|log|save-trace|host|fleet|placement)' | sed 's/^--//; s/-/_/g' |
 	while read -r key; do jq -e --arg key "$key" '.experiment | has($key)' "$work/one" >/dev/null || echo "$key"; done | paste -sd' ')
 if [ -s "$work/one" ] && [ -z "$missing" ]; then pass pack_json_options; else fail pack_json_options "the experiment lacks: $missing"; fi
 
@@ -1612,6 +1719,7 @@ expect sweep_array_id 2 '^slat: SLURM_ARRAY_TASK_ID=5 is none of 3 from 1 in ste
 expect sweep_missing 6 '^slat: 36 of 36 points are missing' "$slat" sweep --merge "$work/sweep.json"
 if "$slat" sweep "$work/sweep.json" >"$work/out" 2>&1 && [ ! -s "$work/out" ]; then pass sweep; else fail sweep "$(cat "$work/out")"; fi
 "$slat" sweep --merge "$work/sweep.json" >"$work/whole"
+full sweep_full sweep --merge "$work/sweep.json"
 # As one by one by slat pack; and by any number of ranks, of which one was cut off and played again.
 jq -c '.[] | [.experiment.fit, .experiment.choose, .experiment.seed, .accepted, .refused]' "$work/whole" >"$work/swept"
 for fit in first best worst buddy; do
@@ -1627,6 +1735,17 @@ if [ "$(wc -l <"$work/packed")" = 36 ] && cmp -s "$work/packed" "$work/swept"; t
 else
 	fail sweep_is_pack "$(diff "$work/packed" "$work/swept" | head -n 2 | paste -sd' ')"
 fi
+# A disk that is full says so once, of all that are at work. One at a time may work on a rank's file.
+(trap '' XFSZ && ulimit -f 8 && exec "$slat" sweep --jobs 4 --out "$work/ranks" "$work/sweep.json") 2>"$work/err"
+ended sweep_full 6 '^slat: a point cannot be written to .*/ranks: (No space left on device|File too large)$' $?
+if [ "$(wc -l <"$work/err")" = 1 ]; then pass sweep_full_once; else fail sweep_full_once "$(cat "$work/err")"; fi
+expect sweep_locked 6 '^slat: .*/rank-1-of-1.jsonl: another slat sweep is at work on it' \
+	flock "$work/ranks/rank-1-of-1.jsonl" "$slat" sweep --out "$work/ranks" "$work/sweep.json"
+flock "$work/ranks/rank-1-of-1.jsonl" "$slat" sweep --out "$work/ranks" --shard 1/1000 "$work/sweep.json" 2>"$work/err"
+ended sweep_not_locked 0 '' $? /dev/null "$work/sweep.json"
+"$slat" sweep --out "$work/ranks" "$work/sweep.json" && "$slat" sweep --out "$work/ranks" --merge "$work/sweep.json" >"$work/merged" 2>&1
+if cmp -s "$work/whole" "$work/merged"; then pass sweep_after_full; else fail sweep_after_full "$(head -c 200 "$work/merged")"; fi
+rm -r "$work/ranks"
 for id in 10 13 16; do # an array job of Slurm's, in steps
 	SLURM_ARRAY_TASK_ID=$id SLURM_ARRAY_TASK_MIN=10 SLURM_ARRAY_TASK_STEP=3 SLURM_ARRAY_TASK_COUNT=3 \
 		"$slat" sweep --out "$work/ranks" "$work/sweep.json"
@@ -1721,7 +1840,7 @@ expect sweep_pipe 6 'pipe.csv is no regular file' "$slat" sweep "$work/bad.json"
 echo '{"options": ["-"], "cross": {}}' >"$work/bad.json"
 expect sweep_stdin 2 '^slat: a trace on standard input is for one experiment .point -.$' "$slat" sweep "$work/bad.json"
 echo '{"options": ["--save-trace", "y", "x"], "cross": {}}' >"$work/bad.json"
-expect sweep_save 2 '^slat: --help, --json, --csv, --report and --save-trace are for one experiment' "$slat" sweep "$work/bad.json"
+expect sweep_save 2 '^slat: --help, --json, --csv, --report, --log and --save-trace are for one experiment' "$slat" sweep "$work/bad.json"
 
 # By a launcher: nothing is linked, and what a kill cuts off is played again.
 if command -v mpirun >/dev/null; then
@@ -1761,6 +1880,11 @@ expect report_folder 6 '^slat: .*/folder.* cannot be written: ' "$slat" pack --r
 expect report_cut 4 'cut.csv.gz' "$slat" pack --report "$work/page.html" "$work/cut.csv.gz"
 expect report_merge 2 '^slat: --report: of a sweep it is made by --merge$' "$slat" sweep --report x "$work/sweep.json"
 expect report_merge_unmade 6 '/nonexistent/x.* cannot be written' "$slat" sweep --merge --report /nonexistent/x "$work/sweep.json"
+expect means_merge 2 '^slat: --means: of a sweep it is made by --merge$' "$slat" sweep --means "$work/sweep.json"
+# shellcheck disable=SC2016 # sh expands them
+expect means_unwritten 6 'standard output cannot be written' sh -c '"$0" sweep --merge --means "$1" >/dev/full' "$slat" "$work/sweep.json"
+expect means 0 '^"","fit=buddy choose=best",refused,count,1,[0-9]+,,,$' "$slat" sweep --merge --means "$work/sweep.json"
+expect means_chance 0 '^"","fit=buddy choose=random",refused,count,3,[0-9.]+,[0-9.]+,[0-9.]+,[0-9.]+$' "$slat" sweep --merge --means "$work/sweep.json"
 if compgen -G "$work/page.html*" >/dev/null || compgen -G "$work/folder?*" >/dev/null; then
 	fail report_none 'a file is left'
 else
@@ -1781,7 +1905,27 @@ page pool "$slat" pack --fit worst $trace
 page waits "$slat" pack --hosts 3 --host cpus=64,memory=256G --on-refuse wait --contiguous prefer $trace
 page scatter "$slat" pack --hosts 3 --host memory=1T --fit scatter $trace
 page cargo "$slat" pack --workload cargo --arrivals 3000
+page metres "$slat" pack --workload cargo --hosts 3 --host memory=500 --arrivals 3000
+page megahertz "$slat" pack --workload spectrum --host memory=900
+page units "$slat" pack --workload uniform --host memory=2000 --size-max 2000 --arrivals 40000
+page one "$slat" pack --host memory=64G --count 1 $trace
+page none "$slat" pack --host memory=64G --from 999999 $trace
 page fits "$slat" sweep --merge "$work/sweep.json"
+cat >"$work/names.json" <<-END
+	{"options": ["--hosts", 6, "--host", "nodes=2,cpus=64,memory=128G,local=80,remote=160", "--arrivals", 1000, "--workload", "vm"],
+	 "cross": {"compact": ["never", "refused"], "on-refuse": ["drop", "wait"], "node": ["local", "interleave"], "seed": [1, 2, 3]}}
+END
+"$slat" sweep "$work/names.json" || fail sweep_names 'it fails'
+page names "$slat" sweep --merge "$work/names.json"
+for words in 'metres the last guest came after' 'fleet even an empty host of 2 nodes has about 50 %' 'none No guest was played'; do
+	if grep -q "${words#* }" "$work/pages/${words%% *}.html"; then pass "report_words_${words%% *}"; else fail "report_words_${words%% *}" "not there: $words"; fi
+done
+if "$slat" pack --json --hosts 2 --host nodes=2,cpus=32,memory=128G $trace |
+	jq -e '.refused | .no_memory_units + .no_cpu_units + .no_hole_units + .no_contract_units == .units and .no_hole_units > 0' >/dev/null; then
+	pass pack_refused_units
+else
+	fail pack_refused_units 'they are not the sum'
+fi
 tests/browser.sh "$work/pages"/*.html || failures=1
 
 # --- what `slat run` loads: libc and nothing else; each library more is start-up time
