@@ -107,12 +107,21 @@ lint_sees() {
 	judge lint_sees "$work/unseen"
 }
 
-exit_codes() { # from the enum, in README's table and in the man page
+exit_codes() { # from the enum, in README's table and in the man page; of each command, in its --help
+	local command code
+
 	groff -man -Tascii -P-c vmm/slat.1 2>/dev/null | sed 's/.\x08//g' >"$work/man.txt"
 	sed -nE 's/^\tEXIT_[A-Z]+ = ([0-9]+),.*/\1/p' vmm/failure.h | while read -r code; do
 		grep -sqE "^\|[ \`]*${code}[ \`]*\|" README.md || echo "README.md's table lacks exit code $code"
 		grep -qE "^ +$code( |\$)" "$work/man.txt" || echo "slat.1 lacks exit code $code"
 	done >"$work/codes"
+	# Each command can be used wrongly, and be refused by the host: it says so.
+	for command in $("$slat" --help 2>/dev/null | sed -nE 's/^  ([a-z]+) .*/\1/p'); do
+		for code in 0 2 6; do
+			"$slat" "$command" --help 2>/dev/null | tr '\n' ' ' | grep -qE "(Exit code|own are even): ([^.]*[ ,])?${code}[ ,]" ||
+				echo "the exit codes of $command --help lack $code"
+		done
+	done >>"$work/codes"
 	judge exit_codes "$work/codes"
 }
 

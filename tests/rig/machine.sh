@@ -12,7 +12,8 @@ host_two() { mib=(4096 4096); }
 host_four() { mib=(2048 2048 2048 2048); }
 host_unequal() { mib=(5120 1024); }
 host_memoryless() { mib=(4096 0 2048) owners=2 dimm=256 words=memhp_default_state=offline; } # plugged into node 1
-host_sparse() { mib=(4096 0 2048) owners=2 cpus=1; } # what no CPU brings up is not there: nodes 0 and 2
+# What no CPU brings up is not there: nodes 0 and 2. Two pages of 1 GiB are sure to be had at boot alone, by a kernel that lies where none is.
+host_sparse() { mib=(4096 0 2048) owners=2 cpus=1 words='hugepagesz=1G hugepages=2 nokaslr'; }
 host_hmat() { mib=(4096 4096) near=20 latency=80; }
 host_huge() { mib=(4096 4096) words=huge_node=1; }
 host_dax() { mib=(4096 4096) words='memmap=514M!6G'; } # the first 2 MiB are the kernel's notes about it

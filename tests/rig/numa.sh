@@ -144,15 +144,108 @@ table() {
 
 free_mib() { awk '$3 == "MemFree:" { print int($4 / 1024) }' "$nodes/node$1/meminfo"; }
 
+# Suites of the unit tests, or of one the case, that know more than one node: "zones nodes"
+units() {
+	local got
+
+	got=$(env "CK_RUN_SUITE=$1" ${2:+"CK_RUN_CASE=$2"} CK_VERBOSITY=normal timeout 120 "$BUILD/tests/unit" 2>&1)
+	if grep -q '^100%: Checks: [1-9]' <<<"$got"; then
+		pass "units_$1"
+	else
+		fail "units_$1" "$(grep -v '^slat: ' <<<"$got" | tail -n 3 | paste -sd'|')"
+	fi
+}
+
+# name, MiB on nodes, slat's options: each thread of slat's, by name, where it may run.
+threads() {
+	local name=$1 right=$2 got
+
+	shift 2
+	start "$@"
+	got=$(for task in "/proc/$pid/task"/*; do
+		sed -n "s/^Cpus_allowed_list:\t/$(cat "$task/comm"): /p" "$task/status"
+	done | grep -v '^kvm' | sort | paste -sd'|')
+	end
+	if [ "$got" = "$right" ]; then pass "$name"; else fail "$name" "'$got', not '$right'"; fi
+}
+
+# What touches a zone of node 1 runs there as long as it does, and where it did before once it is done.
+touching() {
+	local seen='' now
+
+	"${slat_run[@]}" --memory-zone id=a,size=640M,host_numa_node=1,prefault=on -- "$BUILD/guests/spin.elf" >"$work/out" 2>"$work/err" \
+		</dev/null &
+	pid=$!
+	until grep -q 'in 1 zone' "$work/err" || ! kill -0 $pid 2>/dev/null; do
+		now=$(sed -n 's/^Cpus_allowed_list:\t//p' "/proc/$pid/status")
+		[ "$now" = "${seen##* }" ] || seen+=" $now"
+	done
+	now=$(sed -n 's/^Cpus_allowed_list:\t//p' "/proc/$pid/status")
+	end
+	if [[ "$seen $now" =~ ^(' 0-1')?' 1'(' 0-1')+$ ]]; then
+		pass touching
+	else
+		fail touching "slat ran on CPUs$seen, then on $now: $(tail -n 1 "$work/err")"
+	fi
+}
+
 # What has just been given back is not counted as free at once: 48 MiB more or less. So node 0 is left less than others.
 fill() {
 	echo 356 >$nodes/node0/hugepages/hugepages-2048kB/nr_hugepages
 }
 
+# ---- a node that is nearly full
+
+# MiB that slat finds on node 1 of two
+room() {
+	"$slat" run --memory size=1024G --placement host_numa_node=1 -- "$BUILD/guests/exit.elf" 2>&1 |
+		sed -n 's/.* have \([0-9]*\) MiB free together.*/\1/p'
+}
+
+# Some 200 MiB of node 1 are free. What the kernel keeps of that back is not promised, and what is left holds but for 4 MiB,
+# which others may take meanwhile.
+full() {
+	local pages=$nodes/node1/hugepages/hugepages-2048kB/nr_hugepages had free contract
+
+	had=$(cat "$pages")
+	echo 3 >/proc/sys/vm/drop_caches
+	echo $((had + ($(free_mib 1) - 200) / 2)) >"$pages"
+	echo 3 >/proc/sys/vm/drop_caches
+	free=$(($(free_mib 1) - 4))
+	table '[[80000, 160000], [160000, 80000]]'
+	contract=(--latency 80ns --latencies "$work/table")
+	before=(taskset -c 1)
+	refused contract_full "--latency 80\.000ns cannot be kept: the best that $free MiB can have now is (8[1-9]|9|1).*ns \(latencies: measured\)" \
+		--memory "size=${free}M,prefault=on" "${contract[@]}"
+	refused strict_full "--placement: the nodes that may be used have [0-9]+ MiB free together, not $free MiB; [0-9]+ MiB more are kept back for the kernel, .*" \
+		--memory "size=${free}M,prefault=on" --strict --placement host_numa_node=1
+	refused strict_zone_full "--memory-zone id=a: --strict binds $free MiB to node 1, which can give [0-9]+ [KM]iB now .*" \
+		--memory-zone "id=a,size=${free}M,prefault=on,host_numa_node=1" --strict --
+	refused strict_shares "--memory-zone id=a: --strict binds $free MiB to node 1, which can give [0-9]+ MiB now .*" \
+		--memory-zone "id=a,size=$((free * 2))M,prefault=on,host_numa_node=0-1" --strict --
+	free=$(($(room) - 4))
+	lies contract_room "1:$free on 1" --memory "size=${free}M,prefault=on" "${contract[@]}"
+	free=$(($(room) - 4))
+	lies strict_room "1:$free on 1" --memory "size=${free}M,prefault=on" --strict --placement host_numa_node=1
+	before=()
+	unequal_shares
+	echo "$had" >"$pages"
+}
+# Interleaved, what node 1 has not got comes from node 0: said, and no reason to end the run.
+unequal_shares() {
+	local free got
+
+	free=$(($(free_mib 1) + 128)) # whatever the kernel drops of files
+	"${slat_run[@]}" --memory-zone "id=a,size=$((free * 2))M,prefault=on,host_numa_node=0-1" -- "$BUILD/guests/exit.elf" \
+		>"$work/out" 2>"$work/err" </dev/null
+	got=$(jq -r '.zones[0] | "\(.elsewhere_bytes) \(.asked_by_node == {"0": (.bytes / 2), "1": (.bytes / 2)}) \(.verified_by_node."1" < .verified_by_node."0")"' "$work/report")
+	is shares '0 true true 1' "$got $(grep -c 'interleave, node 0-1, but [0-9]* [KM]iB on another of these than asked' "$work/err")"
+}
+
 # ---- what a process is confined to
 
 group() { # file, value, ...
-	if ! mount -t cgroup2 none /sys/fs/cgroup || ! echo '+cpuset +memory' >/sys/fs/cgroup/cgroup.subtree_control ||
+	if ! mount -t cgroup2 none /sys/fs/cgroup || ! echo '+cpuset +memory +hugetlb' >/sys/fs/cgroup/cgroup.subtree_control ||
 		! mkdir /sys/fs/cgroup/slat || ! echo "$2" >"/sys/fs/cgroup/slat/$1"; then
 		fail "group_$1" 'it cannot be made'
 	fi
@@ -170,6 +263,14 @@ in_group() {
 	refused group_limit \
 		'--memory prefault=on: 64 MiB asked, and the control group /sys/fs/cgroup/slat has room for [0-9]+ [KM]iB of its limit of 48 MiB: .*' \
 		--memory size=64M,prefault=on
+	no_group
+	group hugetlb.2MB.max 64M
+	hold --memory size=64M,hugepages=on --cmdline touch=1
+	echo 16M >/sys/fs/cgroup/slat/hugetlb.2MB.max
+	let_go
+	is huge_gone '6 slat: --memory hugepages=on: the host, or the control group, has no huge page of 2 MiB left for what the guest touched: prefault=on has all of them before it starts' \
+		"$? $(tail -n 1 "$work/err")"
+	is huge_gone_report '"refused" 6' "$(jq -c '.end | .how, .code' "$work/report" | paste -sd' ')"
 	no_group
 	group cpuset.mems 0
 	refused outside_cpuset '--memory-zone id=a: memory node 2 is outside the cpuset that slat was started in, which allows 0' \
@@ -207,6 +308,12 @@ two() {
 	lies contract_scaled '0:50 1:14 on 0' --memory $ram --latency 100ns --latencies "$work/table"
 	refused contract_79 '--latency 79\.000ns cannot be kept: the best that 64 MiB can have now is 80\.000ns \(latencies: measured and distances\)' \
 		--memory $ram --latency 79ns --latencies "$work/table"
+	truncate -s 1M "$work/disk"
+	threads threads 'cpu 0: 1|disk 0: 1|rng: 1|slat: 1' --memory $ram --placement policy=local,host_numa_node=1 --rng \
+		--disk "path=$work/disk"
+	touching
+	units zones nodes
+	units where where
 	lies strict '1:64 on 1' --memory "$ram,prefault=on" --placement host_numa_node=1 --strict
 	lies memfd '0:32 1:32 on [01]' --memory "$ram,shared=on" --placement policy=interleave
 	lies huge '0:32 1:32 on [01]' --memory "$ram,hugepages=on" --placement policy=interleave
@@ -218,7 +325,41 @@ two() {
 	again balloon '0:32 1:32' --strict --memory-zone id=a,size=32M,host_numa_node=1,prefault=on,backing=hugetlb \
 		id=b,size=32M,host_numa_node=0,prefault=on,backing=memfd
 	weighted
+	held
 	refused zone_node "--memory-zone id=a: $no_node 0-1" --memory-zone id=a,size=64M,host_numa_node=3
+}
+
+# As start(), but the guest waits for a debugger; let_go lets it on, and waits for its end.
+hold() {
+	: >"$work/out" && : >"$work/err"
+	"${before[@]}" "${slat_run[@]}" --gdb tcp:1234 --wait "$@" "$BUILD/guests/memtest.elf" >"$work/out" 2>"$work/err" </dev/null &
+	pid=$!
+	until grep -q '^slat: NPT: ' "$work/err" || ! kill -0 $pid 2>/dev/null; do sleep 0.1; done
+}
+let_go() {
+	exec 8<>/dev/tcp/127.0.0.1/1234
+	printf "\$D#44" >&8
+	cat <&8 >/dev/null
+	exec 8<&-
+	wait "$pid"
+}
+
+# Huge pages of a node are a guest's before it runs: nobody has been promised the same ones, and it can take what it was told.
+# Those that another program was promised, of whichever node, are not counted on.
+held() {
+	# shellcheck disable=SC2054 # commas are slat's
+	local asker=(--memory-zone id=b,size=440M,backing=hugetlb,host_numa_node=1 --strict --) free
+
+	free=$(cat $nodes/node1/hugepages/hugepages-2048kB/free_hugepages)
+	hold --memory-zone id=a,size=80M,backing=hugetlb,host_numa_node=1,prefault=off --strict --cmdline passes=1
+	is held "$((free - 40)) 0" "$(cat $nodes/node1/hugepages/hugepages-2048kB/free_hugepages) $(cat /sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages)"
+	refused held_by_another '--memory-zone id=b: 220 huge pages of 2 MiB asked of node 1, which has 216 free of 256; [0-9]+ are free elsewhere: .*' "${asker[@]}"
+	let_go
+	is held_and_had 1 $?
+	hold --memory size=80M,hugepages=on --cmdline passes=1
+	refused promised "--memory-zone id=b: 220 huge pages of 2 MiB asked of node 1, which has 25[0-9] free, but of the [0-9]+ free on this host [34][0-9] are promised to others, who may take them there: add [0-9] to .*" "${asker[@]}"
+	let_go
+	is promised_and_had 1 $?
 }
 
 # Three pages of node 0 for one of node 1.
@@ -248,6 +389,7 @@ unequal() {
 	refused hole '--placement policy=local: no node has 768 MiB free; the largest has 512 MiB, in huge pages; .*' \
 		--memory size=768M,hugepages=on --placement policy=local
 	lies spill "$(spilt $more) on 1" --memory-zone "id=a,size=${more}M,host_numa_node=1,prefault=on" --numa guest_numa_id=0,cpus=0
+	full
 	refused strict '--memory-zone id=a: --strict binds 2 GiB to node 1, which has [0-9]+ KiB: ask for less, or leave --strict out' \
 		--memory-zone id=a,size=2G,host_numa_node=1 --strict --
 	refused contract "$no_latency" --memory $ram --latency 100ns
@@ -296,6 +438,35 @@ sparse() {
 	refused node "--memory-zone id=a: $no_node 0,2" --memory-zone id=a,size=64M,host_numa_node=1
 	refused contract "$no_latency" --memory $ram --latency 100ns
 	in_group
+	giant
+	commands
+}
+
+# Two pages of 1 GiB: the file of --dump-table has the addresses that the kernel has, however leaves are cut; of one that
+# the guest never touched, too. Who may not know them is told whose numbers there are.
+giant() {
+	local at gpa want='physical' got giants=size=2G,hugepages=on,hugepage_size=1G dump=(--dump-table "$work/table")
+
+	hold --memory "$giants,prefault=on" --guard 1030M+4K --cmdline 'passes=1 limit=4K' "${dump[@]}"
+	at=$((0x$(sed -n 's/-.*anon_hugepage.*//p' "/proc/$pid/maps")))
+	for gpa in 0 $((1 << 30)) $((1030 << 20 | 8192)) $((1040 << 20)); do want+=" $(physical "$pid" $((at + gpa)))"; done
+	let_go
+	got=$("$slat" table --json "$work/table" | jq -r .huge_1g)
+	for gpa in 0 1G $((1030 << 20 | 8192)) 1040M; do got+=" $("$slat" table --json --gpa "$gpa" "$work/table" | jq .hpa)"; done
+	is giant "$want" "$got"
+	"${slat_run[@]}" --memory $giants "${dump[@]}" "$BUILD/guests/exit.elf" >/dev/null 2>"$work/err" </dev/null
+	is giant_untouched '["physical",2,true]' "$("$slat" table --json "$work/table" | jq -c '[.huge_1g, .leaves."1g", (.runs | all(.hpa < 8589934592))]')"
+	setpriv --inh-caps=-sys_admin --bounding-set=-sys_admin \
+		"${slat_run[@]}" --memory $giants "${dump[@]}" "$BUILD/guests/exit.elf" >/dev/null 2>"$work/err" </dev/null
+	is giant_numbered '1 numbered' \
+		"$(grep -cx "slat: --dump-table $work/table: --memory hugepages=on: the addresses of its 1 GiB pages are slat's numbers: only root .*" "$work/err") $("$slat" table --json "$work/table" | jq -r .huge_1g)"
+}
+
+# What other hosts skip for want of huge pages is not skipped here.
+commands() {
+	mount -t cgroup2 none /sys/fs/cgroup && echo +hugetlb >/sys/fs/cgroup/cgroup.subtree_control
+	part=rig/numa_$host bash -c '. tests/cli_base.sh && . tests/cli_huge.sh' | sed -E 's/^SKIP ([^:]*)/FAIL \1: skipped in the rig/'
+	umount /sys/fs/cgroup
 }
 
 # 80 ns, and 160 to the other: so much of a guest with one CPU has to be local.
@@ -315,7 +486,22 @@ hmat() {
 	lies contract_measured '0:52 1:12 on 0' --memory $ram --latency 60ns --latencies "$work/table"
 	sees topology 'node 0 cpus 0 memory [0x0000000000,0x0002000000)|node 1 cpus 1 memory [0x0002000000,0x0004000000)|distance from 0: 10 20|distance from 1: 20 10|latency from 0: 80 160 ns|latency from 1: 160 80 ns|bandwidth from 0: 10240 5120 MiB/s|bandwidth from 1: 5120 10240 MiB/s|ok 2 nodes' \
 		"${two_cpus[@]}" --memory $ram --placement policy=spread
+	stock
 }
+
+# Of a stock kernel, whose nodes both have CPUs: its own table of latencies, and what its sysfs makes of them: of the nearest
+# CPUs (access0), and of the nearest that are up (access1). The second stays down, so that the kernel patches itself where one thread
+# of TCG's runs it (rig.sh says why).
+stock() {
+	"${slat_run[@]}" "${two_cpus[@]}" --memory size=512M --placement policy=spread --kernel "$BUILD/rig/kernel/vmlinuz" \
+		--initramfs "$BUILD/rig/guest.cpio.gz" --cmdline 'console=ttyS0 quiet mitigations=off maxcpus=1 end=poweroff' \
+		>"$work/out" 2>"$work/err" </dev/null
+	is stock_hmat '[0-0]:80 nsec;[0-1]:160 nsec;[1-0]:160 nsec;[1-1]:80 nsec;[0-0]:10240 MB/s;[0-1]:5120 MB/s;[1-0]:5120 MB/s;[1-1]:10240 MB/s' \
+		"$(guest_said hmat)"
+	is stock_near 'node0 80 ns 10240 MiB/s, node0 80 ns 10240 MiB/s' "$(guest_said node0_access0 from), $(guest_said node0_access1 from)"
+	is stock_far 'node1 80 ns 10240 MiB/s, node0 160 ns 5120 MiB/s' "$(guest_said node1_access0 from), $(guest_said node1_access1 from)"
+}
+guest_said() { tr -d '\r' <"$work/out" | sed -n "s/^guest: $* //p"; }
 
 # Those of 512 pages of 2 MiB that node 1 has and node 0 has not.
 huge() {
@@ -330,6 +516,43 @@ huge() {
 	refused too_many '--memory-zone id=b and those before it: 513 huge pages of 2 MiB asked of node 1, which has 512 free of 512; 0 are free elsewhere: write 513 to .*' \
 		--memory-zone id=a,size=64M,backing=hugetlb,host_numa_node=1 id=b,size=962M,backing=hugetlb,host_numa_node=1 --
 	refused contract "$no_latency" --memory "$ram,hugepages=on" --latency 100ns
+	probed_huge
+}
+
+# name, huge pages of 2 MiB that probe says can be had, and why not more, of a sentence about one more than these: a run takes
+# so many, and no more.
+probed() {
+	local name=$1 pages=$2 why=$3 said
+
+	said=$("${before[@]}" "$slat" probe --json | jq -r .slat_would.huge_pages)
+	if [ "$pages" = 0 ]; then
+		is "$name" yes "$([[ $said = *'; refuse hugepages=on, as those that are free are'* ]] && echo yes || echo "$said")"
+	else
+		is "$name" "take hugepages=on up to $pages of 2M, 0 of 1G" "${said##*; }"
+		is "${name}_taken" 1 "$("${before[@]}" "${slat_run[@]}" --memory "size=$((pages * 2))M,hugepages=on" "$BUILD/guests/exit.elf" \
+			>"$work/out" 2>"$work/err" </dev/null; echo $?)"
+	fi
+	refused "${name}_more" "$why" --memory "size=$(((pages + 1) * 2))M,hugepages=on"
+}
+
+# Free, promised, within the cpuset, and as a control group leaves room.
+probed_huge() {
+	local waits pages=/sys/kernel/mm/hugepages/hugepages-2048kB
+
+	"$slat" run --memory size=1016M,hugepages=on --gdb "unix:$work/gdb" --wait "$BUILD/guests/exit.elf" >/dev/null 2>&1 </dev/null &
+	waits=$!
+	until [ $(($(cat $pages/free_hugepages) - $(cat $pages/resv_hugepages))) = 4 ] || ! kill -0 $waits; do sleep 0.1; done
+	probed promised 4 '--memory hugepages=on asks for 5 huge pages of 2 MiB and 4 are available; .*'
+	kill $waits
+	wait $waits
+	group cpuset.mems 0
+	probed cpuset 0 '--memory hugepages=on: 1 huge pages of 2 MiB asked, and nodes 0, which are the cpuset .*, have 0 free; this host has 512: .*'
+	no_group
+	group cpuset.mems 0-1
+	echo +hugetlb >/sys/fs/cgroup/cgroup.subtree_control
+	echo 6M >/sys/fs/cgroup/slat/hugetlb.2MB.max
+	probed group 3 '--memory hugepages=on: 8 MiB of huge pages of 2 MiB asked, and the control group /sys/fs/cgroup/slat has room for 6 MiB of its limit of 6 MiB: .*'
+	no_group
 }
 
 # Of a page of the process, by the kernel: its physical address. pid, address
@@ -366,7 +589,7 @@ dax() {
 
 	policies '0:64 on 0 0' '1:64 on 1 1' '0:32 1:32 on 0 1' '0:32 1:32 on [01] [01]' $ram "${two_cpus[@]}"
 	device
-	refused missing '/dev/dax1\.0 is not a device-dax that this host has .*' "${file[@]/dax0/dax1}"
+	refused missing '--memory-zone id=a: file=/dev/dax1\.0 is not a device-dax that this host has .*' "${file[@]/dax0/dax1}"
 	refused alignment '--memory-zone id=a size=65 MiB: /dev/dax0\.0 is mapped in pages of 2 MiB, so ask for a multiple of that' \
 		"${file[@]/64M/65M}"
 	refused size '--memory-zone id=a size=514 MiB is more than /dev/dax0\.0 has: 512 MiB' "${file[@]/64M/514M}"
