@@ -594,7 +594,10 @@ START_TEST(tap_refusals)
 	ck_assert_ptr_nonnull(strstr(tap_refusal(TAP, 1), "made with multi_queue"));
 	tap_close(&tap);
 	ck_assert_int_eq(setresuid(65534, 65534, 65534), 0);
-	ck_assert_ptr_nonnull(strstr(tap_refusal(TAP, 1), "no permission: there is no such tap yet"));
+	/* Most hosts let anybody open it, some root alone. */
+	ck_assert_ptr_nonnull(strstr(tap_refusal(TAP, 1), access("/dev/net/tun", R_OK | W_OK) == 0
+								  ? "no permission: there is no such tap yet"
+								  : "no permission for /dev/net/tun"));
 }
 END_TEST
 
