@@ -5,7 +5,7 @@
 # shellcheck disable=SC2086 # below, one word of a list is one package
 set -eu
 
-packages='gcc make libc6-dev clang clang-format clang-tidy libclang-rt-14-dev libjansson-dev liburing-dev libnuma-dev libseccomp-dev zlib1g-dev libsqlite3-dev
+packages='gcc make libc6-dev clang clang-format clang-tidy libclang-rt-14-dev libjansson-dev liburing-dev libnuma-dev libseccomp-dev zlib1g-dev libsqlite3-dev libbsd-dev
 	check libsubunit-dev qemu-system-x86 seabios bochs bochs-term bochsbios vgabios busybox-static procps cpio xz-utils zstd kmod jq
 	strace shellcheck groff-base git gdb e2fsprogs redis-tools libpython3.11-testsuite python3 sqlite3 perl iproute2 passt openmpi-bin chromium-headless-shell'
 [ "${1-}" != bench ] || packages="$packages pkg-config libdpdk-dev libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4"
