@@ -160,14 +160,20 @@ static int flags_of(const struct backing *b, bool reserve)
 	return flags;
 }
 
+static uint64_t align_of(const struct backing *b)
+{
+	const uint64_t leaf = pagetable_size_bytes(b->leaf);
+
+	return leaf > HUGE_BYTES ? leaf : HUGE_BYTES;
+}
+
 /* Where it stays: a kernel before 5.16 does not move hugetlb. */
 static bool map_pages(struct backing *b, uint8_t *at, bool reserve)
 {
-	const uint64_t leaf = pagetable_size_bytes(b->leaf);
 	const int flags = flags_of(b, reserve);
 
 	b->host = at ? mmap(at, b->bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, b->fd, 0)
-		     : map_aligned(b, leaf > HUGE_BYTES ? leaf : HUGE_BYTES, flags);
+		     : map_aligned(b, align_of(b), flags);
 	if (b->host != MAP_FAILED)
 		return true;
 	b->host = NULL;
@@ -317,8 +323,7 @@ static int check_huge(const struct backing_config *config, struct failure *f)
 
 	if (place == NUMA_MAP_NONE)
 		return fail(f, EXIT_HOST, "%s: this host has no node %" PRIu32, option, config->node);
-	return numa_map_check_huge(config->map, option, place,
-				   config->huge == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M,
+	return numa_map_check_huge(config->map, option, place, numa_huge_of(config->huge),
 				   config->bytes / pagetable_size_bytes(config->huge), f);
 }
 
@@ -344,11 +349,9 @@ static int open_pages(struct backing *b, const struct backing_config *config, st
 /* A mapping is made too large, and its ends are given back (map_aligned()). */
 static int refuse_mapping(const struct backing *b, const struct backing_config *config, struct failure *f)
 {
-	const uint64_t leaf = pagetable_size_bytes(b->leaf);
 	const int error = errno;
 
-	if (error == ENOMEM &&
-	    limits_check_addresses(option_of(config), b->bytes, leaf > HUGE_BYTES ? leaf : HUGE_BYTES, f))
+	if (error == ENOMEM && limits_check_addresses(option_of(config), b->bytes, align_of(b), f))
 		return f->code;
 	errno = error;
 	if (b->kind == BACKING_HUGETLB)

@@ -333,7 +333,7 @@ int limits_check_huge(const struct limits *l, const char *what, enum numa_huge_s
 		f, EXIT_HOST,
 		"%s: %s of huge pages of %s asked, and the control group %s has room for %s of its limit of %s: raise "
 		"that, or ask for less",
-		what, size_format(bytes).s, size == NUMA_HUGE_1G ? "1 GiB" : "2 MiB", huge->group,
+		what, size_format(bytes).s, size_format(numa_huge_bytes(size)).s, huge->group,
 		size_format(huge->room_bytes).s, size_format(huge->max_bytes).s);
 }
 
@@ -356,7 +356,7 @@ static struct huge_free huge_free_of(const struct limits *l, const struct numa_m
 
 uint64_t limits_huge_pages(const struct limits *l, const struct numa_map *m, enum numa_huge_size size)
 {
-	const uint64_t room = l->huge[size].room_bytes >> (size == NUMA_HUGE_1G ? 30 : 21);
+	const uint64_t room = l->huge[size].room_bytes / numa_huge_bytes(size);
 	const struct huge_free has = huge_free_of(l, m, size);
 	const uint64_t pages = has.host < has.cpuset ? has.host : has.cpuset;
 
@@ -374,8 +374,7 @@ int limits_check_huge_nodes(const struct limits *l, const struct numa_map *m, co
 		    "%s: %" PRIu64 " huge pages of %s asked, and nodes %s, which are the cpuset that slat was started "
 		    "in, have %" PRIu64 " free; this host has %" PRIu64 ": start slat in a larger cpuset, or ask for "
 		    "less",
-		    what, pages, size == NUMA_HUGE_1G ? "1 GiB" : "2 MiB", ids_format(&l->nodes).s, has.cpuset,
-		    has.host);
+		    what, pages, size_format(numa_huge_bytes(size)).s, ids_format(&l->nodes).s, has.cpuset, has.host);
 }
 
 int limits_check_lock(const struct limits *l, const char *what, uint64_t bytes, struct failure *f)

@@ -5,6 +5,7 @@
 #ifndef SLAT_VMM_NUMA_MAP_H
 #define SLAT_VMM_NUMA_MAP_H
 
+#include "mm/pagetable.h"
 #include "vmm/failure.h"
 #include "vmm/ids.h"
 #include "vmm/numa.h"
@@ -12,6 +13,17 @@
 #define NUMA_MAP_NONE 0xffu /* no place */
 
 enum numa_huge_size { NUMA_HUGE_2M, NUMA_HUGE_1G, NUMA_HUGE_SIZES };
+
+/* Of a page of 4K: NUMA_HUGE_2M. */
+static inline enum numa_huge_size numa_huge_of(enum pagetable_size page)
+{
+	return page == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M;
+}
+
+static inline uint64_t numa_huge_bytes(enum numa_huge_size size)
+{
+	return pagetable_size_bytes(size == NUMA_HUGE_1G ? PAGETABLE_1G : PAGETABLE_2M);
+}
 
 struct numa_huge { /* pages */
 	uint64_t total, free;

@@ -17,11 +17,6 @@ struct make {
 	const char *root; /* has a sys/ with devices, for tests; NULL: the host's */
 };
 
-static inline enum numa_huge_size zones_huge_size(enum pagetable_size page)
-{
-	return page == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M;
-}
-
 /* Of so many bytes under a rule, those that are asked from a node of its. */
 uint64_t zones_share(const struct numa_map *map, const struct numa_rule *rule, uint64_t bytes, unsigned node);
 

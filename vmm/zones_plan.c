@@ -38,7 +38,7 @@ static void plan_zones(struct make *m)
 
 static uint64_t room_of(const struct make *m, const struct numa_map_node *node)
 {
-	const enum numa_huge_size huge = zones_huge_size(m->o->memory.huge);
+	const enum numa_huge_size huge = numa_huge_of(m->o->memory.huge);
 	const unsigned place = (unsigned)(node - m->z->map.node);
 
 	if (!node->has_memory)
@@ -138,7 +138,7 @@ static int refuse_placement(const struct make *m, enum placement_result why, con
 	/* The one node that may be used: what others have is told, too. */
 	if (m->o->memory.hugepages && ids_count(&nodes) == 1 &&
 	    numa_map_check_huge(&m->z->map, "--memory hugepages=on", numa_map_place(&m->z->map, ids_next(&nodes, 0)),
-				zones_huge_size(m->o->memory.huge),
+				numa_huge_of(m->o->memory.huge),
 				m->o->memory.bytes / pagetable_size_bytes(m->o->memory.huge), f))
 		return f->code;
 	switch (why) {

@@ -58,7 +58,7 @@ static int check_huge(const struct make *m, unsigned i, struct failure *f)
 	if (backing_of(m, i) != OPTIONS_HUGETLB || node == IDS_MAX)
 		return 0;
 	if (ids_count(&p->nodes) > 1)
-		return numa_map_check_huge_nodes(&m->z->map, m->z->zone[i].name, &p->nodes, zones_huge_size(size),
+		return numa_map_check_huge_nodes(&m->z->map, m->z->zone[i].name, &p->nodes, numa_huge_of(size),
 						 p->pool_bytes / pagetable_size_bytes(size), f);
 	for (unsigned k = 0; k <= i; k++)
 		if (backing_of(m, k) == OPTIONS_HUGETLB && huge_of(m, k) == size && ids_has(&m->plan[k].nodes, node) &&
@@ -67,7 +67,7 @@ static int check_huge(const struct make *m, unsigned i, struct failure *f)
 	if (bytes == p->pool_bytes) /* the backing counts its own */
 		return 0;
 	return numa_map_check_huge(&m->z->map, name_of(m, i, bytes).s, numa_map_place(&m->z->map, node),
-				   zones_huge_size(size), bytes / pagetable_size_bytes(size), f);
+				   numa_huge_of(size), bytes / pagetable_size_bytes(size), f);
 }
 
 /* Control groups count them for all nodes together. */
@@ -79,7 +79,7 @@ static int check_huge_limit(const struct make *m, unsigned i, struct failure *f)
 	for (unsigned k = 0; k <= i; k++)
 		if (backing_of(m, k) == OPTIONS_HUGETLB && huge_of(m, k) == size)
 			bytes += m->plan[k].bytes; /* what a pool has more is promised, and not used */
-	return limits_check_huge(&m->z->limits, name_of(m, i, bytes).s, zones_huge_size(size), bytes, f);
+	return limits_check_huge(&m->z->limits, name_of(m, i, bytes).s, numa_huge_of(size), bytes, f);
 }
 
 static struct numa_rule rule_of(const struct make *m, unsigned i)

@@ -373,7 +373,7 @@ static int open_pool(struct run *r, const struct gather_request *ask, struct poo
 static int check_huge(const struct run *r, const struct limits *l, struct failure *f)
 {
 	const struct run_options *o = &r->options;
-	const enum numa_huge_size size = o->memory.huge == PAGETABLE_1G ? NUMA_HUGE_1G : NUMA_HUGE_2M;
+	const enum numa_huge_size size = numa_huge_of(o->memory.huge);
 	static const char option[] = "--memory hugepages=on";
 	struct numa_map *map;
 
