@@ -85,10 +85,11 @@ static int find_page(struct rebase *r, uint64_t address, int pagemap, struct fai
 	const struct pool *p = host_pool_of(r->host, (struct pfn){address / FRAME_BYTES});
 	const uint64_t in_pool = (address - p->base.n * FRAME_BYTES) & ~(PAGE_BYTES - 1), n = number_of(r, address);
 	uint8_t *host = p->backing.host + in_pool;
-	uint64_t entry = entry_of(host, pagemap);
+	uint64_t entry;
 
 	if (r->page[n])
 		return 0;
+	entry = entry_of(host, pagemap);
 	if (!(entry & PAGEMAP_PRESENT) && prefault_ask(host, PAGE_BYTES) == 0)
 		entry = entry_of(host, pagemap);
 	if (!(entry & PAGEMAP_PRESENT))
