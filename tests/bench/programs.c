@@ -11,7 +11,8 @@
  * redis-server is linked to jemalloc, and would have that.
  *
  * The last rows are slat over the median of the four peers, as a geometric mean over
- * all programs, and the time of modes over slat's own.
+ * all programs, and the time of modes over slat's own, least over least of as many
+ * rounds.
  *
  * What it cannot see: the memory of several processes at once, and what a run of hours would leave behind. */
 #include <fcntl.h>
@@ -31,7 +32,6 @@
 #define WORDS_MAX  32u
 #define PEERS	   4u
 #define COLUMNS	   (BENCH_PEER + PEERS)
-#define MODE_EACH  3u /* rounds of each mode */
 #define WAIT_TRIES 500u
 
 static const char *const peers[] = {"glibc", "jemalloc", "mimalloc", "tcmalloc", NULL};
@@ -310,6 +310,10 @@ static double over_median(double samples[][BENCH_ROUNDS_MAX], unsigned rounds)
 
 static double ms[PROGRAMS][COLUMNS][BENCH_ROUNDS_MAX], kib[PROGRAMS][COLUMNS][BENCH_ROUNDS_MAX];
 
+enum { CHECKED, LEAK, MODES };
+static const char *const modes[MODES] = {"checked", "leak=/dev/null,sample=1048576"};
+static double mode_ms[PROGRAMS][MODES][BENCH_ROUNDS_MAX];
+
 static void measure_all(unsigned rounds)
 {
 	for (unsigned r = 0; r < rounds; r++) {
@@ -323,20 +327,15 @@ static void measure_all(unsigned rounds)
 				ms[p][column][r] = run.ms;
 				kib[p][column][r] = run.kib;
 			}
+			for (unsigned i = 0; i < MODES; i++)
+				mode_ms[p][i][r] = measure(&programs[p], libraries[BENCH_SLAT], modes[i]).ms;
 		}
 	}
 }
 
-static double mode_over_plain(unsigned p, unsigned rounds, const char *mode)
+static double mode_over_plain(unsigned p, unsigned rounds, unsigned mode)
 {
-	double best = INFINITY;
-
-	for (unsigned r = 0; r < MODE_EACH && r < rounds; r++) {
-		struct run run = measure(&programs[p], libraries[BENCH_SLAT], mode);
-
-		best = run.ms < best ? run.ms : best;
-	}
-	return best / least(ms[p][BENCH_SLAT], rounds);
+	return least(mode_ms[p][mode], rounds) / least(ms[p][BENCH_SLAT], rounds);
 }
 
 static void fact(struct bench *b, const char *name, double value)
@@ -362,12 +361,12 @@ int main(int argc, char **argv)
 	bench_open(&b, peers);
 	measure_all(b.rounds);
 	for (unsigned p = 0; p < PROGRAMS; p++) {
-		double checked = mode_over_plain(p, b.rounds, "checked");
+		double checked = mode_over_plain(p, b.rounds, CHECKED);
 
 		of_time += log(over_median(ms[p], b.rounds)) / PROGRAMS;
 		of_memory += log(over_median(kib[p], b.rounds)) / PROGRAMS;
 		of_checked += log(checked) / PROGRAMS;
-		of_leak += log(mode_over_plain(p, b.rounds, "leak=/dev/null,sample=1048576")) / PROGRAMS;
+		of_leak += log(mode_over_plain(p, b.rounds, LEAK)) / PROGRAMS;
 		most_checked = checked > most_checked ? checked : most_checked;
 		bench_row(&b, programs[p].name, "ms", ms[p]);
 		snprintf(name, sizeof(name), "%s: at most", programs[p].name);
