@@ -44,24 +44,25 @@
  * Failure. Whatever finds no room below empties the quarantine and asks again.
  *
  * Rejected. Records in the headers alone: the first underrun would take what is needed
- * to name it. A hash of all addresses: no header would need to be read, but each free
- * would find a cold line more. Pages without access instead of poison: a system call an
- * operation, and no guest has one. One quarantine a CPU: a thread that only frees would
- * keep what others lack. Growth in place of what is small: it moves, since who kept the
- * old address is wrong only then. */
+ * to name it. Headers as redzones: many of their bytes are 0, which is what underruns
+ * write most, and each that breaks one would look through all records. A hash of all
+ * addresses: no header would need to be read, but each free would find a cold line more.
+ * Pages without access instead of poison: a system call an operation, and no guest has
+ * one. One quarantine a CPU: a thread that only frees would keep what others lack. Growth
+ * in place of what is small: it moves, since who kept the old address is wrong only then. */
 #include "mm/checked_impl.h"
 #include "mm/port.h"
 
-#define REDZONE	      0xe7u /* odd, and as an address not canonical, both */
-#define POISON	      0xdbu
+#define REDZONE	     0xe7u /* odd, and as an address not canonical, both */
+#define POISON	     0xdbu
 
-#define REDZONE_LEAST 16u
-#define SCAN_DEFAULT  32u
-#define SCAN_BLOCK    64u /* what coming to a block counts as, in bytes */
-#define MOVES_BELOW   16384u
-#define RECORD_TRIES  3u
-#define ALIGN_MAX     (UINT64_C(1) << 40)
-#define CHUNK_BYTES   ((size_t)CHECKED_CHUNK * sizeof(struct checked_record))
+#define SCAN_DEFAULT 32u
+#define SCAN_BLOCK   64u /* what coming to a block counts as, in bytes */
+#define MOVES_BELOW  16384u
+#define RECORD_TRIES 3u
+#define EXPECT_BYTES 256u
+#define ALIGN_MAX    (UINT64_C(1) << 40)
+#define CHUNK_BYTES  ((size_t)CHECKED_CHUNK * sizeof(struct checked_record))
 
 /* What does nothing but ask memory has no effect for gcc, which drops a call of it. */
 #define EXPECT static inline __attribute__((always_inline))
@@ -198,15 +199,23 @@ static bool may_read(const struct checked *c, uintptr_t at, uintptr_t end)
 	return c->config.high == 0;
 }
 
+static bool header_lies_at(const struct checked *c, const void *memory)
+{
+	return (uintptr_t)memory % HEAP_ALIGN == 0 && (uintptr_t)memory >= c->front;
+}
+
+/* False: what lies there is none. */
+static bool header_copy(const struct checked *c, const void *memory, struct checked_header *out)
+{
+	__builtin_memcpy(out, (const unsigned char *)memory - c->front, sizeof(*out));
+	return seal_of((uintptr_t)memory, out) == out->seal;
+}
+
 /* False: no block lies there, or what would be its header may not be read. */
 static bool header_read(const struct checked *c, const void *memory, struct checked_header *out)
 {
-	uintptr_t end = (uintptr_t)memory, at = end - c->front;
-
-	if (end % HEAP_ALIGN || end < c->front || !may_read(c, at, end))
-		return false;
-	__builtin_memcpy(out, (const unsigned char *)memory - c->front, sizeof(*out));
-	return seal_of(end, out) == out->seal;
+	return header_lies_at(c, memory) && may_read(c, (uintptr_t)memory - c->front, (uintptr_t)memory) &&
+	       header_copy(c, memory, out);
 }
 
 /* The index of what lives there, if its header says so; 0: it does not. */
@@ -214,7 +223,7 @@ static uint32_t record_named(const struct checked *c, const void *memory, const 
 {
 	const struct checked_record *r;
 
-	if (h->owner != c->owner || h->record - 1 >= c->made)
+	if (h->owner != c->owner || h->record - 1 >= __atomic_load_n(&c->made, __ATOMIC_ACQUIRE))
 		return 0;
 	r = record_at(c, h->record);
 	return r->address == (uintptr_t)memory && r->state == CHECKED_LIVE ? h->record : 0;
@@ -253,7 +262,8 @@ static uint32_t record_take(struct checked *c)
 	}
 	if (c->made == c->config.blocks_max || (c->made + 1) >> CHECKED_CHUNK_SHIFT >= c->chunks)
 		return 0;
-	return ++c->made;
+	__atomic_store_n(&c->made, c->made + 1, __ATOMIC_RELEASE); /* record_named() reads it without the lock, too */
+	return c->made;
 }
 
 static void record_drop(struct checked *c, uint32_t index)
@@ -398,6 +408,13 @@ static void tell_wrong(struct checked *c, const struct wrong *w)
 	tell_of(c, CHECKED_USE_AFTER_FREE, &w->record, block_of(&w->record) + w->span.first, w->span.length);
 }
 
+/* The first of these; a longer row the processor sees coming. */
+EXPECT void expect_bytes(const unsigned char *at, size_t bytes)
+{
+	for (size_t i = 0; i < EXPECT_BYTES && i < bytes; i += 64)
+		__builtin_prefetch(at + i);
+}
+
 /* What one of the next operations will look at is asked for now; its record was asked for before. */
 EXPECT void expect(const struct checked *c, uint32_t index, size_t offset)
 {
@@ -407,19 +424,22 @@ EXPECT void expect(const struct checked *c, uint32_t index, size_t offset)
 		return;
 	r = record_at(c, index);
 	__builtin_prefetch(header_place(c, r));
-	__builtin_prefetch(block_of(r) + offset);
+	expect_bytes(block_of(r) + offset, watched_bytes(r) - offset);
 	if (r->next)
 		__builtin_prefetch(record_at(c, r->next));
 }
 
-/* With the lock held: the next portion, once as much as a block counts for is saved up. True iff something was wrong
- * there. */
+/* With the lock held: the next portion, once as much as a block counts for is saved up. What left the quarantine was
+ * read, too, and counts: where each free lets one out, the cursor would only read twice what leaves next. True iff
+ * something was wrong there. */
 static bool scan(struct checked *c, struct wrong *w)
 {
 	size_t most = c->kept_watched + c->kept * SCAN_BLOCK;
-	size_t budget = lesser(most, c->config.scan_bytes + lesser(c->scan_saved, SIZE_MAX - c->config.scan_bytes));
+	size_t ahead = lesser(c->scan_ahead, c->config.scan_bytes), due = c->config.scan_bytes - ahead;
+	size_t budget = lesser(most, due + lesser(c->scan_saved, SIZE_MAX - due));
 	bool holds = true;
 
+	c->scan_ahead -= (uint32_t)ahead;
 	while (holds && budget >= SCAN_BLOCK) {
 		const struct checked_record *r = record_at(c, c->cursor ? c->cursor : (c->cursor = c->oldest));
 		size_t offset = c->cursor_offset, part = lesser(budget, watched_bytes(r) - offset);
@@ -465,7 +485,9 @@ static struct checked_record quarantine_take(struct checked *c)
 	c->oldest = was.next;
 	if (!c->oldest)
 		c->newest = 0;
-	expect(c, c->oldest, 0);
+	if (c->oldest)
+		expect(c, record_at(c, c->oldest)->next, 0);
+	c->scan_ahead = (uint32_t)lesser(c->scan_ahead + SCAN_BLOCK + watched_bytes(&was), CHECKED_AHEAD_MAX);
 	c->kept--;
 	c->kept_bytes -= total_bytes(c, &was);
 	c->kept_watched -= watched_bytes(&was);
@@ -686,6 +708,8 @@ static bool find_live(struct checked *c, const void *memory, bool claim, struct 
 		record_at(c, out->index)->state = CHECKED_LEAVING;
 		record_at(c, out->index)->freed = out->freed;
 		sums_sub(c, &out->was);
+		expect_bytes(memory, watched_bytes(&out->was));
+		__builtin_prefetch(block_of(&out->was) + out->was.bytes);
 		wrong = scan(c, &w);
 	}
 	lock_drop(&c->lock);
@@ -776,6 +800,18 @@ static void *checked_realloc(void *self, unsigned cpu, void *memory, size_t old_
 	__builtin_memcpy(moved, memory, lesser(f.was.bytes, bytes));
 	checked_free(self, cpu, memory, old_bytes);
 	return moved;
+}
+
+size_t checked_known(const struct heap *h, const void *memory)
+{
+	const struct checked *c = h->self;
+	struct checked_header header;
+	uint32_t index;
+
+	if (!header_lies_at(c, memory) || !header_copy(c, memory, &header))
+		return 0;
+	index = record_named(c, memory, &header);
+	return index ? record_at(c, index)->bytes : 0;
 }
 
 static size_t checked_usable(void *self, const void *memory)
@@ -956,7 +992,7 @@ enum mm_err checked_init(void *meta, size_t meta_bytes, const struct checked_con
 		.chunks_max = chunks_of(config->blocks_max),
 	};
 	if (c->config.redzone_bytes == 0)
-		c->config.redzone_bytes = REDZONE_LEAST;
+		c->config.redzone_bytes = CHECKED_REDZONE_DEFAULT;
 	if (c->config.scan_bytes == 0)
 		c->config.scan_bytes = SCAN_DEFAULT;
 	c->front = sizeof(struct checked_header) + c->config.redzone_bytes;

@@ -17,7 +17,7 @@
  *	    a record of CHECKED_RECORD_BYTES elsewhere; for alignments above 16, up to
  *	    as much again. Quarantined memory counts as held. Alloc and free: a stack
  *	    taken and looked up, one lock (free: two), 2 redzones written or read,
- *	    scan_bytes of quarantine read; free writes all bytes up to CHECKED_POISON_MAX
+ *	    up to scan_bytes of quarantine read; free writes all bytes up to CHECKED_POISON_MAX
  *	    and reads them again when they leave. A growth below 16 KiB always moves.
  * Threads: as the heap below; one lock for all. */
 #ifndef SLAT_MM_CHECKED_H
@@ -26,10 +26,12 @@
 #include "mm/call_stack.h"
 #include "mm/heap.h"
 
-#define CHECKED_RECORD_BYTES 32u
-#define CHECKED_REDZONE_MAX  4096u
-#define CHECKED_BLOCKS_MAX   (UINT32_C(1) << 26)
-#define CHECKED_POISON_MAX   65536u /* of a longer block only so many bytes are poisoned, and watched */
+#define CHECKED_RECORD_BYTES	32u
+#define CHECKED_HEADER_BYTES	16u /* below the redzone before each block */
+#define CHECKED_REDZONE_DEFAULT 16u
+#define CHECKED_REDZONE_MAX	4096u
+#define CHECKED_BLOCKS_MAX	(UINT32_C(1) << 26)
+#define CHECKED_POISON_MAX	65536u /* of a longer block only so many bytes are poisoned, and watched */
 
 enum checked_kind {
 	CHECKED_OVERRUN,	/* bytes behind the block were written */
@@ -63,9 +65,11 @@ struct checked_config {
 	void *readable_self;
 	uint32_t blocks_max;	   /* live and quarantined at once: 1 to CHECKED_BLOCKS_MAX */
 	uint64_t quarantine_bytes; /* of blocks and redzones; 0: nothing is kept */
-	size_t redzone_bytes;	   /* on either side: a multiple of 16 up to CHECKED_REDZONE_MAX; 0: 16 */
+	size_t redzone_bytes;	   /* on either side: a multiple of 16 up to CHECKED_REDZONE_MAX; 0: the default */
 	/* Of quarantine, read at each alloc and free; 0: 32; SIZE_MAX: all. Each block counts
-	 * as 64 more than it has: what is less than that is saved up. */
+	 * as 64 more than it has: what is less than that is saved up. Blocks that leave are
+	 * read whole, which counts towards it, up to 1024 in advance: where each free lets
+	 * one out that counts as much as two calls would read, no others are read. */
 	size_t scan_bytes;
 	struct call_stacks *stacks; /* may be shared; of one that names a wrong heap it must be. NULL: no sites */
 	struct call_stack_source source;
@@ -93,6 +97,11 @@ size_t checked_meta_bytes(uint32_t blocks_max); /* 0 iff outside its range; unto
  * quarantine, reports, and is false if anything was wrong. */
 MM_MUST_CHECK enum mm_err checked_init(void *meta, size_t meta_bytes, const struct checked_config *config,
 				       struct heap *out);
+
+/* As heap_usable(), but with no lock, and of the block's header and record alone: 0 iff those do not say that it
+ * lives, which is no verdict. Needs that header and redzone before `memory` can be read, and, as heap_usable(), that
+ * nobody frees or resizes the block meanwhile. */
+size_t checked_known(const struct heap *h, const void *memory);
 
 /* Looks at all that is quarantined, and gives it back. */
 void checked_drain(const struct heap *h, unsigned cpu);

@@ -7,6 +7,7 @@
 
 #define CHECKED_CHUNK_SHIFT 9u
 #define CHECKED_CHUNK	    (1u << CHECKED_CHUNK_SHIFT) /* records that are made at once */
+#define CHECKED_AHEAD_MAX   1024u
 
 enum checked_state {
 	CHECKED_GONE, /* not in use; of the last block it is still known what it was */
@@ -49,6 +50,7 @@ struct checked {
 	uint32_t oldest, newest; /* of the quarantine */
 	uint32_t cursor;	 /* where the next scan begins; 0: at the oldest */
 	uint32_t scan_saved;	 /* of scan_bytes, not yet read: less than a block counts as */
+	uint32_t scan_ahead;	 /* bytes read of what left that no scan was spared for yet */
 	uint64_t cursor_offset;
 	uint64_t kept, kept_bytes, kept_watched; /* blocks of the quarantine, their bytes, of these poisoned */
 	uint64_t live, asked, asked_max, beside;
@@ -56,6 +58,7 @@ struct checked {
 };
 
 _Static_assert(sizeof(struct checked_record) == CHECKED_RECORD_BYTES, "as the header says");
-_Static_assert(sizeof(struct checked_header) == HEAP_ALIGN, "so that what follows is aligned");
+_Static_assert(sizeof(struct checked_header) == CHECKED_HEADER_BYTES && CHECKED_HEADER_BYTES == HEAP_ALIGN,
+	       "so that what follows is aligned");
 
 #endif

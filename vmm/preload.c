@@ -324,15 +324,22 @@ EXPORT void *calloc(size_t nmemb, size_t size)
 	return memset(memory, 0, bytes);
 }
 
-/* Under a visit, as all that may take a lock: a fork between would leave it taken in the child. */
+/* Under a visit, as all that may take a lock: a fork between would leave it taken in the child. Some programs ask for
+ * each block that they have: what no lock is needed for is answered at once. */
 static __attribute__((noinline)) size_t usable(const void *memory)
 {
 	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+	unsigned kind = small_kind(memory);
 	struct preload_visit visit;
 	size_t bytes;
 
+	if (kind > 0)
+		return general_heap_class_bytes(kind - 1);
 	if (!preload_heap_ready())
 		return 0;
+	bytes = preload_modes_known(memory);
+	if (bytes)
+		return bytes;
 	visit = preload_enter();
 	preload_stack_called_from(frame);
 	bytes = heap_usable(&preload_heap, memory);

@@ -178,6 +178,16 @@ static bool readable(void *self, uintptr_t at, uintptr_t end)
 	return at % FRAME_BYTES == 0 && at < end && preload_direct_bytes((const void *)at) >= end - at;
 }
 
+size_t preload_modes_known(const void *memory)
+{
+	uintptr_t end = (uintptr_t)memory;
+
+	if (!modes.checked_heap.self ||
+	    !preload_range_is_mapped(end - CHECKED_HEADER_BYTES - CHECKED_REDZONE_DEFAULT, end))
+		return 0;
+	return checked_known(&modes.checked_heap, memory);
+}
+
 static bool wrap_checked(struct heap *heap)
 {
 	struct checked_config config = {

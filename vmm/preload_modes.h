@@ -18,6 +18,9 @@ bool preload_modes_wrap(struct heap *heap, unsigned cpus, uint64_t most);
 /* Iff leak is alone and does not record all: then magazines may serve what it does not record. */
 extern struct leak *preload_modes_sampler;
 
+/* What was asked for a block, if that is checked and its header says so; else 0. Takes no lock. */
+size_t preload_modes_known(const void *memory);
+
 /* The heap had nothing for a call: says so once, if it is the mode that is at its limit. */
 void preload_modes_refused(void);
 

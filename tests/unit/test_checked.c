@@ -154,7 +154,8 @@ START_TEST(underrun)
 	bed_at(0xa, 0xa0);
 	p = take(&w, 40);
 	take(&w, 40);
-	memset(p - n, 0x22, (size_t)n);
+	for (int i = 1; i <= n; i++) /* the header is there, and could hold any byte */
+		p[-i] ^= 0x22;
 	bed_at(0xb, 0xb0);
 	heap_free(&w.heap, 0, p, 40);
 	/* Beyond the redzone lies the header: then all of both counts. */
@@ -249,6 +250,79 @@ START_TEST(use_after_free_by_and_by)
 	told(&w, CHECKED_USE_AFTER_FREE, 999, 1);
 	told_sites(&w, 0xa, 0xb, 0xc);
 	ck_assert_uint_le(calls, (1000 + 20 * 100 + 21 * 64) / 32 + 1); /* all of it once, 32 a call */
+	world_close(&w);
+}
+END_TEST
+
+/* While each free lets out what it lets in, that is what is read; afterwards the portions go on. */
+START_TEST(use_after_free_after_a_full_quarantine)
+{
+	struct world w;
+	unsigned char *p = NULL;
+	uint64_t kept;
+	unsigned calls = 0;
+
+	world_open(&w);
+	for (unsigned i = 0; i < 3 * QUARANTINE / 1000; i++) {
+		unsigned char *q = take(&w, 1000);
+
+		p = i == 5 * QUARANTINE / 2000 ? q : p;
+		heap_free(&w.heap, 0, q, 1000);
+	}
+	kept = checked_stats_read(&w.heap).quarantine_blocks;
+	p = p ? p : take(&w, 1);
+	p[500] ^= 1;
+	for (; w.reports == 0 && calls < 100000; calls++)
+		take(&w, 16);
+	told(&w, CHECKED_USE_AFTER_FREE, 500, 1);
+	ck_assert_uint_le(calls, kept * (1000 + 64) / 32 + CHECKED_AHEAD_MAX / 32 + 1);
+	world_close(&w);
+}
+END_TEST
+
+/* What frees read of what leaves counts: the cursor stands until calls have made up for it. */
+START_TEST(reads_no_more_than_is_asked)
+{
+	struct world w;
+	uint32_t cursor;
+	uint64_t offset;
+
+	world_open(&w);
+	for (unsigned i = 0; i < 3 * QUARANTINE / 1000; i++)
+		heap_free(&w.heap, 0, take(&w, 1000), 1000);
+	cursor = w.c->cursor;
+	offset = w.c->cursor_offset;
+	for (unsigned i = 0; i < CHECKED_AHEAD_MAX / 32; i++)
+		take(&w, 16);
+	ck_assert(w.c->cursor == cursor && w.c->cursor_offset == offset);
+	for (unsigned i = 0; i < 4; i++) /* a block counts for 64 by itself */
+		take(&w, 16);
+	ck_assert(w.c->cursor != cursor || w.c->cursor_offset != offset);
+	world_close(&w);
+}
+END_TEST
+
+/* Of the header alone: what it does not say, the records still do. */
+START_TEST(known_without_a_lock)
+{
+	struct world w;
+	unsigned char *p;
+
+	world_open(&w);
+	p = take(&w, 100);
+	ck_assert_uint_eq(checked_known(&w.heap, p), 100);
+	ck_assert_uint_eq(checked_known(&w.heap, p + 16), 0);
+	ck_assert_uint_eq(checked_known(&w.heap, p + 1), 0);
+	ck_assert_uint_eq(checked_known(&w.heap, (void *)(uintptr_t)8), 0);
+	p[-32] ^= 1;
+	ck_assert_uint_eq(checked_known(&w.heap, p), 0);
+	ck_assert_uint_eq(heap_usable(&w.heap, p), 100);
+	p[-32] ^= 1;
+	p = heap_realloc(&w.heap, 0, p, 100, 90);
+	ck_assert_uint_eq(checked_known(&w.heap, p), 90);
+	heap_free(&w.heap, 0, p, 90);
+	ck_assert_uint_eq(checked_known(&w.heap, p), 0);
+	ck_assert_uint_eq(w.reports, 0);
 	world_close(&w);
 }
 END_TEST
@@ -987,6 +1061,9 @@ Suite *checked_suite(void)
 	tcase_add_test(bugs, names);
 	tcase_add_loop_test(bugs, use_after_free_at_the_next_touch, 0, 2);
 	tcase_add_loop_test(bugs, use_after_free_by_and_by, 0, 4);
+	tcase_add_test(bugs, use_after_free_after_a_full_quarantine);
+	tcase_add_test(bugs, reads_no_more_than_is_asked);
+	tcase_add_test(bugs, known_without_a_lock);
 	tcase_add_loop_test(bugs, double_free, 0, 4);
 	tcase_add_loop_test(bugs, free_of_a_middle, 0, 7);
 	tcase_add_loop_test(bugs, free_of_foreign_memory, 0, 5);
