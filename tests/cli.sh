@@ -533,13 +533,15 @@ look() {
 }
 # Name, expression of the report while the guest runs, its exit code, options...
 looked() {
-	local name=$1 expression=$2 code=$3 pid now
+	local name=$1 expression=$2 code=$3 pid now=none tries=0
 
 	shift 3
 	needs_kvm "$name" || return
 	printf '%100000s' '' >"$work/r.json" # longer than any
 	begin --timeout 20 --report "$work/r.json" "$@"
-	if look none && jq -e "$expression" "$work/r.json" >"$work/jq" 2>&1; then
+	# On a busy host the guest may not have come to its first line yet.
+	while look "$now" && ! jq -e "$expression" "$work/r.json" >"$work/jq" 2>&1 && [ $((tries += 1)) -lt 20 ]; do sleep 0.2; done
+	if jq -e "$expression" "$work/r.json" >"$work/jq" 2>&1; then
 		pass "$name"
 	else
 		fail "$name" "not so: $expression: $(tr -d '\n' <"$work/jq") $(tail -n 1 "$work/err")"
