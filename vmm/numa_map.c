@@ -48,11 +48,9 @@
 #define REMOTE	       20u
 #define LATENCY_MAX_NS 1000000u /* a millisecond is no latency of memory */
 
-static const struct {
-	const char *directory, *name;
-} huge_sizes[NUMA_HUGE_SIZES] = {
-	[NUMA_HUGE_2M] = {"hugepages-2048kB", "2 MiB"},
-	[NUMA_HUGE_1G] = {"hugepages-1048576kB", "1 GiB"},
+static const char *const huge_directory[NUMA_HUGE_SIZES] = {
+	[NUMA_HUGE_2M] = "hugepages-2048kB",
+	[NUMA_HUGE_1G] = "hugepages-1048576kB",
 };
 
 /* ---- nodes, memory and CPUs ---- */
@@ -113,7 +111,7 @@ static void read_node(const char *root, struct numa_map *m, unsigned place)
 	if (hostfs_text(root, text, sizeof(text), NODE "/node%u/meminfo", n->id))
 		read_memory(n, text);
 	for (unsigned i = 0; i < NUMA_HUGE_SIZES; i++) {
-		snprintf(directory, sizeof(directory), NODE "/node%u/hugepages/%s", n->id, huge_sizes[i].directory);
+		snprintf(directory, sizeof(directory), NODE "/node%u/hugepages/%s", n->id, huge_directory[i]);
 		read_huge(root, &n->huge[i], directory);
 	}
 	hostfs_ids(root, &cpus, NODE "/node%u/cpulist", n->id);
@@ -133,7 +131,7 @@ static void read_only_node(const char *root, struct numa_map *m)
 	if (hostfs_text(root, text, sizeof(text), "/proc/meminfo"))
 		read_memory(n, text);
 	for (unsigned i = 0; i < NUMA_HUGE_SIZES; i++) {
-		snprintf(directory, sizeof(directory), "/sys/kernel/mm/hugepages/%s", huge_sizes[i].directory);
+		snprintf(directory, sizeof(directory), "/sys/kernel/mm/hugepages/%s", huge_directory[i]);
 		read_huge(root, &n->huge[i], directory);
 	}
 	hostfs_ids(root, &cpus, "/sys/devices/system/cpu/online");
@@ -274,7 +272,7 @@ int numa_map_read(const char *root, struct numa_map *m, struct failure *f)
 	memset(m->cpu_node, NUMA_MAP_NONE, sizeof(m->cpu_node));
 	for (unsigned i = 0; i < NUMA_HUGE_SIZES; i++)
 		hostfs_number(root, &m->huge_promised[i], "/sys/kernel/mm/hugepages/%s/resv_hugepages",
-			      huge_sizes[i].directory);
+			      huge_directory[i]);
 	if (nodes == HOSTFS_MALFORMED)
 		return fail(f, EXIT_HOST, "%s" NODE "/online has no list of nodes", root);
 	if (nodes == HOSTFS_ABSENT) {
@@ -404,13 +402,13 @@ int numa_map_check_huge(const struct numa_map *m, const char *what, unsigned pla
 			    " free, but of the %" PRIu64 " free on this host %" PRIu64
 			    " are promised to others, who may take them there: add %" PRIu64 " to " NODE
 			    "/node%u/hugepages/%s/nr_hugepages",
-			    what, pages, huge_sizes[size].name, n->id, here->free, all, m->huge_promised[size],
-			    pages - usable, n->id, huge_sizes[size].directory);
+			    what, pages, size_format(numa_huge_bytes(size)).s, n->id, here->free, all,
+			    m->huge_promised[size], pages - usable, n->id, huge_directory[size]);
 	return fail(f, EXIT_HOST,
 		    "%s: %" PRIu64 " huge pages of %s asked of node %u, which has %" PRIu64 " free of %" PRIu64
 		    "%s: write %" PRIu64 " to " NODE "/node%u/hugepages/%s/nr_hugepages%s",
-		    what, pages, huge_sizes[size].name, n->id, here->free, here->total, others.s,
-		    here->total + (pages - here->free), n->id, huge_sizes[size].directory,
+		    what, pages, size_format(numa_huge_bytes(size)).s, n->id, here->free, here->total, others.s,
+		    here->total + (pages - here->free), n->id, huge_directory[size],
 		    all > here->free ? ", or ask another node" : "");
 }
 
@@ -433,7 +431,7 @@ int numa_map_check_huge_nodes(const struct numa_map *m, const char *what, const 
 	return fail(f, EXIT_HOST,
 		    "%s: %" PRIu64 " huge pages of %s asked of nodes %s, which have %" PRIu64
 		    " free together%s%s: add %" PRIu64 " to " NODE "/node%u/hugepages/%s/nr_hugepages%s",
-		    what, pages, huge_sizes[size].name, ids_format(nodes).s, there, others, elsewhere(m, all - there).s,
-		    pages - usable, ids_next(nodes, 0), huge_sizes[size].directory,
+		    what, pages, size_format(numa_huge_bytes(size)).s, ids_format(nodes).s, there, others,
+		    elsewhere(m, all - there).s, pages - usable, ids_next(nodes, 0), huge_directory[size],
 		    all > there ? ", or ask other nodes" : "");
 }
