@@ -483,10 +483,10 @@ static struct checked_record quarantine_take(struct checked *c)
 		c->cursor_offset = 0;
 	}
 	c->oldest = was.next;
-	if (!c->oldest)
-		c->newest = 0;
 	if (c->oldest)
 		expect(c, record_at(c, c->oldest)->next, 0);
+	else
+		c->newest = 0;
 	c->scan_ahead = (uint32_t)lesser(c->scan_ahead + SCAN_BLOCK + watched_bytes(&was), CHECKED_AHEAD_MAX);
 	c->kept--;
 	c->kept_bytes -= total_bytes(c, &was);

@@ -540,8 +540,8 @@ looked() {
 	printf '%100000s' '' >"$work/r.json" # longer than any
 	begin --timeout 20 --report "$work/r.json" "$@"
 	# On a busy host the guest may not have come to its first line yet.
-	while look "$now" && ! jq -e "$expression" "$work/r.json" >"$work/jq" 2>&1 && [ $((tries += 1)) -lt 20 ]; do sleep 0.2; done
-	if jq -e "$expression" "$work/r.json" >"$work/jq" 2>&1; then
+	until { look "$now" && jq -e "$expression" "$work/r.json" >"$work/jq" 2>&1; } || [ $((tries += 1)) = 20 ]; do sleep 0.2; done
+	if [ $tries -lt 20 ]; then
 		pass "$name"
 	else
 		fail "$name" "not so: $expression: $(tr -d '\n' <"$work/jq") $(tail -n 1 "$work/err")"

@@ -270,7 +270,7 @@ START_TEST(use_after_free_after_a_full_quarantine)
 		heap_free(&w.heap, 0, q, 1000);
 	}
 	kept = checked_stats_read(&w.heap).quarantine_blocks;
-	p = p ? p : take(&w, 1);
+	ck_assert_ptr_nonnull(p);
 	p[500] ^= 1;
 	for (; w.reports == 0 && calls < 100000; calls++)
 		take(&w, 16);
