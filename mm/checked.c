@@ -51,6 +51,7 @@
  * one. One quarantine a CPU: a thread that only frees would keep what others lack. Growth
  * in place of what is small: it moves, since who kept the old address is wrong only then. */
 #include "mm/checked_impl.h"
+#include "mm/fail_nth.h"
 #include "mm/port.h"
 
 #define REDZONE	     0xe7u /* odd, and as an address not canonical, both */
@@ -533,16 +534,6 @@ void checked_drain(const struct heap *h, unsigned cpu)
 
 /* ---- alloc ---- */
 
-static bool fails_now(struct checked *c)
-{
-	uint64_t left = __atomic_load_n(&c->fail_after, __ATOMIC_RELAXED);
-
-	while (left > 0 &&
-	       !__atomic_compare_exchange_n(&c->fail_after, &left, left - 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		;
-	return left == 1;
-}
-
 static void *below_alloc(struct checked *c, unsigned cpu, size_t bytes, size_t align)
 {
 	void *memory = heap_alloc_aligned(&c->config.below, cpu, bytes, align);
@@ -651,7 +642,7 @@ static void *checked_alloc(void *self, unsigned cpu, size_t bytes, size_t align)
 
 	if (align == 0 || (align & (align - 1)) || align > ALIGN_MAX || bytes > PTRDIFF_MAX - 4 * (size_t)ALIGN_MAX)
 		return NULL;
-	if (fails_now(c))
+	if (fail_nth_now(&c->fail_after))
 		return NULL;
 	return place(c, cpu, at_least_1(bytes), align < HEAP_ALIGN ? HEAP_ALIGN : align);
 }
@@ -790,7 +781,7 @@ static void *checked_realloc(void *self, unsigned cpu, void *memory, size_t old_
 	if (!find_live(c, memory, false, &f) || bytes > PTRDIFF_MAX - 4 * (size_t)ALIGN_MAX)
 		return NULL;
 	bytes = at_least_1(bytes);
-	if (bytes > f.was.bytes && fails_now(c))
+	if (bytes > f.was.bytes && fail_nth_now(&c->fail_after))
 		return NULL;
 	if (stays(c, &f.was, bytes))
 		return resize_here(c, &f, old_bytes, bytes);

@@ -114,6 +114,7 @@
  * core is not where CPUs meet. Bits cleared by orders 6 and up: up to 2^12 writes
  * for 1 GiB, and no answer to a wrong free. Regions listed by their largest run
  * alone, as areas are: pairs of areas are cut while another region has a single. */
+#include "mm/fail_nth.h"
 #include "mm/frames_impl.h"
 #include "mm/port.h"
 
@@ -1009,16 +1010,6 @@ static void others_drain(struct frames *f, unsigned cpu)
 
 /* ---- the way past the stacks ---- */
 
-/* Is this the call that shall find nothing? */
-static bool fault_now(struct frames_shared *s)
-{
-	uint64_t n = glance(&s->fail_after);
-
-	while (n && !__atomic_compare_exchange_n(&s->fail_after, &n, n - 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		;
-	return n == 1;
-}
-
 static enum mm_err alloc_drained(struct frames *f, unsigned cpu, unsigned order, struct pfn *out)
 {
 	struct frames_shared *s = f->shared;
@@ -1039,7 +1030,7 @@ __attribute__((noinline)) static enum mm_err alloc_slow(struct frames *f, unsign
 	struct frames_shared *s = f->shared;
 	struct frames_cpu *c = cpu_of(s, cpu);
 
-	if (fault_now(s))
+	if (fail_nth_now(&s->fail_after))
 		return MM_ENOMEM;
 	if (order < FRAMES_STACK_ORDERS && s->layout.limit[order] && own_enter(s, c)) {
 		bool found = stack_serves(s, c, order) || stack_refill(s, c, order);

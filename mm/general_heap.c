@@ -88,6 +88,7 @@
  * number of frames: frames_free() takes runs as they were given, so the tail could
  * not be returned. What was asked, kept for each object: the only exact count when
  * frees name nothing, at the price of a cold line an operation. */
+#include "mm/fail_nth.h"
 #include "mm/general_heap_impl.h"
 #include "mm/port.h"
 
@@ -389,14 +390,11 @@ static void reap(struct general_heap *h, unsigned cpu, bool all)
 /* Whether this allocation or growth is the one to be refused. */
 static bool fails_now(struct general_heap *h)
 {
-	uint64_t left = read_now(&h->fail_after);
+	bool now = fail_nth_now(&h->fail_after);
 
-	while (left > 0 &&
-	       !__atomic_compare_exchange_n(&h->fail_after, &left, left - 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		;
-	if (left == 1)
+	if (now)
 		__atomic_store_n(&h->cpus_ready, h->cpus, __ATOMIC_RELAXED);
-	return left == 1;
+	return now;
 }
 
 static __attribute__((noinline)) void *object_after_reap(struct general_heap *h, unsigned cpu, unsigned c)

@@ -13,22 +13,13 @@
  * Rejected. Asking the heap below to refuse (heap_fail_after()): it counts what the
  * wrappers between do for themselves, too. */
 #include "mm/inject.h"
+#include "mm/fail_nth.h"
 
 #define MILLION UINT64_C(1000000)
 
 static uint64_t read_now(const uint64_t *word)
 {
 	return __atomic_load_n(word, __ATOMIC_RELAXED);
-}
-
-/* Counts down to 0, where it stays. True for the one that came there. */
-static bool last_of(uint64_t *left)
-{
-	uint64_t now = read_now(left);
-
-	while (now > 0 && !__atomic_compare_exchange_n(left, &now, now - 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		;
-	return now == 1;
 }
 
 static bool by_chance(struct inject *i)
@@ -53,7 +44,7 @@ static bool by_site(struct inject *i)
 	count = i->source.take(i->source.self, pc, CALL_STACK_MAX);
 	for (unsigned at = 0; at < count; at++)
 		if (pc[at] - i->site_low < i->site_high - i->site_low)
-			return i->site_each || last_of(&i->site_nth);
+			return i->site_each || fail_nth_now(&i->site_nth);
 	return false;
 }
 
@@ -62,7 +53,7 @@ static bool refuses(struct inject *i)
 	bool nth, chance, site;
 
 	__atomic_add_fetch(&i->asked, 1, __ATOMIC_RELAXED);
-	nth = last_of(&i->nth);
+	nth = fail_nth_now(&i->nth);
 	chance = by_chance(i);
 	site = by_site(i);
 	if (nth || chance || site)

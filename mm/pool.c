@@ -59,6 +59,7 @@
  * Chunks that go back when they are free: who frees would have to know how much of a
  * chunk is free, and a stack has objects of all chunks. A header before each object:
  * 16 bytes for what the map says in one bit. */
+#include "mm/fail_nth.h"
 #include "mm/pool_impl.h"
 
 static uint64_t figure(const uint64_t *at)
@@ -326,16 +327,6 @@ static bool grow(struct pool *p, unsigned cpu, enum want want)
 
 /* ---- calls ---- */
 
-static bool fault_due(struct pool *p)
-{
-	uint64_t left = figure(&p->fail_after);
-
-	while (left &&
-	       !__atomic_compare_exchange_n(&p->fail_after, &left, left - 1, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		;
-	return left == 1;
-}
-
 static uint32_t fallback_take(struct pool *p, unsigned cpu, void **out)
 {
 	void *object = p->fallback ? heap_alloc_aligned(p->fallback, cpu, p->bytes, p->align) : NULL;
@@ -358,7 +349,7 @@ static uint32_t obtain(struct pool *p, unsigned cpu, void **out, uint32_t n)
 {
 	uint32_t got;
 
-	if (fault_due(p)) {
+	if (fail_nth_now(&p->fail_after)) {
 		figure_add(&p->refused, 1);
 		return 0;
 	}

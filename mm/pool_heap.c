@@ -21,6 +21,7 @@
  *
  * Rejected. Counters of each CPU's own: no line that all write, but then the maximum of
  * what is asked would be what readers saw, and who wants speed does not come through here. */
+#include "mm/fail_nth.h"
 #include "mm/heap_count.h"
 #include "mm/pool_heap_impl.h"
 
@@ -59,22 +60,12 @@ static uint64_t asked_of(const struct pool_heap *h, size_t named)
 	return live > 0 ? figure(&h->asked) / live : 1;
 }
 
-static bool fails_now(struct pool_heap *h)
-{
-	uint64_t left = figure(&h->fail_after);
-
-	while (left > 0 &&
-	       !__atomic_compare_exchange_n(&h->fail_after, &left, left - 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		;
-	return left == 1;
-}
-
 static void *alloc(void *self, unsigned cpu, size_t bytes, size_t align)
 {
 	struct pool_heap *h = self;
 	void *object;
 
-	if (!heap_may_ask(bytes, align) || fails_now(h) || bytes > h->bytes || align > h->align)
+	if (!heap_may_ask(bytes, align) || fail_nth_now(&h->fail_after) || bytes > h->bytes || align > h->align)
 		return NULL;
 	object = pool_alloc(h->pool, cpu);
 	if (!object)
@@ -104,7 +95,7 @@ static void *resize(void *self, unsigned cpu, void *memory, size_t old_bytes, si
 		return alloc(self, cpu, bytes, HEAP_ALIGN);
 	MM_ASSERT(old_bytes <= h->bytes, memory, old_bytes);
 	if (bytes > h->bytes) {
-		fails_now(h); /* a growth, refused either way */
+		fail_nth_now(&h->fail_after); /* a growth, refused either way */
 		return NULL;
 	}
 	asked_move(h, heap_at_least_1(bytes) - asked_of(h, old_bytes), figure(&h->live));

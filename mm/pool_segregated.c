@@ -43,6 +43,7 @@
  * not move. The map at the start of the page: the largest classes would lose an
  * object a page, and a free a cold line of its own. Serving from a larger class when
  * one is at its end: it would take what the larger one was promised. */
+#include "mm/fail_nth.h"
 #include "mm/pool_segregated_impl.h"
 #include "mm/port.h"
 
@@ -275,16 +276,6 @@ static void work_done(struct pool_segregated *p, uint32_t *most)
 
 /* ---- alloc, free ---- */
 
-static bool fails_now(struct pool_segregated *p)
-{
-	uint64_t left = __atomic_load_n(&p->fail_after, __ATOMIC_RELAXED);
-
-	while (left > 0 &&
-	       !__atomic_compare_exchange_n(&p->fail_after, &left, left - 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		;
-	return left == 1;
-}
-
 /* The least class that has the length and the alignment; NULL: none has. An alignment asks each class at most. */
 static struct segregated_class *class_for(struct pool_segregated *p, size_t asked, size_t align)
 {
@@ -324,7 +315,7 @@ static void *segregated_alloc(void *self, unsigned cpu, size_t bytes, size_t ali
 	struct pool_segregated *p = self;
 
 	MM_ASSERT(cpu < p->cpus, cpu, p->cpus);
-	if (align == 0 || (align & (align - 1)) != 0 || bytes > PTRDIFF_MAX || fails_now(p))
+	if (align == 0 || (align & (align - 1)) != 0 || bytes > PTRDIFF_MAX || fail_nth_now(&p->fail_after))
 		return NULL;
 	return any_alloc(p, cpu, at_least_1(bytes), align);
 }
@@ -400,7 +391,7 @@ static void *segregated_realloc(void *self, unsigned cpu, void *memory, size_t o
 	MM_ASSERT(cpu < p->cpus, cpu, p->cpus);
 	usable = segregated_usable(self, memory);
 	MM_ASSERT(old_bytes <= usable, old_bytes, usable);
-	if (asked > usable && (asked > PTRDIFF_MAX || fails_now(p)))
+	if (asked > usable && (asked > PTRDIFF_MAX || fail_nth_now(&p->fail_after)))
 		return NULL;
 	if (!is_own(p, memory) && (asked > p->class[p->classes - 1].bytes || stays(p, usable, asked)))
 		return heap_realloc(p->fallback, cpu, memory, old_bytes, bytes);

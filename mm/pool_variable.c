@@ -61,6 +61,7 @@
  * 1/32. Best fit within a list: unbounded. A tree by length: O(log n), and three
  * cold lines where this has one. Regions that are given back in free(): a source in
  * each call's worst case; so pool_variable_trim() does. */
+#include "mm/fail_nth.h"
 #include "mm/pool_variable_impl.h"
 
 #define SEAL_LIVE 0x51a7b10cu
@@ -438,23 +439,13 @@ static void *any_alloc(struct pool_variable *p, unsigned cpu, size_t asked, size
 	return memory;
 }
 
-static bool fails_now(struct pool_variable *p)
-{
-	uint64_t left = __atomic_load_n(&p->fail_after, __ATOMIC_RELAXED);
-
-	while (left > 0 &&
-	       !__atomic_compare_exchange_n(&p->fail_after, &left, left - 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		;
-	return left == 1;
-}
-
 static void *variable_alloc(void *self, unsigned cpu, size_t bytes, size_t align)
 {
 	struct pool_variable *p = self;
 	uint32_t work;
 
 	MM_ASSERT(cpu < p->cpus, cpu, p->cpus);
-	if (align == 0 || (align & (align - 1)) != 0 || bytes > PTRDIFF_MAX || fails_now(p))
+	if (align == 0 || (align & (align - 1)) != 0 || bytes > PTRDIFF_MAX || fail_nth_now(&p->fail_after))
 		return NULL;
 	return any_alloc(p, cpu, at_least_1(bytes), align, &work);
 }
@@ -578,7 +569,7 @@ static void *variable_realloc(void *self, unsigned cpu, void *memory, size_t old
 	MM_ASSERT(cpu < p->cpus, cpu, p->cpus);
 	usable = variable_usable(self, memory);
 	MM_ASSERT(old_bytes <= usable, old_bytes, usable);
-	if (asked > usable && (asked > PTRDIFF_MAX || fails_now(p)))
+	if (asked > usable && (asked > PTRDIFF_MAX || fail_nth_now(&p->fail_after)))
 		return NULL;
 	if (resize_here(p, memory, asked))
 		return memory;

@@ -100,6 +100,7 @@
  * changes. A count of live objects on the fast path: exact high-water marks are not
  * worth its store. Taking the rounds of a CPU that does not run: nobody but its owner
  * can touch them without an atomic operation in each call. */
+#include "mm/fail_nth.h"
 #include "mm/port.h"
 #include "mm/slab_impl.h"
 
@@ -298,16 +299,6 @@ static void store_return(struct slab_store *s, void *const *objects, uint32_t n)
 
 /* ---- slabs come and go ---- */
 
-static bool fault_due(struct slab_cache *c)
-{
-	uint64_t left = figure(&c->fail_after);
-
-	while (left &&
-	       !__atomic_compare_exchange_n(&c->fail_after, &left, left - 1, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		;
-	return left == 1;
-}
-
 /* What the source gave becomes a slab that is all free. */
 static struct slab *slab_make(struct slab_cache *c, struct slab_store *s, void *memory)
 {
@@ -333,7 +324,7 @@ static bool store_grow(struct slab_cache *c, unsigned cpu, struct slab_store *s)
 	struct slab *slab;
 	void *memory;
 
-	if (fault_due(c) || c->source.take(c->source.self, cpu, g->order, &memory) != MM_OK)
+	if (fail_nth_now(&c->fail_after) || c->source.take(c->source.self, cpu, g->order, &memory) != MM_OK)
 		return false;
 	MM_ASSERT(((uintptr_t)memory & (slab_bytes(g) - 1)) == 0, memory, g->order);
 	slab = slab_make(c, s, memory);
