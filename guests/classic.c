@@ -1,6 +1,6 @@
 /* classic: the allocators of the textbooks at the same work, their flaws as figures:
- * bump, linked list without and with merging, blocks of fixed sizes, an arena for
- * what does not stay, pools (one of a single size, too), and slat's own heap beside them.
+ * bump, linked list without and with merging, buddies, blocks of fixed sizes over a list and over buddies, an arena
+ * for what does not stay, pools (one of a single size, too), and slat's own heap beside them.
  *
  * The work: 4,096 objects of 16 B to 2 KiB are there. Then rounds: each takes 64,
  * stamps them, frees 63 in another order, and the one that stays replaces one of the
@@ -25,6 +25,7 @@
 #include "guests/runtime/memory.h"
 #include "guests/runtime/ring3.h"
 #include "guests/runtime/string.h"
+#include "mm/buddy_heap.h"
 #include "mm/freelist.h"
 #include "mm/general_heap.h"
 #include "mm/heap_conformance.h"
@@ -96,22 +97,40 @@ static bool open_list(void)
 	return freelist_init(world.region, REGION, true, &world.heap) == MM_OK;
 }
 
-static bool open_blocks(bool gives_back)
+/* Over world.below, with state from `at` on. */
+static bool open_blocks(size_t at, bool gives_back)
 {
 	const struct sizeclass_config config = {.below = &world.below, .gives_back = gives_back};
 
-	return freelist_init(world.region, REGION, true, &world.below) == MM_OK &&
-	       sizeclass_init(world.meta, world.meta_bytes, &config, &world.heap) == MM_OK;
+	return sizeclass_init(meta_at(at, sizeclass_meta_bytes()), sizeclass_meta_bytes(), &config, &world.heap) ==
+	       MM_OK;
 }
 
 static bool open_classic_blocks(void)
 {
-	return open_blocks(false);
+	return freelist_init(world.region, REGION, true, &world.below) == MM_OK && open_blocks(0, false);
 }
 
 static bool open_returning_blocks(void)
 {
-	return open_blocks(true);
+	return freelist_init(world.region, REGION, true, &world.below) == MM_OK && open_blocks(0, true);
+}
+
+static bool make_buddy(struct heap *out)
+{
+	size_t bytes = buddy_heap_meta_bytes(REGION);
+
+	return buddy_heap_init(meta_at(0, bytes), bytes, world.region, REGION, out) == MM_OK;
+}
+
+static bool open_buddy(void)
+{
+	return make_buddy(&world.heap);
+}
+
+static bool open_blocks_over_buddy(void)
+{
+	return make_buddy(&world.below) && open_blocks((buddy_heap_meta_bytes(REGION) + 63) & ~(size_t)63, true);
 }
 
 static bool open_arena(void)
@@ -191,8 +210,10 @@ static const struct contestant {
 	{"bump", open_bump, HEAP_REUSES_WHEN_EMPTY, 0, 0},
 	{"linked list, no merging", open_apart, HEAP_REUSES_SOME, 0, 0},
 	{"linked list", open_list, HEAP_REUSES_AT_ONCE, 0, 0},
+	{"buddy", open_buddy, HEAP_REUSES_AT_ONCE, 0, 0},
 	{"fixed-size blocks", open_classic_blocks, HEAP_REUSES_SOME, 0, 0},
 	{"the same, giving back", open_returning_blocks, HEAP_REUSES_SOME, 0, 0},
+	{"the same, over buddy", open_blocks_over_buddy, HEAP_REUSES_AT_ONCE, 0, 0},
 	{"arena a round, and list", open_arena, HEAP_REUSES_AT_ONCE, 0, 0},
 	{"pool, one size", open_fixed, HEAP_REUSES_AT_ONCE, LARGEST, HEAP_ALIGN},
 	{"pool, segregated", open_segregated, HEAP_REUSES_SOME, 2048, 0},
@@ -349,7 +370,8 @@ static uint64_t lend_all(void *unused)
 	(void)unused;
 	first = (first + ALIGN_FRAMES - 1) & ~(ALIGN_FRAMES - 1);
 	world.region = (unsigned char *)(uintptr_t)(first << FRAME_SHIFT);
-	world.meta_bytes = frames_bytes + 64 + heap_bytes + pool_segregated_meta_bytes(REGION);
+	world.meta_bytes = frames_bytes + 64 + heap_bytes + pool_segregated_meta_bytes(REGION) +
+			   buddy_heap_meta_bytes(REGION) + sizeclass_meta_bytes();
 	world.meta =
 		(unsigned char *)(uintptr_t)(memory_carve_high((world.meta_bytes >> FRAME_SHIFT) + 1).n << FRAME_SHIFT);
 	world.suite = (struct heap_conformance){.heap = &world.heap, .seed = 1, .operations = world.operations};

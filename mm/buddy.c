@@ -522,6 +522,32 @@ enum mm_err buddy_free(struct buddy *b, struct pfn first, unsigned order)
 	return MM_OK;
 }
 
+/* From the largest units down, since what lies below one that is not mixed says nothing (I3). */
+enum mm_err buddy_order(const struct buddy *b, struct pfn first, unsigned *out)
+{
+	unsigned level = BUDDY_LEVEL_MAX, p;
+	uint64_t open, head, unit;
+	const uint64_t *at;
+
+	if (first.n >= b->frame_count)
+		return MM_EINVAL;
+	for (;; level--) {
+		unit = first.n >> level * BUDDY_RADIX;
+		p = unit % 64;
+		at = peek(b, level, unit / 64);
+		open = at[BUDDY_OPEN] >> p;
+		head = at[BUDDY_HEAD] >> p;
+		if (!(open & head & 1) || level == 0)
+			break;
+	}
+	if (open & 1 || !(head & 1) || unit << level * BUDDY_RADIX != first.n)
+		return MM_ENOENT;
+	/* Its further units end before the next that is none, or with the node. */
+	p = (unsigned)__builtin_ctzll((open | head) >> 1 | UINT64_C(1) << (63 - p));
+	*out = level * BUDDY_RADIX + (unsigned)__builtin_ctz(p + 1);
+	return MM_OK;
+}
+
 static void runs_free(const struct buddy *b, uint64_t *runs)
 {
 	runs[0] = b->runs_step[0];

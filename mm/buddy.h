@@ -50,6 +50,10 @@ MM_MUST_CHECK enum mm_err buddy_alloc_at(struct buddy *b, struct pfn first, unsi
  * absent); checked in every build. */
 MM_MUST_CHECK enum mm_err buddy_free(struct buddy *b, struct pfn first, unsigned order);
 
+/* The order of the live run that starts at `first`. O(BUDDY_ORDER_MAX / 6). MM_EINVAL: outside.
+ * MM_ENOENT: none starts there: it is free or absent, or further inside one. */
+MM_MUST_CHECK enum mm_err buddy_order(const struct buddy *b, struct pfn first, unsigned *out);
+
 struct buddy_stats buddy_stats_read(const struct buddy *b); /* a copy; O(1) */
 bool buddy_check(const struct buddy *b);		    /* all invariants of buddy.c; O(frame_count) */
 

@@ -55,6 +55,21 @@ static inline void heap_count_free(struct heap_count *c, size_t asked, size_t gi
 	c->live--;
 }
 
+/* What was asked of a live one of heaps that do not write it down, as well as it is known. */
+static inline size_t heap_count_asked_of(const struct heap_count *c, size_t named)
+{
+	return named ? named : c->asked / c->live;
+}
+
+/* Of those: never off the bounds that the live ones set, whatever was named. */
+static inline void heap_count_settle(struct heap_count *c)
+{
+	if ((int64_t)c->asked < (int64_t)c->live)
+		c->asked = c->live;
+	if (c->asked > c->given)
+		c->asked = c->given;
+}
+
 static inline void heap_count_held(struct heap_count *c, uint64_t held)
 {
 	if (held > c->held_max)

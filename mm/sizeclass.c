@@ -22,7 +22,7 @@
  *
  * Cost. A block from its list: a load of its first word, which is cold when it was
  * long free, and two counters; and what the heap below takes to say how long the block is
- * (freelist and general_heap: one load). Else one allocation of that heap. With
+ * (freelist and general_heap: one load; buddy_heap: one a level). Else one allocation of that heap. With
  * gives_back the call that finds no room there frees every free block first.
  *
  * Memory. Beside what the heap below adds: up to half of a block (129 B in 256 B), and
@@ -135,23 +135,6 @@ static void *from_below(struct sizeclass *s, unsigned cpu, size_t bytes, size_t 
 	return memory;
 }
 
-/* ---- what is counted ---- */
-
-/* What was asked of a live one, as well as it is known. */
-static size_t asked_of(const struct sizeclass *s, size_t named)
-{
-	return named ? named : s->count.asked / s->count.live;
-}
-
-/* Never off the bounds that the live ones set (I4), whatever was named. */
-static void count_settle(struct heap_count *c)
-{
-	if ((int64_t)c->asked < (int64_t)c->live)
-		c->asked = c->live;
-	if (c->asked > c->given)
-		c->asked = c->given;
-}
-
 /* ---- the heap ---- */
 
 static void *sizeclass_alloc(void *self, unsigned cpu, size_t bytes, size_t align)
@@ -193,8 +176,8 @@ static void sizeclass_free(void *self, unsigned cpu, void *memory, size_t bytes)
 		s->held -= usable;
 		heap_free(&s->below, cpu, memory, bytes);
 	}
-	heap_count_free(&s->count, asked_of(s, bytes), usable);
-	count_settle(&s->count);
+	heap_count_free(&s->count, heap_count_asked_of(&s->count, bytes), usable);
+	heap_count_settle(&s->count);
 }
 
 static size_t sizeclass_usable(void *self, const void *memory)
@@ -240,8 +223,8 @@ static void *sizeclass_realloc(void *self, unsigned cpu, void *memory, size_t ol
 		return heap_move(&heap, cpu, memory, old_bytes, usable, asked);
 	if (!is_fit(usable, asked) && (moved = shrink(s, cpu, memory, old_bytes, usable, asked)))
 		return moved;
-	heap_count_asked(&s->count, asked - asked_of(s, old_bytes));
-	count_settle(&s->count);
+	heap_count_asked(&s->count, asked - heap_count_asked_of(&s->count, old_bytes));
+	heap_count_settle(&s->count);
 	return memory;
 }
 

@@ -64,6 +64,7 @@ static const unsigned does[OWN] = {
 	[HEAP_SIZECLASS] = ONE(0) | ONE(1) | ONE(2) | ONE(3) | ONE(4),
 	[HEAP_FREELIST] = ONE(0) | ONE(1),
 	[HEAP_FREELIST_APART] = ONE(0) | ONE(1),
+	[HEAP_BUDDY] = ONE(0) | ONE(1) | ONE(2) | ONE(3) | ONE(4),
 	[HEAP_ARENA] = ONE(0) | ONE(1) | ONE(3) | ONE(4),
 	[OWN_SLAB] = UINT32_MAX,
 };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "mm/arena.h"
+#include "mm/buddy_heap.h"
 #include "mm/freelist.h"
 #include "mm/pool_segregated.h"
 #include "mm/pool_variable.h"
@@ -19,6 +20,7 @@ static const char *const names[HEAP_KINDS] = {
 	[HEAP_SIZECLASS_KEEPS] = "size classes for ever",
 	[HEAP_FREELIST] = "free list",
 	[HEAP_FREELIST_APART] = "free list, no merging",
+	[HEAP_BUDDY] = "buddy",
 	[HEAP_ARENA] = "arena",
 };
 
@@ -76,6 +78,13 @@ static void make_sizeclass(size_t bytes, bool gives_back, struct heap *out)
 	made(sizeclass_init(bench_memory(meta), meta, &config, out), "size classes");
 }
 
+static void make_buddy(size_t bytes, struct heap *out)
+{
+	size_t meta = buddy_heap_meta_bytes(bytes);
+
+	made(buddy_heap_init(bench_memory(meta), meta, aligned_memory(bytes), bytes, out), "buddy");
+}
+
 void heap_make(enum heap_kind kind, size_t bytes, struct heap *out)
 {
 	switch (kind) {
@@ -92,6 +101,9 @@ void heap_make(enum heap_kind kind, size_t bytes, struct heap *out)
 	case HEAP_FREELIST:
 	case HEAP_FREELIST_APART:
 		made(freelist_init(aligned_memory(bytes), bytes, kind == HEAP_FREELIST, out), "free list");
+		break;
+	case HEAP_BUDDY:
+		make_buddy(bytes, out);
 		break;
 	default:
 		made(arena_heap_init(aligned_memory(bytes), bytes, out), "arena");

@@ -212,6 +212,24 @@ static bool is_first(const struct model *m, uint64_t at)
 	return m->owner[at] > FREE && (at == 0 || m->owner[at - 1] != m->owner[at]);
 }
 
+/* Of every unit, the live run that starts there, and what is said of its other frames. */
+static bool orders_agree(const struct world *w)
+{
+	const struct model *m = &w->m;
+
+	for (uint64_t at = 0; at < m->units; at++) {
+		bool starts = is_first(m, at);
+		unsigned order = 99;
+
+		if (buddy_order(w->b, (struct pfn){at << m->shift}, &order) != (starts ? MM_OK : MM_ENOENT) ||
+		    order != (starts ? m->order[at] + m->shift : 99))
+			return false;
+		if (m->shift > 0 && buddy_order(w->b, (struct pfn){(at << m->shift) + 1}, &order) != MM_ENOENT)
+			return false;
+	}
+	return true;
+}
+
 static void give_back(struct world *w, uint64_t at, unsigned order)
 {
 	struct model *m = &w->m;
@@ -291,6 +309,8 @@ static void random_world(unsigned shift, uint64_t units, unsigned deeds, unsigne
 	for (unsigned i = 0; i < deeds; i++) {
 		/* The tide goes out now and then, so that large runs come back. */
 		any_deed(&w, i / 400 % 3 == 2 ? 20 : 60);
+		if (i % 64 == 0)
+			ck_assert(orders_agree(&w));
 		if (i % pace == 0)
 			world_compare(&w);
 	}
@@ -531,6 +551,7 @@ START_TEST(arguments_refused)
 {
 	struct buddy *b = NULL;
 	struct pfn out = {7};
+	unsigned order;
 
 	ck_assert_uint_eq(buddy_meta_bytes(0), 0);
 	ck_assert_uint_eq(buddy_meta_bytes((UINT64_C(1) << 40) + 1), 0);
@@ -550,6 +571,9 @@ START_TEST(arguments_refused)
 	ck_assert_int_eq(buddy_donate(b, (struct pfn){1}, UINT64_MAX), MM_EINVAL);
 	ck_assert_int_eq(buddy_alloc(b, 0, &out), MM_ENOMEM);
 	ck_assert_int_eq(buddy_free(b, (struct pfn){5}, 0), MM_ESTATE);
+	ck_assert_int_eq(buddy_order(b, (struct pfn){5}, &order), MM_ENOENT);
+	ck_assert_int_eq(buddy_order(b, (struct pfn){FRAMES}, &order), MM_EINVAL);
+	ck_assert_int_eq(buddy_order(b, (struct pfn){UINT64_MAX}, &order), MM_EINVAL);
 	ck_assert_int_eq(buddy_alloc_at(b, (struct pfn){5}, 0), MM_EEXIST);
 	ck_assert_int_eq(buddy_donate(b, (struct pfn){0}, FRAMES), MM_OK);
 	ck_assert_int_eq(buddy_alloc(b, BUDDY_ORDER_MAX + 1, &out), MM_EINVAL);

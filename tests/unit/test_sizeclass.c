@@ -1,4 +1,5 @@
-/* tests/unit/test_sizeclass.c: mm/sizeclass over a list of holes and over the general heap. */
+/* tests/unit/test_sizeclass.c: mm/sizeclass over a list of holes, over buddies and over the general heap. */
+#include "mm/buddy_heap.h"
 #include "mm/freelist_impl.h"
 #include "mm/general_heap.h"
 #include "mm/scoped.h"
@@ -29,6 +30,15 @@ static void world_open(struct world *w, size_t bytes, bool gives_back)
 {
 	*w = (struct world){.memory = trial_lines(bytes), .bytes = bytes};
 	ck_assert_int_eq(freelist_init(w->memory, bytes, true, &w->below), MM_OK);
+	world_settle(w, gives_back);
+}
+
+static void world_open_buddy(struct world *w, size_t bytes, bool gives_back)
+{
+	size_t meta_bytes = buddy_heap_meta_bytes(bytes);
+
+	*w = (struct world){.memory = aligned_alloc(4096, bytes), .bytes = bytes, .heap_meta = trial_lines(meta_bytes)};
+	ck_assert_int_eq(buddy_heap_init(w->heap_meta, meta_bytes, w->memory, bytes, &w->below), MM_OK);
 	world_settle(w, gives_back);
 }
 
@@ -96,6 +106,12 @@ START_TEST(conformance)
 	world_open(&w, 4 * TRIAL_MIB, false);
 	trial_conforms(&w.heap, HEAP_REUSES_SOME, 100000);
 	world_close(&w);
+	world_open_buddy(&w, 4 * TRIAL_MIB, true);
+	trial_conforms(&w.heap, HEAP_REUSES_AT_ONCE, 100000);
+	world_close(&w);
+	world_open_buddy(&w, 4 * TRIAL_MIB, false);
+	trial_conforms(&w.heap, HEAP_REUSES_SOME, 100000);
+	world_close(&w);
 	world_open_general(&w, 16 * TRIAL_MIB);
 	trial_conforms(&w.heap, HEAP_REUSES_AT_ONCE, 100000);
 	world_close(&w);
@@ -110,6 +126,10 @@ START_TEST(record)
 	trial_random(&w.heap, 500000, 6000);
 	world_close(&w);
 	world_open(&w, 128 * TRIAL_KIB, true);
+	ck_assert_uint_gt(trial_random(&w.heap, 300000, 3000), 0);
+	ck_assert_uint_gt(stats(&w).given_back, 0);
+	world_close(&w);
+	world_open_buddy(&w, 128 * TRIAL_KIB, true);
 	ck_assert_uint_gt(trial_random(&w.heap, 300000, 3000), 0);
 	ck_assert_uint_gt(stats(&w).given_back, 0);
 	world_close(&w);
