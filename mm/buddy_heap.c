@@ -44,8 +44,9 @@ static struct pfn first_of(const struct buddy_heap *h, const void *memory, unsig
 {
 	uintptr_t at = (uintptr_t)memory - (uintptr_t)h->region;
 	struct pfn first = {at / HEAP_ALIGN};
+	enum mm_err err = buddy_order(h->buddy, first, order);
 
-	MM_ASSERT(at % HEAP_ALIGN == 0 && buddy_order(h->buddy, first, order) == MM_OK, memory, h->region);
+	MM_ASSERT(at % HEAP_ALIGN == 0 && err == MM_OK, memory, h->region);
 	return first;
 }
 
