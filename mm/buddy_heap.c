@@ -146,7 +146,7 @@ static void *buddy_heap_realloc(void *self, unsigned cpu, void *memory, size_t o
 	if (!take_again(h, first, old, order))
 		return move(h, cpu, memory, old_bytes, old_bytes ? old_bytes : usable, asked);
 	h->count.given += order_bytes(order) - usable;
-	heap_count_asked(&h->count, asked - heap_count_asked_of(&h->count, old_bytes));
+	h->count.asked += asked - heap_count_asked_of(&h->count, old_bytes);
 	heap_count_settle(&h->count);
 	return memory;
 }

@@ -1,7 +1,7 @@
 /* mm/fail_nth.h: how many calls there are to the one that is to be refused, where any
- * number of threads make them. Zero is off. Held by value in what can be told to
- * refuse the n-th (x_fail_after()); who has one caller at a time counts for itself.
- * Threads: any number; every access is relaxed: it orders nothing. */
+ * number of threads make them. Zero is off. A word of what can be told to refuse the
+ * n-th (x_fail_after()); who has one caller at a time counts for itself.
+ * Threads: any number. It orders nothing; who sets the word while others call stores it atomically. */
 #ifndef SLAT_MM_FAIL_NTH_H
 #define SLAT_MM_FAIL_NTH_H
 

@@ -1,5 +1,6 @@
 /* mm/heap.h: the one interface of whatever serves bytes. Its implementations:
- *   over memory that is lent:  general_heap.h, arena.h, freelist.h, pool_segregated.h, pool_variable.h
+ *   over memory that is lent:  general_heap.h, arena.h, freelist.h, buddy_heap.h, pool_segregated.h,
+ *                              pool_variable.h
  *   over a pool:               pool_heap.h
  *   out of another heap:       sizeclass.h, pool_tree.h
  *   in front of another heap:  checked.h, leak.h, inject.h

@@ -161,6 +161,8 @@ static const char *books(struct trial *t)
 	NEED(s.bytes_asked_max >= s.bytes_asked && s.bytes_asked_max >= t->asked_max,
 	     "bytes_asked_max is no less than it and bytes_asked were", s.bytes_asked_max, t->asked_max);
 	NEED(s.bytes_held >= s.bytes_given, "bytes_held includes bytes_given", s.bytes_held, s.bytes_given);
+	NEED(s.bytes_asked_max <= s.bytes_total, "bytes_total includes bytes_asked_max", s.bytes_asked_max,
+	     s.bytes_total);
 	NEED(s.bytes_held <= s.bytes_total, "bytes_total includes bytes_held", s.bytes_held, s.bytes_total);
 	NEED(s.bytes_total == t->total, "bytes_total stays", s.bytes_total, t->total);
 	t->asked_max = s.bytes_asked_max;

@@ -61,13 +61,16 @@ static inline size_t heap_count_asked_of(const struct heap_count *c, size_t name
 	return named ? named : c->asked / c->live;
 }
 
-/* Of those: never off the bounds that the live ones set, whatever was named. */
+/* Of those, after any change: never off the bounds that the live ones set, whatever was named; the mark follows only
+ * what is within them. */
 static inline void heap_count_settle(struct heap_count *c)
 {
 	if ((int64_t)c->asked < (int64_t)c->live)
 		c->asked = c->live;
 	if (c->asked > c->given)
 		c->asked = c->given;
+	if (c->asked > c->asked_max)
+		c->asked_max = c->asked;
 }
 
 static inline void heap_count_held(struct heap_count *c, uint64_t held)

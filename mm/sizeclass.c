@@ -223,7 +223,7 @@ static void *sizeclass_realloc(void *self, unsigned cpu, void *memory, size_t ol
 		return heap_move(&heap, cpu, memory, old_bytes, usable, asked);
 	if (!is_fit(usable, asked) && (moved = shrink(s, cpu, memory, old_bytes, usable, asked)))
 		return moved;
-	heap_count_asked(&s->count, asked - heap_count_asked_of(&s->count, old_bytes));
+	s->count.asked += asked - heap_count_asked_of(&s->count, old_bytes);
 	heap_count_settle(&s->count);
 	return memory;
 }

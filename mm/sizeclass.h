@@ -3,7 +3,7 @@
  *
  * Memory:  its state; all blocks are the heap's below.
  * Threads: one at a time, whatever CPU it names.
- * Cost:    O(1) while a block of the class is free; else as the heap below. */
+ * Cost:    O(1) while a block of the class is free, and what the heap below takes to say its length; else as that. */
 #ifndef SLAT_MM_SIZECLASS_H
 #define SLAT_MM_SIZECLASS_H
 

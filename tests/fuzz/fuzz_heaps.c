@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static _Alignas(4096) unsigned char memory[260 * KIB];
 static _Alignas(16) unsigned char meta[1024];
-static _Alignas(64) unsigned char buddy_meta[8 * KIB]; /* 2.2 bits for 16 bytes */
+static _Alignas(64) unsigned char buddy_meta[8 * KIB]; /* 259 KiB need 6 */
 static struct heap below;
 static bool has_blocks;
 

@@ -133,6 +133,7 @@ static void compare(void)
 	MM_ASSERT(s.bytes_asked >= live && s.bytes_asked <= given && s.bytes_asked <= s.bytes_asked_max, s.bytes_asked,
 		  s.bytes_asked_max);
 	MM_ASSERT(s.bytes_held >= given && s.bytes_held <= s.bytes_total, s.bytes_held, s.bytes_total);
+	MM_ASSERT(s.bytes_asked_max <= s.bytes_total, s.bytes_asked_max, s.bytes_total);
 	MM_ASSERT(heap_check(&heap), live, given);
 }
 

@@ -152,11 +152,37 @@ START_TEST(largest)
 }
 END_TEST
 
+static void *state(const void *at, size_t bytes)
+{
+	return memcpy(trial_lines(bytes), at, bytes);
+}
+
+/* Whatever a realloc names, the mark stays within what was there. */
+START_TEST(mark_of_asked)
+{
+	struct world w;
+	void *a, *b;
+
+	world_open(&w, 64 * TRIAL_KIB, 4096);
+	a = trial_take(&w.heap, 1);
+	a = heap_realloc(&w.heap, 0, a, 16, 1); /* less than nothing would be asked then */
+	ck_assert_uint_eq(heap_stats_read(&w.heap).bytes_asked_max, 1);
+	b = trial_take(&w.heap, 16);
+	b = heap_realloc(&w.heap, 0, b, 1, 16); /* as much as both have */
+	ck_assert_uint_eq(heap_stats_read(&w.heap).bytes_asked_max, 32);
+	heap_free(&w.heap, 0, a, 1);
+	heap_free(&w.heap, 0, b, 16);
+	world_close(&w);
+}
+END_TEST
+
 /* Where the buddies above are free it stays, over any number of them; else it moves, and its place serves again. */
 START_TEST(grows_in_place)
 {
 	struct world w;
+	struct heap_count count;
 	unsigned char *a, *b, *c;
+	void *buddy;
 
 	world_open(&w, 64 * TRIAL_KIB, 4096);
 	a = trial_take(&w.heap, 16);
@@ -173,8 +199,12 @@ START_TEST(grows_in_place)
 	ck_assert_ptr_eq(c, a + 32);
 	ck_assert(c[15] == 7 && heap_usable(&w.heap, c) == 32);
 	ck_assert_ptr_eq(trial_take(&w.heap, 16), a);
-	ck_assert_ptr_null(heap_realloc(&w.heap, 0, b, 16, 64 * TRIAL_KIB)); /* no room */
-	ck_assert_uint_eq(heap_usable(&w.heap, b), 16);
+	buddy = state(w.h->buddy, buddy_meta_bytes(w.h->frames));
+	count = w.h->count;
+	ck_assert_ptr_null(heap_realloc(&w.heap, 0, b, 16, 64 * TRIAL_KIB)); /* no room, here or elsewhere */
+	ck_assert_int_eq(memcmp(w.h->buddy, buddy, buddy_meta_bytes(w.h->frames)), 0);
+	ck_assert_int_eq(memcmp(&w.h->count, &count, sizeof(count)), 0);
+	free(buddy);
 	heap_free(&w.heap, 0, a, 16);
 	heap_free(&w.heap, 0, b, 16);
 	b = trial_take(&w.heap, 32); /* c is at an odd place: upwards there is no buddy of its */
@@ -260,6 +290,7 @@ Suite *buddy_heap_suite(void)
 	tcase_add_test(c, given_136_and_4097);
 	tcase_add_test(c, aligned_to_their_length);
 	tcase_add_test(c, largest);
+	tcase_add_test(c, mark_of_asked);
 	tcase_add_test(c, grows_in_place);
 	tcase_add_test(c, refusals);
 	tcase_add_loop_test_raise_signal(c, wrong, SIGABRT, 0, TRIAL_WRONGS + 2);

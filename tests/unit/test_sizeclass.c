@@ -283,6 +283,10 @@ START_TEST(asked_without_sizes)
 		ck_assert(heap_check(&w.heap));
 		heap_free(&w.heap, 0, at[1], 1);
 	}
+	ck_assert_uint_eq(heap_stats_read(&w.heap).bytes_asked_max, 40 * 104);
+	at[0] = heap_realloc(&w.heap, 0, trial_take(&w.heap, 1), 16, 1); /* less than nothing would be asked then */
+	ck_assert_uint_eq(heap_stats_read(&w.heap).bytes_asked_max, 40 * 104);
+	heap_free(&w.heap, 0, at[0], 1);
 	world_close(&w);
 }
 END_TEST
