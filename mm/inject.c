@@ -48,24 +48,25 @@ static bool by_site(struct inject *i)
 	return false;
 }
 
-static bool refuses(struct inject *i)
+static bool refuses(struct inject *i, size_t bytes, size_t align)
 {
-	bool nth, chance, site;
+	struct inject_refusal refusal = {
+		.nth = __atomic_add_fetch(&i->asked, 1, __ATOMIC_RELAXED), .bytes = bytes, .align = align};
+	bool nth = fail_nth_now(&i->nth), chance = by_chance(i), site = by_site(i);
 
-	__atomic_add_fetch(&i->asked, 1, __ATOMIC_RELAXED);
-	nth = fail_nth_now(&i->nth);
-	chance = by_chance(i);
-	site = by_site(i);
-	if (nth || chance || site)
-		__atomic_add_fetch(&i->refused, 1, __ATOMIC_RELAXED);
-	return nth || chance || site;
+	if (!nth && !chance && !site)
+		return false;
+	__atomic_add_fetch(&i->refused, 1, __ATOMIC_RELAXED);
+	if (i->told)
+		i->told(i->told_self, &refusal);
+	return true;
 }
 
 static void *inject_alloc(void *self, unsigned cpu, size_t bytes, size_t align)
 {
 	struct inject *i = self;
 
-	return refuses(i) ? NULL : heap_alloc_aligned(&i->below, cpu, bytes, align);
+	return refuses(i, bytes, align) ? NULL : heap_alloc_aligned(&i->below, cpu, bytes, align);
 }
 
 static void inject_free(void *self, unsigned cpu, void *memory, size_t bytes)
@@ -79,7 +80,7 @@ static void *inject_realloc(void *self, unsigned cpu, void *memory, size_t old_b
 {
 	struct inject *i = self;
 
-	if ((!memory || bytes > heap_usable(&i->below, memory)) && refuses(i))
+	if ((!memory || bytes > heap_usable(&i->below, memory)) && refuses(i, bytes, memory ? 0 : HEAP_ALIGN))
 		return NULL;
 	return heap_realloc(&i->below, cpu, memory, old_bytes, bytes);
 }
@@ -142,6 +143,13 @@ void inject_site(struct inject *self, uint64_t low, uint64_t high, uint64_t n)
 	self->site_high = high;
 	self->site_nth = n;
 	self->site_each = n == 0;
+}
+
+void inject_tell(struct inject *self, void (*told)(void *told_self, const struct inject_refusal *refusal),
+		 void *told_self)
+{
+	self->told = told;
+	self->told_self = told_self;
 }
 
 struct inject_stats inject_stats_read(const struct inject *self)

@@ -1,5 +1,6 @@
 /* mm/inject.h: a heap over any heap that refuses when it is told to: the n-th time,
- * now and then, or where a given function asks. For tests of whoever must survive it.
+ * now and then, or where a given function asks. For whoever must survive it: in tests, and in
+ * any program (vmm/preload_modes.h).
  *
  * Refused is an allocation, or a growth beyond heap_usable(), as by heap_fail_after();
  * nothing below is asked then. Rules add up: what any of them refuses is refused.
@@ -11,6 +12,11 @@
 #include "mm/call_stack.h"
 #include "mm/heap.h"
 
+struct inject_refusal {
+	uint64_t nth;	     /* of what was asked since inject_init(), from 1 on */
+	size_t bytes, align; /* align 0: a growth, by heap_realloc() */
+};
+
 struct inject { /* private: inject.c */
 	struct heap_ops ops;
 	struct heap below;
@@ -19,6 +25,8 @@ struct inject { /* private: inject.c */
 	uint32_t per_million;
 	uint64_t site_low, site_high, site_nth;
 	bool site_each;
+	void (*told)(void *self, const struct inject_refusal *refusal);
+	void *told_self;
 };
 
 struct inject_stats {
@@ -38,6 +46,10 @@ void inject_chance(struct inject *self, uint32_t per_million, uint64_t seed);
 
 /* The n-th, once, of those whose stack has an address in [low, high); n 0: each of them. low == high: none. */
 void inject_site(struct inject *self, uint64_t low, uint64_t high, uint64_t n);
+
+/* Called at each refusal by a rule, on the thread and the stack that asked, with no lock held. NULL: nobody is. */
+void inject_tell(struct inject *self, void (*told)(void *told_self, const struct inject_refusal *refusal),
+		 void *told_self);
 
 struct inject_stats inject_stats_read(const struct inject *self);
 

@@ -894,6 +894,41 @@ __attribute__((noinline)) static void sampled_leaks(void)
 		free(kept[i]);
 }
 
+/* Asks in each of the ways, 40 times in all, and writes which were refused, a line each; nothing but these asks. */
+__attribute__((noinline)) static void refusals(void)
+{
+	struct block kept[40] = {{0}};
+
+	for (unsigned i = 0; i < 40; i++) {
+		struct block *b = &kept[i], *last = &kept[i - (i > 0)];
+		char line[8];
+		void *memory;
+
+		errno = 0;
+		b->bytes = 100 + i;
+		if (i % 5 == 4 && last->at) { /* refused, it is as it was */
+			memory = realloc(last->at, 5000);
+			check(&(struct block){memory ? memory : last->at, last->bytes, last->number}, last->bytes);
+			if (memory)
+				last->at = memory;
+		} else {
+			memory = i % 5 == 1   ? calloc(b->bytes, 1)
+				 : i % 5 == 2 ? aligned_alloc(256, b->bytes)
+				 : i % 5 == 0 ? malloc((b->bytes = (i ? 20 * KIB : 3 * MIB)))
+					      : malloc(b->bytes);
+			b->at = memory;
+			if (memory)
+				fill(b, i);
+		}
+		expect(errno == (memory ? 0 : ENOMEM));
+		if (!memory)
+			expect(write(STDOUT_FILENO, line, (size_t)snprintf(line, sizeof(line), "%u\n", i)) > 0);
+	}
+	for (unsigned i = 0; i < 40; i++)
+		if (kept[i].at)
+			put(&kept[i]);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -932,6 +967,7 @@ static const struct {
 	{"after_free", after_free},
 	{"leaks", leaks},
 	{"sampled_leaks", sampled_leaks},
+	{"refusals", refusals},
 };
 
 int main(int argc, char **argv)

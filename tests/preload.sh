@@ -79,7 +79,7 @@ told() { # case, what is said
 }
 
 promises() {
-	local case
+	local case mode
 
 	for case in model threads crowd leaving forks forks_while_asked cancelled aligned zeroes edges growing figures giving_back \
 		giving_back_threads giving_back_by_itself growing_together reuse limit; do
@@ -100,6 +100,9 @@ promises() {
 	for case in double_free double_free_between double_free_other_thread double_free_later double_free_large double_free_huge \
 		free_middle free_middle_aligned free_middle_huge free_stack; do
 		bug "$case"
+		for mode in stats=1 leak=leaks fail=1000000; do
+			bug "$case" "$mode"
+		done
 	done
 	told double_free 'double free'
 	told free_middle 'free of a middle'
@@ -108,14 +111,19 @@ promises() {
 	told after_free 'use after free'
 	modes
 	sampling
+	refusals
+	refusals checked
+	refusals leak=leaks
+	chances
 	limited
 }
 
 modes() {
 	wanted modes || return
-	SLAT_MALLOC=leak=tree.%p,sample=2000000000,frobnicate,stats=1 loaded "$BUILD/tests/preload" leaks >out 2>err
+	SLAT_MALLOC=leak=tree.%p,sample=2000000000,frobnicate,fail=1x,fail_ppm=1000001,stats=1 loaded "$BUILD/tests/preload" leaks >out 2>err
 	SLAT_MALLOC=leak=tree.folded loaded "$BUILD/tests/preload" leaks >>out 2>>err
-	if ! grep -q "'frobnicate'" err || ! grep -q 'sample: 0 to 1073741824' err || ! grep -q 'bytes asked' err; then
+	if ! grep -q "'frobnicate'" err || ! grep -q "sample=N: N is 0 to 1073741824, .*'sample=2000000000'" err ||
+		! grep -q "fail=N: N is 0 to 1099511627776, .*'fail=1x'" err || ! grep -q "fail_ppm=N: N is 0 to 1000000, .*'fail_ppm=1000001'" err || ! grep -q 'bytes asked' err; then
 		fail modes 'an unknown word, a wrong number or figures were not told' err
 	elif ! grep -qE '^ *7000 +70 +.*leaks' tree.[0-9]* || ! grep -qE 'leaks.* 7000$' tree.folded; then
 		fail modes 'the tree does not say 7000 bytes in 70 blocks' <(cat tree.[0-9]* tree.folded)
@@ -135,6 +143,50 @@ sampling() {
 		fail sampling "60000000 bytes are live, and it says '$said' with an error of '$error'" sampled.tree
 	else
 		pass sampling
+	fi
+}
+
+# Each of the 40 that it asks for is refused in turn, once, told, counted, and lived through.
+refusals() { # modes beside
+	local name=refusals${1:+_${1%%=*}} n refused
+
+	wanted "$name" || return
+	: >out
+	for n in $(seq 0 41); do
+		refused=$((n >= 1 && n <= 40))
+		if ! SLAT_MALLOC=${1:+$1,}fail=$n loaded "$BUILD/tests/preload" refusals >>out 2>err ||
+			! grep -q ": $refused of 40 allocations refused, as it was told to$" err ||
+			[ "$(grep -c "^slat: heap: refused, as it was told to: allocation $n, " err)" != "$refused" ]; then
+			fail "$name" "with fail=$n it ended badly, or that was not told" err
+			return
+		fi
+		[ "$n" != 40 ] || cp err last
+	done
+	if ! cmp -s out <(seq 0 39); then
+		fail "$name" "expected 0 to 39 to be refused, once each, and it was: $(tr '\n' ' ' <out)"
+	elif ! grep -q ': allocation 40, a growth to 5000 bytes$' last || ! grep -qE '^  asked in +refusals \(preload.c:[0-9]+\)$' last; then
+		fail "$name" 'the last is not told as a growth, with its line' last
+	else
+		pass "$name"
+	fi
+}
+
+# The same seed refuses the same, as many as the chance says (of 40, 28 +- 2.9); the first 16 are told.
+chances() {
+	local n
+
+	wanted chances || return
+	for n in 7 7 8; do
+		[ ! -f chance$n ] || mv chance$n chance$n.before
+		SLAT_MALLOC=fail_ppm=700000,fail_seed=$n loaded "$BUILD/tests/preload" refusals >chance$n 2>err || break
+	done
+	n=$(wc -l <chance7)
+	if ! cmp -s chance7 chance7.before || cmp -s chance7 chance8 || [ "$n" -lt 17 ] || [ "$n" -gt 39 ]; then
+		fail chances 'refused another share than told, or not the same for the same seed' chance7
+	elif [ "$(grep -c '^slat: heap: refused' err)" != 16 ] || ! grep -q ": $(wc -l <chance8) of 40 allocations refused" err; then
+		fail chances 'refusals are not told, or not counted' err
+	else
+		pass chances
 	fi
 }
 

@@ -125,6 +125,22 @@ void heap_report_write(int fd, const struct checked_report *r, const char *no_ca
 	flush(&t);
 }
 
+void heap_report_refusal(int fd, const struct inject_refusal *r, const struct call_stack *asked)
+{
+	struct text t;
+
+	t.fd = fd;
+	t.failed = 0;
+	t.length = 0;
+	say(&t, "slat: heap: refused, as it was told to: allocation %" PRIu64 ", ", r->nth);
+	say(&t, "%s %zu byte%s", r->align == 0 ? "a growth to" : "of", r->bytes, r->bytes == 1 ? "" : "s");
+	if (r->align > HEAP_ALIGN)
+		say(&t, " aligned to %zu", r->align);
+	say(&t, "\n");
+	say_stack(&t, "asked in", asked);
+	flush(&t);
+}
+
 /* ---- leaks ---- */
 
 struct leaks {

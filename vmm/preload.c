@@ -158,7 +158,7 @@ static __attribute__((noinline)) void *alloc_from(size_t bytes, size_t align, ui
 	preload_stack_called_from(frame);
 	if (bytes <= PTRDIFF_MAX)
 		memory = heap_alloc_aligned(&preload_heap, visit.cpu, bytes, align);
-	if (memory && preload_heap_marked && small)
+	if (memory && preload_heap_fronted && small)
 		preload_front_learn(visit, general_heap_class(bytes + (bytes == 0)));
 	preload_leave(visit);
 	if (memory && preload_heap_marked &&
@@ -203,7 +203,7 @@ static __attribute__((noinline)) void free_from(void *memory, uintptr_t frame)
 	visit = preload_enter();
 	preload_stack_called_from(frame);
 	heap_free(&preload_heap, visit.cpu, memory, 0);
-	if (kind > 0)
+	if (kind > 0 && preload_heap_fronted)
 		preload_front_learn(visit, kind - 1);
 	look_after(visit);
 	preload_leave(visit);

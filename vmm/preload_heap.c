@@ -25,6 +25,7 @@
 
 struct heap preload_heap;
 bool preload_heap_plain;
+bool preload_heap_fronted;
 bool preload_heap_marked;
 
 static size_t border = DIRECT_BYTES;
@@ -175,7 +176,8 @@ static void make(void)
 		preload_heap = (struct heap){NULL, &both};
 		preload_heap_plain =
 			!preload_modes_wrap(&preload_heap, PRELOAD_SLOTS, preload_range.frames << FRAME_SHIFT);
-		preload_heap_marked = preload_heap_plain || preload_modes_sampler;
+		preload_heap_fronted = preload_heap_plain || preload_modes_sampler;
+		preload_heap_marked = !preload_modes_checking();
 	}
 	__atomic_store_n(&state, made ? READY : REFUSED, __ATOMIC_RELEASE);
 }

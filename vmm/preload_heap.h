@@ -7,12 +7,16 @@
 
 #include "mm/heap.h"
 
-/* Ready after the first preload_heap_ready(); `plain` iff nothing is in front of the heap
- * below, so that a thread's front may be used. */
+/* All are ready after the first preload_heap_ready(). */
 extern struct heap preload_heap;
+
+/* Nothing is in front of the heap below. */
 extern bool preload_heap_plain;
 
-/* Plain, or only sampled: small free blocks carry marks. */
+/* Plain, or only sampled: what magazines have is given and taken without a visit. */
+extern bool preload_heap_fronted;
+
+/* Not checked, which knows each block itself: small free blocks carry marks. */
 extern bool preload_heap_marked;
 
 /* Makes everything at the first call. False: there is no memory to begin with. */

@@ -3,7 +3,8 @@
  * The environment is read before libc has set its own up, since a program may allocate
  * before any constructor runs: from what the kernel left above the first stack frame.
  *
- * The order of wrappers: leak over checked over the heap: what is quarantined is not a leak.
+ * The order of wrappers: inject over leak over checked over the heap: what is quarantined is not a leak, and
+ * what is refused on purpose is what the program asked for, not what the wrappers did.
  *
  * Not told: anything after our destructor, which runs after the program's own; and
  * nothing at all if the process ends by _exit() or a signal. While other threads still
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #include "mm/checked.h"
+#include "mm/inject.h"
 #include "vmm/heap_report.h"
 #include "vmm/preload_direct.h"
 #include "vmm/preload_heap.h"
@@ -34,13 +36,16 @@
 #define LEAK_SAMPLED	 (UINT32_C(1) << 16) /* blocks at least: so many that chance makes no difference */
 #define QUARANTINE_BYTES (UINT64_C(16) << 20)
 #define FILE_MAX	 256u
+#define FAIL_MAX	 (UINT64_C(1) << 40)
+#define REFUSALS_TOLD	 16u
 
 extern void *__libc_stack_end; /* where the kernel put argc; the dynamic linker's */
 
 static struct {
-	bool checked, leak, stats;
+	bool checked, leak, stats, fail;
 	struct heap checked_heap; /* below leak's, if both are there */
-	uint64_t sample;
+	struct inject inject;
+	uint64_t sample, fail_nth, fail_ppm, fail_seed;
 	char file[FILE_MAX];
 	struct leak *leaks;
 	struct call_stacks *stacks;
@@ -92,20 +97,55 @@ static bool begins(const char *word, size_t length, const char *known)
 	return length > strlen(known) && memcmp(word, known, strlen(known)) == 0;
 }
 
-/* False: it is none, or above LEAK_SAMPLE_MAX, and *out is as it was. */
-static bool number(const char *digits, size_t length, uint64_t *out)
+/* Words with a number, 0 to `most`. */
+static const struct {
+	const char *name;
+	uint64_t most, *to;
+	bool fail;
+} numbered[] = {
+	{"sample=", LEAK_SAMPLE_MAX, &modes.sample, false},
+	{"fail=", FAIL_MAX, &modes.fail_nth, true},
+	{"fail_ppm=", 1000000, &modes.fail_ppm, true},
+	{"fail_seed=", FAIL_MAX, &modes.fail_seed, true},
+};
+
+/* False: it is none, or above `most`, and *out is as it was. */
+static bool number(const char *digits, size_t length, uint64_t most, uint64_t *out)
 {
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < length; i++) {
-		if (digits[i] < '0' || digits[i] > '9' || n > LEAK_SAMPLE_MAX)
+		if (digits[i] < '0' || digits[i] > '9' || n > most)
 			return false;
 		n = n * 10 + (uint64_t)(digits[i] - '0');
 	}
-	if (n > LEAK_SAMPLE_MAX)
+	if (n > most)
 		return false;
 	*out = n;
 	return true;
+}
+
+/* False: it is no word with a number. */
+static bool read_number(const char *word, size_t length)
+{
+	for (size_t i = 0; i < sizeof(numbered) / sizeof(numbered[0]); i++) {
+		size_t name = strlen(numbered[i].name);
+		struct preload_text what = {0};
+
+		if (!begins(word, length, numbered[i].name))
+			continue;
+		if (number(word + name, length - name, numbered[i].most, numbered[i].to)) {
+			modes.fail |= numbered[i].fail;
+			return true;
+		}
+		preload_text_add(&what, numbered[i].name);
+		preload_text_add(&what, "N: N is 0 to ");
+		preload_text_number(&what, numbered[i].most);
+		preload_text_add(&what, ", and it goes on without");
+		complain(what.bytes, word, length, "");
+		return true;
+	}
+	return false;
 }
 
 /* Of leak=FILE. */
@@ -130,13 +170,9 @@ static void read_word(const char *word, size_t length)
 		modes.stats = true;
 	} else if (begins(word, length, "leak=")) {
 		read_file(word, length);
-	} else if (begins(word, length, "sample=")) {
-		_Static_assert(LEAK_SAMPLE_MAX == 1073741824, "as the sentence says");
-		if (!number(word + 7, length - 7, &modes.sample))
-			complain("sample: 0 to 1073741824, and it goes on without", word, length, "");
-	} else {
+	} else if (!read_number(word, length)) {
 		complain("a word that it does not know, and goes on without", word, length,
-			 " (known: checked, leak=FILE, sample=N, stats=1)");
+			 " (known: checked, leak=FILE, sample=N, stats=1, fail=N, fail_ppm=N, fail_seed=N)");
 	}
 }
 
@@ -178,11 +214,16 @@ static bool readable(void *self, uintptr_t at, uintptr_t end)
 	return at % FRAME_BYTES == 0 && at < end && preload_direct_bytes((const void *)at) >= end - at;
 }
 
+bool preload_modes_checking(void)
+{
+	return modes.checked_heap.self;
+}
+
 size_t preload_modes_known(const void *memory)
 {
 	uintptr_t end = (uintptr_t)memory;
 
-	if (!modes.checked_heap.self ||
+	if (!preload_modes_checking() ||
 	    !preload_range_is_mapped(end - CHECKED_HEADER_BYTES - CHECKED_REDZONE_DEFAULT, end))
 		return 0;
 	return checked_known(&modes.checked_heap, memory);
@@ -238,6 +279,30 @@ static bool wrap_leak(struct heap *heap, unsigned cpus, uint64_t most)
 	return true;
 }
 
+/* Nothing here asks for memory: else it would be told of itself. */
+static void refused(void *told, const struct inject_refusal *refusal)
+{
+	struct call_stack asked;
+	int was = errno;
+
+	if (__atomic_fetch_add((uint32_t *)told, 1, __ATOMIC_RELAXED) < REFUSALS_TOLD) {
+		asked.count = preload_stack_whole(NULL, asked.pc, CALL_STACK_MAX);
+		heap_report_refusal(STDERR_FILENO, refusal, &asked);
+	}
+	errno = was;
+}
+
+static void wrap_inject(struct heap *heap)
+{
+	static uint32_t told;
+	struct heap below = *heap;
+
+	inject_init(&modes.inject, &below, &(struct call_stack_source){0}, heap);
+	inject_tell(&modes.inject, refused, &told);
+	inject_nth(&modes.inject, modes.fail_nth);
+	inject_chance(&modes.inject, (uint32_t)modes.fail_ppm, modes.fail_seed);
+}
+
 static bool make_stacks(void)
 {
 	size_t bytes = call_stacks_meta_bytes(STACKS_MAX, (uint64_t)STACKS_MAX * STACK_PCS);
@@ -245,6 +310,11 @@ static bool make_stacks(void)
 
 	return meta &&
 	       call_stacks_init(meta, bytes, STACKS_MAX, (uint64_t)STACKS_MAX * STACK_PCS, &modes.stacks) == MM_OK;
+}
+
+static bool wrap_watching(struct heap *heap, unsigned cpus, uint64_t most)
+{
+	return make_stacks() && (!modes.checked || wrap_checked(heap)) && (!modes.leak || wrap_leak(heap, cpus, most));
 }
 
 static void refuse(void)
@@ -262,18 +332,17 @@ static void refuse(void)
 
 bool preload_modes_wrap(struct heap *heap, unsigned cpus, uint64_t most)
 {
-	bool made;
-
 	if (!getauxval(AT_SECURE)) /* else its caller could have files written that only its owner may */
 		read_words(environment("SLAT_MALLOC"));
-	if (!modes.checked && !modes.leak)
+	if (!modes.checked && !modes.leak && !modes.fail)
 		return modes.stats;
 	preload_stack_begin();
-	made = make_stacks() && (!modes.checked || wrap_checked(heap)) && (!modes.leak || wrap_leak(heap, cpus, most));
-	if (!made)
+	if ((modes.checked || modes.leak) && !wrap_watching(heap, cpus, most))
 		refuse();
-	else if (modes.leak && !modes.checked && modes.sample > 1)
+	else if (modes.leak && !modes.checked && !modes.fail && modes.sample > 1)
 		preload_modes_sampler = modes.leaks;
+	if (modes.fail)
+		wrap_inject(heap);
 	return true;
 }
 
@@ -283,7 +352,7 @@ void preload_modes_refused(void)
 	struct preload_text text = {0};
 	struct checked_stats stats;
 
-	if (!modes.checked_heap.self || __atomic_load_n(&told, __ATOMIC_RELAXED))
+	if (!preload_modes_checking() || __atomic_load_n(&told, __ATOMIC_RELAXED))
 		return;
 	stats = checked_stats_read(&modes.checked_heap);
 	if (stats.blocks < CHECKED_BLOCKS || __atomic_exchange_n(&told, 1, __ATOMIC_RELAXED))
@@ -310,7 +379,7 @@ void preload_stats_write(int fd)
 
 	add_figure(&text, "libslatmalloc: process ", (uint64_t)getpid(), ": ");
 	add_figure(&text, "", stats.allocations, " blocks live, ");
-	if (!preload_heap_marked) /* else magazines serve, and count nothing */
+	if (!preload_heap_fronted) /* else magazines serve, and count nothing */
 		add_figure(&text, "", stats.bytes_asked, " bytes asked, ");
 	add_figure(&text, "", stats.bytes_given, " bytes given, ");
 	add_figure(&text, "", stats.bytes_held, " bytes held, ");
@@ -370,6 +439,17 @@ static void write_leaks(void)
 		close(fd);
 }
 
+static void write_refusals(void)
+{
+	struct inject_stats stats = inject_stats_read(&modes.inject);
+	struct preload_text text = {0};
+
+	add_figure(&text, "libslatmalloc: process ", (uint64_t)getpid(), ": ");
+	add_figure(&text, "", stats.refused, " of ");
+	add_figure(&text, "", stats.asked, " allocations refused, as it was told to\n");
+	preload_text_write(&text, STDERR_FILENO);
+}
+
 /* Nobody can begin a thread while there is none but this one. Without /proc: as far as libc knows. */
 static bool is_alone(void)
 {
@@ -383,10 +463,12 @@ void preload_modes_end(void)
 	int was = errno;
 
 	preload_stack_called_from(0);
-	if (modes.checked_heap.self && is_alone())
+	if (preload_modes_checking() && is_alone())
 		checked_look(&modes.checked_heap);
 	if (modes.leaks)
 		write_leaks();
+	if (modes.fail)
+		write_refusals();
 	if (modes.stats)
 		preload_stats_write(STDERR_FILENO);
 	errno = was;

@@ -126,6 +126,44 @@ START_TEST(site)
 }
 END_TEST
 
+static void note(void *told, const struct inject_refusal *refusal)
+{
+	struct inject_refusal **next = told;
+
+	*(*next)++ = *refusal;
+}
+
+START_TEST(told)
+{
+	struct inject_refusal refusals[3] = {{0}}, *next = refusals;
+	struct world w;
+	void *p;
+
+	world_open(&w, true);
+	inject_tell(&w.inject, note, &next);
+	ck_assert(served(&w));
+	inject_nth(&w.inject, 1);
+	inject_chance(&w.inject, 1000000, 0); /* two rules, one refusal */
+	ck_assert_ptr_null(heap_alloc_aligned(&w.heap, 0, 77, 64));
+	inject_chance(&w.inject, 0, 0);
+	p = heap_alloc(&w.heap, 0, 100);
+	inject_site(&w.inject, 0x50, 0x60, 0);
+	bed_at(0x50, 0x1);
+	ck_assert_ptr_null(heap_realloc(&w.heap, 0, p, 100, 5000));
+	ck_assert_ptr_null(heap_realloc(&w.heap, 0, NULL, 0, 6));
+	ck_assert_ptr_eq(next, refusals + 3);
+	ck_assert(refusals[0].nth == 2 && refusals[0].bytes == 77 && refusals[0].align == 64);
+	ck_assert(refusals[1].nth == 4 && refusals[1].bytes == 5000 && refusals[1].align == 0);
+	ck_assert(refusals[2].nth == 5 && refusals[2].bytes == 6 && refusals[2].align == HEAP_ALIGN);
+	inject_tell(&w.inject, NULL, NULL);
+	ck_assert(!served(&w));
+	ck_assert_ptr_eq(next, refusals + 3);
+	heap_free(&w.heap, 0, p, 100);
+	ck_assert_uint_eq(inject_stats_read(&w.inject).refused, 4);
+	world_close(&w);
+}
+END_TEST
+
 /* ---- who must survive it ---- */
 
 static bool fill_vec(struct vec *v)
@@ -212,6 +250,7 @@ Suite *inject_suite(void)
 	tcase_add_test(c, nth);
 	tcase_add_test(c, chance);
 	tcase_add_test(c, site);
+	tcase_add_test(c, told);
 	tcase_add_test(c, vec_at_every_point);
 	tcase_add_test(c, checked_at_every_point);
 	suite_add_tcase(s, c);

@@ -339,6 +339,34 @@ static const char *words(const struct checked_report *r)
 	return text;
 }
 
+static const char *refusal_words(const struct inject_refusal *r, const struct call_stack *asked)
+{
+	static char text[8192];
+	FILE *f = tmpfile();
+
+	ck_assert_ptr_nonnull(f);
+	heap_report_refusal(fileno(f), r, asked);
+	read_all(f, text, sizeof(text));
+	fclose(f);
+	return text;
+}
+
+START_TEST(refusal_in_words)
+{
+	struct call_stack asked = {2, {12, 13}}, unknown = {0};
+
+	ck_assert_str_eq(refusal_words(&(struct inject_refusal){17, 4096, HEAP_ALIGN}, &asked),
+			 "slat: heap: refused, as it was told to: allocation 17, of 4096 bytes\n"
+			 "  asked in      0xc\n"
+			 "                0xd\n");
+	ck_assert_str_eq(refusal_words(&(struct inject_refusal){1, 1, 64}, &unknown),
+			 "slat: heap: refused, as it was told to: allocation 1, of 1 byte aligned to 64\n");
+	ck_assert_str_eq(
+		refusal_words(&(struct inject_refusal){UINT64_MAX, 0, 0}, &unknown),
+		"slat: heap: refused, as it was told to: allocation 18446744073709551615, a growth to 0 bytes\n");
+}
+END_TEST
+
 START_TEST(report_in_words)
 {
 	uint64_t pc = return_address();
@@ -433,6 +461,7 @@ Suite *source_line_suite(void)
 	tcase_add_test(c, several_units);
 	tcase_add_loop_test(c, tables_spoiled, 0, KINDS);
 	tcase_add_test(c, report_in_words);
+	tcase_add_test(c, refusal_in_words);
 	tcase_add_loop_test(c, leaks_in_words, 0, 2);
 	suite_add_tcase(s, c);
 	return s;
