@@ -383,9 +383,9 @@ else
 	sentence="asked, and the control group $group has room for [0-9]+ [KM]iB of its limit of 64 MiB: raise that, or ask for less$"
 	zones_refuse group_limit 6 "^slat: --memory prefault=on: 128 MiB $sentence" --memory size=128M,prefault=on
 	zones_refuse group_limit_zone 6 "^slat: --memory-zone id=b: 128 MiB $sentence" --memory-zone id=a,size=64M id=b,size=128M,prefault=on
-	# Each would fit.
-	zones_refuse group_limit_zones 6 "^slat: --memory-zone id=b and those before it: 80 MiB $sentence" \
-		--memory-zone id=a,size=40M,prefault=on id=b,size=40M,prefault=on
+	# Each would fit, also beside what a sanitizer takes.
+	zones_refuse group_limit_zones 6 "^slat: --memory-zone id=b and those before it: 68 MiB $sentence" \
+		--memory-zone id=a,size=34M,prefault=on id=b,size=34M,prefault=on
 	expect_kvm group_limit_kept 1 'left with value 0' "${confined[@]}" "$slat" run --memory size=16M,prefault=on "$guests/exit.elf"
 fi
 # A node that is there, and not for us: needs two.

@@ -76,6 +76,11 @@ START_TEST(others)
 END_TEST
 
 #define ASKED 1500u
+#ifdef __SANITIZE_ADDRESS__ /* its own functions have lines, but are in no unit's ranges, where a symbolizer begins */
+#define WITHOUT_RANGES 1
+#else
+#define WITHOUT_RANGES 0
+#endif
 
 /* Some addresses of this program: what a decoder says that is not ours. (Not addr2line: that of binutils 2.40
  * takes the file's number for another.) */
@@ -105,7 +110,8 @@ START_TEST(as_a_symbolizer)
 		ck_assert_ptr_nonnull(fgets(said, sizeof(said), from));
 		said[strcspn(said, " \n")] = 0;
 		snprintf(want, sizeof(want), "%s:%u", l[i].line ? l[i].file : "??", l[i].line);
-		ck_assert_msg(strcmp(want, said) == 0 || (!l[i].line && strstr(said, ":0")),
+		ck_assert_msg(strcmp(want, said) == 0 || (!l[i].line && strstr(said, ":0")) ||
+				      (WITHOUT_RANGES && strcmp(said, "??:0") == 0),
 			      "0x%" PRIx64 ": %s, not %s", l[i].pc, want, said);
 		known += l[i].line > 0;
 	}
