@@ -83,7 +83,7 @@ asan: deps clang ## all tests that fit, with the address and undefined-behaviour
 	$(Q)+$(SUB) all
 	$(Q)+$(SUB) BUILD=$(BUILD)/asan SAN='$(ASAN)' MM_SAN='$(ASAN)' $(BUILD)/asan/slat tests
 	$(Q)ln -sfn ../guests $(BUILD)/asan/guests
-	$(Q)BUILD=$(BUILD)/asan CK_TIMEOUT_MULTIPLIER=10 tests/check.sh unit guests cli
+	$(Q)BUILD=$(BUILD)/asan CK_TIMEOUT_MULTIPLIER=10 PART_SECONDS=5400 tests/check.sh unit guests cli
 
 clang: deps ## everything builds with clang, too
 	$(Q)+$(SUB) CC=clang BUILD=$(BUILD)/clang all tests
@@ -92,7 +92,7 @@ tsan: deps ## the tests, the guests and the command with the thread sanitizer
 	$(Q)+$(SUB) all
 	$(Q)+$(SUB) BUILD=$(BUILD)/tsan SAN='-fsanitize=thread' MM_SAN='-fsanitize=thread' $(BUILD)/tsan/slat tests
 	$(Q)ln -sfn ../guests $(BUILD)/tsan/guests
-	$(Q)BUILD=$(BUILD)/tsan CK_TIMEOUT_MULTIPLIER=10 tests/check.sh unit guests cli
+	$(Q)BUILD=$(BUILD)/tsan CK_TIMEOUT_MULTIPLIER=10 PART_SECONDS=5400 tests/check.sh unit guests cli
 
 coverage: deps ## which lines and branches of mm/ its tests reach; all, and 95 %, must be
 	$(Q)+$(SUB) CC=gcc BUILD=$(BUILD)/coverage SAN='$(COVERAGE)' MM_SAN='$(COVERAGE)' tests
