@@ -15,7 +15,7 @@
 #include "vmm/heap_report.h"
 #include "vmm/source_line.h"
 
-extern char __executable_start[], etext[]; /* the linker's */
+extern char __executable_start[], _init[], etext[]; /* the linker's: the file's start, that of its code, and its end */
 
 static __attribute__((noinline)) uint64_t return_address(void)
 {
@@ -87,7 +87,7 @@ END_TEST
 START_TEST(as_a_symbolizer)
 {
 	static struct source_line l[ASKED];
-	uint64_t step = (uint64_t)(etext - __executable_start) / (ASKED + 1);
+	uint64_t step = (uint64_t)(etext - _init) / (ASKED + 1);
 	bool pie = *(const uint16_t *)(const void *)(__executable_start + 16) == 3;
 	char command[160], said[512], want[256];
 	unsigned known = 0;
@@ -96,7 +96,7 @@ START_TEST(as_a_symbolizer)
 	if (system("command -v llvm-symbolizer >/dev/null") != 0)
 		return;
 	for (unsigned i = 0; i < ASKED; i++)
-		l[i].pc = (uintptr_t)__executable_start + (i + 1) * step + 1;
+		l[i].pc = (uintptr_t)_init + (i + 1) * step + 1;
 	source_lines_find(l, ASKED);
 	snprintf(command, sizeof(command),
 		 "llvm-symbolizer --obj=/proc/%d/exe --no-inlines --basenames --output-style=GNU -f=none >lines.said",
