@@ -76,7 +76,8 @@ START_TEST(others)
 END_TEST
 
 #define ASKED 1500u
-#ifdef __SANITIZE_ADDRESS__ /* its own functions have lines, but are in no unit's ranges, where a symbolizer begins */
+/* A sanitizer's own functions have lines, but are in no unit's ranges, where a symbolizer begins. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define WITHOUT_RANGES 1
 #else
 #define WITHOUT_RANGES 0

@@ -707,7 +707,9 @@ START_TEST(azure_whole)
 	sum = our_sum(path, &stats, &doubles);
 	getrusage(RUSAGE_SELF, &after);
 	ck_assert(stats.events == 504001 && stats.arrivals == 259159 && doubles == 0);
+#ifndef __SANITIZE_THREAD__					    /* has four bytes of its own for each of ours */
 	ck_assert_int_lt(after.ru_maxrss - before.ru_maxrss, 8192); /* KiB: by its 20,154 live guests */
+#endif
 	snprintf(command, sizeof(command), "gzip -dc '%s' > '%s'", path, rig_file(1));
 	ck_assert_int_eq(system(command), 0); /* NOLINT(*-command-processor) */
 	text = rig_read(rig_file(1), &size);
