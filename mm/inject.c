@@ -8,7 +8,7 @@
  * Threads. Counts are atomic, and so is the state of chance: each request moves it on
  * once, so that one thread sees the same run again, and many see the same chances.
  *
- * Cost. No rule: one atomic add, three loads. A site: a stack taken for each request.
+ * Cost. No rule, or the n-th alone: one atomic add, three loads. A site: a stack taken for each request.
  *
  * Rejected. Asking the heap below to refuse (heap_fail_after()): it counts what the
  * wrappers between do for themselves, too. */
@@ -52,7 +52,7 @@ static bool refuses(struct inject *i, size_t bytes, size_t align)
 {
 	struct inject_refusal refusal = {
 		.nth = __atomic_add_fetch(&i->asked, 1, __ATOMIC_RELAXED), .bytes = bytes, .align = align};
-	bool nth = fail_nth_now(&i->nth), chance = by_chance(i), site = by_site(i);
+	bool nth = refusal.nth == i->nth, chance = by_chance(i), site = by_site(i);
 
 	if (!nth && !chance && !site)
 		return false;
@@ -128,7 +128,7 @@ void inject_init(struct inject *self, const struct heap *below, const struct cal
 
 void inject_nth(struct inject *self, uint64_t n)
 {
-	__atomic_store_n(&self->nth, n, __ATOMIC_RELAXED);
+	self->nth = n ? read_now(&self->asked) + n : 0;
 }
 
 void inject_chance(struct inject *self, uint32_t per_million, uint64_t seed)

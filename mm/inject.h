@@ -4,7 +4,7 @@
  *
  * Refused is an allocation, or a growth beyond heap_usable(), as by heap_fail_after();
  * nothing below is asked then. Rules add up: what any of them refuses is refused.
- * Cost: an atomic add and three loads while no rule is set. Threads: as the heap below; rules are set
+ * Cost: an atomic add and three loads while no rule but the n-th is set. Threads: as the heap below; rules are set
  * while nobody else calls. */
 #ifndef SLAT_MM_INJECT_H
 #define SLAT_MM_INJECT_H

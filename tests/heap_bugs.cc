@@ -6,6 +6,7 @@
 #include <cstring>
 #include <new>
 #include <string>
+#include <unistd.h>
 
 #define APART __attribute__((noinline)) static
 
@@ -133,13 +134,48 @@ APART void replaced()
 	delete seen(new wide);
 }
 
+// 40 in each of the ways; says how many of them were refused.
+static void refusals()
+{
+	char said[] = "00\n";
+	int refused = 0;
+
+	for (int i = 0; i < 40; i++) {
+		try {
+			switch (i % 4) {
+			case 0:
+				delete[] seen(new char[10 + i]);
+				break;
+			case 1:
+				delete seen(new wide);
+				break;
+			case 2:
+				delete seen(new std::string);
+				break;
+			default:
+				char *p = seen(new (std::nothrow) char[20000]);
+
+				refused += !p;
+				delete[] p;
+			}
+		} catch (std::bad_alloc &) {
+			refused++;
+		}
+	}
+	said[0] += refused / 10;
+	said[1] += refused % 10;
+	if (write(STDOUT_FILENO, said, 3) != 3)
+		std::abort();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
 		void (*run)();
 	} cases[] = {{"new_array", new_array},	 {"new_aligned", new_aligned}, {"new_nothrow", new_nothrow},
-		     {"new_string", new_string}, {"refused", refused},	       {"replaced", replaced}};
+		     {"new_string", new_string}, {"refused", refused},	       {"replaced", replaced},
+		     {"refusals", refusals}};
 
 	for (auto &c : cases)
 		if (argc == 2 && std::strcmp(argv[1], c.name) == 0) {

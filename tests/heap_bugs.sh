@@ -127,4 +127,12 @@ for modes in '' checked leak=/dev/null; do
 	program=$said/replaced
 	quiet "$modes" replaced "new_replaced${modes:+_${modes%=*}}" 'not by its own'
 done
+# Each new is refused in turn, once; what the runtime asks for itself before, never.
+program=$said/new
+asked=$(env LD_PRELOAD="$library" SLAT_MALLOC=fail=0 "$program" refusals 2>&1 | sed -n 's/.*: 0 of \([0-9]*\) allocations.*/\1/p')
+for ((n = 1; n <= ${asked:-0}; n++)); do
+	timeout 60 env LD_PRELOAD="$library" SLAT_MALLOC=fail=$n "$program" refusals 2>"$said/err" || echo "code $?"
+done | sort | uniq -c >"$said/refusals"
+verdict new_refusals "$(awk '{ seen[$2] = $1; kinds++ } END { exit !(seen["01"] == 40 && seen["00"] <= 2 && kinds <= 2) }' "$said/refusals" ||
+	echo "of 40, not each was refused once: $(tr '\n' '|' <"$said/refusals")")"
 exit "$failed"

@@ -5,6 +5,7 @@
  * Blocks are checked against a shadow: each is filled with what its address and number say, and read
  * again before it is resized or freed. Ends with 0, or tells the first line that did not hold. */
 #include <errno.h>
+#include <link.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -929,6 +930,135 @@ __attribute__((noinline)) static void refusals(void)
 			put(&kept[i]);
 }
 
+/* ---- what is told, and where ---- */
+
+/* Something that is told: refusals with fail=, and with checked a second free, which is lived through there. */
+static void *troubled(void *unused)
+{
+	const char *words = getenv("SLAT_MALLOC");
+	void *last = NULL;
+
+	for (unsigned i = 0; i < 200; i++) {
+		void *memory = malloc(100 + i);
+
+		free(last);
+		if (words && strstr(words, "checked"))
+			free(last);
+		last = memory;
+	}
+	free(last);
+	return unused;
+}
+
+static void forks_once(void)
+{
+	int status;
+	pid_t pid;
+
+	alarm(20);
+	pid = fork();
+	if (pid == 0)
+		_exit(0);
+	expect(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static void *cancelled_already(void *go)
+{
+	while (!__atomic_load_n((bool *)go, __ATOMIC_RELAXED))
+		;
+	return troubled(go);
+}
+
+/* malloc() and free() are no places where a thread may be cancelled, whatever they tell. */
+static void told_cancelled(void)
+{
+	static bool go;
+	pthread_t thread;
+	void *result;
+
+	expect(pthread_create(&thread, NULL, cancelled_already, &go) == 0);
+	expect(pthread_cancel(thread) == 0);
+	__atomic_store_n(&go, true, __ATOMIC_RELAXED);
+	expect(pthread_join(thread, &result) == 0 && result == &go);
+	forks_once();
+}
+
+static void told_on_a_small_stack(void)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+
+	expect(pthread_attr_init(&attributes) == 0 && pthread_attr_setstacksize(&attributes, 16 * KIB) == 0);
+	expect(pthread_create(&thread, &attributes, troubled, NULL) == 0);
+	expect(pthread_join(thread, NULL) == 0);
+	pthread_attr_destroy(&attributes);
+}
+
+/* Once, with the loader's lock: waits until others are at work, and asks for memory. */
+static int with_the_lock(struct dl_phdr_info *info, size_t bytes, void *asked)
+{
+	(void)info;
+	(void)bytes;
+	if (!*(bool *)asked) {
+		*(bool *)asked = true;
+		usleep(400000);
+		free(malloc(20));
+	}
+	return 0;
+}
+
+static void *holder(void *asked)
+{
+	dl_iterate_phdr(with_the_lock, asked);
+	return NULL;
+}
+
+/* Who tells waits for the loader's lock, whose holder waits for a fork: that must not wait for who tells. */
+static void told_beside_a_fork(void)
+{
+	bool asked = false;
+	pthread_t holds, tells;
+
+	expect(pthread_create(&holds, NULL, holder, &asked) == 0);
+	usleep(100000);
+	expect(pthread_create(&tells, NULL, troubled, NULL) == 0);
+	usleep(100000);
+	forks_once();
+	expect(pthread_join(holds, NULL) == 0 && pthread_join(tells, NULL) == 0);
+}
+
+static void *refused_often(void *unused)
+{
+	while (!__atomic_load_n(&enough, __ATOMIC_RELAXED))
+		free(malloc(100));
+	return unused;
+}
+
+/* Whatever lock a refusal takes is not taken in a child. */
+static void told_and_forked(void)
+{
+	pthread_t threads[2];
+
+	for (unsigned i = 0; i < 2; i++)
+		while (pthread_create(&threads[i], NULL, refused_often, NULL) != 0) /* it asks, too */
+			;
+	for (unsigned i = 0; i < 300; i++) {
+		int status;
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			alarm(20);
+			for (unsigned n = 0; n < 20; n++)
+				free(malloc(50));
+			_exit(0);
+		}
+		expect(waitpid(pid, &status, 0) == pid && status == 0);
+	}
+	__atomic_store_n(&enough, true, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < 2; i++)
+		expect(pthread_join(threads[i], NULL) == 0);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -968,6 +1098,10 @@ static const struct {
 	{"leaks", leaks},
 	{"sampled_leaks", sampled_leaks},
 	{"refusals", refusals},
+	{"told_cancelled", told_cancelled},
+	{"told_on_a_small_stack", told_on_a_small_stack},
+	{"told_beside_a_fork", told_beside_a_fork},
+	{"told_and_forked", told_and_forked},
 };
 
 int main(int argc, char **argv)

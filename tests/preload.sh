@@ -49,6 +49,18 @@ promise() { # case, modes
 	fi
 }
 
+# Something is told meanwhile.
+tells() { # case, modes
+	local name=$1_$2
+
+	wanted "$name" || return
+	if SLAT_MALLOC=$2 loaded "$BUILD/tests/preload" "$1" >out 2>&1 && grep -q '^slat: heap:' out; then
+		pass "$name"
+	else
+		fail "$name" "ended with code $?, or nothing was told" out
+	fi
+}
+
 # A bug ends the process by SIGABRT (134), and says so.
 bug() { # case, modes
 	local name=$1${2:+_$2} code
@@ -104,6 +116,20 @@ promises() {
 			bug "$case" "$mode"
 		done
 	done
+	for case in model threads; do
+		for mode in stats=1 fail=0 leak=leaks,sample=1000,fail=0 checked,leak=leaks,fail=0; do
+			promise "$case" "$mode"
+		done
+	done
+	promise forks checked,leak=leaks,fail=0
+	for case in told_cancelled told_on_a_small_stack; do
+		tells "$case" fail=100 # before that a library is loaded
+		tells "$case" checked
+		tells "$case" checked,fail=100
+	done
+	tells told_beside_a_fork fail=5
+	tells told_and_forked fail_ppm=900000
+	tells told_and_forked checked,fail_ppm=900000
 	told double_free 'double free'
 	told free_middle 'free of a middle'
 	told overrun overrun
@@ -185,6 +211,9 @@ chances() {
 		fail chances 'refused another share than told, or not the same for the same seed' chance7
 	elif [ "$(grep -c '^slat: heap: refused' err)" != 16 ] || ! grep -q ": $(wc -l <chance8) of 40 allocations refused" err; then
 		fail chances 'refusals are not told, or not counted' err
+	elif SLAT_MALLOC=fail=40,fail_ppm=700000 loaded "$BUILD/tests/preload" refusals >/dev/null 2>err &&
+		[ "$(grep -c '^slat: heap: refused' err)" != 17 ] || ! grep -q ': allocation 40, ' err; then
+		fail chances 'the 40th is not told beside 16 others' err
 	else
 		pass chances
 	fi

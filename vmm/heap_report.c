@@ -13,16 +13,33 @@
 
 /* ---- text ---- */
 
-#define LINES_AT_ONCE 16u   /* of one stack, so that they fit on the caller's */
-#define TEXT_BYTES    8192u /* it lies on the stack of who called malloc() */
-#define SCRATCH_TRIES 5u    /* each with twice the room: stacks are bounded, so the last has enough but for luck */
+#define LINES_AT_ONCE 16u /* of one stack */
+#define TEXT_BYTES    8192u
+#define SCRATCH_TRIES 5u /* each with twice the room: stacks are bounded, so the last has enough but for luck */
 
-struct text {
+struct text { /* too large for the stack of who called malloc() */
 	int fd;
 	int failed; /* why, in errno's numbers; 0: it did not */
 	size_t length;
-	char at[TEXT_BYTES];
+	char at[TEXT_BYTES], line[512];
+	struct source_line lines[LINES_AT_ONCE];
 };
+
+static void *pages_new(size_t bytes)
+{
+	void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return pages == MAP_FAILED ? NULL : pages;
+}
+
+static struct text *text_new(int fd)
+{
+	struct text *t = pages_new(sizeof(*t));
+
+	if (t)
+		t->fd = fd;
+	return t;
+}
 
 static void flush(struct text *t)
 {
@@ -37,6 +54,17 @@ static void flush(struct text *t)
 	t->length = 0;
 }
 
+/* 0, or why not all was written. */
+static int text_end(struct text *t)
+{
+	int failed;
+
+	flush(t);
+	failed = t->failed;
+	munmap(t, sizeof(*t));
+	return failed;
+}
+
 static void put(struct text *t, const char *from, size_t length)
 {
 	if (length > sizeof(t->at) - t->length)
@@ -49,15 +77,14 @@ static void put(struct text *t, const char *from, size_t length)
 
 static __attribute__((format(printf, 2, 3))) void say(struct text *t, const char *format, ...)
 {
-	char line[512];
 	va_list args;
 	int length;
 
 	va_start(args, format);
-	length = vsnprintf(line, sizeof(line), format, args);
+	length = vsnprintf(t->line, sizeof(t->line), format, args);
 	va_end(args);
 	if (length > 0)
-		put(t, line, (size_t)length < sizeof(line) ? (size_t)length : sizeof(line) - 1);
+		put(t, t->line, (size_t)length < sizeof(t->line) ? (size_t)length : sizeof(t->line) - 1);
 }
 
 /* ---- one report ---- */
@@ -77,7 +104,7 @@ static void say_line(struct text *t, const char *what, uint64_t pc, const struct
 
 static void say_stack(struct text *t, const char *what, const struct call_stack *stack)
 {
-	struct source_line lines[LINES_AT_ONCE];
+	struct source_line *lines = t->lines;
 
 	for (unsigned first = 0, n; first < stack->count; first += n) {
 		n = stack->count - first < LINES_AT_ONCE ? stack->count - first : LINES_AT_ONCE;
@@ -108,43 +135,51 @@ static void say_where(struct text *t, const struct checked_report *r)
 	say(t, " of a block of %zu bytes at %p\n", r->bytes, r->block);
 }
 
+static struct text *report_begin(int fd)
+{
+	static const char none[] = "slat: heap: there is something to report, and no memory to write it\n";
+	struct text *t = text_new(fd);
+
+	if (!t && write(fd, none, sizeof(none) - 1) < 0)
+		return NULL; /* then nobody can be told */
+	return t;
+}
+
 void heap_report_write(int fd, const struct checked_report *r, const char *no_call)
 {
-	struct text t;
+	struct text *t = report_begin(fd);
 
-	t.fd = fd;
-	t.failed = 0;
-	t.length = 0;
-	say(&t, "slat: heap: %s: ", checked_kind_name(r->kind));
-	say_where(&t, r);
+	if (!t)
+		return;
+	say(t, "slat: heap: %s: ", checked_kind_name(r->kind));
+	say_where(t, r);
 	if (r->now.count == 0 && no_call)
-		say(&t, "  %s\n", no_call);
-	say_stack(&t, "seen in", &r->now);
-	say_stack(&t, "allocated in", &r->allocated);
-	say_stack(&t, "freed in", &r->freed);
-	flush(&t);
+		say(t, "  %s\n", no_call);
+	say_stack(t, "seen in", &r->now);
+	say_stack(t, "allocated in", &r->allocated);
+	say_stack(t, "freed in", &r->freed);
+	text_end(t);
 }
 
 void heap_report_refusal(int fd, const struct inject_refusal *r, const struct call_stack *asked)
 {
-	struct text t;
+	struct text *t = report_begin(fd);
 
-	t.fd = fd;
-	t.failed = 0;
-	t.length = 0;
-	say(&t, "slat: heap: refused, as it was told to: allocation %" PRIu64 ", ", r->nth);
-	say(&t, "%s %zu byte%s", r->align == 0 ? "a growth to" : "of", r->bytes, r->bytes == 1 ? "" : "s");
+	if (!t)
+		return;
+	say(t, "slat: heap: refused, as it was told to: allocation %" PRIu64 ", ", r->nth);
+	say(t, "%s %zu byte%s", r->align == 0 ? "a growth to" : "of", r->bytes, r->bytes == 1 ? "" : "s");
 	if (r->align > HEAP_ALIGN)
-		say(&t, " aligned to %zu", r->align);
-	say(&t, "\n");
-	say_stack(&t, "asked in", asked);
-	flush(&t);
+		say(t, " aligned to %zu", r->align);
+	say(t, "\n");
+	say_stack(t, "asked in", asked);
+	text_end(t);
 }
 
 /* ---- leaks ---- */
 
 struct leaks {
-	struct text text;
+	struct text *text;
 	struct source_line *lines; /* sorted by pc */
 	size_t n;
 };
@@ -169,8 +204,8 @@ static void line_out(void *self, const char *text, size_t length)
 {
 	struct leaks *l = self;
 
-	put(&l->text, text, length);
-	put(&l->text, "\n", 1);
+	put(l->text, text, length);
+	put(l->text, "\n", 1);
 }
 
 /* Of all stacks with something live, as far as there is room: threads that still run make more of them between two
@@ -194,13 +229,6 @@ static size_t pcs_live(const struct leak *l, const struct call_stacks *stacks, s
 	return n;
 }
 
-static void *pages_new(size_t bytes)
-{
-	void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return pages == MAP_FAILED ? NULL : pages;
-}
-
 /* Nothing was printed where the scratch is too small, so it can be tried again. */
 static int print_leaks(const struct leak *l, enum heap_report_form form, const struct leak_print *print)
 {
@@ -222,18 +250,20 @@ static int print_leaks(const struct leak *l, enum heap_report_form form, const s
 int heap_report_leaks(int fd, const struct leak *l, const struct call_stacks *stacks, enum heap_report_form form,
 		      uint64_t least)
 {
-	struct leaks leaks = {.text.fd = fd};
+	struct leaks leaks = {.text = text_new(fd)};
 	const struct leak_print print = {.line = line_out, .name = name_of, .self = &leaks, .least = least};
 	size_t room = pcs_live(l, stacks, NULL, SIZE_MAX), names_bytes = (room + 1) * sizeof(*leaks.lines);
-	int failed;
+	int failed, unwritten;
 
+	if (!leaks.text)
+		return ENOMEM;
 	leaks.lines = pages_new(names_bytes);
 	if (leaks.lines)
 		leaks.n = pcs_live(l, stacks, leaks.lines, room);
 	source_lines_find(leaks.lines, leaks.n);
 	failed = print_leaks(l, form, &print);
-	flush(&leaks.text);
+	unwritten = text_end(leaks.text);
 	if (leaks.lines)
 		munmap(leaks.lines, names_bytes);
-	return failed ? failed : leaks.text.failed;
+	return failed ? failed : unwritten;
 }

@@ -1,6 +1,7 @@
 /* vmm/heap_report.h: what mm/checked.h and mm/leak.h found and mm/inject.h refused, in words, with source
  * lines (source_line.h). Written in pieces straight to a file descriptor; nothing is
- * allocated but pages for names, which go back at once. Threads: any. */
+ * allocated but pages for text and names, which go back at once, so that a small stack
+ * is enough. Threads: any. */
 #ifndef SLAT_VMM_HEAP_REPORT_H
 #define SLAT_VMM_HEAP_REPORT_H
 
@@ -10,10 +11,11 @@
 
 /* "slat: heap: overrun: 1 byte at offset 24 of a block of 24 bytes at 0x...", then the
  * calls that led there (where none is known: `no_call`, unless it is NULL), to its
- * allocation, and to its free, one a line. One write(2). */
+ * allocation, and to its free, one a line. One write(2). That there is no memory for
+ * it is said instead. */
 void heap_report_write(int fd, const struct checked_report *r, const char *no_call);
 
-/* "slat: heap: refused, as it was told to: allocation 17, of 4096 bytes", then the calls that asked. One write(2). */
+/* "slat: heap: refused, as it was told to: allocation 17, of 4096 bytes", then the calls that asked, as above. */
 void heap_report_refusal(int fd, const struct inject_refusal *r, const struct call_stack *asked);
 
 enum heap_report_form {

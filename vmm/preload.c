@@ -81,11 +81,14 @@ static struct slab_layout layout_of(unsigned kind)
 
 /* ---- visits ---- */
 
+/* Of the thread: was it refused on purpose last; and is what is asked for next to be refused, too? */
+static __thread bool on_purpose __attribute__((tls_model("initial-exec")));
+static __thread bool refuse_next __attribute__((tls_model("initial-exec")));
+
 /* errno after a call that was to give `memory`, and was `was` before. */
 static void end_with(const void *memory, int was)
 {
-	if (!memory && !preload_heap_plain)
-		preload_modes_refused();
+	on_purpose = !memory && !preload_heap_plain && preload_modes_refused();
 	errno = memory ? was : ENOMEM;
 }
 
@@ -150,7 +153,8 @@ static __attribute__((noinline)) void *alloc_from(size_t bytes, size_t align, ui
 	void *memory = NULL;
 	int was = errno;
 
-	if (!preload_heap_ready()) {
+	if (!preload_heap_ready() || refuse_next) {
+		refuse_next = false;
 		errno = ENOMEM;
 		return NULL;
 	}
@@ -451,7 +455,8 @@ EXPORT void *pvalloc(size_t size)
 
 /* The four that all other operators call, in libstdc++ and by what the standard asks: so that the program's own call is
  * the one that is seen, and whatever of them a program replaces is replaced for all. Where there is no memory the next
- * of that name has the word: it calls the new handler, and throws. */
+ * of that name has the word: it asks malloc again, calls the new handler, and throws. What was refused on purpose is
+ * refused again then, uncounted: else it would not be seen. */
 #ifdef __SANITIZE_THREAD__
 #define OPERATOR(name) "slat" name /* it has its own */
 #else
@@ -481,20 +486,36 @@ static void *next_of(const char *name, void *caller)
 	return next;
 }
 
+/* To find it may take memory, too, which is not refused. */
+static void *next_for(const char *name, void *caller, bool refused)
+{
+	void *next = next_of(name, caller);
+
+	refuse_next = refused;
+	return next;
+}
+
 static __attribute__((noinline)) void *visit_new(size_t bytes, size_t align)
 {
 	void *memory = alloc_for((uintptr_t)__builtin_frame_address(0), bytes, align);
 
-	return memory ? memory : ((void *(*)(size_t))next_of(OPERATOR_NEW, __builtin_return_address(0)))(bytes);
+	if (memory)
+		return memory;
+	memory = ((void *(*)(size_t))next_for(OPERATOR_NEW, __builtin_return_address(0), on_purpose))(bytes);
+	refuse_next = false;
+	return memory;
 }
 
 static __attribute__((noinline)) void *visit_new_aligned(size_t bytes, size_t align)
 {
 	void *memory = alloc_for((uintptr_t)__builtin_frame_address(0), bytes, align);
 
-	return memory ? memory
-		      : ((void *(*)(size_t, size_t))next_of(OPERATOR_NEW_ALIGNED, __builtin_return_address(0)))(bytes,
-														align);
+	if (memory)
+		return memory;
+	memory = ((void *(*)(size_t, size_t))next_for(OPERATOR_NEW_ALIGNED, __builtin_return_address(0), on_purpose))(
+		bytes, align);
+	refuse_next = false;
+	return memory;
 }
 
 void *operator_new(size_t bytes)

@@ -11,6 +11,7 @@
  * run then, checked does not look through its blocks: they come and go. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -26,6 +27,7 @@
 #include "vmm/preload_heap.h"
 #include "vmm/preload_modes.h"
 #include "vmm/preload_range.h"
+#include "vmm/preload_slot.h"
 #include "vmm/preload_stack.h"
 #include "vmm/preload_text.h"
 
@@ -106,7 +108,7 @@ static const struct {
 	{"sample=", LEAK_SAMPLE_MAX, &modes.sample, false},
 	{"fail=", FAIL_MAX, &modes.fail_nth, true},
 	{"fail_ppm=", 1000000, &modes.fail_ppm, true},
-	{"fail_seed=", FAIL_MAX, &modes.fail_seed, true},
+	{"fail_seed=", FAIL_MAX, &modes.fail_seed, false},
 };
 
 /* False: it is none, or above `most`, and *out is as it was. */
@@ -197,10 +199,12 @@ static void *map(size_t bytes)
 
 static void report(void *self, const struct checked_report *r)
 {
-	int was = errno;
+	int was = errno, state;
 
 	(void)self;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state); /* a fork would wait for it for ever */
 	heap_report_write(STDERR_FILENO, r, "seen at the end");
+	pthread_setcancelstate(state, NULL);
 	errno = was;
 }
 
@@ -279,26 +283,36 @@ static bool wrap_leak(struct heap *heap, unsigned cpus, uint64_t most)
 	return true;
 }
 
-/* Nothing here asks for memory: else it would be told of itself. */
-static void refused(void *told, const struct inject_refusal *refusal)
-{
-	struct call_stack asked;
-	int was = errno;
+/* What this thread was refused, until it has left the heap: only then it can be told. To look up lines takes the
+ * loader's lock, whose holder may wait for a fork, and that for whoever is inside. */
+static __thread struct inject_refusal refusal __attribute__((tls_model("initial-exec"))); /* nth 0: nothing */
 
-	if (__atomic_fetch_add((uint32_t *)told, 1, __ATOMIC_RELAXED) < REFUSALS_TOLD) {
-		asked.count = preload_stack_whole(NULL, asked.pc, CALL_STACK_MAX);
-		heap_report_refusal(STDERR_FILENO, refusal, &asked);
-	}
-	errno = was;
+static void refused(void *unused, const struct inject_refusal *now)
+{
+	(void)unused;
+	refusal = *now;
+}
+
+static void tell_refusal(const struct inject_refusal *r)
+{
+	static uint32_t told;
+	struct call_stack asked;
+	int state;
+
+	if (r->nth != modes.fail_nth && __atomic_fetch_add(&told, 1, __ATOMIC_RELAXED) >= REFUSALS_TOLD)
+		return;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state); /* malloc() is no place for it */
+	asked.count = preload_stack_whole(NULL, asked.pc, CALL_STACK_MAX);
+	heap_report_refusal(STDERR_FILENO, r, &asked);
+	pthread_setcancelstate(state, NULL);
 }
 
 static void wrap_inject(struct heap *heap)
 {
-	static uint32_t told;
 	struct heap below = *heap;
 
 	inject_init(&modes.inject, &below, &(struct call_stack_source){0}, heap);
-	inject_tell(&modes.inject, refused, &told);
+	inject_tell(&modes.inject, refused, NULL);
 	inject_nth(&modes.inject, modes.fail_nth);
 	inject_chance(&modes.inject, (uint32_t)modes.fail_ppm, modes.fail_seed);
 }
@@ -312,22 +326,30 @@ static bool make_stacks(void)
 	       call_stacks_init(meta, bytes, STACKS_MAX, (uint64_t)STACKS_MAX * STACK_PCS, &modes.stacks) == MM_OK;
 }
 
-static bool wrap_watching(struct heap *heap, unsigned cpus, uint64_t most)
-{
-	return make_stacks() && (!modes.checked || wrap_checked(heap)) && (!modes.leak || wrap_leak(heap, cpus, most));
-}
-
-static void refuse(void)
+static void go_without(const char *mode, const char *more)
 {
 	struct preload_text text = {0};
 
-	preload_text_add(&text,
-			 "libslatmalloc: SLAT_MALLOC: the host has no memory for this mode, and the program goes on "
-			 "without it");
-	if (modes.leak)
-		preload_text_add(&text, " (leak reserves some 600 MiB of addresses, which RLIMIT_AS counts)");
+	preload_text_add(&text, "libslatmalloc: SLAT_MALLOC: the host has no memory for ");
+	preload_text_add(&text, mode);
+	preload_text_add(&text, ", and the program goes on without it");
+	preload_text_add(&text, more);
 	preload_text_add(&text, "\n");
 	preload_text_write(&text, STDERR_FILENO);
+}
+
+static void wrap_watching(struct heap *heap, unsigned cpus, uint64_t most)
+{
+	bool stacks = make_stacks();
+
+	if (modes.checked && !(stacks && wrap_checked(heap)))
+		go_without("checked", "");
+	if (!modes.leak)
+		return;
+	if (!stacks || !wrap_leak(heap, cpus, most))
+		go_without("leak", " (it reserves some 600 MiB of addresses, which RLIMIT_AS counts)");
+	else if (!modes.checked && !modes.fail && modes.sample > 1)
+		preload_modes_sampler = modes.leaks;
 }
 
 bool preload_modes_wrap(struct heap *heap, unsigned cpus, uint64_t most)
@@ -337,30 +359,44 @@ bool preload_modes_wrap(struct heap *heap, unsigned cpus, uint64_t most)
 	if (!modes.checked && !modes.leak && !modes.fail)
 		return modes.stats;
 	preload_stack_begin();
-	if ((modes.checked || modes.leak) && !wrap_watching(heap, cpus, most))
-		refuse();
-	else if (modes.leak && !modes.checked && !modes.fail && modes.sample > 1)
-		preload_modes_sampler = modes.leaks;
+	if (modes.checked || modes.leak)
+		wrap_watching(heap, cpus, most);
 	if (modes.fail)
 		wrap_inject(heap);
 	return true;
 }
 
-void preload_modes_refused(void)
+static void tell_limit(void)
 {
 	static uint32_t told;
 	struct preload_text text = {0};
 	struct checked_stats stats;
+	struct preload_visit visit;
 
 	if (!preload_modes_checking() || __atomic_load_n(&told, __ATOMIC_RELAXED))
 		return;
+	visit = preload_enter(); /* it takes a lock, which a fork must not find taken */
 	stats = checked_stats_read(&modes.checked_heap);
+	preload_leave(visit);
 	if (stats.blocks < CHECKED_BLOCKS || __atomic_exchange_n(&told, 1, __ATOMIC_RELAXED))
 		return;
 	preload_text_add(&text, "libslatmalloc: SLAT_MALLOC: checked: ");
 	preload_text_number(&text, stats.blocks);
 	preload_text_add(&text, " blocks are live, it can watch no more, and the program is refused more\n");
 	preload_text_write(&text, STDERR_FILENO);
+}
+
+bool preload_modes_refused(void)
+{
+	struct inject_refusal now = refusal;
+
+	if (now.nth == 0) {
+		tell_limit();
+		return false;
+	}
+	refusal.nth = 0;
+	tell_refusal(&now);
+	return true;
 }
 
 /* ---- reports ---- */

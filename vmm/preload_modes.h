@@ -7,8 +7,8 @@
  *   stats=1    at the end, figures on stderr
  *   fail=N     mm/inject.h: the N-th allocation is refused, and that is told on stderr; at
  *              the end, how many were asked for and refused (fail=0: that alone)
- *   fail_ppm=N each is refused with a chance of N in 1,000,000, of which the first few are told
- *   fail_seed=N the chances are drawn anew
+ *   fail_ppm=N each is refused with a chance of N in 1,000,000; the first few are told
+ *   fail_seed=N of fail_ppm: draws anew
  * A word that is none of these is told on stderr, and the program goes on without. */
 #ifndef SLAT_VMM_PRELOAD_MODES_H
 #define SLAT_VMM_PRELOAD_MODES_H
@@ -28,8 +28,9 @@ bool preload_modes_checking(void);
 /* What was asked for a block, if that is checked and its header says so; else 0. Takes no lock. */
 size_t preload_modes_known(const void *memory);
 
-/* The heap had nothing for a call: says so once, if it is the mode that is at its limit. */
-void preload_modes_refused(void);
+/* The heap had nothing for a call, which has left it: tells of it, if it was refused as SLAT_MALLOC says, and then is
+ * true; or once, if it is checked that is at its limit. */
+bool preload_modes_refused(void);
 
 /* Once, when the process ends. */
 void preload_modes_end(void);
