@@ -150,7 +150,7 @@ $(BUILD)/slat: $(call obj,vmm/main.c) $(PARTS)
 $(PRELOAD): HOSTED += -fPIC -fvisibility=hidden
 $(BUILD)/libslatmalloc.so: $(PRELOAD) $(BUILD)/libmm.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(SAN) -shared -static-libgcc -o $@ $^ -Wl,--exclude-libs,ALL -Wl,-z,nodelete -Wl,-z,initfirst -pthread
+	$(Q)$(CC) $(SAN) -shared -static-libgcc -o $@ $^ -Wl,--exclude-libs,ALL -Wl,-z,nodelete -Wl,-z,initfirst -Wl,-z,now -pthread
 
 $(BUILD)/libmm.a: $(MM)
 $(BUILD)/libdevices.a: $(DEVICES)

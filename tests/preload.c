@@ -994,37 +994,103 @@ static void told_on_a_small_stack(void)
 	pthread_attr_destroy(&attributes);
 }
 
-/* Once, with the loader's lock: waits until others are at work, and asks for memory. */
-static int with_the_lock(struct dl_phdr_info *info, size_t bytes, void *asked)
+static void wait_until(const bool *set)
+{
+	while (!__atomic_load_n(set, __ATOMIC_ACQUIRE))
+		usleep(1000);
+}
+
+/* Has the loader's lock; when a fork begins, it asks for memory. */
+static struct {
+	bool held, forks;
+} lock;
+
+static int with_the_lock(struct dl_phdr_info *info, size_t bytes, void *unused)
 {
 	(void)info;
 	(void)bytes;
-	if (!*(bool *)asked) {
-		*(bool *)asked = true;
-		usleep(400000);
+	(void)unused;
+	if (!lock.held) {
+		__atomic_store_n(&lock.held, true, __ATOMIC_RELEASE);
+		wait_until(&lock.forks);
+		usleep(300000);
 		free(malloc(20));
 	}
 	return 0;
 }
 
-static void *holder(void *asked)
+static void *holder(void *unused)
 {
-	dl_iterate_phdr(with_the_lock, asked);
-	return NULL;
+	dl_iterate_phdr(with_the_lock, NULL);
+	return unused;
 }
 
-/* Who tells waits for the loader's lock, whose holder waits for a fork: that must not wait for who tells. */
+/* Whoever tells while another has the loader's lock, and that waits for a fork, which waits for whoever is in the heap.
+ */
 static void told_beside_a_fork(void)
 {
-	bool asked = false;
 	pthread_t holds, tells;
 
-	expect(pthread_create(&holds, NULL, holder, &asked) == 0);
-	usleep(100000);
+	expect(pthread_create(&holds, NULL, holder, NULL) == 0);
+	wait_until(&lock.held);
 	expect(pthread_create(&tells, NULL, troubled, NULL) == 0);
-	usleep(100000);
+	usleep(200000);
+	__atomic_store_n(&lock.forks, true, __ATOMIC_RELEASE);
 	forks_once();
 	expect(pthread_join(holds, NULL) == 0 && pthread_join(tells, NULL) == 0);
+}
+
+/* In a child the loader's lock stays taken if another had it at the fork. */
+static void told_in_a_child(void)
+{
+	pthread_t holds;
+	int status;
+	pid_t pid;
+
+	expect(pthread_create(&holds, NULL, holder, NULL) == 0);
+	wait_until(&lock.held);
+	pid = fork();
+	if (pid == 0) {
+		alarm(20);
+		troubled(NULL);
+		_exit(0);
+	}
+	expect(waitpid(pid, &status, 0) == pid && status == 0);
+	__atomic_store_n(&lock.forks, true, __ATOMIC_RELEASE);
+	expect(pthread_join(holds, NULL) == 0);
+}
+
+static void *cancelled_and_exits(void *go)
+{
+	while (!__atomic_load_n((bool *)go, __ATOMIC_ACQUIRE))
+		;
+	exit(0);
+}
+
+/* Its thread is to be cancelled, and exit() is no place for it. */
+static void told_at_the_end(void)
+{
+	static bool go;
+	pthread_t thread;
+
+	expect(pthread_create(&thread, NULL, cancelled_and_exits, &go) == 0);
+	expect(pthread_cancel(thread) == 0);
+	__atomic_store_n(&go, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	expect(!"exit() did not come to its end");
+}
+
+/* No page more than it has. */
+static void told_without_memory(void)
+{
+	unsigned long pages;
+	FILE *statm = fopen("/proc/self/statm", "r");
+	struct rlimit limit;
+
+	expect(statm && fscanf(statm, "%lu", &pages) == 1 && fclose(statm) == 0);
+	limit.rlim_cur = limit.rlim_max = pages * 4096;
+	expect(setrlimit(RLIMIT_AS, &limit) == 0);
+	troubled(NULL);
 }
 
 static void *refused_often(void *unused)
@@ -1102,6 +1168,9 @@ static const struct {
 	{"told_on_a_small_stack", told_on_a_small_stack},
 	{"told_beside_a_fork", told_beside_a_fork},
 	{"told_and_forked", told_and_forked},
+	{"told_in_a_child", told_in_a_child},
+	{"told_at_the_end", told_at_the_end},
+	{"told_without_memory", told_without_memory},
 };
 
 int main(int argc, char **argv)

@@ -50,11 +50,11 @@ promise() { # case, modes
 }
 
 # Something is told meanwhile.
-tells() { # case, modes
+tells() { # case, modes, what
 	local name=$1_$2
 
 	wanted "$name" || return
-	if SLAT_MALLOC=$2 loaded "$BUILD/tests/preload" "$1" >out 2>&1 && grep -q '^slat: heap:' out; then
+	if SLAT_MALLOC=$2 loaded "$BUILD/tests/preload" "$1" >out 2>&1 && grep -q "^$3" out; then
 		pass "$name"
 	else
 		fail "$name" "ended with code $?, or nothing was told" out
@@ -122,14 +122,16 @@ promises() {
 		done
 	done
 	promise forks checked,leak=leaks,fail=0
-	for case in told_cancelled told_on_a_small_stack; do
-		tells "$case" fail=100 # before that a library is loaded
-		tells "$case" checked
-		tells "$case" checked,fail=100
+	for case in told_cancelled told_on_a_small_stack told_beside_a_fork told_in_a_child told_without_memory; do
+		tells "$case" fail=100 'slat: heap: refused' # before that a library is loaded
+		tells "$case" checked 'slat: heap: double free'
+		tells "$case" checked,fail=100 'slat: heap: refused'
 	done
-	tells told_beside_a_fork fail=5
-	tells told_and_forked fail_ppm=900000
-	tells told_and_forked checked,fail_ppm=900000
+	for mode in stats=1 fail=0; do
+		tells told_at_the_end $mode 'libslatmalloc: process'
+	done
+	tells told_and_forked fail_ppm=900000 'slat: heap: refused'
+	tells told_and_forked checked,fail_ppm=900000 'slat: heap: refused'
 	told double_free 'double free'
 	told free_middle 'free of a middle'
 	told overrun overrun

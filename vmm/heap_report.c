@@ -13,15 +13,15 @@
 
 /* ---- text ---- */
 
-#define LINES_AT_ONCE 16u /* of one stack */
-#define TEXT_BYTES    8192u
-#define SCRATCH_TRIES 5u /* each with twice the room: stacks are bounded, so the last has enough but for luck */
+#define LINES_AT_ONCE 16u    /* of one stack */
+#define TEXT_BYTES    65536u /* the longest report has 3 stacks of 48 calls */
+#define SCRATCH_TRIES 5u     /* each with twice the room: stacks are bounded, so the last has enough but for luck */
 
 struct text { /* too large for the stack of who called malloc() */
 	int fd;
 	int failed; /* why, in errno's numbers; 0: it did not */
 	size_t length;
-	char at[TEXT_BYTES], line[512];
+	char at[TEXT_BYTES], line[512], name[SOURCE_LINE_TEXT];
 	struct source_line lines[LINES_AT_ONCE];
 };
 
@@ -32,10 +32,16 @@ static void *pages_new(size_t bytes)
 	return pages == MAP_FAILED ? NULL : pages;
 }
 
+/* For whoever has no memory for one: one at a time. */
+static struct text spare;
+static bool spare_taken;
+
 static struct text *text_new(int fd)
 {
 	struct text *t = pages_new(sizeof(*t));
 
+	if (!t && !__atomic_exchange_n(&spare_taken, true, __ATOMIC_ACQUIRE))
+		t = &spare;
 	if (t)
 		t->fd = fd;
 	return t;
@@ -61,7 +67,11 @@ static int text_end(struct text *t)
 
 	flush(t);
 	failed = t->failed;
-	munmap(t, sizeof(*t));
+	t->failed = 0;
+	if (t == &spare)
+		__atomic_store_n(&spare_taken, false, __ATOMIC_RELEASE);
+	else
+		munmap(t, sizeof(*t));
 	return failed;
 }
 
@@ -92,13 +102,15 @@ static __attribute__((format(printf, 2, 3))) void say(struct text *t, const char
 /* One of n calls that were looked up together, and came back sorted. */
 static void say_line(struct text *t, const char *what, uint64_t pc, const struct source_line *lines, unsigned n)
 {
-	char name[SOURCE_LINE_TEXT] = "(deeper calls not recorded)";
+	const char *name = "(deeper calls not recorded)";
 	unsigned i = 0;
 
 	while (i < n && lines[i].pc != pc)
 		i++;
-	if (pc != CALL_STACK_CUT)
-		source_line_text(&lines[i], name, sizeof(name));
+	if (pc != CALL_STACK_CUT) {
+		source_line_text(&lines[i], t->name, sizeof(t->name));
+		name = t->name;
+	}
 	say(t, "  %-13s %s\n", what, name);
 }
 
@@ -137,7 +149,7 @@ static void say_where(struct text *t, const struct checked_report *r)
 
 static struct text *report_begin(int fd)
 {
-	static const char none[] = "slat: heap: there is something to report, and no memory to write it\n";
+	static const char none[] = "slat: heap: there is something to report, and no memory to write it with\n";
 	struct text *t = text_new(fd);
 
 	if (!t && write(fd, none, sizeof(none) - 1) < 0)

@@ -11,8 +11,8 @@
 
 /* "slat: heap: overrun: 1 byte at offset 24 of a block of 24 bytes at 0x...", then the
  * calls that led there (where none is known: `no_call`, unless it is NULL), to its
- * allocation, and to its free, one a line. One write(2). That there is no memory for
- * it is said instead. */
+ * allocation, and to its free, one a line. One write(2). Where
+ * there is no memory for two at once, that is said of the second instead. */
 void heap_report_write(int fd, const struct checked_report *r, const char *no_call);
 
 /* "slat: heap: refused, as it was told to: allocation 17, of 4096 bytes", then the calls that asked, as above. */

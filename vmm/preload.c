@@ -486,7 +486,7 @@ static void *next_of(const char *name, void *caller)
 	return next;
 }
 
-/* To find it may take memory, too, which is not refused. */
+/* To find it may take memory, too: that is another call. */
 static void *next_for(const char *name, void *caller, bool refused)
 {
 	void *next = next_of(name, caller);

@@ -197,6 +197,12 @@ static void *map(size_t bytes)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
+static void unmap(void *memory, size_t bytes)
+{
+	if (memory)
+		munmap(memory, bytes);
+}
+
 static void report(void *self, const struct checked_report *r)
 {
 	int was = errno, state;
@@ -277,14 +283,16 @@ static bool wrap_leak(struct heap *heap, unsigned cpus, uint64_t most)
 	void *meta = map(bytes), *front = map(leak_heap_meta_bytes());
 	struct heap below = *heap;
 
-	if (!meta || !front || leak_init(meta, bytes, &config, &modes.leaks) != MM_OK)
+	if (!meta || !front || leak_init(meta, bytes, &config, &modes.leaks) != MM_OK) {
+		unmap(meta, bytes);
+		unmap(front, leak_heap_meta_bytes());
 		return false;
+	}
 	leak_heap(front, modes.leaks, &below, heap);
 	return true;
 }
 
-/* What this thread was refused, until it has left the heap: only then it can be told. To look up lines takes the
- * loader's lock, whose holder may wait for a fork, and that for whoever is inside. */
+/* What this thread was refused, until it has left the heap: only then it is told, so that no fork waits for it. */
 static __thread struct inject_refusal refusal __attribute__((tls_model("initial-exec"))); /* nth 0: nothing */
 
 static void refused(void *unused, const struct inject_refusal *now)
@@ -297,14 +305,11 @@ static void tell_refusal(const struct inject_refusal *r)
 {
 	static uint32_t told;
 	struct call_stack asked;
-	int state;
 
 	if (r->nth != modes.fail_nth && __atomic_fetch_add(&told, 1, __ATOMIC_RELAXED) >= REFUSALS_TOLD)
 		return;
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state); /* malloc() is no place for it */
 	asked.count = preload_stack_whole(NULL, asked.pc, CALL_STACK_MAX);
 	heap_report_refusal(STDERR_FILENO, r, &asked);
-	pthread_setcancelstate(state, NULL);
 }
 
 static void wrap_inject(struct heap *heap)
@@ -389,14 +394,16 @@ static void tell_limit(void)
 bool preload_modes_refused(void)
 {
 	struct inject_refusal now = refusal;
+	int state;
 
-	if (now.nth == 0) {
-		tell_limit();
-		return false;
-	}
 	refusal.nth = 0;
-	tell_refusal(&now);
-	return true;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state); /* malloc() is no place for it */
+	if (now.nth > 0)
+		tell_refusal(&now);
+	else
+		tell_limit();
+	pthread_setcancelstate(state, NULL);
+	return now.nth > 0;
 }
 
 /* ---- reports ---- */
@@ -496,8 +503,9 @@ static bool is_alone(void)
 
 void preload_modes_end(void)
 {
-	int was = errno;
+	int was = errno, state;
 
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state); /* exit() would not come to its end */
 	preload_stack_called_from(0);
 	if (preload_modes_checking() && is_alone())
 		checked_look(&modes.checked_heap);
@@ -507,5 +515,6 @@ void preload_modes_end(void)
 		write_refusals();
 	if (modes.stats)
 		preload_stats_write(STDERR_FILENO);
+	pthread_setcancelstate(state, NULL);
 	errno = was;
 }

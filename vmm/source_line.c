@@ -3,9 +3,14 @@
  * For each loaded object that one of the addresses lies in, its file is mapped, the
  * symbols are read through once, then the line tables once (debug_line.h). Both passes
  * look up each of their ranges in the sorted addresses, so that it does not matter how
- * many there are. What is copied out is cut to its field. */
+ * many there are. What is copied out is cut to its field.
+ *
+ * Objects are found by _dl_find_object(), which takes no lock. Rejected: dl_iterate_phdr(): its lock may be held by
+ * who waits for us, or, in a child of fork(), by nobody, for ever. The object of a call that has not returned is not
+ * unloaded meanwhile; that of an old one may be, as its name is read. */
 #include "vmm/source_line.h"
 
+#include <dlfcn.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <link.h>
@@ -244,37 +249,6 @@ static void lines_read(const struct file *f, const struct within *w)
 
 /* ---- objects ---- */
 
-struct search {
-	struct source_line *lines;
-	size_t n;
-	bool first; /* the next object is the program itself, which has no name */
-};
-
-/* Those of its addresses that lie in one of its segments. */
-static struct within within_of(const struct search *s, const struct dl_phdr_info *object)
-{
-	struct within all = {.lines = s->lines, .n = s->n, .base = object->dlpi_addr}, none = {NULL, 0, 0};
-	uint64_t low = UINT64_MAX, high = 0;
-
-	for (unsigned i = 0; i < object->dlpi_phnum; i++) {
-		const ElfW(Phdr) *p = &object->dlpi_phdr[i];
-
-		if (p->p_type != PT_LOAD)
-			continue;
-		low = p->p_vaddr < low ? p->p_vaddr : low;
-		high = p->p_vaddr + p->p_memsz > high ? p->p_vaddr + p->p_memsz : high;
-	}
-	if (low >= high)
-		return none;
-	while (all.n > 0 && all.lines->pc <= all.base + low) {
-		all.lines++;
-		all.n--;
-	}
-	while (all.n > 0 && all.lines[all.n - 1].pc > all.base + high)
-		all.n--;
-	return all;
-}
-
 static void module_name(const struct within *w, const char *path)
 {
 	for (size_t i = 0; i < w->n; i++) {
@@ -283,42 +257,54 @@ static void module_name(const struct within *w, const char *path)
 	}
 }
 
-static int object_look(struct dl_phdr_info *object, size_t bytes, void *self)
+/* A frame of its own: what is called later has the stack for itself. */
+static __attribute__((noinline)) void program_name(const struct within *w)
 {
-	struct search *s = self;
-	bool is_program = s->first && !*object->dlpi_name;
-	struct within w = within_of(s, object);
-	char program[512] = PROGRAM;
+	char path[512];
+	ssize_t length = readlink(PROGRAM, path, sizeof(path) - 1);
+
+	path[length > 0 ? length : 0] = 0;
+	module_name(w, path);
+}
+
+static void object_look(const struct within *w, const char *path)
+{
 	struct file f;
 
-	(void)bytes;
-	s->first = false;
-	if (w.n == 0)
-		return 0;
-	if (is_program) {
-		ssize_t length = readlink(PROGRAM, program, sizeof(program) - 1);
-
-		program[length > 0 ? length : 0] = 0;
+	if (*path) {
+		module_name(w, path);
+	} else { /* by the link: it leads to the file even where that has lost its name */
+		program_name(w);
+		path = PROGRAM;
 	}
-	module_name(&w, is_program ? program : object->dlpi_name);
-	/* By the link: it leads to the file even where that has lost its name. */
-	if (!file_open(is_program ? PROGRAM : object->dlpi_name, &f))
-		return 0;
-	symbols_read(&f, &w, SHT_SYMTAB);
-	symbols_read(&f, &w, SHT_DYNSYM);
-	lines_read(&f, &w);
+	if (!file_open(path, &f))
+		return;
+	symbols_read(&f, w, SHT_SYMTAB);
+	symbols_read(&f, w, SHT_DYNSYM);
+	lines_read(&f, w);
 	file_close(&f);
-	return 0;
 }
 
 void source_lines_find(struct source_line *lines, size_t n)
 {
-	struct search s = {.lines = lines, .n = n, .first = true};
+	size_t end;
 
 	for (size_t i = 0; i < n; i++)
 		lines[i] = (struct source_line){.pc = lines[i].pc};
 	sort(lines, n);
-	dl_iterate_phdr(object_look, &s);
+	for (size_t i = 0; i < n; i = end) {
+		struct dl_find_object object;
+		struct within w = {.lines = lines + i};
+
+		end = i + 1;
+		if (_dl_find_object((void *)(uintptr_t)(lines[i].pc - 1), &object) != 0)
+			continue;
+		while (end < n && lines[end].pc <= (uintptr_t)object.dlfo_map_end)
+			end++;
+		w.n = end - i;
+		w.base = object.dlfo_link_map->l_addr;
+		object_look(&w, object.dlfo_link_map->l_name);
+	}
 }
 
 size_t source_line_text(const struct source_line *l, char *out, size_t room)

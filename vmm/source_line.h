@@ -4,7 +4,7 @@
  * Made for reports about a heap that is broken: nothing is allocated from it, no file
  * stays open, no other process is started. Files are mapped while they are read.
  * What a file does not have (stripped, compressed, not to be opened) is left out.
- * Threads: any; takes the dynamic loader's lock, as dl_iterate_phdr() does. */
+ * Threads: any; no lock is taken, so also in a child of fork(), whoever held one. */
 #ifndef SLAT_VMM_SOURCE_LINE_H
 #define SLAT_VMM_SOURCE_LINE_H
 
