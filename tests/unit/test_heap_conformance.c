@@ -67,7 +67,7 @@ static void *tried_alloc_zeroed(const struct heap *h, unsigned cpu, size_t n, si
 	X(FAULT_FORGOTTEN, "n-th allocation or growth is refused")                                                     \
 	X(COUNTS_TWICE, "allocations are those")                                                                       \
 	X(ASKED_AS_GIVEN, "bytes_asked is what was asked")                                                             \
-	X(ASKED_DRIFTS, "bytes_asked") /* or its mark */                                                               \
+	X(ASKED_DRIFTS, "bytes_total includes bytes_asked_max")                                                        \
 	X(ASKED_STAYS, "the heap is empty")                                                                            \
 	X(GIVEN_AS_ASKED, "bytes_given is what is usable")                                                             \
 	X(ASKED_NOTHING, "bytes_asked is between")                                                                     \
