@@ -13,10 +13,11 @@ full() {
 	expect "$1" 6 '^slat: standard output cannot be written: No space left' sh -c 'exec "$@" >/dev/full' - "$slat" "${@:2}"
 }
 
-is_sanitized() { readelf -d "$slat" | grep -q 'lib[at]san'; }
+sanitizer=$(readelf -d "$slat" | grep -o 'lib[at]san')
+is_sanitized() { [ -n "$sanitizer" ]; }
 # What vmm/host.h has room for.
 too_much=' is more than the host has: [0-9]+ MiB of RAM' phys_bits=46
-if readelf -d "$slat" | grep -q libtsan; then
+if [ "$sanitizer" = libtsan ]; then
 	too_much=': a pool holds 8 GiB at most' phys_bits=39
 fi
 

@@ -270,6 +270,24 @@ static void leaving(void)
 
 /* ---- forks ---- */
 
+/* Forks, works in the child, if there is something to do, and sees it end well; what hangs is ended. */
+static void in_a_child(void *(*work)(void *))
+{
+	int status;
+	pid_t pid;
+
+	alarm(20);
+	pid = fork();
+	expect(pid >= 0);
+	if (pid == 0) {
+		alarm(20);
+		if (work)
+			work(NULL);
+		_exit(0);
+	}
+	expect(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
 static bool enough;
 static void *victims[100];
 
@@ -356,23 +374,20 @@ static void *asking(void *block)
 	return NULL;
 }
 
+static void *asking_once(void *unused)
+{
+	free(malloc(40 * MIB));
+	return unused;
+}
+
 static void forks_while_asked(void)
 {
 	void *block = malloc(40 * MIB);
 	pthread_t thread;
-	int status;
 
 	expect(block && pthread_create(&thread, NULL, asking, block) == 0);
-	for (unsigned i = 0; i < 100; i++) {
-		pid_t pid = fork();
-
-		if (pid == 0) {
-			alarm(20);
-			free(malloc(40 * MIB));
-			_exit(0);
-		}
-		expect(waitpid(pid, &status, 0) == pid && status == 0);
-	}
+	for (unsigned i = 0; i < 100; i++)
+		in_a_child(asking_once);
 	__atomic_store_n(&enough, true, __ATOMIC_RELAXED);
 	expect(pthread_join(thread, NULL) == 0);
 	free(block);
@@ -384,8 +399,6 @@ static void cancelled(void)
 {
 	pthread_t threads[16];
 	void *result;
-	int status;
-	pid_t pid;
 
 	for (unsigned i = 0; i < 16; i++)
 		expect(pthread_create(&threads[i], NULL, inside, NULL) == 0);
@@ -396,11 +409,7 @@ static void cancelled(void)
 	__atomic_store_n(&enough, true, __ATOMIC_RELAXED);
 	for (unsigned i = 0; i < 16; i++)
 		expect(pthread_join(threads[i], &result) == 0 && result == NULL);
-	alarm(20);
-	pid = fork();
-	if (pid == 0)
-		_exit(0);
-	expect(waitpid(pid, &status, 0) == pid && status == 0);
+	in_a_child(NULL);
 }
 
 /* ---- promises ---- */
@@ -950,22 +959,16 @@ static void *troubled(void *unused)
 	return unused;
 }
 
-static void forks_once(void)
+/* Not at a place where it may be cancelled. */
+static void spin_until(const bool *set)
 {
-	int status;
-	pid_t pid;
-
-	alarm(20);
-	pid = fork();
-	if (pid == 0)
-		_exit(0);
-	expect(waitpid(pid, &status, 0) == pid && status == 0);
+	while (!__atomic_load_n(set, __ATOMIC_ACQUIRE))
+		;
 }
 
 static void *cancelled_already(void *go)
 {
-	while (!__atomic_load_n((bool *)go, __ATOMIC_RELAXED))
-		;
+	spin_until(go);
 	return troubled(go);
 }
 
@@ -978,9 +981,9 @@ static void told_cancelled(void)
 
 	expect(pthread_create(&thread, NULL, cancelled_already, &go) == 0);
 	expect(pthread_cancel(thread) == 0);
-	__atomic_store_n(&go, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&go, true, __ATOMIC_RELEASE);
 	expect(pthread_join(thread, &result) == 0 && result == &go);
-	forks_once();
+	in_a_child(NULL);
 }
 
 static void told_on_a_small_stack(void)
@@ -1036,7 +1039,7 @@ static void told_beside_a_fork(void)
 	expect(pthread_create(&tells, NULL, troubled, NULL) == 0);
 	usleep(200000);
 	__atomic_store_n(&lock.forks, true, __ATOMIC_RELEASE);
-	forks_once();
+	in_a_child(NULL);
 	expect(pthread_join(holds, NULL) == 0 && pthread_join(tells, NULL) == 0);
 }
 
@@ -1044,26 +1047,17 @@ static void told_beside_a_fork(void)
 static void told_in_a_child(void)
 {
 	pthread_t holds;
-	int status;
-	pid_t pid;
 
 	expect(pthread_create(&holds, NULL, holder, NULL) == 0);
 	wait_until(&lock.held);
-	pid = fork();
-	if (pid == 0) {
-		alarm(20);
-		troubled(NULL);
-		_exit(0);
-	}
-	expect(waitpid(pid, &status, 0) == pid && status == 0);
+	in_a_child(troubled);
 	__atomic_store_n(&lock.forks, true, __ATOMIC_RELEASE);
 	expect(pthread_join(holds, NULL) == 0);
 }
 
 static void *cancelled_and_exits(void *go)
 {
-	while (!__atomic_load_n((bool *)go, __ATOMIC_ACQUIRE))
-		;
+	spin_until(go);
 	exit(0);
 }
 
@@ -1100,6 +1094,13 @@ static void *refused_often(void *unused)
 	return unused;
 }
 
+static void *refused_a_while(void *unused)
+{
+	for (unsigned i = 0; i < 20; i++)
+		free(malloc(50));
+	return unused;
+}
+
 /* Whatever lock a refusal takes is not taken in a child. */
 static void told_and_forked(void)
 {
@@ -1108,18 +1109,8 @@ static void told_and_forked(void)
 	for (unsigned i = 0; i < 2; i++)
 		while (pthread_create(&threads[i], NULL, refused_often, NULL) != 0) /* it asks, too */
 			;
-	for (unsigned i = 0; i < 300; i++) {
-		int status;
-		pid_t pid = fork();
-
-		if (pid == 0) {
-			alarm(20);
-			for (unsigned n = 0; n < 20; n++)
-				free(malloc(50));
-			_exit(0);
-		}
-		expect(waitpid(pid, &status, 0) == pid && status == 0);
-	}
+	for (unsigned i = 0; i < 300; i++)
+		in_a_child(refused_a_while);
 	__atomic_store_n(&enough, true, __ATOMIC_RELAXED);
 	for (unsigned i = 0; i < 2; i++)
 		expect(pthread_join(threads[i], NULL) == 0);

@@ -487,11 +487,12 @@ static void *next_of(const char *name, void *caller)
 }
 
 /* To find it may take memory, too: that is another call. */
-static void *next_for(const char *name, void *caller, bool refused)
+static void *next_for(const char *name, void *caller)
 {
+	bool again = on_purpose;
 	void *next = next_of(name, caller);
 
-	refuse_next = refused;
+	refuse_next = again;
 	return next;
 }
 
@@ -501,7 +502,7 @@ static __attribute__((noinline)) void *visit_new(size_t bytes, size_t align)
 
 	if (memory)
 		return memory;
-	memory = ((void *(*)(size_t))next_for(OPERATOR_NEW, __builtin_return_address(0), on_purpose))(bytes);
+	memory = ((void *(*)(size_t))next_for(OPERATOR_NEW, __builtin_return_address(0)))(bytes);
 	refuse_next = false;
 	return memory;
 }
@@ -512,8 +513,7 @@ static __attribute__((noinline)) void *visit_new_aligned(size_t bytes, size_t al
 
 	if (memory)
 		return memory;
-	memory = ((void *(*)(size_t, size_t))next_for(OPERATOR_NEW_ALIGNED, __builtin_return_address(0), on_purpose))(
-		bytes, align);
+	memory = ((void *(*)(size_t, size_t))next_for(OPERATOR_NEW_ALIGNED, __builtin_return_address(0)))(bytes, align);
 	refuse_next = false;
 	return memory;
 }

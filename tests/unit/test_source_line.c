@@ -334,28 +334,38 @@ static size_t read_all(FILE *f, char *out, size_t room)
 
 static const char *no_call; /* what is said of one that is not known */
 
-static const char *words(const struct checked_report *r)
+static FILE *paper(void)
 {
-	static char text[8192];
 	FILE *f = tmpfile();
 
 	ck_assert_ptr_nonnull(f);
-	heap_report_write(fileno(f), r, no_call);
+	return f;
+}
+
+/* What stands on it, which is thrown away. */
+static const char *read_off(FILE *f)
+{
+	static char text[8192];
+
 	read_all(f, text, sizeof(text));
 	fclose(f);
 	return text;
 }
 
+static const char *words(const struct checked_report *r)
+{
+	FILE *f = paper();
+
+	heap_report_write(fileno(f), r, no_call);
+	return read_off(f);
+}
+
 static const char *refusal_words(const struct inject_refusal *r, const struct call_stack *asked)
 {
-	static char text[8192];
-	FILE *f = tmpfile();
+	FILE *f = paper();
 
-	ck_assert_ptr_nonnull(f);
 	heap_report_refusal(fileno(f), r, asked);
-	read_all(f, text, sizeof(text));
-	fclose(f);
-	return text;
+	return read_off(f);
 }
 
 START_TEST(refusal_in_words)
@@ -433,7 +443,7 @@ START_TEST(leaks_in_words)
 	struct leak *l;
 	uint64_t pc = return_address();
 	char want[256];
-	FILE *f = tmpfile();
+	FILE *f = paper();
 
 	snprintf(want, sizeof(want), "(test_source_line.c:%d)", __LINE__ - 4);
 	ck_assert_int_eq(leak_init(bed_lines(bytes_of_meta), bytes_of_meta, &config, &l), MM_OK);
