@@ -82,10 +82,6 @@ start() {
 	pid=$!
 	exec 7>"$work/keys"
 }
-# What a guest's kernel died of, if it did, and slat's last line.
-last_words() { # file
-	{ grep -E 'BUG:|Oops|RIP:|Kernel panic' "$1" | head -n 3; tail -n 1 "$1"; } | tr -s ' ' | paste -sd'|'
-}
 finish() {
 	wait "$pid"
 	local code=$?
@@ -99,7 +95,7 @@ finish() {
 	if [ $code = 0 ]; then
 		pass "$name"
 	else
-		fail "$name" "exit code $code: $(last_words "$text")"
+		fail "$name" "exit code $code: $(tests/rig/last_words.sh "$text")"
 	fi
 }
 

@@ -100,15 +100,15 @@ job() {
 		if [ -n "$answer" ]; then
 			why=$(grep -m 1 -E 'RIP: 0010:asm_(sysvec_|common_)[a-z_]*\+0x0/' "${output:-/dev/null}") || break
 		else
+			why=$(tail -n 1 "$run/console" 2>/dev/null | tr -d '\r')
 			[ $code != 124 ] || break
-			why=$(tail -n 1 "$run/console" | tr -d '\r')
 		fi
-		mv "$BUILD/log/$name-console.log" "$BUILD/log/$name-lost.log"
+		cp "$BUILD/log/$name-console.log" "$BUILD/log/$name-lost.log"
 		echo "rig: start $attempt was in vain: $why" >&2
 	done
 	[ -z "$answer" ] || return 0
 	grep -v 'TCG doesn.t support' "$run/qemu" >&2
-	why="the rig ended early (QEMU's code $code): $(tail -n 1 "$run/console" 2>/dev/null | tr -d '\r')"
+	why="the rig ended early (QEMU's code $code): $why"
 	lose "$why" ${output:+"$why; see $BUILD/log/$name-console.log"}
 }
 
@@ -131,9 +131,8 @@ part() {
 # Two rigs at a time, each on a CPU of its own if there are two: when a part has ended, hosts that nobody has begun
 # take its place.
 part_and_hosts() {
-	local host bad=0 pin=${pins[$1 % ${#pins[@]}]}
+	local host bad=0
 
-	shift
 	(part "$@") || bad=1
 	for host in $hosts; do
 		mkdir "$run/of_$host" 2>/dev/null || continue
@@ -141,9 +140,9 @@ part_and_hosts() {
 	done
 	return $bad
 }
-part_and_hosts 0 inside two 1 tests/rig/inside.sh &
+part_and_hosts inside two 1 tests/rig/inside.sh &
 pids=($!)
-part_and_hosts 1 stock hmat 1 tests/rig/stock.sh &
+pin=${pins[1]:-$pin} part_and_hosts stock hmat 1 tests/rig/stock.sh &
 pids+=($!)
 bad=0
 for pid in "${pids[@]}"; do wait "$pid" || bad=1; done

@@ -17,10 +17,6 @@ boot() {
 		--cmdline "console=ttyS0 quiet mitigations=off end=$end" >"$out" 2>&1
 }
 
-# What a guest's kernel died of, if it did, and slat's last line.
-last_words() { # file
-	{ grep -E 'BUG:|Oops|RIP:|Kernel panic' "$1" | head -n 3; tail -n 1 "$1"; } | tr -s ' ' | paste -sd'|'
-}
 # name, wanted exit code, its exit code
 ended() {
 	tr -d '\r' <"$work/$1" >"$work/$1.txt"
@@ -28,7 +24,7 @@ ended() {
 	if [ "$3" = "$2" ]; then
 		pass "$1"
 	else
-		fail "$1" "exit code $3, not $2: $(last_words "$work/$1.txt")"
+		fail "$1" "exit code $3, not $2: $(tests/rig/last_words.sh "$work/$1.txt")"
 	fi
 }
 
